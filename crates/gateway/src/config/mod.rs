@@ -1,0 +1,23 @@
+//! Configuration: what was typed ([`typed`]), read from files with the place of every value remembered.
+
+pub mod typed;
+pub mod units;
+
+pub use typed::Config;
+
+/// Something wrong with the configuration. The key is written as `checks.clamd.main.socket` or
+/// `listener[0].next_hop[1]`; whoever prints it looks up the file, line and column the key stands at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Which key.
+    pub key: String,
+    /// What is wrong with it, and what would be right.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem with a key.
+    pub fn new(key: impl Into<String>, message: impl Into<String>) -> Problem {
+        Problem { key: key.into(), message: message.into() }
+    }
+}

@@ -1,0 +1,683 @@
+//! What was typed: the configuration file's shape, with every default. The doc comments here are the reference that
+//! administrators read (docs/reference.md is generated from them), so each says what the key does, its unit and why
+//! the default is what it is.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use gatepost_mail::{Action, Category, Direction, OnFault, Points};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::units::{Net, Seconds, Size};
+
+/// The whole configuration.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder of everything gatepost keeps: journal, vault, and the built-in Maildir. It must exist or be creatable.
+    pub data: PathBuf,
+    /// Name of this host in greetings, HELO and headers. Default: the system's host name.
+    pub hostname: String,
+    /// User to become after the listeners are bound, when started as root. Empty: stay what we are.
+    pub user: String,
+    /// Networks that are ours: mail from them is outbound or internal, and some checks do not apply to it.
+    pub networks: Vec<Net>,
+    /// Domains that are ours: mail to them is inbound or internal.
+    pub domains: Vec<String>,
+    /// Logging.
+    pub log: Log,
+    /// Where mail comes in. Without any, one on 127.0.0.1:2525.
+    pub listener: Vec<Listener>,
+    /// Limits of SMTP and LMTP sessions.
+    pub limits: SessionLimits,
+    /// Limits of reading and unpacking one message.
+    pub reading: Reading,
+    /// The checks.
+    pub checks: Checks,
+    /// Policies; the first that matches a recipient decides. What no policy matches, `default_policy` decides.
+    pub policy: Vec<Policy>,
+    /// The policy for whatever no other matches; every other policy starts from it.
+    pub default_policy: Policy,
+    /// Names of header fields that are added.
+    pub headers: HeaderNames,
+    /// Quarantine.
+    pub quarantine: Quarantine,
+    /// Journal of decisions.
+    pub journal: Journal,
+    /// Metrics and health over HTTP.
+    pub metrics: Metrics,
+}
+
+/// Logging.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    /// How lines are written: `text` for people, `json` for log collectors.
+    pub format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One way in.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listener {
+    /// Its name, for policies and the log. Default: `smtp`, and `smtp2`, `smtp3` … for the next.
+    pub name: String,
+    /// Addresses to listen on: `127.0.0.1:2525`, `[::]:25`, `unix:/run/gatepost/lmtp.sock`, or `systemd:NAME` for a
+    /// socket handed over by systemd under that name.
+    pub listen: Vec<String>,
+    /// `smtp` or `lmtp`.
+    pub protocol: ListenerProtocol,
+    /// Where mail goes: `smtp://host:port`, `smtps://host:port`, `smtp+starttls://host:port`,
+    /// `lmtp://host:port`, `lmtp:/path/to/socket`, `maildir:/folder`. Several: the first that answers is used.
+    /// Default: the built-in Maildir in the data folder.
+    pub next_hop: Vec<String>,
+    /// Check the next hop's certificate against the system's authorities and its name. Turn it off only for a next
+    /// hop that you reach over a network nobody else is on.
+    pub next_hop_verify: bool,
+    /// Certificate chain in PEM; with `tls_key`, STARTTLS is offered. Read again when it changes.
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Peers whose XCLIENT is believed.
+    pub xclient_from: Vec<Net>,
+    /// Peers whose XFORWARD is believed.
+    pub xforward_from: Vec<Net>,
+    /// Balancers that begin each connection with a PROXY header (v1 or v2). Connections from them without one are
+    /// closed.
+    pub proxy_protocol_from: Vec<Net>,
+    /// The sender is gone already: our own mail server hands us mail from its queue. Refusals then would make it send
+    /// bounces, so they become quarantine.
+    pub after_queue: bool,
+    /// When recipients' verdicts differ and the protocol has one answer for all. `split`: take the message, deliver
+    /// it to those whose verdict delivers, hold it for the others. `defer-others`: one policy a transaction; a
+    /// recipient of another policy gets 452 and comes in the next.
+    pub mixed: Mixed,
+    /// Wait so many seconds before the banner; a client that speaks before it is refused. 0: no wait (a client that
+    /// has already spoken is refused all the same).
+    pub greet_pause: Seconds,
+    /// Text of the banner behind the host name. No version, so that nothing is told that isn't needed.
+    pub banner: String,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ListenerProtocol {
+    /// SMTP (RFC 5321).
+    Smtp,
+    /// LMTP (RFC 2033): an answer for each recipient.
+    Lmtp,
+}
+
+/// What to do when verdicts differ and there is one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mixed {
+    /// Deliver to some, hold for the others.
+    Split,
+    /// One policy a transaction.
+    DeferOthers,
+}
+
+/// Limits of SMTP and LMTP sessions.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionLimits {
+    /// Sessions at once. Beyond it: 421.
+    pub sessions: u32,
+    /// Sessions at once from one client address. 0: no limit. Trusted peers and our networks are not counted.
+    pub sessions_per_client: u32,
+    /// Messages judged at once; further ones wait their turn.
+    pub judging: u32,
+    /// Commands in a session that bring no message forward (NOOP, RSET, VRFY …) before 421.
+    pub idle_commands: u32,
+    /// Errors in a session before 421.
+    pub errors: u32,
+    /// Recipients of a message. Beyond it: 452.
+    pub recipients: u32,
+    /// Size of a message.
+    pub message_size: Size,
+    /// Messages in one session before 421.
+    pub messages: u32,
+    /// A message up to this size is held in memory; a larger one in a temporary file.
+    pub memory: Size,
+    /// Longest a client may be silent between commands.
+    pub command_time: Seconds,
+    /// Longest a client may be silent while it sends a message.
+    pub data_time: Seconds,
+    /// Longest a whole message may take to arrive: what stops a sender that gives one byte a minute.
+    pub message_time: Seconds,
+    /// Longest that judging a message may take before the sender is told to come again.
+    pub judging_time: Seconds,
+    /// Longest to wait for the next hop's connection and for its answers to commands.
+    pub next_hop_time: Seconds,
+    /// Longest to wait for the next hop's answer to a message (RFC 5321 section 4.5.3.2.6 asks for 10 minutes).
+    pub next_hop_data_time: Seconds,
+    /// Idle connections kept open to each next hop.
+    pub next_hop_idle: u32,
+    /// Lines that end in a bare LF and stray CRs: `normalize` makes CRLF of the first and a space of the second
+    /// before judging (they never end a message either way), `refuse` answers 550.
+    pub stray_line_endings: StrayLineEndings,
+}
+
+/// What to do about bare LF and bare CR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StrayLineEndings {
+    /// Mend them.
+    Normalize,
+    /// Refuse the message.
+    Refuse,
+}
+
+/// Limits of reading and unpacking one message. What is over them is `unchecked`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reading {
+    /// Nesting of parts, messages and archives.
+    pub depth: u32,
+    /// Parts and archive members in all.
+    pub parts: u32,
+    /// Bytes that decoding and unpacking may yield in all.
+    pub bytes: Size,
+    /// How many times its packed size a member may become (members under 1 MiB never count).
+    pub ratio: u32,
+    /// Time for reading and unpacking.
+    pub time: Seconds,
+}
+
+/// The checks.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Checks {
+    /// The built-in malware scanner.
+    pub embedded: Embedded,
+    /// ClamAV daemons, each under a name of its own: `[checks.clamd.main]`.
+    pub clamd: BTreeMap<String, Clamd>,
+    /// Attachment rules.
+    pub attachments: Attachments,
+    /// DNS block lists, each under the name that its symbol is made from: `[checks.dnsbl.zen]` finds `DNSBL_ZEN`.
+    pub dnsbl: BTreeMap<String, Dnsbl>,
+    /// How names are looked up.
+    pub dns: Dns,
+    /// The test pattern of unsolicited mail.
+    pub gtube: Gtube,
+    /// Malformed messages.
+    pub structure: Structure,
+}
+
+/// The built-in malware scanner: YARA rules and hash lists over every part.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Embedded {
+    /// Use it.
+    pub enabled: bool,
+    /// Folder of YARA rules (`*.yar`, `*.yara`), besides the built-in one for the EICAR test file. Read again when
+    /// it changes; a folder with an error in it is not taken, the old rules stay.
+    pub rules: Option<PathBuf>,
+    /// Hash lists in ClamAV's forms `.hdb` and `.hsb` (`hash:size:name`, size `*` for any), files or folders. Read
+    /// again when they change.
+    pub hashes: Vec<PathBuf>,
+    /// Longest it may take for a message.
+    pub time: Seconds,
+    /// What happens to a message it fails on.
+    pub on_fault: OnFault,
+}
+
+/// Groups of malware engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineGroup {
+    /// Asked for every message, all side by side.
+    Primary,
+    /// Asked only when every primary engine failed.
+    Secondary,
+}
+
+/// A ClamAV daemon.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clamd {
+    /// Its socket: `unix:/run/clamav/clamd.ctl` or `tcp:127.0.0.1:3310`.
+    pub socket: String,
+    /// How the message reaches it: `fildes` hands over a file descriptor (unix sockets only, fastest), `instream`
+    /// sends the bytes, `auto` takes the first where the socket is local.
+    pub transfer: ClamdTransfer,
+    /// Scan the message whole, its decoded parts, or `auto`: whole, and by itself each part that was found in a way
+    /// that ClamAV may not follow.
+    pub scan: ClamdScan,
+    /// Connections to it at once.
+    pub connections: u32,
+    /// Longest a scan may take.
+    pub time: Seconds,
+    /// Messages and parts larger than this are not sent to it but noted as unchecked: keep it at clamd's StreamMaxLength.
+    pub max_size: Size,
+    /// Which group of engines it is in. The embedded scanner is in none: it always looks.
+    pub group: EngineGroup,
+    /// Its failure counts even when another engine of its group, or a secondary one, could look.
+    pub required: bool,
+    /// What happens to a message that it, and every engine that could stand in for it, fails on.
+    pub on_fault: OnFault,
+}
+
+/// How a message reaches clamd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClamdTransfer {
+    /// FILDES on unix sockets, INSTREAM on TCP.
+    Auto,
+    /// A file descriptor.
+    Fildes,
+    /// The bytes.
+    Instream,
+}
+
+/// What clamd is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClamdScan {
+    /// The message, and parts that ClamAV may not find in it.
+    Auto,
+    /// The message only.
+    Message,
+    /// The message and every part.
+    Parts,
+}
+
+/// Attachment rules.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Attachments {
+    /// Use them.
+    pub enabled: bool,
+    /// Use the built-in list of dangerous names and types (programs, scripts, shortcuts, double extensions, CLSIDs).
+    pub builtin: bool,
+    /// Own rules, tried in order before the built-in list; the first that matches a part decides.
+    pub rule: Vec<AttachmentRule>,
+    /// What happens to a message it fails on.
+    pub on_fault: OnFault,
+}
+
+/// One attachment rule. All conditions that are given must hold; patterns are regular expressions without case.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AttachmentRule {
+    /// Name of the rule, shown as evidence.
+    pub name: String,
+    /// `true`: what matches is let in. `false`: banned.
+    pub allow: bool,
+    /// Pattern for any of the part's names.
+    pub filename: Option<String>,
+    /// Pattern for the path with all the containers it lies in, `invoice.zip/invoice.pdf.exe`.
+    pub path: Option<String>,
+    /// Declared media types, `application/x-msdownload`, `image/*`.
+    pub declared: Vec<String>,
+    /// Types by content, by short name or family: `exe`, `executable`, `script`, `zip`, `archive`.
+    pub detected: Vec<String>,
+    /// Encrypted, or not.
+    pub encrypted: Option<bool>,
+    /// Nested deeper than this.
+    pub deeper_than: Option<u32>,
+    /// Larger than this.
+    pub larger_than: Option<Size>,
+}
+
+/// A DNS block list for client addresses.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dnsbl {
+    /// Its zone: `zen.spamhaus.org`.
+    pub zone: String,
+    /// Which answers count: `127.0.0.2`, `127.0.0.4-7`, `127.0.0.0/28`. Empty: every answer in 127.0.0.0/8 except
+    /// 127.255.255.0/24, which lists use to say that they refuse to answer.
+    pub answers: Vec<String>,
+    /// Points that a listing adds.
+    pub weight: Points,
+    /// A listing alone puts the mail in this category (`spam` refuses it outright in the default policy).
+    pub category: Option<Category>,
+    /// Longest to wait.
+    pub time: Seconds,
+    /// What happens when the list does not answer.
+    pub on_fault: OnFault,
+}
+
+/// How names are looked up.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dns {
+    /// Name servers, `127.0.0.1:53`. Empty: those of the system.
+    pub servers: Vec<String>,
+    /// Longest to wait for one server's answer.
+    pub time: Seconds,
+    /// Answers kept in memory.
+    pub cache: u32,
+}
+
+/// The test pattern of unsolicited mail.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gtube {
+    /// Look for it.
+    pub enabled: bool,
+}
+
+/// Malformed messages: each kind of defect is a symbol, so that policies can weigh it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Structure {
+    /// Report defects.
+    pub enabled: bool,
+}
+
+/// A policy: whom it is for, and what differs from `default_policy`. Keys that are left out are taken from
+/// `default_policy`, and there from the built-in default.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Its name, shown in records and headers.
+    pub name: String,
+    /// Whom it is for. All conditions that are given must hold. Not allowed in `default_policy`.
+    pub when: When,
+    /// From so many points on, mail is `spammy`. Built-in: 6.31, the mark that amavis sites use.
+    pub spammy_at: Option<Points>,
+    /// From so many points on, mail is `spam`. Built-in: 10.
+    pub spam_at: Option<Points>,
+    /// Messages larger than this are `oversized`. Built-in: no limit but `limits.message_size`.
+    pub max_size: Option<Size>,
+    /// Points for symbols, instead of those of the catalogue: `weights.DNSBL_ZEN = 5`. 0 turns a symbol off.
+    pub weights: BTreeMap<String, Points>,
+    /// Categories for symbols, instead of those of the catalogue: `categories.ENCRYPTED = "banned"`.
+    pub categories: BTreeMap<String, Category>,
+    /// What happens to each category: `actions.virus = "refuse"`. Built-in: clean and bad-header are delivered,
+    /// spammy and unchecked are marked, spam, oversized, banned and virus are refused.
+    pub actions: BTreeMap<Category, Action>,
+    /// Categories of which a copy is kept in quarantine, whatever the action. Built-in: none.
+    pub keep: Option<Vec<Category>>,
+    /// What the client is told, by category: `replies.virus = "550 5.7.1 Virus detected: {reason} (id {id})"`.
+    /// In braces: id, reason, category, score, policy, hostname.
+    pub replies: BTreeMap<Category, String>,
+    /// Put before the subject, by category: `subject_tags.spammy = "[SPAM?] "`. Only where the action is `mark`.
+    pub subject_tags: BTreeMap<Category, String>,
+    /// Put behind the recipient's local part, by category: `extensions.spammy = "+spam"`. Only where the action is
+    /// `mark`.
+    pub extensions: BTreeMap<Category, String>,
+    /// Spam headers are added from so many points on. Built-in: -999, always.
+    pub headers_from: Option<Points>,
+    /// Text put in place of an attachment that is stripped. In braces: id, reason, name, hostname.
+    pub strip_text: Option<String>,
+}
+
+/// Conditions of a policy.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct When {
+    /// Recipients: `user@example.org`, `example.org` (and not its subdomains), `.example.org` (subdomains only), `*`.
+    pub recipients: Vec<String>,
+    /// Senders, in the same forms; `<>` is the empty sender.
+    pub senders: Vec<String>,
+    /// Client networks.
+    pub networks: Vec<Net>,
+    /// Names of listeners.
+    pub listeners: Vec<String>,
+    /// Authenticated, or not.
+    pub authenticated: Option<bool>,
+    /// Directions.
+    pub directions: Vec<Direction>,
+}
+
+/// Names of header fields that are added; empty: not added. Fields of these names that come from outside are removed
+/// first.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeaderNames {
+    /// The record's id.
+    pub id: String,
+    /// That the message was scanned, and by whom.
+    pub scanned: String,
+    /// `YES` on spammy mail.
+    pub flag: String,
+    /// The score.
+    pub score: String,
+    /// One star a point.
+    pub level: String,
+    /// Score, thresholds and what each finding counted.
+    pub status: String,
+    /// Fields from outside that are removed, besides those above. A name that ends in `*` stands for all that begin so.
+    pub remove: Vec<String>,
+    /// Instead of removing a field from outside, put this before its name: `X-Old-`. Empty: remove.
+    pub rename_prefix: String,
+}
+
+/// Quarantine.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quarantine {
+    /// Where originals are kept. Default: `vault` in the data folder.
+    pub vault: Option<PathBuf>,
+    /// Days that held messages are kept.
+    pub keep_days: u32,
+    /// Days that messages with a virus are kept.
+    pub keep_days_virus: u32,
+    /// Days by category, where they differ from the two above: `keep_days_for.banned = 30`.
+    pub keep_days_for: BTreeMap<Category, u32>,
+    /// Free space below which nothing more is put in the vault: mail that would need it is deferred, not lost.
+    pub disk_floor: Size,
+    /// Next hop for released messages, when it is another than the listener's.
+    pub release_to: Vec<String>,
+}
+
+/// Journal of decisions.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Journal {
+    /// Where it is. Default: `journal.db` in the data folder.
+    pub path: Option<PathBuf>,
+    /// Days that records are kept. Records of held messages are kept as long as the message.
+    pub keep_days: u32,
+}
+
+/// Metrics and health over HTTP.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Address of `/metrics` and `/health`. Empty: off. Keep it on loopback: it is not protected.
+    pub listen: String,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            data: PathBuf::from("gatepost-data"),
+            hostname: super::units::system_hostname(),
+            user: String::new(),
+            networks: ["127.0.0.0/8", "::1/128"].map(|net| net.parse().expect("a network")).to_vec(),
+            domains: Vec::new(),
+            log: Log::default(),
+            listener: Vec::new(),
+            limits: SessionLimits::default(),
+            reading: Reading::default(),
+            checks: Checks::default(),
+            policy: Vec::new(),
+            default_policy: Policy::default(),
+            headers: HeaderNames::default(),
+            quarantine: Quarantine::default(),
+            journal: Journal::default(),
+            metrics: Metrics::default(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+impl Default for Listener {
+    fn default() -> Listener {
+        Listener {
+            name: String::new(),
+            listen: vec!["127.0.0.1:2525".into()],
+            protocol: ListenerProtocol::Smtp,
+            next_hop: Vec::new(),
+            next_hop_verify: true,
+            tls_certificate: None,
+            tls_key: None,
+            xclient_from: Vec::new(),
+            xforward_from: Vec::new(),
+            proxy_protocol_from: Vec::new(),
+            after_queue: false,
+            mixed: Mixed::Split,
+            greet_pause: Seconds::new(0),
+            banner: "ESMTP".into(),
+        }
+    }
+}
+
+impl Default for SessionLimits {
+    fn default() -> SessionLimits {
+        SessionLimits {
+            sessions: 1000,
+            sessions_per_client: 50,
+            judging: 64,
+            idle_commands: 100,
+            errors: 20,
+            recipients: 50,
+            message_size: Size::mebibytes(50),
+            messages: 1000,
+            memory: Size::mebibytes(1),
+            command_time: Seconds::new(300),
+            data_time: Seconds::new(180),
+            message_time: Seconds::new(1800),
+            judging_time: Seconds::new(120),
+            next_hop_time: Seconds::new(60),
+            next_hop_data_time: Seconds::new(600),
+            next_hop_idle: 20,
+            stray_line_endings: StrayLineEndings::Normalize,
+        }
+    }
+}
+
+impl Default for Reading {
+    fn default() -> Reading {
+        Reading { depth: 17, parts: 1000, bytes: Size::mebibytes(300), ratio: 250, time: Seconds::new(20) }
+    }
+}
+
+impl Default for Embedded {
+    fn default() -> Embedded {
+        Embedded {
+            enabled: true,
+            rules: None,
+            hashes: Vec::new(),
+            time: Seconds::new(30),
+            on_fault: OnFault::Defer,
+        }
+    }
+}
+
+impl Default for Clamd {
+    fn default() -> Clamd {
+        Clamd {
+            socket: "unix:/run/clamav/clamd.ctl".into(),
+            transfer: ClamdTransfer::Auto,
+            scan: ClamdScan::Auto,
+            connections: 16,
+            time: Seconds::new(60),
+            max_size: Size::mebibytes(25),
+            group: EngineGroup::Primary,
+            required: false,
+            on_fault: OnFault::Defer,
+        }
+    }
+}
+
+impl Default for Attachments {
+    fn default() -> Attachments {
+        Attachments { enabled: true, builtin: true, rule: Vec::new(), on_fault: OnFault::Defer }
+    }
+}
+
+impl Default for Dnsbl {
+    fn default() -> Dnsbl {
+        Dnsbl {
+            zone: String::new(),
+            answers: Vec::new(),
+            weight: Points::thousandths(3000),
+            category: None,
+            time: Seconds::new(5),
+            on_fault: OnFault::Accept,
+        }
+    }
+}
+
+impl Default for Dns {
+    fn default() -> Dns {
+        Dns { servers: Vec::new(), time: Seconds::new(3), cache: 10_000 }
+    }
+}
+
+impl Default for Gtube {
+    fn default() -> Gtube {
+        Gtube { enabled: true }
+    }
+}
+
+impl Default for Structure {
+    fn default() -> Structure {
+        Structure { enabled: true }
+    }
+}
+
+impl Default for HeaderNames {
+    fn default() -> HeaderNames {
+        HeaderNames {
+            id: "X-Gatepost-Id".into(),
+            scanned: "X-Virus-Scanned".into(),
+            flag: "X-Spam-Flag".into(),
+            score: "X-Spam-Score".into(),
+            level: "X-Spam-Level".into(),
+            status: "X-Spam-Status".into(),
+            remove: vec!["X-Virus-*".into(), "X-Spam-*".into(), "X-Gatepost-*".into()],
+            rename_prefix: String::new(),
+        }
+    }
+}
+
+impl Default for Quarantine {
+    fn default() -> Quarantine {
+        Quarantine {
+            vault: None,
+            keep_days: 90,
+            keep_days_virus: 6,
+            keep_days_for: BTreeMap::new(),
+            disk_floor: Size::mebibytes(200),
+            release_to: Vec::new(),
+        }
+    }
+}
+
+impl Default for Journal {
+    fn default() -> Journal {
+        Journal { path: None, keep_days: 180 }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics { listen: "127.0.0.1:8025".into() }
+    }
+}

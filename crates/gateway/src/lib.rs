@@ -1,0 +1,5 @@
+//! gatepost: a mail security gateway. See ARCHITECTURE.md for the way of a message.
+
+pub mod checks;
+pub mod config;
+pub mod records;

@@ -1,0 +1,157 @@
+//! The record of one message: everything that `gatepost explain`, `gatepost scan --json` and the console show.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use gatepost_mail::{Action, Category, Cause, Direction, OnFault, Points};
+use serde::{Deserialize, Serialize};
+
+/// The record of one message. Serialised as it is into the journal and into vault entries.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// Its id, 12 letters and digits; the reply to the client carries it.
+    pub id: String,
+    /// When judging ended.
+    pub time: jiff::Timestamp,
+    /// Listener it came by; `scan` for files.
+    pub listener: String,
+    /// Client address.
+    pub client: Option<IpAddr>,
+    /// Client name, where known.
+    pub client_name: Option<String>,
+    /// HELO.
+    pub helo: String,
+    /// `SMTP`, `ESMTP`, `ESMTPS`, `LMTP` …, as in a Received field.
+    pub protocol: String,
+    /// Authenticated user.
+    pub user: Option<String>,
+    /// Which way it went.
+    pub direction: Direction,
+    /// Envelope sender; None is `<>`.
+    pub sender: Option<String>,
+    /// Envelope recipients.
+    pub recipients: Vec<String>,
+    /// From field.
+    pub from: String,
+    /// Subject.
+    pub subject: String,
+    /// Message-ID.
+    pub message_id: String,
+    /// Size of the message in bytes.
+    pub size: u64,
+    /// Worst category of all verdicts.
+    pub category: Category,
+    /// Highest score of all verdicts.
+    pub score: Points,
+    /// Action of the verdict with the worst category.
+    pub action: Action,
+    /// Its policy.
+    pub policy: String,
+    /// All that was found.
+    pub findings: Vec<FindingRecord>,
+    /// Checks that could not look.
+    pub faults: Vec<FaultRecord>,
+    /// What the message is made of.
+    pub parts: Vec<PartRecord>,
+    /// What is malformed in it.
+    pub defects: Vec<DefectRecord>,
+    /// The verdicts.
+    pub verdicts: Vec<VerdictRecord>,
+    /// Microseconds spent, by stage and check.
+    pub times_us: BTreeMap<String, u64>,
+    /// What the client was told, one line an answer.
+    pub replies: Vec<String>,
+    /// What the next hop said, when the message went there, with its name: `smtp://127.0.0.1:10026: 250 2.0.0 Ok`.
+    pub next_hop: Option<String>,
+    /// Key of the original in the vault, when it is held: `l/l1bnIZN88okd`.
+    pub quarantine: Option<String>,
+}
+
+/// A finding.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FindingRecord {
+    /// What.
+    pub symbol: String,
+    /// Points in the verdict with the worst category.
+    pub weight: Points,
+    /// `mail`, `recipient user@example.org` or `part 2/a.zip/b.exe`.
+    pub scope: String,
+    /// Proof.
+    pub evidence: String,
+}
+
+/// A fault.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FaultRecord {
+    /// Which check.
+    pub check: String,
+    /// What kind.
+    pub cause: Cause,
+    /// Details.
+    pub detail: String,
+    /// What its configuration says to do then.
+    pub answer: OnFault,
+}
+
+/// A part.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PartRecord {
+    /// Where it stands.
+    pub path: String,
+    /// Its names; the first is the usual one.
+    pub names: Vec<String>,
+    /// The usual name.
+    pub name: Option<String>,
+    /// Declared media type.
+    pub declared: String,
+    /// Type by content, short name.
+    pub detected: String,
+    /// Size of the decoded content.
+    pub size: u64,
+    /// SHA-256 of the decoded content, hex.
+    pub digest: String,
+}
+
+/// A defect.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DefectRecord {
+    /// Its name.
+    pub name: String,
+    /// Path of the part.
+    pub path: String,
+    /// Proof.
+    pub detail: String,
+}
+
+/// A verdict.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VerdictRecord {
+    /// Whom it is for.
+    pub recipients: Vec<String>,
+    /// Policy.
+    pub policy: String,
+    /// Category.
+    pub category: Category,
+    /// Sum of the points.
+    pub score: Points,
+    /// What was to be done.
+    pub action: Action,
+    /// Why, in a few words.
+    pub reason: String,
+    /// What each finding counted.
+    pub weighed: Vec<WeighedRecord>,
+    /// What became of it: `delivered: 250 2.0.0 Ok`, `refused: 550 …`, `held: l/l1bnIZN88okd`, `discarded`,
+    /// `deferred: 451 …`.
+    pub outcome: String,
+}
+
+/// What a finding counted in a verdict.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WeighedRecord {
+    /// Symbol.
+    pub symbol: String,
+    /// Points.
+    pub points: Points,
+    /// Category it put the mail in.
+    pub category: Option<Category>,
+}

@@ -1,0 +1,30 @@
+//! Mail as data: who sends it, what it holds, what was found in it, what was decided about it.
+//!
+//! This crate does no I/O. Reading never fails: [`Message`] is always a value, and whatever is malformed, ambiguous
+//! or over a limit is a [`Defect`] beside it.
+
+mod address;
+mod defect;
+mod edit;
+mod envelope;
+mod filetype;
+mod finding;
+mod header;
+mod limits;
+mod message;
+mod points;
+mod session;
+mod verdict;
+
+pub use address::Address;
+pub use defect::{Defect, DefectKind};
+pub use edit::{Edit, Place};
+pub use envelope::{Envelope, Parameters, Recipient};
+pub use filetype::{FileKind, FileType};
+pub use finding::{Category, Cause, Counts, Fault, Finding, OnFault, Scope, Symbol};
+pub use header::{Field, Headers};
+pub use limits::{Budget, Limit, Limits};
+pub use message::{Mail, Message, Origin, Part, PartId};
+pub use points::Points;
+pub use session::{Direction, Protocol, Session, Tls, Via};
+pub use verdict::{Action, Reply, Verdict, Weighed};

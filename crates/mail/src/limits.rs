@@ -1,0 +1,112 @@
+//! Limits on what reading a message may cost, and the budget that is spent against them.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// What one message may cost to read and unpack. Each has a default that ordinary mail never meets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Nesting of MIME parts, messages and archives, all counted together.
+    pub depth: u32,
+    /// Parts and archive members in all.
+    pub parts: u32,
+    /// Bytes that decoding and unpacking may yield in all.
+    pub bytes: u64,
+    /// How many times larger than its compressed form a member may become, once it is over 1 MiB.
+    pub ratio: u32,
+    /// Wall-clock time for reading and unpacking.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { depth: 17, parts: 1000, bytes: 300 << 20, ratio: 250, time: Duration::from_secs(20) }
+    }
+}
+
+/// Which limit was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Limit {
+    /// [`Limits::depth`]
+    Depth,
+    /// [`Limits::parts`]
+    Parts,
+    /// [`Limits::bytes`]
+    Bytes,
+    /// [`Limits::ratio`]
+    Ratio,
+    /// [`Limits::time`]
+    Time,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Limit::Depth => "depth",
+            Limit::Parts => "parts",
+            Limit::Bytes => "bytes",
+            Limit::Ratio => "ratio",
+            Limit::Time => "time",
+        })
+    }
+}
+
+/// What is left of the limits while one message is read.
+#[derive(Debug)]
+pub struct Budget {
+    limits: Limits,
+    parts_left: u32,
+    bytes_left: u64,
+    deadline: Instant,
+}
+
+impl Budget {
+    /// A full budget; the clock starts now.
+    pub fn new(limits: &Limits) -> Budget {
+        Budget {
+            parts_left: limits.parts,
+            bytes_left: limits.bytes,
+            deadline: Instant::now() + limits.time,
+            limits: limits.clone(),
+        }
+    }
+
+    /// The limits it was made from.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Takes one part, at `depth` (the message itself is depth 0), and checks the clock.
+    pub fn take_part(&mut self, depth: u32) -> Result<(), Limit> {
+        if depth > self.limits.depth {
+            return Err(Limit::Depth);
+        }
+        self.parts_left = self.parts_left.checked_sub(1).ok_or(Limit::Parts)?;
+        self.check_time()
+    }
+
+    /// Takes bytes that decoding yields.
+    pub fn take_bytes(&mut self, bytes: u64) -> Result<(), Limit> {
+        self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(Limit::Bytes)?;
+        Ok(())
+    }
+
+    /// Bytes that may still be made.
+    pub fn bytes_left(&self) -> u64 {
+        self.bytes_left
+    }
+
+    /// An error once the time is up.
+    pub fn check_time(&self) -> Result<(), Limit> {
+        if Instant::now() > self.deadline { Err(Limit::Time) } else { Ok(()) }
+    }
+
+    /// An error when `unpacked` bytes out of `packed` exceed the ratio; small members never do.
+    pub fn check_ratio(&self, packed: u64, unpacked: u64) -> Result<(), Limit> {
+        const SMALL: u64 = 1 << 20;
+        let most = packed.max(1).saturating_mul(self.limits.ratio.into());
+        if unpacked > SMALL && unpacked > most { Err(Limit::Ratio) } else { Ok(()) }
+    }
+}

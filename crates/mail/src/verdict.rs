@@ -1,0 +1,146 @@
+//! What was decided, for whom, and why.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{Category, Edit, Points};
+
+/// What happens to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// To the next hop.
+    Deliver,
+    /// To the next hop, marked: subject tag, spam headers, address extension, as the policy says.
+    Mark,
+    /// To the next hop with the bad parts replaced by a text; the original is held.
+    Strip,
+    /// Held in the vault; the sender gets 250.
+    Quarantine,
+    /// Taken and thrown away. Only where configured, always journalled.
+    Discard,
+    /// 4xx: the sender tries again.
+    Defer,
+    /// 5xx: the sender keeps it.
+    Refuse,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Action; 7] = [
+        Action::Deliver,
+        Action::Mark,
+        Action::Strip,
+        Action::Quarantine,
+        Action::Discard,
+        Action::Defer,
+        Action::Refuse,
+    ];
+
+    /// The name used in configuration, records and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Action::Deliver => "deliver",
+            Action::Mark => "mark",
+            Action::Strip => "strip",
+            Action::Quarantine => "quarantine",
+            Action::Discard => "discard",
+            Action::Defer => "defer",
+            Action::Refuse => "refuse",
+        }
+    }
+
+    /// Whether the message goes on to the next hop.
+    pub const fn delivers(self) -> bool {
+        matches!(self, Action::Deliver | Action::Mark | Action::Strip)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The judgement for a group of recipients that share a policy and a result.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// Places in [`crate::Envelope::recipients`]. Empty only where there is no envelope.
+    pub recipients: Vec<usize>,
+    /// Name of the policy that applied.
+    pub policy: Arc<str>,
+    /// The worst category.
+    pub category: Category,
+    /// Sum of the points in `weighed`.
+    pub score: Points,
+    /// What each finding of these recipients counted for, in the order of the findings.
+    pub weighed: Vec<Weighed>,
+    /// What to do.
+    pub action: Action,
+    /// Keep the original in the vault as well, whatever the action.
+    pub keep: bool,
+    /// Changes for delivery.
+    pub edits: Vec<Edit>,
+    /// Put behind the local part of the recipients on delivery, delimiter included: `+spam`.
+    pub extension: Option<String>,
+    /// What the client is told if this verdict alone decides. For delivery it is the next hop's reply that counts.
+    pub reply: Reply,
+    /// Why, in a few words, for the log and the record: the virus's name, the banned name, the fault.
+    pub reason: String,
+}
+
+/// One finding's part in a verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weighed {
+    /// Place in the list of findings.
+    pub finding: usize,
+    /// Points it added, zero if it counted as a category only.
+    pub points: Points,
+    /// Category it put the mail in, if any.
+    pub category: Option<Category>,
+}
+
+/// A reply of SMTP: code, enhanced code (RFC 3463) and text without either.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Three digits.
+    pub code: u16,
+    /// `5.7.1`, or empty where there is none.
+    pub enhanced: String,
+    /// Text; several lines are parted by `\n`.
+    pub text: String,
+}
+
+impl Reply {
+    /// A reply.
+    pub fn new(code: u16, enhanced: &str, text: impl Into<String>) -> Reply {
+        Reply { code, enhanced: enhanced.into(), text: text.into() }
+    }
+
+    /// 2xx.
+    pub fn is_positive(&self) -> bool {
+        self.code / 100 == 2
+    }
+
+    /// 4xx.
+    pub fn is_transient(&self) -> bool {
+        self.code / 100 == 4
+    }
+
+    /// 5xx.
+    pub fn is_permanent(&self) -> bool {
+        self.code / 100 == 5
+    }
+}
+
+/// On one line: `550 5.7.1 Virus detected`.
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        if !self.enhanced.is_empty() {
+            write!(f, " {}", self.enhanced)?;
+        }
+        write!(f, " {}", self.text.replace('\n', " "))
+    }
+}
