@@ -1,8 +1,12 @@
 //! Configuration: what was typed ([`typed`]), read from files with the place of every value remembered.
 
+pub mod listen;
+pub mod next_hop;
 pub mod typed;
 pub mod units;
 
+pub use listen::ListenAddress;
+pub use next_hop::{NextHop, NextHopTls};
 pub use typed::Config;
 
 /// Something wrong with the configuration. The key is written as `checks.clamd.main.socket` or
