@@ -2,4 +2,6 @@
 
 pub mod checks;
 pub mod config;
+pub mod logging;
+pub mod privileges;
 pub mod records;
