@@ -24,12 +24,12 @@ impl FromStr for ListenAddress {
             return if path.starts_with('/') {
                 Ok(ListenAddress::Unix(path.into()))
             } else {
-                Err(format!("“{text}”: write unix:/path/to/socket with a whole path"))
+                Err(format!("{text:?}: write unix:/path/to/socket with a whole path"))
             };
         }
         if let Some(name) = text.strip_prefix("systemd:") {
             return if name.is_empty() || name.contains(':') {
-                Err(format!("“{text}”: write systemd:NAME with the socket unit's FileDescriptorName"))
+                Err(format!("{text:?}: write systemd:NAME with the socket unit's FileDescriptorName"))
             } else {
                 Ok(ListenAddress::Systemd(name.to_owned()))
             };
@@ -37,9 +37,9 @@ impl FromStr for ListenAddress {
         text.parse().map(ListenAddress::Tcp).map_err(|_| {
             let forms = "127.0.0.1:2525, [::]:25, unix:/path/to/socket or systemd:NAME";
             if text.parse::<std::net::IpAddr>().is_ok() {
-                format!("“{text}” has no port; write {forms}")
+                format!("{text:?} has no port; write {forms}")
             } else {
-                format!("“{text}” is not an address to listen on; write {forms}")
+                format!("{text:?} is not an address to listen on; write {forms}")
             }
         })
     }

@@ -1,12 +1,18 @@
 //! Configuration: what was typed ([`typed`]), read from files with the place of every value remembered.
 
+mod de;
 pub mod listen;
+pub mod load;
 pub mod next_hop;
+mod tree;
 pub mod typed;
 pub mod units;
+mod validate;
 
 pub use listen::ListenAddress;
+pub use load::{Loaded, Origins, load};
 pub use next_hop::{NextHop, NextHopTls};
+pub use tree::{Located, Origin};
 pub use typed::Config;
 
 /// Something wrong with the configuration. The key is written as `checks.clamd.main.socket` or

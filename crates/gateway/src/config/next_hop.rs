@@ -48,7 +48,7 @@ impl FromStr for NextHop {
 
     fn from_str(text: &str) -> Result<NextHop, String> {
         let Some((scheme, rest)) = text.split_once(':') else {
-            return Err(format!("“{text}” is not a next hop; write {FORMS}"));
+            return Err(format!("{text:?} is not a next hop; write {FORMS}"));
         };
         let smtp = |tls, default_port| {
             host_and_port(text, rest, default_port).map(|(host, port)| NextHop::Smtp { host, port, tls })
@@ -66,13 +66,13 @@ impl FromStr for NextHop {
                     Ok(NextHop::LmtpUnix(path.into()))
                 } else {
                     Err(format!(
-                        "“{text}”: write lmtp://host:port, or lmtp:/path/to/socket with a whole path"
+                        "{text:?}: write lmtp://host:port, or lmtp:/path/to/socket with a whole path"
                     ))
                 }
             }
             "maildir" if !rest.is_empty() => Ok(NextHop::Maildir(rest.into())),
-            "maildir" => Err(format!("“{text}” names no folder; write maildir:/folder")),
-            _ => Err(format!("“{text}” is not a next hop; write {FORMS}")),
+            "maildir" => Err(format!("{text:?} names no folder; write maildir:/folder")),
+            _ => Err(format!("{text:?} is not a next hop; write {FORMS}")),
         }
     }
 }
@@ -108,7 +108,7 @@ impl fmt::Display for Bracketed<'_> {
 /// Reads `//host`, `//host:port`, `//[address]:port`, each with an optional `/` behind it.
 fn host_and_port(text: &str, rest: &str, default_port: u16) -> Result<(String, u16), String> {
     let wrong =
-        |why: &str| format!("“{text}”: {why}; write {}://host:port", text.split(':').next().unwrap_or(""));
+        |why: &str| format!("{text:?}: {why}; write {}://host:port", text.split(':').next().unwrap_or(""));
     let authority = rest.strip_prefix("//").ok_or_else(|| wrong("// is missing behind the scheme"))?;
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     let (host, port) = if let Some(inner) = authority.strip_prefix('[') {
