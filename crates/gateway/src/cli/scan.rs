@@ -15,14 +15,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::task::JoinHandle;
 
-use crate::checks::{CheckSet, Found};
+use crate::build;
+use crate::checks::Found;
 use crate::cli::EX_TEMPFAIL;
 use crate::config::load;
 use crate::config::typed::Mixed;
 use crate::pipeline::{Arrival, Pipeline};
 use crate::records::{Metrics, Record};
-use crate::resources::Resources;
-use crate::verdict::{Answers, Policies};
+use crate::verdict::Answers;
 
 /// Judge files as the daemon would.
 #[derive(Debug, clap::Args)]
@@ -60,11 +60,7 @@ pub async fn run(args: Args) -> ExitCode {
         Err(problems) => return super::configuration_error(&problems),
     };
     let config = &loaded.config;
-    let built = Resources::new(config).and_then(|resources| CheckSet::build(config, &resources)).and_then(|checks| {
-        let policies = Policies::build(config, checks.symbols())?;
-        Ok(Pipeline::new(config, checks, policies, None, Arc::new(Metrics::new())))
-    });
-    let pipeline = match built {
+    let pipeline = match build::pipeline(config, None, Arc::new(Metrics::new())) {
         Ok(pipeline) => Arc::new(pipeline),
         Err(problems) => return super::configuration_error(&loaded.locate(problems)),
     };
@@ -225,7 +221,7 @@ async fn judge(pipeline: &Pipeline, case: &Case, content: &[u8]) -> Record {
     // A file with plain LF is how Unix keeps what came with CRLF; only a mixture is a defect.
     let unix = smtp::from_unix(content);
     let (mended, report) = smtp::normalize(&unix, smtp::Stray::Normalize);
-    let raw = Bytes::from(mended.unwrap_or_else(|| unix.into_owned()));
+    let raw = Bytes::from(mended.into_owned());
     let began = Instant::now();
     let early = pipeline.checks.connect(&case.session).await;
     let early = early_with_recipients(pipeline, case, early).await;
@@ -247,7 +243,7 @@ async fn judge(pipeline: &Pipeline, case: &Case, content: &[u8]) -> Record {
 async fn early_with_recipients(pipeline: &Pipeline, case: &Case, mut early: Found) -> Found {
     let mut envelope = Envelope { recipients: Vec::new(), ..case.envelope.clone() };
     for recipient in &case.envelope.recipients {
-        early.append(pipeline.checks.recipient(&case.session, &envelope, recipient).await);
+        early.merge(pipeline.checks.recipient(&case.session, &envelope, recipient).await);
         envelope.recipients.push(recipient.clone());
     }
     early

@@ -3,7 +3,6 @@
 //! A [`Transaction`] carries one message's envelope to the next hop command by command, so that the next hop's own
 //! recipient checks answer the sender. Nothing is owned here: until the next hop says 250 the sender has the message.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -92,7 +91,7 @@ impl NextHops {
 
     /// The smallest size limit that a hop has announced.
     pub fn size_limit(&self) -> Option<u64> {
-        self.hops.iter().filter_map(|hop| lock(&hop.offers).as_ref().and_then(|offers| offers.size_limit())).min()
+        self.hops.iter().filter_map(|hop| lock(&hop.offers).as_ref().and_then(|offers| offers.size.flatten())).min()
     }
 
     /// Asks each hop what it offers, so that it is known before the first message; failures are for the caller's log.
@@ -419,15 +418,11 @@ impl Connection {
             let command = mail_command(sender, parameters, &self.offers);
             if !self.offers.xclient.is_empty() {
                 self.tell_xclient(session, &options.hostname).await?;
-            } else if !self.offers.xforward.is_empty()
-                && let Some(xforward) = xforward_command(session, &self.offers.xforward)
-            {
-                if self.offers.pipelining {
-                    self.write(format!("{xforward}\r\n{command}\r\n").as_bytes()).await?;
-                    self.read_reply().await?;
-                    return self.read_reply().await;
-                }
-                self.exchange(&xforward).await?;
+            } else if !self.offers.xforward.is_empty() {
+                let attributes = client_attributes(session, &self.offers.xforward);
+                let mut group = smtp::xforward_commands(&self.offers.xforward, &borrowed(&attributes));
+                group.push(command);
+                return self.exchange_group(&group).await;
             }
             self.exchange(&command).await
         };
@@ -442,8 +437,8 @@ impl Connection {
         if self.told.as_ref() == Some(&client) || session.client.is_none() {
             return Ok(());
         }
-        let Some(command) = xclient_command(session, &self.offers.xclient) else { return Ok(()) };
-        let reply = self.exchange(&command).await?;
+        let attributes = client_attributes(session, &self.offers.xclient);
+        let reply = self.exchange(&smtp::xclient_command(&borrowed(&attributes))).await?;
         if !reply.is_positive() {
             return Err(io::Error::other(format!("answered XCLIENT with {reply}")));
         }
@@ -513,6 +508,21 @@ impl Connection {
         self.read_reply().await
     }
 
+    /// Commands in one write where PIPELINING is offered; the last one's reply is the answer.
+    async fn exchange_group(&mut self, commands: &[String]) -> io::Result<smtp::Reply> {
+        if self.offers.pipelining {
+            self.write((commands.join("\r\n") + "\r\n").as_bytes()).await?;
+            for _ in 1..commands.len() {
+                self.read_reply().await?;
+            }
+            return self.read_reply().await;
+        }
+        for command in &commands[..commands.len() - 1] {
+            self.exchange(command).await?;
+        }
+        self.exchange(&commands[commands.len() - 1]).await
+    }
+
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await?;
         self.stream.flush().await
@@ -544,7 +554,7 @@ fn no_answer(to: &str) -> io::Error {
 
 fn mail_command(sender: Option<&Address>, parameters: &Parameters, offers: &Capabilities) -> String {
     let mut command = format!("MAIL FROM:<{}>", sender.map(Address::to_string).unwrap_or_default());
-    if let Some(size) = parameters.size.filter(|_| offers.offers_size()) {
+    if let Some(size) = parameters.size.filter(|_| offers.size.is_some()) {
         command += &format!(" SIZE={size}");
     }
     if parameters.eight_bit && offers.eight_bit_mime {
@@ -579,44 +589,27 @@ fn starts_with(parameter: &str, name: &str) -> bool {
     parameter.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name))
 }
 
-/// Attributes of the client in the names that XCLIENT and XFORWARD share.
-fn client_attributes(session: &Session) -> Option<Vec<(&'static str, Option<String>)>> {
-    let client = session.client?;
-    let address = match client {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("IPV6:{address}"),
-    };
+/// Attributes of the client in the names that XCLIENT and XFORWARD share, those the server offered.
+fn client_attributes(session: &Session, offered: &[String]) -> Vec<(&'static str, Option<String>)> {
+    let Some(client) = session.client else { return Vec::new() };
     let protocol = match session.protocol {
         Protocol::Smtp => "SMTP",
         _ => "ESMTP",
     };
-    Some(vec![
+    let all = [
         ("NAME", session.client_name.clone()),
-        ("ADDR", Some(address)),
+        ("ADDR", Some(smtp::xforward_addr(client))),
         ("PORT", (session.port != 0).then(|| session.port.to_string())),
         ("PROTO", Some(protocol.into())),
         ("HELO", Some(session.helo.clone()).filter(|helo| !helo.is_empty())),
         ("LOGIN", session.user.clone()),
-    ])
+        ("SOURCE", Some("REMOTE".into())),
+    ];
+    all.into_iter().filter(|(name, _)| offered.iter().any(|offer| offer == name)).collect()
 }
 
-fn xforward_command(session: &Session, offered: &[String]) -> Option<String> {
-    let mut attributes = client_attributes(session)?;
-    attributes.retain(|(name, _)| *name != "LOGIN");
-    attributes.push(("SOURCE", Some("REMOTE".into())));
-    Some(smtp::attribute_command("XFORWARD", &only(attributes, offered)))
-}
-
-fn xclient_command(session: &Session, offered: &[String]) -> Option<String> {
-    Some(smtp::attribute_command("XCLIENT", &only(client_attributes(session)?, offered)))
-}
-
-fn only(
-    attributes: Vec<(&'static str, Option<String>)>,
-    offered: &[String],
-) -> Vec<(&'static str, Option<String>)> {
-    let offered: BTreeSet<String> = offered.iter().map(|name| name.to_uppercase()).collect();
-    attributes.into_iter().filter(|(name, _)| offered.contains(*name)).collect()
+fn borrowed<'a>(attributes: &'a [(&'static str, Option<String>)]) -> Vec<(&'static str, Option<&'a str>)> {
+    attributes.iter().map(|(name, value)| (*name, value.as_deref())).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

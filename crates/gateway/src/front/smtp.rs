@@ -14,7 +14,7 @@ use gatepost_mail::{
     Address, Direction, Envelope, Parameters, Protocol, Recipient, Reply, Session, Via,
 };
 use gatepost_wire::proxy;
-use gatepost_wire::smtp::{self, Command, DataDecoder, Line, LineReader, MailFrom, RcptTo, Stray, StrayReport};
+use gatepost_wire::smtp::{self, Command, BdatDecoder, DataDecoder, Line, LineReader, MailFrom, RcptTo, Stray, StrayReport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -162,8 +162,13 @@ struct Open<'a> {
     /// Policy of the first recipient, where a transaction may have only one.
     policy: Option<PolicyId>,
     /// What BDAT has brought so far.
-    chunks: Option<Spool>,
+    chunks: Option<Chunks>,
     began: Instant,
+}
+
+struct Chunks {
+    decoder: BdatDecoder,
+    spool: Spool,
 }
 
 /// Checks of the connection run beside the dialogue, from the first MAIL on, and are waited for only at the end.
@@ -487,7 +492,7 @@ impl<'a> Client<'a> {
             return self.error(reply);
         }
         let found = front.pipeline.checks.recipient(&self.session, &open.envelope, &recipient).await;
-        open.found.append(found);
+        open.found.merge(found);
         open.policy.get_or_insert(policy);
         open.envelope.recipients.push(recipient);
         self.reply(&reply);
@@ -512,11 +517,7 @@ impl<'a> Client<'a> {
         self.reply(&Reply::new(354, "", "End data with <CR><LF>.<CR><LF>"));
         self.flush().await?;
         let limits = &self.front.limits;
-        let stray = match limits.stray_line_endings {
-            StrayLineEndings::Normalize => Stray::Normalize,
-            StrayLineEndings::Refuse => Stray::Refuse,
-        };
-        let mut decoder = DataDecoder::new(self.size_limit(), stray);
+        let mut decoder = DataDecoder::new(self.size_limit(), self.stray());
         let mut spool = Spool::new(limits.memory.bytes());
         let mut full = None;
         let deadline = Instant::now() + limits.message_time.duration();
@@ -533,63 +534,38 @@ impl<'a> Client<'a> {
     async fn bdat(&mut self, size: u64, last: bool) -> Step {
         let limits = &self.front.limits;
         let deadline = Instant::now() + limits.message_time.duration();
-        let most = self.size_limit();
-        let mut spool = match &mut self.phase {
-            Phase::Open(open) if !open.envelope.recipients.is_empty() => {
-                Some(open.chunks.take().unwrap_or_else(|| Spool::new(limits.memory.bytes())))
-            }
+        let (most, stray) = (self.size_limit(), self.stray());
+        let taken = match &mut self.phase {
+            Phase::Open(open) if !open.envelope.recipients.is_empty() => Some(open.chunks.take()),
             _ => None,
         };
-        let refused = spool.is_none();
-        if spool.as_ref().is_some_and(|spool| spool.size() + size > most) {
-            spool = None;
-        }
+        let in_sequence = taken.is_some();
+        let Chunks { mut decoder, mut spool } = taken.flatten().unwrap_or_else(|| Chunks {
+            decoder: BdatDecoder::new(if in_sequence { most } else { 0 }, stray),
+            spool: Spool::new(limits.memory.bytes()),
+        });
         let mut full = None;
-        let mut left = size;
-        while left > 0 {
-            if self.input.is_empty() {
-                self.fill_until(deadline).await?;
-            }
-            let take = self.input.len().min(left.try_into().unwrap_or(usize::MAX));
-            let piece = self.input.split_to(take);
-            left -= take as u64;
-            if let Some(spool) = &mut spool {
-                spool.buffer().extend_from_slice(&piece);
-                self.settle(spool, &mut full);
-            }
+        decoder.begin(size);
+        while !decoder.decode(&mut self.input, spool.buffer()) {
+            self.settle(&mut spool, &mut full);
+            self.fill_until(deadline).await?;
         }
-        match spool {
-            _ if refused => self.error(Reply::new(503, "5.5.1", "Need MAIL and RCPT before BDAT")),
-            None => {
-                self.reset().await;
-                self.error(too_large())
-            }
-            Some(_) if full.is_some() => {
-                self.reset().await;
-                self.error(no_space())
-            }
-            Some(spool) if last => self.complete_chunks(spool).await,
-            Some(spool) => {
-                if let Phase::Open(open) = &mut self.phase {
-                    open.chunks = Some(spool);
-                }
-                self.reply(&Reply::new(250, "2.0.0", format!("{size} octets received")));
-                Ok(())
-            }
+        if last {
+            decoder.finish(spool.buffer());
         }
-    }
-
-    /// BDAT content is exact, so what strays in it is mended (or refused) after it is whole.
-    async fn complete_chunks(&mut self, spool: Spool) -> Step {
-        let normalize = self.front.limits.stray_line_endings == StrayLineEndings::Normalize;
-        let stray = if normalize { Stray::Normalize } else { Stray::Refuse };
-        let raw = match spool.finish() {
-            Ok(raw) => raw,
-            Err(error) => return self.spool_failed(&error).await,
-        };
-        let (mended, report) = smtp::normalize(&raw, stray);
-        let raw = mended.map_or(raw, Bytes::from);
-        self.judge(raw, &report).await
+        self.settle(&mut spool, &mut full);
+        if !in_sequence {
+            return self.error(Reply::new(503, "5.5.1", "Need MAIL and RCPT before BDAT"));
+        }
+        if last || full.is_some() || decoder.report().over_limit {
+            let report = decoder.report().clone();
+            return self.complete(spool, full, &report).await;
+        }
+        if let Phase::Open(open) = &mut self.phase {
+            open.chunks = Some(Chunks { decoder, spool });
+        }
+        self.reply(&Reply::new(250, "2.0.0", format!("{size} octets received")));
+        Ok(())
     }
 
     async fn complete(&mut self, spool: Spool, full: Option<std::io::Error>, report: &StrayReport) -> Step {
@@ -609,18 +585,19 @@ impl<'a> Client<'a> {
     async fn judge(&mut self, raw: Bytes, report: &StrayReport) -> Step {
         let Phase::Open(mut open) = std::mem::replace(&mut self.phase, Phase::Ready) else { return Ok(()) };
         self.messages += 1;
-        if self.front.limits.stray_line_endings == StrayLineEndings::Refuse && report.has_stray() {
+        if report.refused {
             open.transaction.finish().await;
             return self.error(Reply::new(550, "5.5.2", "Message has bare CR or LF; lines end in CRLF"));
         }
         let lmtp = self.lmtp();
         let prdr = open.envelope.parameters.prdr && open.envelope.recipients.len() > 1;
         let mut early = self.known_early().await;
-        early.append(std::mem::take(&mut open.found));
+        early.merge(std::mem::take(&mut open.found));
         let arrival = Arrival {
             session: self.session.clone(),
             envelope: open.envelope.clone(),
             raw,
+            stray: report.clone(),
             early,
             answers: if lmtp || prdr { Answers::Each } else { Answers::One },
             mixed: self.front.listener.mixed,
@@ -808,6 +785,13 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
+    fn stray(&self) -> Stray {
+        match self.front.limits.stray_line_endings {
+            StrayLineEndings::Normalize => Stray::Normalize,
+            StrayLineEndings::Refuse => Stray::Refuse,
+        }
+    }
+
     fn lmtp(&self) -> bool {
         lmtp(self.front)
     }
@@ -941,10 +925,9 @@ fn apply(session: &mut Session, attributes: Vec<(String, Option<String>)>, via: 
     for (name, value) in attributes {
         match name.as_str() {
             "ADDR" => {
-                session.client = value.and_then(|text| {
-                    let text = text.strip_prefix("IPV6:").or(text.strip_prefix("IPv6:")).unwrap_or(&text).to_owned();
-                    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
-                });
+                session.client = value
+                    .and_then(|text| smtp::parse_xforward_addr(&text))
+                    .map(|address| address.to_canonical());
                 session.client_name = None;
             }
             "PORT" => session.port = value.and_then(|text| text.parse().ok()).unwrap_or(0),
