@@ -4,3 +4,4 @@ pub mod checks;
 pub mod config;
 pub mod records;
 pub mod resources;
+pub mod verdict;
