@@ -2,6 +2,8 @@
 
 pub mod checks;
 pub mod config;
+pub mod logging;
+pub mod privileges;
 pub mod records;
 pub mod resources;
 pub mod verdict;
