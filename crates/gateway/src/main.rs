@@ -27,7 +27,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let command = match Arguments::parse().command {
+        Command::Serve(args) => return serve::run(args),
+        command => command,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -36,8 +39,8 @@ fn main() -> ExitCode {
         }
     };
     runtime.block_on(async {
-        match arguments.command {
-            Command::Serve(args) => serve::run(args).await,
+        match command {
+            Command::Serve(args) => serve::run(args),
             Command::Scan(args) => cli::scan::run(args).await,
             Command::Check(args) => cli::check::run(args).await,
             Command::Config(args) => cli::config::run(&args),

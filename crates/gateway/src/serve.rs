@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,7 +25,8 @@ use crate::front::smtp::Front;
 use crate::pipeline::{Pipeline, Store};
 use crate::records::{self, Health, Journal, Metrics, Vault};
 use crate::resources::watch::{EVERY, Watch, Watching};
-use crate::{logging, privileges};
+use crate::logging::{self, Logging};
+use crate::privileges;
 
 /// Run the daemon.
 #[derive(Debug, clap::Args)]
@@ -37,21 +39,50 @@ pub struct Args {
 /// How long sessions in the middle of a message may go on after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// Runs until it is told to stop.
-pub async fn run(args: Args) -> ExitCode {
+/// Runs until it is told to stop. Privileges belong to threads, so they are given up before the runtime has any.
+pub fn run(args: Args) -> ExitCode {
     let loaded = match load::load(args.config.as_deref()) {
         Ok(loaded) => loaded,
         Err(problems) => return cli::configuration_error(&problems),
     };
-    logging::start(&loaded.config.log);
-    privileges::raise_descriptor_limit();
-    match Daemon::start(args.config, loaded).await {
-        Ok(daemon) => daemon.run().await,
-        Err(error) => {
-            eprintln!("gatepost: {error}");
-            ExitCode::from(2)
+    let logging = match logging::start(&loaded.config.log) {
+        Ok(logging) => logging,
+        Err(error) => return cli::usage_error(&error),
+    };
+    let ready = prepare(&loaded.config).and_then(|sockets| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        Ok((sockets, runtime.map_err(|error| format!("cannot start threads: {error}"))?))
+    });
+    let (sockets, runtime) = match ready {
+        Ok(ready) => ready,
+        Err(error) => return cli::usage_error(&error),
+    };
+    runtime.block_on(async {
+        match Daemon::start(args.config, loaded, logging, sockets).await {
+            Ok(daemon) => daemon.run().await,
+            Err(error) => cli::usage_error(&error),
+        }
+    })
+}
+
+/// What only root may do, and then no more root.
+fn prepare(config: &Config) -> Result<BTreeMap<String, Socket>, String> {
+    privileges::prepare();
+    for folder in [config.data.clone(), build::spool(config)] {
+        make_folder(&folder, &config.user)?;
+    }
+    let mut handed = Handed::from_environment();
+    let mut sockets = BTreeMap::new();
+    for listener in config.listeners() {
+        for text in &listener.listen {
+            let address: ListenAddress = text.parse()?;
+            let socket = bind(&address, &mut handed);
+            let socket = socket.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+            sockets.insert(address.to_string(), socket);
         }
     }
+    privileges::give_up(&config.user)?;
+    Ok(sockets)
 }
 
 struct Daemon {
@@ -64,6 +95,7 @@ struct Daemon {
     pipeline: Arc<Pipeline>,
     listeners: BTreeMap<String, Running>,
     watching: Watching,
+    logging: Logging,
     /// Holds the lock on the data folder as long as we live.
     _lock: File,
 }
@@ -76,23 +108,13 @@ struct Running {
 }
 
 impl Daemon {
-    async fn start(file: Option<PathBuf>, loaded: Loaded) -> Result<Daemon, String> {
+    async fn start(
+        file: Option<PathBuf>,
+        loaded: Loaded,
+        logging: Logging,
+        sockets: BTreeMap<String, Socket>,
+    ) -> Result<Daemon, String> {
         let config = loaded.config.clone();
-        let owner = privileges::user(&config.user)?;
-        for folder in [config.data.clone(), build::spool(&config)] {
-            make_folder(&folder, owner.as_ref())?;
-        }
-        // Ports below 1024 need root, so sockets come before anything else; everything else comes after root is gone.
-        let mut handed = Handed::from_environment();
-        let mut sockets = BTreeMap::new();
-        for listener in config.listeners() {
-            for text in &listener.listen {
-                let address: ListenAddress = text.parse()?;
-                let socket = bind(&address, &mut handed).map_err(|error| format!("cannot listen on {address}: {error}"))?;
-                sockets.insert(address.to_string(), socket);
-            }
-        }
-        privileges::drop_to(owner.as_ref())?;
         let lock = lock(&config.data)?;
         let metrics = Arc::new(Metrics::new());
         let health = Arc::new(Health::new());
@@ -105,6 +127,7 @@ impl Daemon {
             pipeline: Arc::new(pipeline),
             listeners: BTreeMap::new(),
             watching: Watch::new(EVERY).start(),
+            logging,
             config,
             store,
             metrics,
@@ -159,6 +182,7 @@ impl Daemon {
                     front.draining = draining;
                     tracing::info!("listening on {text} ({})", front.listener.name);
                     let front = Arc::new(ArcSwap::from_pointee(front));
+                    let socket = socket.start().map_err(|error| format!("cannot listen on {text}: {error}"))?;
                     let task = tokio::spawn(accept(socket, front.clone(), self.sessions.clone()));
                     Running { front, stop, task }
                 }
@@ -236,6 +260,7 @@ impl Daemon {
             self.pipeline = before;
             return Err(error);
         }
+        self.logging.set_level(&loaded.config.log);
         self.config = loaded.config;
         Ok(())
     }
@@ -294,14 +319,16 @@ async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store, St
     Ok(Store { journal, vault: Arc::new(vault) })
 }
 
-fn make_folder(folder: &Path, owner: Option<&privileges::User>) -> Result<(), String> {
-    use std::os::unix::fs::DirBuilderExt;
+/// Makes a folder, and gives it to the user that we become when root starts us.
+fn make_folder(folder: &Path, user: &str) -> Result<(), String> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder);
     made.map_err(|error| format!("cannot make the folder {}: {error}", folder.display()))?;
-    if let Some(owner) = owner {
-        owner.own(folder).map_err(|error| format!("cannot give {} to its user: {error}", folder.display()))?;
+    if user.is_empty() || !nix::unistd::geteuid().is_root() {
+        return Ok(());
     }
-    Ok(())
+    let user = privileges::find_user(user)?;
+    let given = std::os::unix::fs::chown(folder, Some(user.uid.as_raw()), Some(user.gid.as_raw()));
+    given.map_err(|error| format!("cannot give {} to {}: {error}", folder.display(), user.name))
 }
 
 /// One daemon per data folder. The lock goes with the process, however it ends; the pid in it is for `reload`.

@@ -18,12 +18,13 @@ use super::smtp::{self, Front};
 use crate::config::listen::ListenAddress;
 use crate::records::Metrics;
 
-/// A bound socket.
+/// A bound socket. It is none of tokio's yet: binding comes before privileges are given up, and that before any thread
+/// is started.
 pub enum Socket {
     /// TCP.
-    Tcp(TcpListener),
+    Tcp(std::net::TcpListener),
     /// A unix socket.
-    Unix(UnixListener),
+    Unix(std::os::unix::net::UnixListener),
 }
 
 /// Binds an address. `handed` are sockets that systemd opened for us, by name.
@@ -55,30 +56,26 @@ impl Handed {
                 continue;
             }
             if let Ok(Some(listener)) = self.fds.take_tcp_listener(place) {
-                listener.set_nonblocking(true)?;
-                return TcpListener::from_std(listener).map(Socket::Tcp);
+                return Ok(Socket::Tcp(listener));
             }
             if let Ok(Some(listener)) = self.fds.take_unix_listener(place) {
-                listener.set_nonblocking(true)?;
-                return UnixListener::from_std(listener).map(Socket::Unix);
+                return Ok(Socket::Unix(listener));
             }
         }
         Err(io::Error::new(io::ErrorKind::NotFound, format!("systemd has handed over no socket named {name}")))
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(1024)
+fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
 }
 
 /// A socket left by a killed process is replaced; a living one is an error, and so is a file of another kind.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     if let Ok(metadata) = std::fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name, and it is no socket"));
@@ -88,7 +85,7 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         }
         std::fs::remove_file(path)?;
     }
-    let listener = UnixListener::bind(path)?;
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
     // Whoever may enter the folder may speak to us: its mode is the access control, as with the milters' sockets.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
     Ok(listener)
@@ -159,8 +156,32 @@ impl Drop for Place {
     }
 }
 
+/// A socket that connections are taken from.
+pub enum Listening {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A unix socket.
+    Unix(UnixListener),
+}
+
+impl Socket {
+    /// Hands it to the runtime.
+    pub fn start(self) -> io::Result<Listening> {
+        match self {
+            Socket::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener).map(Listening::Tcp)
+            }
+            Socket::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                UnixListener::from_std(listener).map(Listening::Unix)
+            }
+        }
+    }
+}
+
 /// Takes connections until the daemon drains, then waits for the sessions under way to end.
-pub async fn accept(socket: Socket, front: Arc<ArcSwap<Front>>, sessions: Arc<Sessions>) {
+pub async fn accept(socket: Listening, front: Arc<ArcSwap<Front>>, sessions: Arc<Sessions>) {
     let mut draining = front.load().draining.clone();
     let mut running = JoinSet::new();
     loop {
@@ -188,10 +209,10 @@ enum Connection {
     Unix(tokio::net::UnixStream),
 }
 
-async fn accept_one(socket: &Socket) -> io::Result<Connection> {
+async fn accept_one(socket: &Listening) -> io::Result<Connection> {
     match socket {
-        Socket::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Connection::Tcp(stream, peer)),
-        Socket::Unix(listener) => listener.accept().await.map(|(stream, _)| Connection::Unix(stream)),
+        Listening::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Connection::Tcp(stream, peer)),
+        Listening::Unix(listener) => listener.accept().await.map(|(stream, _)| Connection::Unix(stream)),
     }
 }
 
