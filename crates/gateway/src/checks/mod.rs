@@ -3,8 +3,10 @@
 //! A new check is one file beside these and one line in [`catalogue::CHECKS`].
 
 pub mod catalogue;
+mod clamd;
 pub mod dnsbl;
 pub mod gtube;
+pub mod malware;
 pub mod run;
 pub mod structure;
 
