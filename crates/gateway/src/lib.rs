@@ -1,5 +1,6 @@
 //! gatepost: a mail security gateway. See ARCHITECTURE.md for the way of a message.
 
 pub mod checks;
+pub mod cli;
 pub mod config;
 pub mod records;
