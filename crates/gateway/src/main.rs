@@ -21,9 +21,9 @@ enum Command {
     Config(cli::config::Args),
     Init(cli::init::Args),
     Reload(cli::reload::Args),
-    Quarantine(cli::quarantine::Args),
-    History(cli::history::Args),
-    Explain(cli::explain::Args),
+    Quarantine(cli::open::Args<cli::quarantine::QuarantineArgs>),
+    History(cli::open::Args<cli::history::HistoryArgs>),
+    Explain(cli::open::Args<cli::explain::ExplainArgs>),
 }
 
 fn main() -> ExitCode {
@@ -46,9 +46,9 @@ fn main() -> ExitCode {
             Command::Config(args) => cli::config::run(&args),
             Command::Init(args) => cli::init::run(args),
             Command::Reload(args) => cli::reload::run(&args),
-            Command::Quarantine(args) => cli::quarantine::run(args).await,
-            Command::History(args) => cli::history::run(args).await,
-            Command::Explain(args) => cli::explain::run(args).await,
+            Command::Quarantine(args) => cli::open::quarantine(args).await,
+            Command::History(args) => cli::open::history(args).await,
+            Command::Explain(args) => cli::open::explain(args).await,
         }
     })
 }

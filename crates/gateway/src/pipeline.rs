@@ -15,14 +15,14 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use gatepost_mail::{
     Budget, Cause, DefectKind, Edit, Envelope, Fault, Limits, Mail, Message, OnFault, PartId, Reply, Session,
-    Verdict, edit,
+    Verdict,
 };
 use gatepost_wire::smtp::StrayReport;
 use tokio::sync::Semaphore;
 
 use crate::checks::Found;
 use crate::checks::run::CheckSet;
-use crate::config::typed::{Config, HeaderNames, Mixed};
+use crate::config::typed::{Config, HeaderNames, LogFormat, Mixed};
 use crate::records::{self, Held, Journal, Metrics, Record, Vault, VaultError};
 use crate::verdict::{self, Answers, Case, Conclusion, Delivery, Outcome, Plan, Policies};
 
@@ -38,6 +38,7 @@ pub struct Pipeline {
     limits: Limits,
     judging: Semaphore,
     judging_time: Duration,
+    log_format: LogFormat,
     /// Where decisions are written; None for commands that only judge.
     store: Option<Store>,
     metrics: Arc<Metrics>,
@@ -127,6 +128,7 @@ impl Pipeline {
             },
             judging: Semaphore::new(config.limits.judging.max(1) as usize),
             judging_time: config.limits.judging_time.duration(),
+            log_format: config.log.format,
             store,
             metrics,
         }
@@ -168,10 +170,8 @@ impl Pipeline {
         times.insert("checks".to_owned(), micros(started.elapsed()));
         for (check, time) in &found.times {
             *times.entry(check.clone()).or_default() += micros(*time);
-            self.metrics.check_time(check, *time);
         }
         for fault in &found.faults {
-            self.metrics.fault(&fault.check, fault.cause);
             tracing::warn!("{id}: {} could not look: {}: {}", fault.check, fault.cause, fault.detail);
         }
 
@@ -235,7 +235,7 @@ impl Pipeline {
 
     async fn deliver(&self, judged: &Judged, delivery: &Delivery, carrier: &mut dyn Carrier) -> Vec<Reply> {
         let verdict = &judged.verdicts[delivery.verdict];
-        let applied = edit::apply(&judged.mail.message, &verdict.edits);
+        let applied = gatepost_mail::apply(&judged.mail.message, &verdict.edits);
         let unsafe_to_send =
             applied.skipped.iter().any(|&at| matches!(verdict.edits[at], Edit::ReplacePart { .. }));
         if unsafe_to_send {
@@ -264,8 +264,8 @@ impl Pipeline {
     async fn record(&self, judged: &Judged, done: &Done) {
         let record = self.record_of(judged, Some(done));
         let elapsed = judged.began.elapsed();
-        self.metrics.message(record.category, record.action, elapsed);
-        tracing::info!("{}", records::log_line(&record, elapsed));
+        self.metrics.record(&record, elapsed);
+        records::log(&record, elapsed, self.log_format);
         if let Some(store) = &self.store {
             store.journal.write(Arc::new(record)).await;
         }

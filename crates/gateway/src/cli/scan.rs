@@ -17,10 +17,11 @@ use tokio::task::JoinHandle;
 
 use crate::build;
 use crate::checks::Found;
-use crate::cli::EX_TEMPFAIL;
+use crate::cli::TRY_LATER;
 use crate::config::load;
 use crate::config::typed::Mixed;
 use crate::pipeline::{Arrival, Pipeline};
+use crate::records::text::clean;
 use crate::records::{Metrics, Record};
 use crate::verdict::Answers;
 
@@ -88,7 +89,7 @@ impl Tally {
     fn exit_code(&self) -> ExitCode {
         match self {
             Tally { unreadable: true, .. } => ExitCode::from(2),
-            Tally { deferred: true, .. } => ExitCode::from(EX_TEMPFAIL),
+            Tally { deferred: true, .. } => ExitCode::from(TRY_LATER),
             Tally { found: true, .. } => ExitCode::from(1),
             _ => ExitCode::SUCCESS,
         }
@@ -169,7 +170,7 @@ fn write_line(out: &mut impl Write, json: bool, file: &str, record: &Record) -> 
         record.faults.iter().map(|fault| format!("{} {}", fault.check, fault.cause)).collect();
     write!(out, "{file}: {} {} {} [{}]", record.category, record.score, record.action, symbols.join(", "))?;
     for finding in record.findings.iter().filter(|finding| !finding.evidence.is_empty()).take(3) {
-        write!(out, " {}: {};", finding.symbol, crate::records::printable(&finding.evidence, 120))?;
+        write!(out, " {}: {};", finding.symbol, clean(&finding.evidence, 120))?;
     }
     if !faults.is_empty() {
         write!(out, " faults: {}", faults.join(", "))?;

@@ -154,6 +154,14 @@ impl NextHops {
     }
 }
 
+/// As the configuration writes them.
+impl std::fmt::Display for NextHops {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<String> = self.hops.iter().map(|hop| hop.target.to_string()).collect();
+        f.write_str(&names.join(", "))
+    }
+}
+
 /// One message on its way to the next hop: MAIL has been told.
 pub struct Transaction<'a> {
     hop: &'a Hop,

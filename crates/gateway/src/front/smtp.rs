@@ -820,7 +820,7 @@ impl<'a> Client<'a> {
     }
 
     fn metrics_next_hop(&self, reply: &Reply) {
-        self.front.metrics.next_hop_reply(reply.code);
+        self.front.metrics.next_hop_reply(reply);
     }
 }
 
@@ -855,7 +855,7 @@ impl Carrier for Lockstep<'_, '_> {
                 tracing::warn!(%error, "next hop failed");
                 vec![error.reply()]
             });
-            replies.iter().for_each(|reply| self.metrics.next_hop_reply(reply.code));
+            replies.iter().for_each(|reply| self.metrics.next_hop_reply(reply));
             replies
         })
     }
