@@ -3,3 +3,4 @@
 pub mod checks;
 pub mod config;
 pub mod records;
+pub mod resources;

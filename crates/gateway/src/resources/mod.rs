@@ -1,0 +1,4 @@
+//! What the program uses of the outside, made once and handed to those who need it: name look-ups, watched files.
+
+pub mod dns;
+pub mod watch;
