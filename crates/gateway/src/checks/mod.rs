@@ -2,8 +2,10 @@
 //!
 //! A new check is one file beside these and one line in [`catalogue::CHECKS`].
 
+pub mod attachments;
 pub mod catalogue;
 pub mod dnsbl;
+pub mod embedded;
 pub mod gtube;
 pub mod run;
 pub mod structure;
