@@ -72,7 +72,7 @@ impl Format {
             Format::Zip => Entry { name: "zip", is: zip::is, open: zip::open },
             Format::Gzip => Entry { name: "gz", is: gzip::is, open: gzip::open },
             Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
-            Format::Mail => Entry { name: "eml", is: is_mail, open: Opening::mail },
+            Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
         }
     }
 }
@@ -85,6 +85,11 @@ struct Entry {
 
 fn is_mail(_body: &[u8], detected: FileType) -> bool {
     detected == FileType::EML
+}
+
+fn open_mail(opening: &mut Opening) -> Result<(), Stop> {
+    opening.read_mail();
+    Ok(())
 }
 
 /// Opens every part from `first` on, and what comes out of them.

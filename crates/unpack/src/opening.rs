@@ -113,9 +113,8 @@ impl<'a> Opening<'a> {
     }
 
     /// Reads the container as a mail.
-    pub(crate) fn mail(&mut self) -> Result<(), Stop> {
+    pub(crate) fn read_mail(&mut self) {
         self.message.read_within(self.container, self.budget);
-        Ok(())
     }
 
     /// Gives a member that is there already one more name.
@@ -143,7 +142,7 @@ impl<'a> Opening<'a> {
     pub(crate) fn over(&mut self, limit: Limit, part: Option<PartId>) {
         if !self.over.contains(&limit) {
             self.over.push(limit);
-            self.message.defect(DefectKind::Over(limit), part.unwrap_or(self.container), String::new());
+            self.message.defect(DefectKind::Over(limit), part.unwrap_or(self.container), "");
         }
     }
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use gatepost_mail::{Category, Counts, FileKind, Finding, Mail, Message, OnFault, Origin, Part, PartId};
+use gatepost_mail::{Category, Counts, FileKind, FileType, Finding, Mail, Message, OnFault, Origin, Part, PartId};
 use regex::{Regex, RegexBuilder};
 
 use super::catalogue::Resources;
@@ -373,29 +373,15 @@ fn is_declared(wanted: &str, declared: &str) -> bool {
     }
 }
 
-const FAMILIES: &[(&str, FileKind)] = &[
-    ("text", FileKind::Text),
-    ("html", FileKind::Html),
-    ("image", FileKind::Image),
-    ("audio", FileKind::Audio),
-    ("video", FileKind::Video),
-    ("executable", FileKind::Executable),
-    ("script", FileKind::Script),
-    ("archive", FileKind::Archive),
-    ("compressed", FileKind::Compressed),
-    ("document", FileKind::Document),
-    ("message", FileKind::Message),
-    ("data", FileKind::Data),
-];
-
-fn families() -> String {
-    FAMILIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+fn is_detected(wanted: &str, part: &Part) -> bool {
+    part.detected.name.eq_ignore_ascii_case(wanted) || part.detected.kind.name() == wanted
 }
 
-fn is_detected(wanted: &str, part: &Part) -> bool {
-    part.detected.name == wanted || FAMILIES.iter().any(|(name, kind)| *name == wanted && part.detected.kind == *kind)
+fn families() -> String {
+    FileKind::ALL.map(FileKind::name).join(", ")
 }
 
 fn is_type_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'.'))
+    let text = text.to_ascii_lowercase();
+    FileKind::by_name(&text).is_some() || FileType::by_name(&text).is_some()
 }

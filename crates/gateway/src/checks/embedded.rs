@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use boreal::Compiler;
-use boreal::compiler::MetadataValue;
+use boreal::{Compiler, MetadataValue};
+
 use boreal::scanner::{EvaluatedRule, ScanError, ScanParams};
-use gatepost_mail::{Cause, Fault, Message, OnFault, PartId};
+use gatepost_mail::{Cause, Fault, Message, OnFault, Origin, Part, PartId};
 
 use crate::config::Problem;
 use crate::config::typed::Embedded;
@@ -84,7 +84,8 @@ impl Scanner {
         let mut scan = Scan::default();
         let mut run = Run { loaded: &loaded, yara: loaded.yara.clone(), deadline: Instant::now() + self.time };
         let mut seen = HashSet::new();
-        let parts = message.parts().filter(|(_, part)| !part.container && !part.body.is_empty());
+        let whole = |part: &Part| !part.container || part.origin == Origin::Archive;
+        let parts = message.parts().filter(|(_, part)| whole(part) && !part.body.is_empty());
         let bodies = parts.map(|(id, part)| (Some(id), &part.body));
         for (part, body) in bodies.chain([(None, &message.raw)]) {
             if !seen.insert((body.as_ptr(), body.len())) {
