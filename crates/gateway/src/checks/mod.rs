@@ -4,9 +4,11 @@
 
 pub mod attachments;
 pub mod catalogue;
+mod clamd;
 pub mod dnsbl;
 pub mod embedded;
 pub mod gtube;
+pub mod malware;
 pub mod run;
 pub mod structure;
 
