@@ -218,8 +218,8 @@ fn is_ambiguous(message: &Message) -> bool {
         match defect.kind {
             BareCr | Nul | NoHeader | BadHeaderLine | BadFolding | DuplicateMimeHeader | BadContentType
             | BadParameter | BadTransferEncoding | MissingBoundary | BadBoundary | UnclosedBoundary
-            | TextOutsideParts | BadBase64 | TruncatedBase64 | BadQuotedPrintable | BadUuencode | Partial
-            | BadArchive | TruncatedArchive | UnknownMethod | Over(_) => true,
+            | ReusedBoundary | TextOutsideParts | BadBase64 | TruncatedBase64 | BadQuotedPrintable
+            | BadUuencode | Partial | BadArchive | TruncatedArchive | UnknownMethod | Over(_) => true,
             BareLf | LongLine | EightBitHeader | MissingDate | MissingFrom | MissingMessageId
             | DuplicateHeader | BadEncodedWord | BadCharset | ExternalBody | Encrypted => false,
         }
@@ -562,4 +562,353 @@ async fn send_file(stream: &UnixStream, command: &[u8], file: &File) -> io::Resu
         })
         .await?;
     if sent == command.len() { Ok(()) } else { Err(io::Error::other("clamd does not take commands")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+    use crate::config::units::{Seconds, Size};
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    use std::process::{Child, Command, Stdio};
+    use std::sync::Arc;
+
+    const CLAMD: &str = "/usr/sbin/clamd";
+
+    /// In halves, so that no scanner takes this file for the test file.
+    fn eicar() -> String {
+        ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].concat()
+    }
+
+    /// A daemon with two signatures, ended with the test.
+    struct Daemon {
+        process: Child,
+        folder: tempfile::TempDir,
+        port: u16,
+    }
+
+    impl Drop for Daemon {
+        fn drop(&mut self) {
+            self.kill();
+        }
+    }
+
+    impl Daemon {
+        /// None, with a line that says so, when clamd is not installed.
+        async fn start() -> Option<Daemon> {
+            if !std::path::Path::new(CLAMD).exists() {
+                println!("skipped: {CLAMD} is not installed (package clamav-daemon)");
+                return None;
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().display();
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+            std::fs::create_dir(folder.path().join("db")).unwrap();
+            let signatures =
+                format!("Eicar-Test:0:*:{}\nOther-Test:0:*:{}\n", hex(&eicar()), hex("other-signature"));
+            std::fs::write(folder.path().join("db/test.ndb"), signatures).unwrap();
+            let settings = format!(
+                "Foreground yes\nLocalSocket {path}/socket\nTCPSocket {port}\nTCPAddr 127.0.0.1\n\
+                 DatabaseDirectory {path}/db\nTemporaryDirectory {path}\nLogFile {path}/log\nMaxThreads 4\n\
+                 StreamMaxLength 100K\nSelfCheck 0\n"
+            );
+            std::fs::write(folder.path().join("clamd.conf"), settings).unwrap();
+            let process = Daemon::spawn(&folder);
+            let daemon = Daemon { process, folder, port };
+            daemon.ready().await;
+            Some(daemon)
+        }
+
+        fn spawn(folder: &tempfile::TempDir) -> Child {
+            Command::new(CLAMD)
+                .arg("-c")
+                .arg(folder.path().join("clamd.conf"))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap()
+        }
+
+        async fn ready(&self) {
+            let engine = self.engine(&self.unix(), |_| {});
+            for _ in 0..200 {
+                if engine.health().await.is_some_and(|health| health.state.is_ok()) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            panic!("clamd does not start: {:?}", std::fs::read_to_string(self.folder.path().join("log")));
+        }
+
+        fn kill(&mut self) {
+            _ = self.process.kill();
+            _ = self.process.wait();
+        }
+
+        async fn restart(&mut self) {
+            self.kill();
+            self.process = Daemon::spawn(&self.folder);
+            self.ready().await;
+        }
+
+        fn signal(&self, signal: Signal) {
+            kill(Pid::from_raw(self.process.id() as i32), signal).unwrap();
+        }
+
+        fn unix(&self) -> String {
+            format!("unix:{}/socket", self.folder.path().display())
+        }
+
+        fn tcp(&self) -> String {
+            format!("tcp:127.0.0.1:{}", self.port)
+        }
+
+        fn engine(&self, socket: &str, change: impl Fn(&mut Settings)) -> Clamd {
+            engine(socket, change)
+        }
+    }
+
+    fn engine(socket: &str, change: impl Fn(&mut Settings)) -> Clamd {
+        let mut settings = Settings { socket: socket.into(), ..Settings::default() };
+        change(&mut settings);
+        let mut problems = Vec::new();
+        let engine = Clamd::new("main", &settings, &mut problems);
+        assert_eq!(problems, []);
+        engine
+    }
+
+    fn mail(body: &str) -> Mail {
+        testing::mail(&format!("Subject: test\r\n\r\n{body}\r\n"), &[("text/plain", body)])
+    }
+
+    /// Hits, as `place name`, or the fault's cause.
+    async fn look(engine: &Clamd, mail: &Mail) -> Vec<String> {
+        let scan = engine.scan(mail).await;
+        let hits = scan.hits.into_iter().map(|(part, name)| match part {
+            Some(PartId(part)) => format!("{part} {}", name.trim_end_matches(".UNOFFICIAL")),
+            None => format!("mail {}", name.trim_end_matches(".UNOFFICIAL")),
+        });
+        hits.chain(scan.fault.map(|fault| format!("{}: {}", fault.cause, fault.detail))).collect()
+    }
+
+    #[tokio::test]
+    async fn finds_by_every_way_in() {
+        let Some(daemon) = Daemon::start().await else { return };
+        for (socket, transfer) in [
+            (daemon.unix(), ClamdTransfer::Auto),
+            (daemon.unix(), ClamdTransfer::Instream),
+            (daemon.tcp(), ClamdTransfer::Auto),
+        ] {
+            let engine = daemon.engine(&socket, |settings| settings.transfer = transfer);
+            for _ in 0..3 {
+                assert_eq!(look(&engine, &mail("hello")).await, [""; 0], "{socket} {transfer:?}");
+                assert_eq!(look(&engine, &mail(&eicar())).await, ["0 Eicar-Test"], "{socket} {transfer:?}");
+                let empty = testing::mail("", &[("text/plain", "")]);
+                assert_eq!(look(&engine, &empty).await, [""; 0], "{socket} {transfer:?}");
+            }
+            assert_eq!(engine.client.idle().len(), 1, "one session for all of them");
+            assert!(engine.client.idle()[0].id >= 12);
+            let health = engine.health().await.unwrap();
+            assert!(health.state.as_ref().is_ok_and(|version| version.starts_with("ClamAV ")), "{health:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_given_to_it() {
+        let Some(daemon) = Daemon::start().await else { return };
+        let auto = daemon.engine(&daemon.unix(), |_| {});
+        let whole = daemon.engine(&daemon.unix(), |settings| settings.scan = ClamdScan::Message);
+        let parts = daemon.engine(&daemon.unix(), |settings| settings.scan = ClamdScan::Parts);
+        let raw = "Subject: a\r\n\r\nnothing to see\r\n";
+
+        // A part that the message does not show: only scanning parts finds it, which `auto` does for a reason.
+        let mut hidden =
+            testing::mail(raw, &[("multipart/mixed", ""), ("text/plain", "x"), ("text/plain", &eicar())]);
+        assert_eq!(look(&auto, &hidden).await, [""; 0]);
+        assert_eq!(look(&parts, &hidden).await, ["2 Eicar-Test"]);
+        hidden.message.defects = testing::defective(&[(DefectKind::LongLine, 0, "")]).message.defects;
+        assert_eq!(look(&auto, &hidden).await, [""; 0]);
+        hidden.message.defects =
+            testing::defective(&[(DefectKind::DuplicateMimeHeader, 0, "")]).message.defects;
+        assert_eq!(look(&auto, &hidden).await, ["2 Eicar-Test"]);
+        assert_eq!(look(&whole, &hidden).await, [""; 0]);
+
+        // What is found in the message is then found in its part.
+        let shown = testing::mail(
+            &format!("Subject: a\r\n\r\n{}\r\nother-signature\r\n", eicar()),
+            &[("multipart/mixed", ""), ("text/plain", "x"), ("text/plain", &eicar())],
+        );
+        assert_eq!(look(&auto, &shown).await, ["2 Eicar-Test"]);
+        assert_eq!(look(&whole, &shown).await, ["mail Eicar-Test"]);
+
+        // ClamAV must see a message in it whatever its first field is.
+        let encoded =
+            "WDVPIVAlQEFQWzRcUFpYNTQoUF4pN0NDKTd9JEVJQ0FSLVNUQU5EQVJELUFOVElWSVJVUy1URVNULUZJTEUhJEgrSCo=";
+        let strange = format!(
+            "X-Unheard-Of: a\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n{encoded}\r\n"
+        );
+        assert_eq!(look(&whole, &testing::mail(&strange, &[("text/plain", "")])).await, ["mail Eicar-Test"]);
+    }
+
+    #[tokio::test]
+    async fn too_large_is_told_apart_from_clean() {
+        let Some(daemon) = Daemon::start().await else { return };
+        let large = testing::mail(
+            &format!("Subject: a\r\n\r\n{}", "x".repeat(300_000)),
+            &[("multipart/mixed", ""), ("text/plain", &"y".repeat(200_000)), ("text/plain", &eicar())],
+        );
+        let engine = daemon.engine(&daemon.unix(), |settings| settings.max_size = Size::mebibytes(1));
+        let engine = Clamd { max_size: 100_000, ..engine };
+        let scan = engine.scan(&large).await;
+        assert_eq!(scan.skipped, [(None, 300_014), (Some(PartId(1)), 200_000)]);
+        assert_eq!((scan.seen, scan.hits.len(), scan.fault), (vec![Some(PartId(2))], 1, None));
+
+        // clamd's own limit (StreamMaxLength) is a fault, and the session after it works.
+        for socket in [daemon.unix(), daemon.tcp()] {
+            let engine = daemon.engine(&socket, |settings| settings.transfer = ClamdTransfer::Instream);
+            let huge = testing::mail(&"x".repeat(5_000_000), &[("text/plain", "")]);
+            let said = look(&engine, &huge).await;
+            let expected = if socket.starts_with("unix") { "limit: " } else { "" };
+            assert!(said.len() == 1 && said[0].starts_with(expected), "{socket}: {said:?}");
+            assert_eq!(look(&engine, &mail(&eicar())).await, ["0 Eicar-Test"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn away_and_back() {
+        let Some(mut daemon) = Daemon::start().await else { return };
+        for socket in [daemon.unix(), daemon.tcp()] {
+            let engine = daemon.engine(&socket, |_| {});
+            assert_eq!(look(&engine, &mail("hello")).await, [""; 0]);
+            // A session that died while it was idle costs nothing but a new one.
+            daemon.restart().await;
+            assert_eq!(look(&engine, &mail(&eicar())).await, ["0 Eicar-Test"]);
+
+            daemon.kill();
+            let said = look(&engine, &mail(&eicar())).await;
+            assert!(said.len() == 1 && said[0].starts_with(&format!("unavailable: {socket}: ")), "{said:?}");
+            assert!(engine.health().await.unwrap().state.is_err());
+            daemon.restart().await;
+            assert_eq!(look(&engine, &mail(&eicar())).await, ["0 Eicar-Test"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn hanging_is_a_timeout() {
+        let Some(daemon) = Daemon::start().await else { return };
+        let engine = daemon.engine(&daemon.unix(), |settings| settings.time = Seconds::new(1));
+        assert_eq!(look(&engine, &mail("hello")).await, [""; 0]);
+        daemon.signal(Signal::SIGSTOP);
+        let began = Instant::now();
+        let said = look(&engine, &mail(&eicar())).await;
+        daemon.signal(Signal::SIGCONT);
+        assert!(said.len() == 1 && said[0].starts_with("timeout: unix:"), "{said:?}");
+        assert!(began.elapsed() < Duration::from_secs(3));
+        // The answer that was given up on is not taken for that of the next.
+        assert_eq!(look(&engine, &mail("hello")).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn many_at_once_share_few_connections() {
+        let Some(daemon) = Daemon::start().await else { return };
+        let engine = Arc::new(daemon.engine(&daemon.unix(), |settings| settings.connections = 3));
+        let tasks = (0..60).map(|place| {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                let (body, expected) =
+                    if place % 2 == 0 { (eicar(), 1) } else { (format!("hello {place}"), 0) };
+                assert_eq!(look(&engine, &mail(&body)).await.len(), expected, "{place}");
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+        assert!((1..=3).contains(&engine.client.idle().len()));
+    }
+
+    /// A daemon that says other things than clamd does. None of it is clean.
+    #[tokio::test]
+    async fn nonsense_is_a_fault() {
+        for (answer, expected) in [
+            (&b"1: stream: OK\0"[..], ""),
+            (b"2: stream: OK\0", "an answer to a command that was not given"),
+            (b"stream: OK\0", "an answer to a command that was not given"),
+            (b"COMMAND READ TIMED OUT\n", "COMMAND READ TIMED OUT"),
+            (b"1: PONG\0", "an answer to another command"),
+            (b"1: whatever\0", "limit: "),
+            (b"1: stream: Can't allocate memory ERROR\0", "limit: "),
+            (b"", "clamd closed the connection"),
+            (&[b'x'; 20_000], "longer than"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("socket");
+            let listener = tokio::net::UnixListener::bind(&path).unwrap();
+            let server = tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut request = [0; 4096];
+                    while !request.ends_with(&[0; 4]) || !request.starts_with(b"zIDSESSION\0zINSTREAM\0") {
+                        if stream.read(&mut request).await.unwrap() == 0 {
+                            break;
+                        }
+                    }
+                    _ = stream.write_all(answer).await;
+                }
+            });
+            let engine = engine(&format!("unix:{}", path.display()), |settings| {
+                settings.transfer = ClamdTransfer::Instream;
+                settings.time = Seconds::new(5);
+            });
+            let said = look(&engine, &mail("hello")).await.join("\n");
+            server.abort();
+            if expected.is_empty() {
+                assert_eq!(said, "");
+            } else {
+                assert!(said.contains(expected), "{:?}: {said}", String::from_utf8_lossy(answer));
+            }
+        }
+    }
+
+    #[test]
+    fn problems_name_their_keys() {
+        for (change, key) in [
+            (Settings { socket: "/run/clamd".into(), ..Settings::default() }, "socket"),
+            (Settings { socket: "unix:clamd".into(), ..Settings::default() }, "socket"),
+            (Settings { socket: "tcp:localhost".into(), ..Settings::default() }, "socket"),
+            (Settings { socket: "tcp::3310".into(), ..Settings::default() }, "socket"),
+            (Settings { connections: 0, ..Settings::default() }, "connections"),
+            (Settings { time: Seconds::new(0), ..Settings::default() }, "time"),
+            (Settings { max_size: Size::mebibytes(0), ..Settings::default() }, "max_size"),
+            (
+                Settings {
+                    socket: "tcp:[::1]:3310".into(),
+                    transfer: ClamdTransfer::Fildes,
+                    ..Settings::default()
+                },
+                "transfer",
+            ),
+        ] {
+            let (_, problems) = build(&BTreeMap::from([("main".to_string(), change)]));
+            let keys: Vec<_> = problems.iter().map(|problem| problem.key.clone()).collect();
+            assert_eq!(keys, [format!("checks.clamd.main.{key}")]);
+        }
+    }
+
+    #[test]
+    fn messages_that_begin_with_a_field() {
+        for (raw, expected) in [
+            ("Subject: a", true),
+            ("subject : a", true),
+            ("From x@example.org", false),
+            ("", false),
+            ("\r\nbody", false),
+            (": a", false),
+            (" folded: a", false),
+        ] {
+            assert_eq!(begins_with_field(raw.as_bytes()), expected, "{raw:?}");
+        }
+        assert!(!begins_with_field(eicar().as_bytes()));
+    }
 }

@@ -80,7 +80,7 @@ fn counts(kind: DefectKind) -> Counts {
 
         // Structure that readers understand in several ways: every way was read and checked, so it is a sign of
         // intent and not a gap. Repeated and conflicting fields hardly happen by accident.
-        DuplicateMimeHeader => points(1500),
+        DuplicateMimeHeader | ReusedBoundary => points(1500),
         BadContentType | BadBoundary => points(500),
         BadParameter | BadTransferEncoding => points(200),
         MissingBoundary => points(500),
