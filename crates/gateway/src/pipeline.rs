@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use crate::checks::Found;
 use crate::checks::run::CheckSet;
-use crate::config::typed::{Config, HeaderNames, LogFormat, Mixed};
+use crate::config::typed::{Config, HeaderNames, LogFormat};
 use crate::records::{self, Held, Journal, Metrics, Record, Vault, VaultError};
 use crate::verdict::{self, Answers, Case, Conclusion, Delivery, Outcome, Plan, Policies};
 
@@ -48,7 +48,7 @@ pub struct Pipeline {
 #[derive(Clone)]
 pub struct Store {
     /// Records.
-    pub journal: Journal,
+    pub journal: Arc<Journal>,
     /// Originals of held mail.
     pub vault: Arc<Vault>,
 }
@@ -67,8 +67,6 @@ pub struct Arrival {
     pub early: Found,
     /// Whether each recipient gets an answer of its own.
     pub answers: Answers,
-    /// What to do when there is one answer and verdicts differ.
-    pub mixed: Mixed,
     /// The sender is gone: a refusal would make our own mail server bounce.
     pub after_queue: bool,
     /// When its first byte came.
@@ -136,11 +134,11 @@ impl Pipeline {
 
     /// The way of a message.
     pub async fn process(&self, arrival: Arrival, carrier: &mut dyn Carrier) -> Conclusion {
-        let (answers, mixed) = (arrival.answers, arrival.mixed);
+        let answers = arrival.answers;
         let judged = self.judge(arrival).await;
         let recipients = judged.mail.envelope.recipients.len();
-        let plan = verdict::plan(&judged.verdicts, recipients, answers, mixed);
-        let done = self.carry_out(&judged, &plan, carrier).await;
+        let plan = verdict::plan(&judged.verdicts, recipients, answers);
+        let done = self.carry_out(&judged, plan, carrier).await;
         self.record(&judged, &done).await;
         done.conclusion
     }
@@ -190,38 +188,33 @@ impl Pipeline {
     }
 
     /// Does what was decided: first what must be on disk, then the next hop, then what its answers ask for.
-    async fn carry_out(&self, judged: &Judged, plan: &Plan, carrier: &mut dyn Carrier) -> Done {
+    async fn carry_out(&self, judged: &Judged, mut plan: Plan, carrier: &mut dyn Carrier) -> Done {
         let started = Instant::now();
         let mut held = None;
-        let hold = recipients_of(&judged.verdicts, &plan.hold);
+        let hold = recipients_of(&judged.verdicts, &[plan.hold.as_slice(), &plan.keep].concat());
         if !hold.is_empty() {
             match self.hold(judged, &hold).await {
                 Ok(key) => held = Some(key),
-                Err(error) => return Done::not_held(judged, &error, started),
-            }
-        }
-        // A copy beside another action is a service; that it cannot be made is no reason to take or refuse anything
-        // else than was decided.
-        let keep = recipients_of(&judged.verdicts, &plan.keep);
-        let mut kept = None;
-        if held.is_none() && !keep.is_empty() {
-            match self.hold(judged, &keep).await {
-                Ok(key) => kept = Some(key),
-                Err(error) => tracing::error!("{}: no copy kept: {error}", judged.id),
+                Err(error) => {
+                    tracing::error!("{}: cannot be put into the vault: {error}", judged.id);
+                    plan = plan.without_vault(&judged.verdicts);
+                }
             }
         }
         let mut results = Vec::with_capacity(plan.deliveries.len());
         for delivery in &plan.deliveries {
             results.push(self.deliver(judged, delivery, carrier).await);
         }
-        let conclusion = plan.conclude(&judged.verdicts, &results);
+        let mut conclusion = plan.conclude(&results);
         if !conclusion.hold_after.is_empty() {
-            // Others already have the message, so its sender must not send it again; these must not lose it.
-            let mut all = hold;
-            all.extend(&conclusion.hold_after);
+            // Others have the message already, so its sender shall not send it again; these must not lose it.
+            let all = [hold.as_slice(), &conclusion.hold_after].concat();
             match self.hold(judged, &all).await {
                 Ok(key) => held = Some(key),
-                Err(error) => return Done::not_held(judged, &error, started),
+                Err(error) => {
+                    tracing::error!("{}: cannot be put into the vault, deferred: {error}", judged.id);
+                    conclusion = put_off(judged);
+                }
             }
         }
         if conclusion.drop_held
@@ -230,7 +223,7 @@ impl Pipeline {
             self.let_go(&key).await;
         }
         let next_hop = results.iter().flatten().next().map(|reply| format!("{}: {reply}", carrier.name()));
-        Done { conclusion, held: held.or(kept), next_hop, time: started.elapsed() }
+        Done { conclusion, held, next_hop, time: started.elapsed() }
     }
 
     async fn deliver(&self, judged: &Judged, delivery: &Delivery, carrier: &mut dyn Carrier) -> Vec<Reply> {
@@ -239,8 +232,15 @@ impl Pipeline {
         let unsafe_to_send =
             applied.skipped.iter().any(|&at| matches!(verdict.edits[at], Edit::ReplacePart { .. }));
         if unsafe_to_send {
-            tracing::error!("{}: a part that should be replaced has no place of its own; deferred", judged.id);
-            return vec![Reply::new(451, "4.6.0", format!("Message cannot be mended now (id {})", judged.id))];
+            tracing::error!(
+                "{}: a part that should be replaced has no place of its own; deferred",
+                judged.id
+            );
+            return vec![Reply::new(
+                451,
+                "4.6.0",
+                format!("Message cannot be mended now (id {})", judged.id),
+            )];
         }
         carrier.carry(&delivery.recipients, verdict.extension.as_deref(), applied.chunks).await
     }
@@ -286,21 +286,17 @@ pub struct Done {
     time: Duration,
 }
 
-impl Done {
-    /// What should have been held could not be: then nothing is taken, and the sender comes again.
-    fn not_held(judged: &Judged, error: &VaultError, started: Instant) -> Done {
-        tracing::error!("{}: cannot be held, deferred: {error}", judged.id);
-        let text = format!("Insufficient system storage, please try again later (id {})", judged.id);
-        let reply = Reply::new(452, "4.3.1", text);
-        let recipients = judged.mail.envelope.recipients.len();
-        let conclusion = Conclusion {
-            one: reply.clone(),
-            each: vec![reply.clone(); recipients],
-            outcomes: vec![Outcome::Deferred(reply); recipients],
-            hold_after: Vec::new(),
-            drop_held: false,
-        };
-        Done { conclusion, held: None, next_hop: None, time: started.elapsed() }
+/// What should have been held after others had it could not be: the sender comes again, and those get it twice.
+fn put_off(judged: &Judged) -> Conclusion {
+    let text = format!("Insufficient system storage, please try again later (id {})", judged.id);
+    let reply = Reply::new(452, "4.3.1", text);
+    let recipients = judged.mail.envelope.recipients.len();
+    Conclusion {
+        one: reply.clone(),
+        each: vec![reply.clone(); recipients],
+        outcomes: vec![Outcome::Deferred(reply); recipients],
+        hold_after: Vec::new(),
+        drop_held: false,
     }
 }
 

@@ -66,6 +66,7 @@ defects! {
     BareCr "BARE_CR" "a CR that is not followed by LF";
     BareLf "BARE_LF" "an LF that is not preceded by CR";
     Nul "NUL_BYTE" "a NUL byte in header or text";
+    SmuggledEnd "SMUGGLED_END" "a line of one dot with other ends than CRLF, which a lax server would take for the end of the message";
     LongLine "LONG_LINE" "a line over 998 bytes (RFC 5322 section 2.1.1)";
 
     // The header.

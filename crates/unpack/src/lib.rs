@@ -31,7 +31,8 @@ pub fn read(raw: Bytes, limits: &Limits) -> Message {
 /// Reads one file as `format`, whatever it is, and everything that it contains. `parts[0]` of the result is the file.
 pub fn open(format: Format, file: Bytes, limits: &Limits) -> Message {
     let mut budget = Budget::new(limits);
-    let mut message = Message { raw: file.clone(), headers: Headers::default(), parts: Vec::new(), defects: Vec::new() };
+    let mut message =
+        Message { raw: file.clone(), headers: Headers::default(), parts: Vec::new(), defects: Vec::new() };
     message.push(Part { parent: None, ..Part::new(PartId(0), 0, Origin::Embedded, file) });
     let mut roots = Roots::new(&message);
     roots.open(format, &mut message, PartId(0), &mut budget);

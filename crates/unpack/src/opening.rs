@@ -187,7 +187,8 @@ impl<'a> Opening<'a> {
             let used = usize::try_from(state.total_in()).unwrap_or(input.len());
             let before = into.len();
             let status = state.decompress_vec(&input[used.min(input.len())..], into, FlushDecompress::None);
-            if let Err(limit) = self.spend(packed, (into.len() - start) as u64, (into.len() - before) as u64) {
+            if let Err(limit) = self.spend(packed, (into.len() - start) as u64, (into.len() - before) as u64)
+            {
                 break End::Over(limit);
             }
             match status {

@@ -25,7 +25,8 @@ pub(crate) fn is(body: &[u8], _detected: FileType) -> bool {
 /// Opens a tar.
 pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
     let body = opening.body.clone();
-    let mut tar = Tar { opening, body, seen: HashSet::new(), pending: vec![0], known: HashMap::new(), end: 0 };
+    let mut tar =
+        Tar { opening, body, seen: HashSet::new(), pending: vec![0], known: HashMap::new(), end: 0 };
     while let Some(at) = tar.pending.pop() {
         tar.run(at)?;
     }
@@ -120,7 +121,8 @@ impl Tar<'_, '_> {
         };
         let data_at = at + BLOCK + header.map;
         let Some(own) = header.size else {
-            self.opening.defective(DefectKind::BadArchive, format!("a size that is no number at offset {at}"));
+            self.opening
+                .defective(DefectKind::BadArchive, format!("a size that is no number at offset {at}"));
             return Ok(data_at);
         };
         if matches!(header.kind, b'L' | b'K' | b'x' | b'X' | b'g' | b'N' | b'V' | b'A' | b'D') {
@@ -152,12 +154,11 @@ impl Tar<'_, '_> {
             others.push(data_at);
             others.push(taken);
         }
-        others.retain(|&other| {
-            other != taken || matches!(kind, b'1'..=b'6')
-        });
+        others.retain(|&other| other != taken || matches!(kind, b'1'..=b'6'));
         others.retain(|&other| block(&self.body, other).is_some_and(|b| b[0] != 0 && checksum_fits(b)));
         if own != size && !others.is_empty() {
-            self.opening.defective(DefectKind::BadArchive, format!("two sizes for one member at offset {at}"));
+            self.opening
+                .defective(DefectKind::BadArchive, format!("two sizes for one member at offset {at}"));
         }
         const MOST: usize = 1000;
         if self.pending.len() < MOST {
@@ -176,7 +177,8 @@ impl Tar<'_, '_> {
         mapped: bool,
     ) -> Result<bool, Stop> {
         let folder = kind == b'5' || names.first().is_some_and(|name| name.ends_with('/'));
-        if kind == b'1' && size == 0
+        if kind == b'1'
+            && size == 0
             && let Some(&target) = links.iter().find_map(|link| self.known.get(link))
         {
             // A hard link is one more name of a file that came before.
@@ -217,7 +219,10 @@ impl Tar<'_, '_> {
         let rest = &self.body[self.end.min(self.body.len())..];
         let Some(first) = rest.iter().position(|&byte| byte != 0) else { return Ok(()) };
         let start = self.end + first;
-        self.opening.defective(DefectKind::BadArchive, format!("{} bytes that are no tar at its end", rest.len() - first));
+        self.opening.defective(
+            DefectKind::BadArchive,
+            format!("{} bytes that are no tar at its end", rest.len() - first),
+        );
         match self.opening.slice(start..self.body.len()) {
             Ok(body) => self.opening.member(Member { body, ..Member::default() }).map(|_| ()),
             Err(limit) => {
@@ -311,7 +316,9 @@ fn sparse_data(data: &[u8]) -> usize {
         lines += 1;
         match left {
             None => return 0,
-            Some(count) if lines > count => return (end + 1).div_ceil(BLOCK).saturating_mul(BLOCK).min(data.len()),
+            Some(count) if lines > count => {
+                return (end + 1).div_ceil(BLOCK).saturating_mul(BLOCK).min(data.len());
+            }
             Some(_) => {}
         }
     }
@@ -344,16 +351,16 @@ fn checksum_fits(block: &[u8; BLOCK]) -> bool {
 /// A number field: octal digits, or base-256 when the first bit is set (GNU). None when it is neither or negative.
 fn number(field: &[u8]) -> Option<u64> {
     match field.first()? {
-        0x80 => field[1..].iter().try_fold(0_u64, |sum, &byte| sum.checked_mul(256)?.checked_add(byte.into())),
+        0x80 => {
+            field[1..].iter().try_fold(0_u64, |sum, &byte| sum.checked_mul(256)?.checked_add(byte.into()))
+        }
         byte if byte & 0x80 != 0 => None,
         _ => {
             let digits = field.iter().skip_while(|&&byte| byte == b' ' || byte == 0);
-            digits
-                .take_while(|&&byte| byte != b' ' && byte != 0)
-                .try_fold(0_u64, |sum, &byte| match byte {
-                    b'0'..=b'7' => sum.checked_mul(8)?.checked_add(u64::from(byte - b'0')),
-                    _ => None,
-                })
+            digits.take_while(|&&byte| byte != b' ' && byte != 0).try_fold(0_u64, |sum, &byte| match byte {
+                b'0'..=b'7' => sum.checked_mul(8)?.checked_add(u64::from(byte - b'0')),
+                _ => None,
+            })
         }
     }
 }

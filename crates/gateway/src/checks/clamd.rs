@@ -220,8 +220,10 @@ fn is_ambiguous(message: &Message) -> bool {
             | BadParameter | BadTransferEncoding | MissingBoundary | BadBoundary | UnclosedBoundary
             | ReusedBoundary | TextOutsideParts | BadBase64 | TruncatedBase64 | BadQuotedPrintable
             | BadUuencode | Partial | BadArchive | TruncatedArchive | UnknownMethod | Over(_) => true,
-            BareLf | LongLine | EightBitHeader | MissingDate | MissingFrom | MissingMessageId
-            | DuplicateHeader | BadEncodedWord | BadCharset | ExternalBody | Encrypted => false,
+            BareLf | SmuggledEnd | LongLine | EightBitHeader | MissingDate | MissingFrom
+            | MissingMessageId | DuplicateHeader | BadEncodedWord | BadCharset | ExternalBody | Encrypted => {
+                false
+            }
         }
     })
 }

@@ -77,6 +77,8 @@ fn counts(kind: DefectKind) -> Counts {
         BareCr => points(500),
         Nul => points(1000),
         BareLf | LongLine => points(0),
+        // Nobody writes that by accident. It was mended, so it did not work here.
+        SmuggledEnd => points(3000),
 
         // Structure that readers understand in several ways: every way was read and checked, so it is a sign of
         // intent and not a gap. Repeated and conflicting fields hardly happen by accident.

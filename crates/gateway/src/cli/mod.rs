@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::config::load::Located;
+use crate::config::Located;
 use crate::records::text::clean;
 use crate::records::{Entry, JournalError, Record, ReleaseError, State, UpkeepError, VaultError};
 

@@ -51,8 +51,9 @@ pub async fn history(args: Args<HistoryArgs>) -> ExitCode {
 pub async fn explain(args: Args<ExplainArgs>) -> ExitCode {
     match Opened::new(args.config).await {
         Ok(opened) => {
-            let run =
-                async |io: &mut Io<'_>| super::explain::run(&args.command, &opened.journal, &opened.vault, io).await;
+            let run = async |io: &mut Io<'_>| {
+                super::explain::run(&args.command, &opened.journal, &opened.vault, io).await
+            };
             with_terminal(run).await
         }
         Err(code) => code,
@@ -98,7 +99,10 @@ async fn deliver(loaded: &Loaded, release: Release) -> Delivery {
         Ok(hops) => hops,
         Err(problems) => {
             let text = super::problem_list(&loaded.locate(problems));
-            return Delivery { next_hop: "no next hop".into(), replies: vec![Reply::new(451, "4.3.5", text)] };
+            return Delivery {
+                next_hop: "no next hop".into(),
+                replies: vec![Reply::new(451, "4.3.5", text)],
+            };
         }
     };
     let session = Session { protocol: Protocol::Local, listener: release.listener, ..Session::default() };

@@ -19,7 +19,6 @@ use crate::build;
 use crate::checks::Found;
 use crate::cli::TRY_LATER;
 use crate::config::load;
-use crate::config::typed::Mixed;
 use crate::pipeline::{Arrival, Pipeline};
 use crate::records::text::clean;
 use crate::records::{Metrics, Record};
@@ -233,7 +232,6 @@ async fn judge(pipeline: &Pipeline, case: &Case, content: &[u8]) -> Record {
         stray: report,
         early,
         answers: Answers::Each,
-        mixed: Mixed::Split,
         after_queue: false,
         began,
     };
@@ -272,7 +270,9 @@ fn list(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
         // An explicit stack: folders nest as deep as they like.
         while let Some(folder) = folders.pop() {
             let mut entries = std::fs::read_dir(&folder)
-                .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
+                .and_then(|entries| {
+                    entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()
+                })
                 .map_err(|error| format!("{}: {error}", folder.display()))?;
             entries.sort();
             let (below, here): (Vec<_>, Vec<_>) =

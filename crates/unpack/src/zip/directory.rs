@@ -75,7 +75,10 @@ impl Directory {
             }
         }
         if directory.ends > 1 {
-            directory.complain(DefectKind::BadArchive, "several end records: programs read different archives in it");
+            directory.complain(
+                DefectKind::BadArchive,
+                "several end records: programs read different archives in it",
+            );
         }
         directory
     }
@@ -104,7 +107,8 @@ impl Directory {
                 }
             }
             let entry = Entry { header: central.header, places, elsewhere };
-            if !self.entries.iter().any(|other| other.header == entry.header && other.places == entry.places) {
+            if !self.entries.iter().any(|other| other.header == entry.header && other.places == entry.places)
+            {
                 self.entries.push(entry);
             }
         }
@@ -128,12 +132,15 @@ fn ends(body: &[u8]) -> Vec<End> {
     const LAST: usize = 7;
     let real = |at: usize| {
         let end = End::read(body, at)?;
-        let empty = end.entries == 0 && end.size == 0 && at + END + usize::from(u16_le(body, at + 20)?) == body.len();
-        (empty || end.entries > 0 && Central::read(body, end.directories(body).first().copied()?).is_some()
+        let empty =
+            end.entries == 0 && end.size == 0 && at + END + usize::from(u16_le(body, at + 20)?) == body.len();
+        (empty
+            || end.entries > 0 && Central::read(body, end.directories(body).first().copied()?).is_some()
             || at + END + usize::from(u16_le(body, at + 20)?) == body.len())
         .then_some(end)
     };
-    let mut found: Vec<End> = memmem::rfind_iter(body, b"PK\x05\x06").take(64).filter_map(real).take(LAST).collect();
+    let mut found: Vec<End> =
+        memmem::rfind_iter(body, b"PK\x05\x06").take(64).filter_map(real).take(LAST).collect();
     if let Some(first) = memmem::find_iter(body, b"PK\x05\x06").take(64).find_map(real)
         && !found.iter().any(|end| end.at == first.at)
     {

@@ -175,7 +175,9 @@ impl Reading {
                 }
             }
             End::Over(limit) => content.over = Some(limit),
-            End::Truncated => content.defects.push((DefectKind::TruncatedArchive, "its data ends early".into())),
+            End::Truncated => {
+                content.defects.push((DefectKind::TruncatedArchive, "its data ends early".into()))
+            }
             End::Corrupt if short => {
                 content.defects.push((DefectKind::TruncatedArchive, "its data ends early".into()));
             }
@@ -190,14 +192,18 @@ impl Reading {
         let (range, _) = self.range(body, data_at);
         let plain = Reading { encrypted: false, ..self.clone() };
         let worth = match self.method {
-            STORED => self.packed == Some(self.size) && self.size > 0 && crc32(&body[range.clone()]) == self.crc,
+            STORED => {
+                self.packed == Some(self.size) && self.size > 0 && crc32(&body[range.clone()]) == self.crc
+            }
             DEFLATE => self.size > 0 && self.crc != 0,
             _ => false,
         };
         if worth {
             let mut content = plain.read(opening, body, data_at);
             if content.over.is_none() && content.defects.is_empty() && crc32(&content.body) == self.crc {
-                content.defects.push((DefectKind::BadArchive, "it says that it is encrypted and is not".into()));
+                content
+                    .defects
+                    .push((DefectKind::BadArchive, "it says that it is encrypted and is not".into()));
                 return content;
             }
         }

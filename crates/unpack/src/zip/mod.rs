@@ -21,7 +21,8 @@ use member::Reading;
 
 /// Whether this is a zip, by its beginning or by its end (a self-extracting program, or a zip behind anything else).
 pub(crate) fn is(body: &[u8], detected: FileType) -> bool {
-    if body.starts_with(b"PK\x03\x04") || body.starts_with(b"PK\x05\x06") || body.starts_with(b"PK\x07\x08PK") {
+    if body.starts_with(b"PK\x03\x04") || body.starts_with(b"PK\x05\x06") || body.starts_with(b"PK\x07\x08PK")
+    {
         return true;
     }
     directory::has_end(body)
@@ -53,7 +54,9 @@ pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
 fn has_local(body: &[u8]) -> bool {
     /// Four bytes that turn up by chance are not worth more tries than this.
     const TRIES: usize = 16;
-    memmem::find_iter(body, b"PK\x03\x04").take(TRIES).any(|at| Local::read(body, at).is_some_and(|l| l.plausible()))
+    memmem::find_iter(body, b"PK\x03\x04")
+        .take(TRIES)
+        .any(|at| Local::read(body, at).is_some_and(|l| l.plausible()))
 }
 
 struct Zip<'a, 'b> {
@@ -75,7 +78,8 @@ impl Zip<'_, '_> {
             if central.is_folder() && central.packed == 0 {
                 return Ok(());
             }
-            let member = Member { names: central.names.clone(), encrypted: central.encrypted(), ..Member::default() };
+            let member =
+                Member { names: central.names.clone(), encrypted: central.encrypted(), ..Member::default() };
             let id = self.opening.member(member)?;
             let (kind, detail) = if entry.elsewhere {
                 (DefectKind::TruncatedArchive, "it lies on another disk of the set")
@@ -94,7 +98,8 @@ impl Zip<'_, '_> {
         if no_directory {
             self.opening.defective(DefectKind::TruncatedArchive, "no central directory");
         } else if !found.is_empty() {
-            self.opening.defective(DefectKind::BadArchive, "members that the central directory does not list");
+            self.opening
+                .defective(DefectKind::BadArchive, "members that the central directory does not list");
         }
         for at in found {
             // The one before may have turned out to reach over this one.
@@ -119,7 +124,8 @@ impl Zip<'_, '_> {
             if from < covered.start {
                 let gap = &self.body[from..covered.start];
                 let heads = memmem::find_iter(gap, b"PK\x03\x04").map(|at| from + at);
-                let plausible = |at: &usize| Local::read(&self.body, *at).is_some_and(|local| local.plausible());
+                let plausible =
+                    |at: &usize| Local::read(&self.body, *at).is_some_and(|local| local.plausible());
                 found.extend(heads.filter(plausible).take(most.saturating_sub(found.len())));
             }
             from = from.max(covered.end);
