@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use gatepost_mail::{Category, Counts, FileKind, FileType, Finding, Mail, Message, OnFault, Origin, Part, PartId};
+use gatepost_mail::{
+    Category, Counts, FileKind, FileType, Finding, Mail, Message, OnFault, Origin, Part, PartId,
+};
 use regex::{Regex, RegexBuilder};
 
 use super::catalogue::Resources;
@@ -28,7 +30,11 @@ pub static SYMBOLS: &[SymbolInfo] = &[
     SymbolInfo::new(NAME, "an attachment with the name of a program, script, shortcut or disk image", BANNED),
     SymbolInfo::new(TYPE, "an attachment that is a program or script, whatever its name", BANNED),
     SymbolInfo::new(DOUBLE, "a program or script that is named to look like a document", BANNED),
-    SymbolInfo::new(CLSID, "a name that ends in a CLSID, by which Windows opens it as something else", BANNED),
+    SymbolInfo::new(
+        CLSID,
+        "a name that ends in a CLSID, by which Windows opens it as something else",
+        BANNED,
+    ),
     SymbolInfo::new(RULE, "an attachment that one of the own rules bans", BANNED),
 ];
 
@@ -103,7 +109,8 @@ impl AttachmentRules {
     }
 
     fn judge(&self, message: &Message, id: PartId, part: &Part) -> Option<Finding> {
-        let facts = Facts { message, id, part, names: part.names.iter().map(|name| Name::read(name)).collect() };
+        let facts =
+            Facts { message, id, part, names: part.names.iter().map(|name| Name::read(name)).collect() };
         if let Some(rule) = self.rules.iter().find(|rule| rule.matches(&facts)) {
             let evidence = || format!("{}: {}", rule.name, facts.path());
             return (!rule.allow).then(|| Finding::part(RULE, id, evidence()));
@@ -238,7 +245,9 @@ fn judge_name(name: &Name) -> Option<&'static str> {
     // Windows cuts a name at the colon of an alternate stream.
     let base = name.base();
     let whole = std::iter::once(base);
-    whole.chain(base.split(':').filter(|piece| piece.len() < base.len())).find_map(|base| judge_base(base, name.raw))
+    whole
+        .chain(base.split(':').filter(|piece| piece.len() < base.len()))
+        .find_map(|base| judge_base(base, name.raw))
 }
 
 fn judge_base(base: &str, raw: &str) -> Option<&'static str> {
@@ -250,10 +259,12 @@ fn judge_base(base: &str, raw: &str) -> Option<&'static str> {
     if !DANGEROUS.iter().any(|known| known.eq_ignore_ascii_case(extension)) {
         return None;
     }
-    let turned = raw.contains(['\u{202a}', '\u{202b}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}']);
+    let turned =
+        raw.contains(['\u{202a}', '\u{202b}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}']);
     let gap = stem.ends_with("    ") || stem.ends_with("____");
     let before = stem.trim_end_matches(blank).rsplit_once('.').map(|(_, before)| before.trim());
-    let looks = before.is_some_and(|before| HARMLESS_LOOKING.iter().any(|known| known.eq_ignore_ascii_case(before)));
+    let looks =
+        before.is_some_and(|before| HARMLESS_LOOKING.iter().any(|known| known.eq_ignore_ascii_case(before)));
     Some(if turned || gap || looks { DOUBLE } else { NAME })
 }
 
@@ -311,7 +322,10 @@ impl Rule {
         }
         for (at, detected) in typed.detected.iter().enumerate() {
             if !is_type_name(detected) {
-                let message = format!("“{detected}” is no file type: write a short name such as exe, zip or pdf, or one of {}", families());
+                let message = format!(
+                    "“{detected}” is no file type: write a short name such as exe, zip or pdf, or one of {}",
+                    families()
+                );
                 problems.push(Problem::new(key(&format!(".detected[{at}]")), message));
             }
         }
@@ -339,7 +353,8 @@ impl Rule {
         self.encrypted.is_none_or(|encrypted| part.encrypted == encrypted)
             && self.deeper_than.is_none_or(|depth| part.depth > depth)
             && self.larger_than.is_none_or(|size| part.body.len() as u64 > size)
-            && (self.declared.is_empty() || self.declared.iter().any(|wanted| is_declared(wanted, &part.declared)))
+            && (self.declared.is_empty()
+                || self.declared.iter().any(|wanted| is_declared(wanted, &part.declared)))
             && (self.detected.is_empty() || self.detected.iter().any(|wanted| is_detected(wanted, part)))
             && self.filename.as_ref().is_none_or(|pattern| {
                 facts.names.iter().flat_map(Name::forms).any(|form| pattern.is_match(form))
@@ -359,9 +374,12 @@ impl Rule {
 /// A pattern without case, of bounded size.
 fn compile(text: &str) -> Result<Regex, String> {
     const LARGEST: usize = 1 << 20;
-    let built = RegexBuilder::new(text).case_insensitive(true).size_limit(LARGEST).dfa_size_limit(LARGEST).build();
+    let built =
+        RegexBuilder::new(text).case_insensitive(true).size_limit(LARGEST).dfa_size_limit(LARGEST).build();
     built.map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "the pattern becomes too large: use fewer or smaller repetitions".to_owned(),
+        regex::Error::CompiledTooBig(_) => {
+            "the pattern becomes too large: use fewer or smaller repetitions".to_owned()
+        }
         error => format!("not a regular expression: {error}"),
     })
 }

@@ -82,7 +82,8 @@ impl Scanner {
     pub fn scan(&self, message: &Message) -> Scan {
         let loaded = self.loaded.load_full();
         let mut scan = Scan::default();
-        let mut run = Run { loaded: &loaded, yara: loaded.yara.clone(), deadline: Instant::now() + self.time };
+        let mut run =
+            Run { loaded: &loaded, yara: loaded.yara.clone(), deadline: Instant::now() + self.time };
         let mut seen = HashSet::new();
         let whole = |part: &Part| !part.container || part.origin == Origin::Archive;
         let parts = message.parts().filter(|(_, part)| whole(part) && !part.body.is_empty());

@@ -91,7 +91,9 @@ impl Hashes {
         let (Some(hash), Some(size), Some(name)) = (fields.next(), fields.next(), fields.next()) else {
             return Err("not of the form hash:size:name".into());
         };
-        if fields.clone().count() > 2 || fields.any(|level| level.parse::<u32>().is_err() && !level.is_empty()) {
+        if fields.clone().count() > 2
+            || fields.any(|level| level.parse::<u32>().is_err() && !level.is_empty())
+        {
             return Err("behind the name only functionality levels (numbers) may stand".into());
         }
         let size = match size {
