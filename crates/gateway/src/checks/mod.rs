@@ -2,9 +2,11 @@
 //!
 //! A new check is one file beside these and one line in [`catalogue::CHECKS`].
 
+pub mod attachments;
 pub mod catalogue;
 mod clamd;
 pub mod dnsbl;
+pub mod embedded;
 pub mod gtube;
 pub mod malware;
 pub mod run;
