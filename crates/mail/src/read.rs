@@ -41,6 +41,7 @@ impl Message {
     pub fn read_within(&mut self, parent: PartId, budget: &mut Budget) {
         let Some(part) = self.parts.get_mut(parent.0) else { return };
         part.container = true;
+        part.detected = FileType::EML;
         let source = Source { bytes: part.body.clone(), at: None };
         let mut reader = Reader { message: self, budget, frames: Vec::new() };
         reader.frames.push(Frame { parent, default: "text/plain", kind: Kind::Message(Some(source)) });
@@ -394,9 +395,8 @@ fn names(types: &[Structured], dispositions: &[Structured]) -> Vec<String> {
 
 /// A name without control characters; and, if it ends in dots or spaces, also as Windows shows it, without those.
 fn clean_name(name: &str) -> Vec<String> {
-    const LONGEST: usize = 1000;
-    let clean: String = name.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
-    let clean = clean.trim();
+    let clean: String = name.chars().filter(|c| !c.is_control()).collect();
+    let clean = shorten(clean.trim());
     let bare = clean.trim_end_matches(['.', ' ']);
     let mut names: Vec<String> = vec![clean.to_owned()];
     if bare != clean {
@@ -404,6 +404,19 @@ fn clean_name(name: &str) -> Vec<String> {
     }
     names.retain(|name| !name.is_empty());
     names
+}
+
+/// A long name without its middle: what counts is how it begins and what it ends in.
+fn shorten(name: &str) -> String {
+    const LONGEST: usize = 1000;
+    const HEAD: usize = 700;
+    let length = name.chars().count();
+    if length <= LONGEST {
+        return name.to_owned();
+    }
+    let head = name.chars().take(HEAD);
+    let tail = name.chars().skip(length - (LONGEST - HEAD));
+    head.chain(['…']).chain(tail).collect()
 }
 
 /// The work that is left at one level of nesting.
@@ -416,7 +429,7 @@ struct Frame {
 
 enum Kind {
     /// A body to be split at its boundary.
-    Multipart(Splitter),
+    Multipart(Box<Splitter>),
     /// A message to be read.
     Message(Option<Source>),
     /// Text outside the parts of a multipart: preamble and epilogue, to be kept as parts of their own.
@@ -438,10 +451,13 @@ impl Reader<'_> {
             let Some(found) = self.next_within(&mut frame) else { continue };
             if let Err(limit) = self.budget.take_part(depth) {
                 self.over(limit, frame.parent);
+                self.message.parts[frame.parent.0].container = false;
                 if limit == Limit::Depth {
                     continue;
                 }
-                self.frames.clear();
+                for unfinished in self.frames.drain(..) {
+                    self.message.parts[unfinished.parent.0].container = false;
+                }
                 return;
             }
             let (parent, default) = (frame.parent, frame.default);
@@ -517,7 +533,7 @@ impl Reader<'_> {
         let declared = self.message.part(id).declared.as_str();
         let default = if declared == "multipart/digest" { "message/rfc822" } else { "text/plain" };
         if let Some(splitter) = splitter {
-            self.frames.push(Frame { parent: id, default, kind: Kind::Multipart(splitter) });
+            self.frames.push(Frame { parent: id, default, kind: Kind::Multipart(Box::new(splitter)) });
         } else if is_message {
             self.frames.push(Frame { parent: id, default, kind: Kind::Message(Some(body)) });
         } else if declared.starts_with("text/") && memmem::find(&body.bytes, b"begin").is_some() {
@@ -768,9 +784,9 @@ fn guess_boundary(body: &[u8]) -> Option<Vec<u8>> {
     while let Some(line) = lines.next() {
         let line = line.trim_ascii_end();
         if line.len() > 4 && line.len() <= 200 && line.starts_with(b"--") {
-            let next = lines.next()?;
-            let field = next.len() > 8 && next[..8].eq_ignore_ascii_case(b"content-");
-            return field.then(|| line[2..].to_vec());
+            // The boundary may have been folded, so that its rest stands on the next line.
+            let is_field = |next: &[u8]| next.len() > 8 && next[..8].eq_ignore_ascii_case(b"content-");
+            return lines.take(2).any(is_field).then(|| line[2..].to_vec());
         }
     }
     None
@@ -808,7 +824,8 @@ impl Splitter {
         for prefix in [false, true] {
             for boundary in candidates {
                 let mut splitter = Splitter::new(body.clone(), boundary, prefix);
-                if splitter.start() {
+                splitter.start();
+                if splitter.next.is_some() {
                     return Some(splitter);
                 }
             }
@@ -832,11 +849,11 @@ impl Splitter {
     }
 
     /// Finds the first delimiter.
-    fn start(&mut self) -> bool {
-        let Some(first) = self.delimiter(0) else { return false };
-        self.preamble = 0..first.before;
-        self.take(first);
-        true
+    fn start(&mut self) {
+        if let Some(first) = self.delimiter(0) {
+            self.preamble = 0..first.before;
+            self.take(first);
+        }
     }
 
     /// Goes on behind a delimiter.
@@ -891,9 +908,12 @@ impl Splitter {
                 continue;
             }
             let line_end = memchr(b'\n', &text[at..]).map_or(text.len(), |end| at + end + 1);
-            let rest = text[at..line_end].trim_ascii();
-            let closing = rest.starts_with(b"--");
-            if rest.is_empty() || rest == b"--" || self.prefix {
+            let line = &text[at..line_end];
+            let closing = line.trim_ascii_start().starts_with(b"--");
+            // Text may follow the closing hyphens, set off by white space.
+            let closes =
+                line.strip_prefix(b"--").is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace));
+            if line.trim_ascii().is_empty() || line.trim_ascii() == b"--" || closes || self.prefix {
                 let before = text[..start].strip_suffix(b"\n").unwrap_or(&text[..start]);
                 let before = before.strip_suffix(b"\r").unwrap_or(before);
                 return Some(Delimiter { before: before.len(), after: line_end, closing });
@@ -903,7 +923,7 @@ impl Splitter {
         None
     }
 
-    /// Notes what was wrong with the whole; gives the texts outside the parts that hold more than the usual note.
+    /// Notes what was wrong with the whole; gives the texts outside the parts, but for the usual note.
     fn finish(&mut self, message: &mut Message, id: PartId) -> Vec<Source> {
         let shown = String::from_utf8_lossy(&self.boundary).into_owned();
         if self.prefix {
@@ -920,14 +940,22 @@ impl Splitter {
         let texts =
             [("epilogue", epilogue, USUAL_EPILOGUE), ("preamble", self.preamble.clone(), USUAL_PREAMBLE)];
         for (name, range, usual) in texts {
-            let length = self.body.bytes[range.clone()].trim_ascii().len();
-            if length > usual {
-                message.defect(DefectKind::TextOutsideParts, id, format!("{name} of {length} bytes"));
+            let text = self.body.bytes[range.clone()].trim_ascii();
+            if text.len() > usual {
+                message.defect(DefectKind::TextOutsideParts, id, format!("{name} of {} bytes", text.len()));
+            }
+            if !text.is_empty() && !is_note(text) {
                 outside.push(Source { at: None, bytes: self.body.bytes.slice(range) });
             }
         }
         outside
     }
+}
+
+/// Whether text is the note to readers without MIME that mailers put before the first part.
+fn is_note(text: &[u8]) -> bool {
+    const LONGEST: usize = 200;
+    text.len() <= LONGEST && memmem::find(text, b"MIME").is_some()
 }
 
 /// Bytes of a preamble that is no more than the usual note to readers without MIME.

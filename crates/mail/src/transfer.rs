@@ -235,7 +235,7 @@ fn begin_line(line: &[u8]) -> Option<(Vec<u8>, bool)> {
     };
     let rest = rest.strip_prefix(b" ")?.trim_ascii();
     let digits = rest.iter().take_while(|byte| matches!(byte, b'0'..=b'7')).count();
-    if !(3..=6).contains(&digits) || !rest.get(digits).is_none_or(|byte| *byte == b' ') {
+    if !(3..=6).contains(&digits) || rest.get(digits).is_some_and(|byte| *byte != b' ') {
         return None;
     }
     Some((rest[digits..].trim_ascii().to_vec(), base64_lines))
