@@ -2,8 +2,11 @@
 //!
 //! Exit statuses: 0 done, 1 not found or not (wholly) done, 2 wrong usage or configuration, 75 cannot be done now.
 
+pub mod check;
+pub mod config;
 pub mod explain;
 pub mod history;
+pub mod init;
 pub mod open;
 pub mod quarantine;
 pub mod reload;
