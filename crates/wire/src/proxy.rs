@@ -36,7 +36,7 @@ pub struct Header {
     pub local: bool,
 }
 
-/// What version 2 says about TLS between client and balancer (PP2_TYPE_SSL, section 2.2.5).
+/// What version 2 says about TLS between client and balancer (PP2_TYPE_SSL).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tls {
     /// `TLSv1.3`.

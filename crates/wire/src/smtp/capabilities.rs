@@ -79,7 +79,7 @@ impl Capabilities {
 
     fn add(&mut self, line: &str) {
         let line = line.trim();
-        // Before RFC 4954, servers wrote AUTH=LOGIN for clients that look for that.
+        // Some servers write AUTH=LOGIN as well, for old clients that look for that.
         let (keyword, rest) = line.split_once([' ', '=']).unwrap_or((line, ""));
         let mut words = rest.split_ascii_whitespace().map(str::to_ascii_uppercase);
         match keyword.to_ascii_uppercase().as_str() {

@@ -70,7 +70,7 @@ pub enum Command {
     Unknown(String),
 }
 
-/// The sender, as given with MAIL.
+/// The sender, as given with MAIL. `Display` gives the command as it is sent on, without CRLF.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailFrom {
     /// `local@domain` as typed, without brackets and source route; empty for `<>`.
@@ -79,7 +79,7 @@ pub struct MailFrom {
     pub params: Vec<Param>,
 }
 
-/// A recipient, as given with RCPT.
+/// A recipient, as given with RCPT. `Display` gives the command as it is sent on, without CRLF.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RcptTo {
     /// `local@domain` as typed, without brackets and source route, or `postmaster`; never empty.
@@ -136,6 +136,20 @@ impl RcptTo {
     /// Whether the address holds characters outside ASCII, for which SMTPUTF8 must have been asked with MAIL.
     pub fn is_utf8(&self) -> bool {
         !self.path.is_ascii()
+    }
+}
+
+impl fmt::Display for MailFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MAIL FROM:<{}>", self.path)?;
+        self.params.iter().try_for_each(|param| write!(f, " {param}"))
+    }
+}
+
+impl fmt::Display for RcptTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RCPT TO:<{}>", self.path)?;
+        self.params.iter().try_for_each(|param| write!(f, " {param}"))
     }
 }
 
@@ -550,8 +564,22 @@ mod tests {
             ),
             ("RCPT TO:<a@b.example> ORCPT=utf-8;é@b", rcpt("a@b.example", &["ORCPT=utf-8;é@b"])),
         ] {
-            assert_eq!(parse(line.as_bytes()), Ok(expected), "{line}");
+            assert_eq!(parse(line.as_bytes()), Ok(expected.clone()), "{line}");
+            let again = match &expected {
+                Command::Mail(mail) => mail.to_string(),
+                Command::Rcpt(rcpt) => rcpt.to_string(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(parse(again.as_bytes()), Ok(expected), "{line} sent on as {again}");
         }
+    }
+
+    #[test]
+    fn sent_on() {
+        let mail = MailFrom { path: "a@b.example".into(), params: params(&["SIZE=5", "SMTPUTF8"]) };
+        assert_eq!(mail.to_string(), "MAIL FROM:<a@b.example> SIZE=5 SMTPUTF8");
+        let rcpt = RcptTo { path: "a@b.example".into(), params: params(&["NOTIFY=NEVER"]) };
+        assert_eq!(rcpt.to_string(), "RCPT TO:<a@b.example> NOTIFY=NEVER");
     }
 
     #[test]
@@ -573,8 +601,8 @@ mod tests {
 
     #[test]
     fn malformed_lines() {
-        for (line, code, enhanced) in [
-            (&b""[..], 500, "5.5.2"),
+        refused(&[
+            (b"", 500, "5.5.2"),
             (b"   ", 500, "5.5.2"),
             (b"NOOP\0", 501, "5.5.2"),
             (b"MAIL\tFROM:<>", 501, "5.5.2"),
@@ -603,6 +631,13 @@ mod tests {
             (b"AUTH PL*IN", 501, "5.5.4"),
             (b"AUTH PLAIN a b", 501, "5.5.4"),
             (b"AUTH PLAIN a!b", 501, "5.5.2"),
+        ]);
+        assert!(parse(format!("EHLO {}", "x".repeat(256)).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn malformed_paths_and_parameters() {
+        refused(&[
             (b"MAIL", 501, "5.5.4"),
             (b"MAIL FROM <a@b.example>", 501, "5.5.4"),
             (b"MAIL FROM:", 501, "5.5.4"),
@@ -637,14 +672,17 @@ mod tests {
             (b"XCLIENT NAME", 501, "5.5.4"),
             (b"XCLIENT =x", 501, "5.5.4"),
             (b"XFORWARD NAME=a+b", 501, "5.5.4"),
-        ] {
-            let found = parse(line).map_err(|e| (e.code, e.enhanced));
-            assert_eq!(found, Err((code, enhanced)), "{}", line.escape_ascii());
-        }
+        ]);
         let many: String = (0..33).map(|n| format!(" X{n}=1")).collect();
         assert!(parse(format!("MAIL FROM:<>{many}").as_bytes()).is_err());
         assert!(parse(format!("XCLIENT{many}").as_bytes()).is_err());
-        assert!(parse(format!("EHLO {}", "x".repeat(256)).as_bytes()).is_err());
+    }
+
+    fn refused(table: &[(&[u8], u16, &str)]) {
+        for (line, code, enhanced) in table {
+            let found = parse(line).map_err(|e| (e.code, e.enhanced));
+            assert_eq!(found, Err((*code, *enhanced)), "{}", line.escape_ascii());
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct StrayReport {
     pub bare_lf: u64,
     /// CR without LF after it.
     pub bare_cr: u64,
-    /// NUL octets (RFC 5321 4.1.1.4 forbids none but RFC 5322 does).
+    /// NUL octets, which have no place in a message (RFC 5322 3.5).
     pub nul: u64,
     /// Lines of a single dot, NUL left aside, that a lax server could take for the end although it is none: attempts to
     /// smuggle.
