@@ -24,10 +24,13 @@ pub struct CheckArgs {
 /// What the check needs from the rest of the program.
 pub struct Probes {
     /// Builds everything that a configuration describes (checks, policies) and tells what does not fit.
-    pub compile: Box<dyn Fn(&Config) -> Vec<Problem> + Send + Sync>,
+    pub compile: Compile,
     /// Looks up the IPv4 addresses of a name; none if there is no such name.
     pub addresses: Lookup,
 }
+
+/// Builds everything that a configuration describes, and tells what does not fit.
+pub type Compile = Box<dyn Fn(&Config) -> Vec<Problem> + Send + Sync>;
 
 /// A look-up of IPv4 addresses as the configuration says: the name, and the future answer or why there is none.
 pub type Lookup =
