@@ -204,7 +204,7 @@ impl Engine for Clamd {
                 Ok(Err(failure)) => Err(failure.detail),
                 Err(_) => Err(format!("{}: no answer within {}", self.client.place, seconds(HEALTH_TIME))),
             };
-            Health { name: self.name.clone(), state }
+            Health { name: self.name.clone(), vital: self.on_fault != OnFault::Accept, state }
         })
     }
 }
