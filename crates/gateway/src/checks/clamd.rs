@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::Health;
-use super::malware::{Engine, External, Scan};
+use super::malware::{Engine, External, Hit, Scan};
 use super::run::seconds;
 use crate::config::Problem;
 use crate::config::typed::{Clamd as Settings, ClamdScan, ClamdTransfer};
@@ -123,7 +123,7 @@ impl Clamd {
         } else {
             let prefix = if begins_with_field(&message.raw) { MAIL_PREFIX } else { b"" };
             let name = self.client.scan(prefix, &message.raw).await?;
-            scan.hits.extend(name.map(|name| (None, name)));
+            scan.hits.extend(name.map(|name| Hit { part: None, name, by: "" }));
             scan.seen.push(None);
         }
         let parts = match self.scan {
@@ -150,8 +150,8 @@ impl Clamd {
             scan.seen.push(Some(id));
             if let Some(name) = name {
                 // The part says where it is, so the message as a whole need not be named too.
-                scan.hits.retain(|(place, known)| place.is_some() || *known != name);
-                scan.hits.push((Some(id), name));
+                scan.hits.retain(|hit| hit.part.is_some() || hit.name != name);
+                scan.hits.push(Hit { part: Some(id), name, by: "" });
             }
         }
         Ok(())
@@ -197,14 +197,14 @@ impl Engine for Clamd {
         })
     }
 
-    fn health<'a>(&'a self) -> BoxFuture<'a, Option<Health>> {
+    fn health<'a>(&'a self) -> BoxFuture<'a, Health> {
         Box::pin(async {
             let state = match timeout(HEALTH_TIME, self.client.version()).await {
                 Ok(Ok(version)) => Ok(version),
                 Ok(Err(failure)) => Err(failure.detail),
                 Err(_) => Err(format!("{}: no answer within {}", self.client.place, seconds(HEALTH_TIME))),
             };
-            Some(Health { name: self.name.clone(), state })
+            Health { name: self.name.clone(), vital: self.on_fault != OnFault::Accept, state }
         })
     }
 }
@@ -636,7 +636,7 @@ mod tests {
         async fn ready(&self) {
             let engine = self.engine(&self.unix(), |_| {});
             for _ in 0..200 {
-                if engine.health().await.is_some_and(|health| health.state.is_ok()) {
+                if engine.health().await.state.is_ok() {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -688,7 +688,7 @@ mod tests {
     /// Hits, as `place name`, or the fault's cause.
     async fn look(engine: &Clamd, mail: &Mail) -> Vec<String> {
         let scan = engine.scan(mail).await;
-        let hits = scan.hits.into_iter().map(|(part, name)| match part {
+        let hits = scan.hits.into_iter().map(|Hit { part, name, .. }| match part {
             Some(PartId(part)) => format!("{part} {}", name.trim_end_matches(".UNOFFICIAL")),
             None => format!("mail {}", name.trim_end_matches(".UNOFFICIAL")),
         });
@@ -712,7 +712,7 @@ mod tests {
             }
             assert_eq!(engine.client.idle().len(), 1, "one session for all of them");
             assert!(engine.client.idle()[0].id >= 12);
-            let health = engine.health().await.unwrap();
+            let health = engine.health().await;
             assert!(health.state.as_ref().is_ok_and(|version| version.starts_with("ClamAV ")), "{health:?}");
         }
     }
@@ -791,7 +791,7 @@ mod tests {
             daemon.kill();
             let said = look(&engine, &mail(&eicar())).await;
             assert!(said.len() == 1 && said[0].starts_with(&format!("unavailable: {socket}: ")), "{said:?}");
-            assert!(engine.health().await.unwrap().state.is_err());
+            assert!(engine.health().await.state.is_err());
             daemon.restart().await;
             assert_eq!(look(&engine, &mail(&eicar())).await, ["0 Eicar-Test"]);
         }
