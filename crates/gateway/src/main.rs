@@ -1,1 +1,63 @@
-fn main() {}
+//! `gatepost`: arguments and wiring only.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use gatepost::cli::check::Probes;
+use gatepost::{build, cli, serve};
+
+/// A mail security gateway: judges every message while the sender is still on the line.
+#[derive(Debug, Parser)]
+#[command(name = "gatepost", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Scan(cli::scan::Args),
+    Check(cli::check::CheckArgs),
+    Config(cli::config::ConfigArgs),
+    Init(cli::init::InitArgs),
+    Reload(cli::reload::Args),
+    Quarantine(cli::open::Args<cli::quarantine::QuarantineArgs>),
+    History(cli::open::Args<cli::history::HistoryArgs>),
+    Explain(cli::open::Args<cli::explain::ExplainArgs>),
+}
+
+fn main() -> ExitCode {
+    let command = match Arguments::parse().command {
+        Command::Serve(args) => return serve::run(args),
+        command => command,
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("gatepost: cannot start: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    runtime.block_on(async {
+        match command {
+            Command::Serve(args) => serve::run(args),
+            Command::Scan(args) => cli::scan::run(args).await,
+            Command::Check(args) => cli::check::run(&args, &probes()).await,
+            Command::Config(args) => cli::config::run(&args),
+            Command::Init(args) => cli::init::run(&args),
+            Command::Reload(args) => cli::reload::run(&args),
+            Command::Quarantine(args) => cli::open::quarantine(args).await,
+            Command::History(args) => cli::open::history(args).await,
+            Command::Explain(args) => cli::open::explain(args).await,
+        }
+    })
+}
+
+/// What `check` asks of the rest of the program.
+fn probes() -> Probes {
+    Probes {
+        compile: Box::new(build::problems),
+        addresses: Box::new(|config, name| Box::pin(build::addresses(config.checks.dns.clone(), name))),
+    }
+}

@@ -32,8 +32,9 @@ pub struct Probes {
 /// Builds everything that a configuration describes, and tells what does not fit.
 pub type Compile = Box<dyn Fn(&Config) -> Vec<Problem> + Send + Sync>;
 
-/// A look-up of IPv4 addresses: the name, and the future answer or why there is none.
-pub type Lookup = Box<dyn Fn(String) -> BoxFuture<'static, Result<Vec<Ipv4Addr>, String>> + Send + Sync>;
+/// A look-up of IPv4 addresses as the configuration says: the name, and the future answer or why there is none.
+pub type Lookup =
+    Box<dyn Fn(&Config, String) -> BoxFuture<'static, Result<Vec<Ipv4Addr>, String>> + Send + Sync>;
 
 /// How one thing stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +147,9 @@ fn network_probes<'a>(config: &'a Config, probes: &'a Probes) -> Vec<BoxFuture<'
         futures.push(Box::pin(async move { vec![network::clamd(name, clamd).await] }));
     }
     for (name, list) in &config.checks.dnsbl {
-        futures.push(Box::pin(async move { vec![network::dns_list(name, list, &probes.addresses).await] }));
+        futures.push(Box::pin(async move {
+            vec![network::dns_list(name, list, &|query| (probes.addresses)(config, query)).await]
+        }));
     }
     for listener in config.listeners() {
         let hostname = config.hostname.clone();
@@ -188,7 +191,7 @@ mod tests {
     fn probes(table: &'static [(&'static str, Result<&'static [u8], &'static str>)]) -> Probes {
         Probes {
             compile: Box::new(|_| Vec::new()),
-            addresses: Box::new(move |name| {
+            addresses: Box::new(move |_, name| {
                 let answer =
                     table.iter().find(|(known, _)| *known == name).map_or(Ok(&[][..]), |(_, answer)| *answer);
                 let answer = answer.map_err(str::to_owned);

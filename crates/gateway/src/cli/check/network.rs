@@ -6,13 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::{Line, Lookup, State, files};
+use super::{Line, State, files};
 use crate::config::typed::{Clamd, Dnsbl, Listener};
 use crate::config::{Config, ListenAddress, NextHop, NextHopTls};
 
@@ -26,6 +27,10 @@ const ANSWER: u64 = 16 * 1024;
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 type BoxStream = Box<dyn Stream>;
+
+/// A look-up of a name's IPv4 addresses.
+pub(super) type Ask<'a> =
+    dyn Fn(String) -> BoxFuture<'static, Result<Vec<Ipv4Addr>, String>> + Send + Sync + 'a;
 
 /// Gives up after a while.
 async fn in_time<T>(future: impl Future<Output = Result<T, String>>) -> Result<T, String> {
@@ -75,7 +80,7 @@ fn printable(text: &str) -> String {
 }
 
 /// A DNS list: it lists 127.0.0.2, as RFC 5782 section 5 asks of a live one, and not 127.0.0.1.
-pub(super) async fn dns_list(name: &str, list: &Dnsbl, addresses: &Lookup) -> Line {
+pub(super) async fn dns_list(name: &str, list: &Dnsbl, addresses: &Ask<'_>) -> Line {
     let zone = list.zone.trim_end_matches('.');
     let what = format!("DNS list {name}");
     let ask = async |first: &str| in_time(addresses(format!("{first}.0.0.127.{zone}."))).await;

@@ -1,0 +1,751 @@
+//! From findings and faults to verdicts.
+//!
+//! Each category that a mail is in asks for the action its policy has for it. Of those that do not deliver, the worst
+//! category decides; where all deliver, stripping goes before marking and marking before plain delivery, and among
+//! equals the worst category decides. So spam is refused although its header is malformed, too, and malformed headers
+//! are delivered: a harmless finding never opens the door to a harmful one.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use gatepost_mail::{
+    Action, Category, Edit, Fault, Finding, Mail, OnFault, PartId, Points, Reply, Scope, Verdict, Weighed,
+};
+
+use super::policy::{Policies, Policy, PolicyId};
+use super::rewrite::{self, Facts};
+use super::template::{self, Field};
+use crate::config::typed::HeaderNames;
+
+/// Longest reason, in characters.
+const MAX_REASON: usize = 300;
+
+/// One mail to be judged, with all that is known about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// The record's id.
+    pub id: &'a str,
+    /// Our host name.
+    pub hostname: &'a str,
+    /// The mail.
+    pub mail: &'a Mail,
+    /// All that was found.
+    pub findings: &'a [Finding],
+    /// Checks that could not look.
+    pub faults: &'a [Fault],
+    /// The sender is gone: refusing would make our own mail server send a bounce, so what would be refused is held.
+    pub after_queue: bool,
+}
+
+/// The verdicts: one for each group of recipients that share a policy and its result, in the order of their first
+/// recipients; one without recipients where the envelope has none.
+pub fn judge(case: &Case, policies: &Policies, headers: &HeaderNames) -> Vec<Verdict> {
+    groups(case, policies)
+        .into_iter()
+        .map(|group| {
+            let policy = policies.policy(group.policy);
+            let assessment = Assessment::new(case, policy, &group);
+            Judge { case, policy, assessment, headers }.verdict(group.recipients)
+        })
+        .collect()
+}
+
+/// Recipients with the same policy and the same findings.
+struct Group {
+    policy: PolicyId,
+    recipients: Vec<usize>,
+    /// Findings that speak of these recipients alone.
+    own: Vec<usize>,
+}
+
+fn groups(case: &Case, policies: &Policies) -> Vec<Group> {
+    let Mail { session, envelope, .. } = case.mail;
+    let sender = envelope.sender.as_ref();
+    if envelope.recipients.is_empty() {
+        let policy = policies.without_recipient(session, sender);
+        return vec![Group { policy, recipients: Vec::new(), own: Vec::new() }];
+    }
+    let mut own = vec![Vec::new(); envelope.recipients.len()];
+    for (place, finding) in case.findings.iter().enumerate() {
+        if let Scope::Recipient(recipient) = finding.scope
+            && let Some(own) = own.get_mut(recipient)
+        {
+            own.push(place);
+        }
+    }
+    let mut groups: Vec<Group> = Vec::new();
+    let mut places: BTreeMap<(PolicyId, Vec<usize>), usize> = BTreeMap::new();
+    for (recipient, own) in own.into_iter().enumerate() {
+        let policy = policies.find(session, sender, &envelope.recipients[recipient].address);
+        let place = *places.entry((policy, own.clone())).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push(Group { policy, recipients: Vec::new(), own });
+        }
+        groups[place].recipients.push(recipient);
+    }
+    groups
+}
+
+/// What findings and size amount to under a policy.
+struct Assessment {
+    weighed: Vec<Weighed>,
+    score: Points,
+    /// Every category the mail is in, never empty.
+    categories: BTreeSet<Category>,
+}
+
+impl Assessment {
+    /// A symbol counts its points once, however often it was found: 500 parts with one quirk are one quirk.
+    fn new(case: &Case, policy: &Policy, group: &Group) -> Assessment {
+        let mut weighed = Vec::new();
+        let mut counted = HashSet::new();
+        for (place, finding) in case.findings.iter().enumerate() {
+            if matches!(finding.scope, Scope::Recipient(_)) && group.own.binary_search(&place).is_err() {
+                continue;
+            }
+            let worth = policy.worth(&finding.symbol);
+            let first = counted.insert(finding.symbol.as_ref());
+            let points = if first { worth.points } else { Points::ZERO };
+            weighed.push(Weighed { finding: place, points, category: worth.category });
+        }
+        let score = weighed.iter().map(|weighed| weighed.points).sum();
+        let mut categories: BTreeSet<_> = weighed.iter().filter_map(|weighed| weighed.category).collect();
+        if score >= policy.spam_at {
+            categories.insert(Category::Spam);
+        } else if score >= policy.spammy_at {
+            categories.insert(Category::Spammy);
+        }
+        if policy.max_size.is_some_and(|most| case.mail.message.raw.len() as u64 > most) {
+            categories.insert(Category::Oversized);
+        }
+        if categories.is_empty() {
+            categories.insert(Category::Clean);
+        }
+        Assessment { weighed, score, categories }
+    }
+}
+
+/// What decides.
+struct Decision {
+    category: Category,
+    action: Action,
+    cause: DecidedBy,
+}
+
+enum DecidedBy {
+    /// What the policy says about the category.
+    Category,
+    /// Checks that could not look, with this answer.
+    Faults(OnFault),
+    /// The policy says strip, but what was found does not stand in a part.
+    NothingToStrip,
+}
+
+struct Judge<'a> {
+    case: &'a Case<'a>,
+    policy: &'a Policy,
+    assessment: Assessment,
+    headers: &'a HeaderNames,
+}
+
+impl Judge<'_> {
+    fn verdict(self, recipients: Vec<usize>) -> Verdict {
+        let mut decision = self.decide();
+        self.heed_faults(&mut decision);
+        let mut edits = self.edits(&mut decision);
+        if self.case.after_queue && decision.action == Action::Refuse {
+            decision.action = Action::Quarantine;
+        }
+        if !decision.action.delivers() {
+            edits.clear();
+        }
+        let reason = self.reason(&decision);
+        let extension = self.marked(&self.policy.extensions).next().filter(|_| decision.action.delivers());
+        Verdict {
+            recipients,
+            policy: self.policy.name.clone(),
+            category: decision.category,
+            score: self.assessment.score,
+            action: decision.action,
+            keep: self.keep(decision.action),
+            edits,
+            extension: extension.map(str::to_owned),
+            reply: self.reply(&decision, &reason),
+            reason,
+            weighed: self.assessment.weighed,
+        }
+    }
+
+    fn decide(&self) -> Decision {
+        let worst_first = self.assessment.categories.iter().rev().copied();
+        let mut asked = worst_first.map(|category| (category, self.policy.action(category)));
+        let blocking = asked.clone().find(|(_, action)| !action.delivers());
+        let (category, action) = blocking
+            .or_else(|| asked.by_ref().reduce(|best, other| if other.1 > best.1 { other } else { best }))
+            .unwrap_or((Category::Clean, Action::Deliver));
+        Decision { category, action, cause: DecidedBy::Category }
+    }
+
+    /// What could not be checked is not delivered as if it had been, unless the check's configuration says so. A mail
+    /// that is not delivered anyway needs no further answer: a virus is refused although another scanner is away.
+    fn heed_faults(&self, decision: &mut Decision) {
+        let strictest = self.case.faults.iter().map(|fault| fault.answer).max().unwrap_or(OnFault::Accept);
+        if !decision.action.delivers() || strictest == OnFault::Accept {
+            return;
+        }
+        *decision = Decision {
+            category: decision.category.max(Category::Unchecked),
+            action: if strictest == OnFault::Defer { Action::Defer } else { Action::Quarantine },
+            cause: DecidedBy::Faults(strictest),
+        };
+    }
+
+    /// Changes for delivery. Where stripping turns out impossible, the decision becomes quarantine.
+    fn edits(&self, decision: &mut Decision) -> Vec<Edit> {
+        if !decision.action.delivers() {
+            return Vec::new();
+        }
+        let mut edits = self.header_edits();
+        if decision.action == Action::Strip {
+            match self.replacements() {
+                Some(replacements) => edits.extend(replacements),
+                None => {
+                    decision.action = Action::Quarantine;
+                    decision.cause = DecidedBy::NothingToStrip;
+                }
+            }
+        }
+        edits
+    }
+
+    fn header_edits(&self) -> Vec<Edit> {
+        let tests = self.assessment.weighed.iter().filter(|weighed| weighed.points != Points::ZERO);
+        let facts = Facts {
+            id: self.case.id,
+            hostname: self.case.hostname,
+            score: self.assessment.score,
+            spammy: [Category::Spammy, Category::Spam].iter().any(|c| self.assessment.categories.contains(c)),
+            headers_from: self.policy.headers_from,
+            spammy_at: self.policy.spammy_at,
+            spam_at: self.policy.spam_at,
+            tests: tests.map(|w| (self.case.findings[w.finding].symbol.as_ref(), w.points)).collect(),
+            tags: self.marked(&self.policy.subject_tags).collect(),
+        };
+        rewrite::header_edits(&self.case.mail.message, self.headers, &facts)
+    }
+
+    /// Entries of a table for the mail's categories that are marked, worst first.
+    fn marked<'t>(&self, table: &'t BTreeMap<Category, String>) -> impl Iterator<Item = &'t str> {
+        let worst_first = self.assessment.categories.iter().rev();
+        worst_first
+            .filter(|category| self.policy.action(**category) == Action::Mark)
+            .filter_map(|category| table.get(category).map(String::as_str))
+    }
+
+    /// A text for each MIME part with something to be stripped; None if something was found that is in no part.
+    fn replacements(&self) -> Option<Vec<Edit>> {
+        let message = &self.case.mail.message;
+        let mut by_entity: BTreeMap<PartId, Vec<&Finding>> = BTreeMap::new();
+        for weighed in &self.assessment.weighed {
+            if weighed.category.is_none_or(|category| self.policy.action(category) != Action::Strip) {
+                continue;
+            }
+            let finding = &self.case.findings[weighed.finding];
+            let Scope::Part(part) = finding.scope else { return None };
+            by_entity.entry(message.replaceable(part)?).or_default().push(finding);
+        }
+        let replacements = by_entity.into_iter().map(|(part, findings)| Edit::ReplacePart {
+            part,
+            text: self.policy.strip_text.fill(|field| match field {
+                Field::Name => message.parts[part.0].name().unwrap_or("without a name").to_owned(),
+                Field::Reason => evidences(findings.iter().copied()),
+                other => self.field(other, ""),
+            }),
+        });
+        Some(replacements.collect())
+    }
+
+    /// Whether a copy is kept. Not of deferred mail: the sender holds it, and each new try would leave another copy.
+    fn keep(&self, action: Action) -> bool {
+        let kept = self.assessment.categories.iter().any(|category| self.policy.keeps(*category));
+        action == Action::Strip || (kept && action != Action::Defer)
+    }
+
+    fn reply(&self, decision: &Decision, reason: &str) -> Reply {
+        let id = self.case.id;
+        match (decision.action, &decision.cause) {
+            (Action::Defer, DecidedBy::Faults(_)) => {
+                Reply::new(451, "4.7.1", format!("Message could not be checked, try again later (id {id})"))
+            }
+            (Action::Defer | Action::Refuse, _) => match self.policy.reply(decision.category) {
+                Some(template) => template.fill(|field| match field {
+                    Field::Category => decision.category.name().to_owned(),
+                    other => self.field(other, reason),
+                }),
+                // Not reached: a policy has a reply for each category that it refuses or defers.
+                None => Reply::new(451, "4.7.1", format!("Message not taken now, try again later (id {id})")),
+            },
+            (Action::Quarantine | Action::Discard, _) => {
+                Reply::new(250, "2.0.0", format!("Ok: taken, id {id}"))
+            }
+            (Action::Deliver | Action::Mark | Action::Strip, _) => {
+                Reply::new(250, "2.0.0", format!("Ok, id {id}"))
+            }
+        }
+    }
+
+    fn field(&self, field: Field, reason: &str) -> String {
+        match field {
+            Field::Id => self.case.id.to_owned(),
+            Field::Hostname => self.case.hostname.to_owned(),
+            Field::Reason => reason.to_owned(),
+            Field::Score => self.assessment.score.to_string(),
+            Field::Policy => self.policy.name.to_string(),
+            Field::Category | Field::Name => String::new(),
+        }
+    }
+
+    fn reason(&self, decision: &Decision) -> String {
+        let found = self.found(decision.category);
+        let reason = match (&decision.cause, decision.category) {
+            (DecidedBy::Faults(answer), _) => self.fault_reason(*answer),
+            (DecidedBy::NothingToStrip, _) => {
+                format!("{}; not in a part that could be stripped", evidences(found))
+            }
+            (_, Category::Clean) => String::new(),
+            (_, Category::Spam | Category::Spammy) => self.counted(decision.category),
+            (_, Category::Oversized) if found.clone().next().is_none() => {
+                let size = self.case.mail.message.raw.len();
+                let most = self.policy.max_size.unwrap_or_default();
+                format!("{size} bytes, at most {most} are taken")
+            }
+            (_, Category::Virus | Category::Banned) => evidences(found),
+            (_, Category::BadHeader | Category::Oversized | Category::Unchecked) => {
+                joined(found.map(|finding| match finding.evidence.as_str() {
+                    "" => finding.symbol.to_string(),
+                    evidence => format!("{}: {evidence}", finding.symbol),
+                }))
+            }
+        };
+        template::plain(&reason, MAX_REASON)
+    }
+
+    /// Findings that put the mail into a category.
+    fn found(&self, category: Category) -> impl Iterator<Item = &Finding> + Clone {
+        let weighed = self.assessment.weighed.iter().filter(move |w| w.category == Some(category));
+        weighed.map(|weighed| &self.case.findings[weighed.finding])
+    }
+
+    /// `clamd:main: timeout`. Details stay in the record.
+    fn fault_reason(&self, answer: OnFault) -> String {
+        let decisive = self.case.faults.iter().filter(|fault| fault.answer == answer);
+        joined(decisive.map(|fault| format!("{}: {}", fault.check, fault.cause)))
+    }
+
+    /// Symbols that make it spam, and those that count: `GTUBE, DNSBL_ZEN=3.0`.
+    fn counted(&self, category: Category) -> String {
+        let counting = self.assessment.weighed.iter().filter_map(|weighed| {
+            let symbol = &self.case.findings[weighed.finding].symbol;
+            match weighed.points {
+                Points::ZERO => (weighed.category == Some(category)).then(|| symbol.to_string()),
+                points => Some(format!("{symbol}={points}")),
+            }
+        });
+        joined(counting)
+    }
+}
+
+/// The evidence of findings, or their symbols where there is none.
+fn evidences<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
+    joined(findings.map(|finding| match finding.evidence.as_str() {
+        "" => finding.symbol.to_string(),
+        evidence => evidence.to_owned(),
+    }))
+}
+
+/// Each different text once, parted by commas, up to the length of a reason.
+fn joined(texts: impl Iterator<Item = String>) -> String {
+    let mut seen = HashSet::new();
+    let mut all = String::new();
+    for text in texts {
+        if all.len() > MAX_REASON * 4 {
+            break;
+        }
+        if seen.insert(text.clone()) {
+            if !all.is_empty() {
+                all.push_str(", ");
+            }
+            all.push_str(&text);
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::testing::{ATTACHED, CATALOGUE, PLAIN, case, fault, mail, one, policies};
+    use gatepost_mail::Place;
+    use proptest::prelude::*;
+
+    /// Findings from names in capitals, parted by spaces: `VIRUS@2` stands in part 2, `FIVE>1` is of recipient 1.
+    fn findings(names: &str) -> Vec<Finding> {
+        let finding = |name: &str| {
+            let (symbol, scope) = match (name.split_once('@'), name.split_once('>')) {
+                (Some((symbol, part)), _) => (symbol, Scope::Part(PartId(part.parse().unwrap()))),
+                (_, Some((symbol, recipient))) => (symbol, Scope::Recipient(recipient.parse().unwrap())),
+                _ => (name, Scope::Mail),
+            };
+            let evidence = if symbol == "VIRUS" { "Eicar-Test".into() } else { String::new() };
+            Finding { symbol: symbol.to_owned().into(), scope, evidence }
+        };
+        names.split_whitespace().map(finding).collect()
+    }
+
+    fn symbol(category: Category) -> String {
+        category.name().to_uppercase().replace('-', "_")
+    }
+
+    #[test]
+    fn every_action_of_every_category() {
+        for category in Category::ALL {
+            for action in Action::ALL {
+                let config = format!("default_policy.actions.{category} = '{action}'");
+                if crate::verdict::testing::build(&config).is_err() {
+                    continue;
+                }
+                let found = findings(&format!("{}@2", symbol(category)));
+                let verdict = one(&config, ATTACHED, &found, &[]);
+                assert_eq!((verdict.category, verdict.action), (category, action));
+                assert_eq!(verdict.keep, action == Action::Strip, "{config}");
+                assert_eq!(verdict.edits.is_empty(), !action.delivers(), "{config}");
+                let replaces = verdict.edits.iter().any(|edit| matches!(edit, Edit::ReplacePart { .. }));
+                assert_eq!(replaces, action == Action::Strip, "{config}");
+                let class = match action {
+                    Action::Refuse => 5,
+                    Action::Defer => 4,
+                    _ => 2,
+                };
+                assert_eq!(verdict.reply.code / 100, class, "{config}: {}", verdict.reply);
+                assert!(verdict.reply.text.contains("l1bnIZN88okd"), "{config}: {}", verdict.reply);
+                assert_eq!(verdict.policy.as_ref(), "default");
+            }
+        }
+    }
+
+    #[test]
+    fn which_category_decides() {
+        let strip = "default_policy.actions = {virus = 'strip', banned = 'strip'}";
+        let lax = "default_policy.actions = {virus = 'mark', spam = 'deliver', banned = 'quarantine'}";
+        let table = [
+            // policy, findings, category, action
+            ("", "", Category::Clean, Action::Deliver),
+            ("", "NOTHING UNHEARD_OF", Category::Clean, Action::Deliver),
+            ("", "FIVE ONE", Category::Clean, Action::Deliver),
+            ("", "FIVE ONE HALF", Category::Spammy, Action::Mark),
+            ("default_policy.spammy_at = 6", "FIVE ONE", Category::Spammy, Action::Mark),
+            ("default_policy.spam_at = 6.5", "FIVE ONE HALF", Category::Spam, Action::Refuse),
+            ("", "FIVE ONE HALF MINUS_TWO", Category::Clean, Action::Deliver),
+            ("default_policy.max_size = 10", "", Category::Oversized, Action::Refuse),
+            ("default_policy.max_size = 100000", "", Category::Clean, Action::Deliver),
+            ("", "SPAM BANNED VIRUS SPAMMY", Category::Virus, Action::Refuse),
+            ("", "BANNED SPAM", Category::Banned, Action::Refuse),
+            // A worse category that delivers does not open the door to a better one that does not.
+            ("", "SPAM BAD_HEADER", Category::Spam, Action::Refuse),
+            ("", "SPAM UNCHECKED", Category::Spam, Action::Refuse),
+            (lax, "VIRUS BANNED SPAM", Category::Banned, Action::Quarantine),
+            // All deliver.
+            ("", "SPAMMY BAD_HEADER", Category::Spammy, Action::Mark),
+            ("", "SPAMMY UNCHECKED BAD_HEADER", Category::Unchecked, Action::Mark),
+            (lax, "VIRUS SPAM", Category::Virus, Action::Mark),
+            (strip, "BANNED@2 UNCHECKED", Category::Banned, Action::Strip),
+            (strip, "BANNED@2 VIRUS@2", Category::Virus, Action::Strip),
+            (strip, "BANNED@2 SPAM", Category::Spam, Action::Refuse),
+            // Nothing to strip.
+            (strip, "BANNED@2 VIRUS", Category::Virus, Action::Quarantine),
+            (strip, "VIRUS@99", Category::Virus, Action::Quarantine),
+            // Turned off, or weighed.
+            ("default_policy.weights.VIRUS = 0", "VIRUS", Category::Clean, Action::Deliver),
+            ("default_policy.weights.VIRUS = 10", "VIRUS", Category::Spam, Action::Refuse),
+            ("default_policy.categories.UNCHECKED = 'banned'", "UNCHECKED", Category::Banned, Action::Refuse),
+        ];
+        for (config, names, category, action) in table {
+            let verdict = one(config, ATTACHED, &findings(names), &[]);
+            assert_eq!((verdict.category, verdict.action), (category, action), "{config}, {names}");
+        }
+    }
+
+    #[test]
+    fn faults_are_never_taken_for_clean() {
+        use {Action::*, OnFault::Accept};
+        let (quarantine, defer) = (OnFault::Quarantine, OnFault::Defer);
+        let hold = "default_policy.actions.spam = 'quarantine'";
+        let strip = "default_policy.actions.virus = 'strip'";
+        let table: &[(&str, &str, &[OnFault], Category, Action)] = &[
+            ("", "", &[Accept], Category::Clean, Deliver),
+            ("", "", &[quarantine], Category::Unchecked, Quarantine),
+            ("", "", &[defer], Category::Unchecked, Defer),
+            ("", "", &[Accept, defer, quarantine], Category::Unchecked, Defer),
+            ("", "", &[quarantine, Accept], Category::Unchecked, Quarantine),
+            ("", "SPAMMY", &[defer], Category::Unchecked, Defer),
+            ("", "UNCHECKED", &[defer], Category::Unchecked, Defer),
+            ("", "VIRUS", &[defer], Category::Virus, Refuse),
+            ("", "SPAM", &[quarantine], Category::Spam, Refuse),
+            (hold, "SPAM", &[defer], Category::Spam, Quarantine),
+            (strip, "VIRUS@2", &[defer], Category::Virus, Defer),
+        ];
+        for (config, names, answers, category, action) in table {
+            let faults: Vec<_> = answers.iter().map(|answer| fault("clamd:main", *answer)).collect();
+            let verdict = one(config, ATTACHED, &findings(names), &faults);
+            assert_eq!((verdict.category, verdict.action), (*category, *action), "{names} {answers:?}");
+        }
+        let verdict = one("", PLAIN, &[], &[fault("dnsbl:zen", Accept), fault("clamd:main", defer)]);
+        assert_eq!(verdict.reason, "clamd:main: timeout");
+        assert_eq!(
+            verdict.reply.to_string(),
+            "451 4.7.1 Message could not be checked, try again later (id l1bnIZN88okd)"
+        );
+    }
+
+    #[test]
+    fn after_the_queue_nothing_is_refused() {
+        let mail = mail(PLAIN, &["user@in.test"]);
+        let table = [
+            ("", "VIRUS", Action::Quarantine, 250),
+            ("", "", Action::Deliver, 250),
+            ("default_policy.actions.virus = 'defer'", "VIRUS", Action::Defer, 451),
+            ("default_policy.actions.virus = 'discard'", "VIRUS", Action::Discard, 250),
+        ];
+        for (config, names, action, code) in table {
+            let found = findings(names);
+            let case = Case { after_queue: true, ..case(&mail, &found, &[]) };
+            let verdict = &judge(&case, &policies(config), &HeaderNames::default())[0];
+            assert_eq!((verdict.action, verdict.reply.code), (action, code), "{config}, {names}");
+        }
+    }
+
+    #[test]
+    fn replies_and_reasons() {
+        let id = "l1bnIZN88okd";
+        let table = [
+            (
+                "",
+                "VIRUS VIRUS",
+                "Eicar-Test",
+                format!("550 5.7.1 Virus detected by gatepost: Eicar-Test (id {id})"),
+            ),
+            ("", "BANNED", "BANNED", format!("550 5.7.1 Attachment not accepted: BANNED (id {id})")),
+            (
+                "default_policy.spam_at = 7",
+                "FIVE ONE ONE NOTHING HALF HALF FIVE",
+                "FIVE=5.0, ONE=1.0, HALF=0.5",
+                format!("250 2.0.0 Ok, id {id}"),
+            ),
+            (
+                "",
+                "SPAM ONE",
+                "SPAM, ONE=1.0",
+                format!("550 5.7.1 Message looks like spam and is not accepted (id {id})"),
+            ),
+            (
+                "default_policy.max_size = 10",
+                "",
+                "41 bytes, at most 10 are taken",
+                format!("552 5.3.4 Message too large: 41 bytes, at most 10 are taken (id {id})"),
+            ),
+            ("", "UNCHECKED", "UNCHECKED", format!("250 2.0.0 Ok, id {id}")),
+            ("", "", "", format!("250 2.0.0 Ok, id {id}")),
+            (
+                "default_policy.actions.bad-header = 'refuse'",
+                "BAD_HEADER",
+                "BAD_HEADER",
+                format!("550 5.6.0 Malformed message not accepted: BAD_HEADER (id {id})"),
+            ),
+            (
+                "default_policy.actions.unchecked = 'defer'",
+                "UNCHECKED",
+                "UNCHECKED",
+                format!("451 4.7.1 Message not taken now, try again later (id {id})"),
+            ),
+            (
+                "default_policy.actions.virus = 'quarantine'",
+                "VIRUS",
+                "Eicar-Test",
+                format!("250 2.0.0 Ok: taken, id {id}"),
+            ),
+            (
+                "default_policy.replies.virus = '554 {category} {score} {policy} {hostname}: {reason}'",
+                "VIRUS ONE",
+                "Eicar-Test",
+                "554 5.7.1 virus 1.0 default mx.test: Eicar-Test".into(),
+            ),
+        ];
+        for (config, names, reason, reply) in table {
+            let verdict = one(config, PLAIN, &findings(names), &[]);
+            assert_eq!(
+                (verdict.reason.as_str(), verdict.reply.to_string()),
+                (reason, reply),
+                "{config}, {names}"
+            );
+        }
+    }
+
+    #[test]
+    fn hostile_evidence_stays_in_its_place() {
+        let evidence = format!("a\r\n250 2.0.0 Ok\u{0}\u{202e}ü{}", "x".repeat(10_000));
+        let found: Vec<_> = (0..1000).map(|n| Finding::mail("VIRUS", format!("{n}{evidence}"))).collect();
+        let verdict = one("", PLAIN, &found, &[]);
+        let line = verdict.reply.to_string();
+        assert!(line.len() <= 510 && line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line}");
+        assert!(verdict.reason.chars().count() <= MAX_REASON && !verdict.reason.contains(char::is_control));
+    }
+
+    #[test]
+    fn recipients_are_grouped_by_policy_and_findings() {
+        let policies =
+            policies("policy = [{name = 'lax', when = {recipients = ['lax.test']}, weights = {FIVE = 1}}]");
+        let recipients = ["a@in.test", "b@lax.test", "c@in.test", "d@in.test", "e@lax.test", "a@in.test"];
+        let mail = mail(PLAIN, &recipients);
+        let found = findings("FIVE FIVE>2 ONE>2 HALF VIRUS>3 ONE>99");
+        let verdicts = judge(&case(&mail, &found, &[]), &policies, &HeaderNames::default());
+        let shown: Vec<_> = verdicts
+            .iter()
+            .map(|v| (v.recipients.as_slice(), v.policy.as_ref(), v.score.to_string(), v.category))
+            .collect();
+        let expected: [(&[usize], &str, String, Category); 4] = [
+            (&[0, 5], "default", "5.5".into(), Category::Clean),
+            (&[1, 4], "lax", "1.5".into(), Category::Clean),
+            (&[2], "default", "6.5".into(), Category::Spammy),
+            (&[3], "default", "5.5".into(), Category::Virus),
+        ];
+        assert_eq!(shown, expected);
+        let weighed: Vec<_> = verdicts[2].weighed.iter().map(|w| (w.finding, w.points.to_string())).collect();
+        // What was found twice counts once.
+        let expected =
+            [(0, "5.0"), (1, "0.0"), (2, "1.0"), (3, "0.5")].map(|(n, points)| (n, points.to_owned()));
+        assert_eq!(weighed, expected);
+    }
+
+    #[test]
+    fn without_recipients_there_is_one_verdict() {
+        let mail = mail(PLAIN, &[]);
+        let found = findings("VIRUS VIRUS>0");
+        let verdicts = judge(&case(&mail, &found, &[]), &policies(""), &HeaderNames::default());
+        assert_eq!(verdicts.len(), 1);
+        assert!(verdicts[0].recipients.is_empty());
+        assert_eq!((verdicts[0].category, verdicts[0].weighed.len()), (Category::Virus, 1));
+    }
+
+    #[test]
+    fn copies_are_kept_as_the_policy_says() {
+        let keep = "default_policy.keep = ['virus', 'spammy']\n";
+        let table = [
+            ("", "VIRUS", true),
+            ("", "SPAMMY", true),
+            ("", "SPAMMY BANNED", true),
+            ("", "BANNED", false),
+            ("", "", false),
+            ("default_policy.actions.virus = 'defer'", "VIRUS", false),
+        ];
+        for (config, names, kept) in table {
+            assert_eq!(one(&format!("{keep}{config}"), PLAIN, &findings(names), &[]).keep, kept, "{names}");
+        }
+    }
+
+    #[test]
+    fn marks_are_of_the_categories_that_are_marked() {
+        let config = "[default_policy]
+            actions = {clean = 'mark', bad-header = 'deliver'}
+            subject_tags = {spammy = '[SPAM?] ', unchecked = '[LOCKED] ', clean = '[EXTERNAL] '}
+            extensions = {spammy = '+spam', unchecked = '+locked'}
+        ";
+        let table = [
+            ("", Some("[EXTERNAL] Hello"), None),
+            ("SPAMMY", Some("[SPAM?] Hello"), Some("+spam")),
+            ("SPAMMY UNCHECKED", Some("[LOCKED] [SPAM?] Hello"), Some("+locked")),
+            ("BAD_HEADER", None, None),
+            ("SPAMMY BAD_HEADER", Some("[SPAM?] Hello"), Some("+spam")),
+            ("SPAMMY VIRUS", None, None),
+        ];
+        for (names, subject, extension) in table {
+            let verdict = one(config, PLAIN, &findings(names), &[]);
+            let tagged = verdict.edits.iter().find_map(|edit| match edit {
+                Edit::ChangeHeader { name, nth: 0, value } if name == "Subject" => Some(value.as_str()),
+                _ => None,
+            });
+            assert_eq!((tagged, verdict.extension.as_deref()), (subject, extension), "{names}");
+        }
+    }
+
+    #[test]
+    fn stripping_names_what_and_why() {
+        let config = "[default_policy]
+            actions.virus = 'strip'
+            strip_text = '{name}: {reason}, {id}, {hostname}'
+        ";
+        let mut found = findings("VIRUS@2 VIRUS@2 BAD_HEADER");
+        found[1].evidence = "Other\r\nName".into();
+        let verdict = one(config, ATTACHED, &found, &[]);
+        let text = "a.exe: Eicar-Test, Other  Name, l1bnIZN88okd, mx.test".to_owned();
+        assert!(verdict.edits.contains(&Edit::ReplacePart { part: PartId(2), text }), "{:?}", verdict.edits);
+        let added = verdict.edits.iter().any(|e| matches!(e, Edit::AddHeader { place: Place::Top, .. }));
+        assert!(added && verdict.keep);
+    }
+
+    /// Lists of the length and kind that sites of this field publish, with the sums they give.
+    #[test]
+    fn long_lists_add_up_exactly() {
+        let table = [
+            ("46.551", "5.8 4.5 3.5 10 10 2.5 3.5 0.001 1.25 2 -1 3.5 1"),
+            ("46.023", "0.1 0.1 0.1 0.7 5.3 4.5 10 10 3.5 2.5 8.8 0.423"),
+            ("48.957", "6.31 6.31 6.31 9.999 9.999 9.999 0.029 0.001"),
+        ];
+        for (sum, points) in table {
+            let names: Vec<_> =
+                points.split(' ').enumerate().map(|(n, points)| (format!("S{n}"), points)).collect();
+            let symbols = names.iter().map(|(name, points)| {
+                (name.as_str(), gatepost_mail::Counts::Points(points.parse().unwrap()))
+            });
+            let config = crate::config::Config::default();
+            let policies = Policies::build(&config, symbols).unwrap();
+            let found: Vec<_> = names.iter().map(|(name, _)| Finding::mail(name.clone(), "")).collect();
+            let mail = mail(PLAIN, &["a@in.test"]);
+            let verdicts = judge(&case(&mail, &found, &[]), &policies, &HeaderNames::default());
+            assert_eq!(verdicts[0].score.to_string(), sum);
+            assert_eq!(verdicts[0].category, Category::Spam);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_score_is_the_sum_of_what_was_weighed(
+            places in proptest::collection::vec((0..CATALOGUE.len(), 0usize..6), 0..40),
+            weights in proptest::collection::vec(-100_000i64..100_000, CATALOGUE.len()),
+        ) {
+            let mut config = String::from("[default_policy.weights]\n");
+            for ((name, _), weight) in CATALOGUE.iter().zip(&weights) {
+                config.push_str(&format!("{name} = {}\n", Points::thousandths(*weight)));
+            }
+            let found: Vec<_> = places
+                .iter()
+                .map(|(symbol, scope)| Finding {
+                    symbol: CATALOGUE[*symbol].0.into(),
+                    scope: if *scope < 3 { Scope::Recipient(*scope) } else { Scope::Mail },
+                    evidence: String::new(),
+                })
+                .collect();
+            let mail = mail(PLAIN, &["a@in.test", "b@in.test", "c@in.test"]);
+            let verdicts = judge(&case(&mail, &found, &[]), &policies(&config), &HeaderNames::default());
+            let mut recipients: Vec<_> = verdicts.iter().flat_map(|v| v.recipients.clone()).collect();
+            recipients.sort();
+            prop_assert_eq!(recipients, vec![0, 1, 2]);
+            for verdict in &verdicts {
+                let sum: i64 = verdict.weighed.iter().map(|w| w.points.as_thousandths()).sum();
+                prop_assert_eq!(verdict.score.as_thousandths(), sum);
+                for weighed in &verdict.weighed {
+                    let of = found[weighed.finding].scope;
+                    prop_assert!(!matches!(of, Scope::Recipient(r) if !verdict.recipients.contains(&r)));
+                }
+            }
+        }
+    }
+}
