@@ -601,7 +601,7 @@ impl<'a> Client<'a> {
             early,
             answers: if lmtp || prdr { Answers::Each } else { Answers::One },
             after_queue: self.front.listener.after_queue,
-            began: open.began,
+            receiving: open.began.elapsed(),
         };
         let front: &'a Front = self.front;
         let mut carrier = Lockstep {
