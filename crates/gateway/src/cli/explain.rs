@@ -66,7 +66,8 @@ pub fn page(entry: &Entry, events: &[Event]) -> String {
         decision(&mut page, place + 1, verdict);
     }
     page.list("Faults: checks that could not look", &record.faults, |fault| {
-        format!("{}: {} ({:?}): {}", fault.check, fault.cause, fault.answer, fault.detail)
+        let answer = format!("{:?}", fault.answer).to_lowercase();
+        format!("{}: {}, so {answer}: {}", fault.check, fault.cause, fault.detail)
     });
     page.list("Defects", &record.defects, |defect| {
         let place = if defect.path.is_empty() { "message" } else { &defect.path };
@@ -176,7 +177,7 @@ fn times(page: &mut Page, record: &Record) {
     let mut times: Vec<_> = record.times_us.iter().collect();
     times.sort_by_key(|(_, microseconds)| std::cmp::Reverse(**microseconds));
     page.list("Times", &times, |(check, microseconds)| {
-        format!("{:>9}.{:03} ms  {check}", *microseconds / 1000, *microseconds % 1000)
+        format!("{:>6}.{:03} ms  {check}", *microseconds / 1000, *microseconds % 1000)
     });
 }
 
