@@ -216,3 +216,6 @@ impl Page {
         self.text.write_fmt(text).unwrap_or_default();
     }
 }
+
+#[cfg(test)]
+mod tests;
