@@ -97,10 +97,8 @@ pub(super) fn facts(page: &mut Page, entry: &Entry) {
     let record = &entry.record;
     page.heading(&format!("Message {}", record.id));
     page.fact("time", &record.time.to_string());
-    page.fact(
-        "came by",
-        &format!("{}, {}, {:?}", record.listener, record.protocol, record.direction).to_lowercase(),
-    );
+    let direction = format!("{:?}", record.direction).to_lowercase();
+    page.fact("came by", &format!("{}, {}, {direction}", record.listener, record.protocol));
     let name = record.client_name.as_deref().map(|name| format!("{name} ")).unwrap_or_default();
     let address = record.client.map_or_else(|| "no address".to_owned(), |client| format!("[{client}]"));
     page.fact(
