@@ -396,4 +396,4 @@ fn confirm(count: usize, io: &mut Io<'_>) -> Result<bool, Failure> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

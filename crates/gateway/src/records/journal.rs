@@ -112,6 +112,17 @@ impl Journal {
         self.queue.dropped()
     }
 
+    /// Makes every claim look as old as one of a process that is gone.
+    #[cfg(test)]
+    pub(crate) async fn age_claims(&self) {
+        let past = i64::try_from(CLAIM_TIME.as_micros()).unwrap() + 1_000_000;
+        sqlx::query("UPDATE message SET state_time = state_time - ? WHERE state = 'releasing'")
+            .bind(past)
+            .execute(&self.pool)
+            .await
+            .unwrap();
+    }
+
     fn database_error(&self, source: sqlx::Error) -> JournalError {
         JournalError::Database { path: self.path.clone(), source }
     }
@@ -229,4 +240,4 @@ async fn migrate(pool: &SqlitePool) -> Result<(), sqlx::migrate::MigrateError> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

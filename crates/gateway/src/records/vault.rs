@@ -5,6 +5,7 @@
 //! ```text
 //! 8 bytes   "gpvault" and the version, 1
 //! 4 bytes   length of the header, big-endian
+//! 32 bytes  SHA-256 of the header
 //! header    JSON: the record, the envelope to release to, size and SHA-256 of the original
 //! rest      the original, as one zstd frame
 //! ```
@@ -382,13 +383,14 @@ impl Vault {
         })?;
         let corrupt = |why: &str| VaultError::Corrupt(key.to_owned(), why.to_owned());
         let mut reader = BufReader::new(file);
-        let mut start = [0; 12];
-        reader.read_exact(&mut start).map_err(|_| corrupt("it is too short"))?;
-        let (magic, length) = start.split_at(MAGIC.len());
-        if magic != MAGIC {
+        let (mut magic, mut length, mut digest) = ([0; MAGIC.len()], [0; 4], [0; 32]);
+        for field in [&mut magic[..], &mut length, &mut digest] {
+            reader.read_exact(field).map_err(|_| corrupt("it is too short"))?;
+        }
+        if magic != *MAGIC {
             return Err(corrupt("it does not begin as a vault file of version 1 does"));
         }
-        let length = length.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+        let length = u32::from_be_bytes(length) as usize;
         if length > MAX_HEADER {
             return Err(corrupt("its header is too long"));
         }
@@ -414,6 +416,7 @@ fn write_file(path: &Path, entry: &Held, raw: &[u8]) -> Result<(), VaultError> {
         let mut writer = BufWriter::with_capacity(64 << 10, &file);
         writer.write_all(MAGIC)?;
         writer.write_all(&length.to_be_bytes())?;
+        writer.write_all(&Sha256::digest(&json))?;
         writer.write_all(&json)?;
         let mut packer = zstd::Encoder::new(&mut writer, ZSTD_LEVEL)?;
         packer.set_pledged_src_size(Some(raw.len() as u64))?;
@@ -489,4 +492,4 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;
