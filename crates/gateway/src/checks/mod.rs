@@ -71,6 +71,8 @@ pub trait Check: Send + Sync {
 pub struct Health {
     /// Its name, as in faults: `clamd:main`.
     pub name: String,
+    /// Mail is held or deferred while it is away, unless another stands in for it.
+    pub vital: bool,
     /// A few words on it (its version), or why it cannot be used.
     pub state: Result<String, String>,
 }
