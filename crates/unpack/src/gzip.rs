@@ -123,7 +123,7 @@ impl File {
         }
         let data: Bytes = keep(self.data);
         let first = data.slice(..self.first.min(data.len()));
-        let id = opening.member(Member { names: names.clone(), body: data, encrypted: false })?;
+        let id = opening.member(Member { names: names.clone(), body: data, ..Member::default() })?;
         for (kind, detail) in self.defects {
             opening.defect(kind, id, detail);
         }
@@ -131,7 +131,7 @@ impl File {
             opening.over(limit, Some(id));
         }
         if self.members > 1 && !first.is_empty() {
-            let _: PartId = opening.member(Member { names, body: first, encrypted: false })?;
+            let _: PartId = opening.member(Member { names, body: first, ..Member::default() })?;
         }
         Ok(())
     }

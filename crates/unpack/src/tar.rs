@@ -203,7 +203,7 @@ impl Tar<'_, '_> {
             Err(limit) => (Bytes::new(), Some(limit)),
         };
         let first = names.clone();
-        let id = self.opening.member(Member { names, body, encrypted: false })?;
+        let id = self.opening.member(Member { names, body, unread: over.is_some(), ..Member::default() })?;
         self.known.extend(first.into_iter().map(|name| (name, id)));
         if let Some(limit) = over {
             self.opening.over(limit, Some(id));

@@ -72,14 +72,13 @@ impl Header {
 
     /// What this header of the directory and the local one contradict each other in, if anything.
     pub(super) fn disagrees(&self, local: &Header) -> Option<&'static str> {
-        let sizes = !local.descriptor() || (local.packed, local.size) != (0, 0);
         if !self.names.iter().any(|name| local.names.contains(name)) && self.names != local.names {
             Some("its name")
         } else if self.method != local.method {
             Some("the method")
         } else if self.encrypted() != local.encrypted() {
             Some("encryption")
-        } else if sizes && (self.packed, self.size) != (local.packed, local.size) {
+        } else if !local.descriptor() && (self.packed, self.size) != (local.packed, local.size) {
             Some("its size")
         } else if !local.descriptor() && self.crc != local.crc && !self.encrypted() {
             Some("the checksum")
