@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// All messages under a folder, in the order of their paths, or the one in a file.
+/// All messages under a folder (hidden files excepted), in the order of their paths, or the one in a file.
 pub fn load(path: &Path) -> io::Result<Vec<Box<[u8]>>> {
     let mut files = Vec::new();
     collect(path, &mut files)?;
@@ -36,7 +36,10 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         return Ok(());
     }
     for entry in std::fs::read_dir(path).map_err(explain)? {
-        collect(&entry?.path(), files)?;
+        let entry = entry?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            collect(&entry.path(), files)?;
+        }
     }
     Ok(())
 }

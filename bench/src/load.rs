@@ -16,7 +16,8 @@ use crate::corpus;
 use crate::stats::Latencies;
 
 /// Arguments of `load`.
-#[derive(clap::Args, Clone)]
+#[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub struct Options {
     /// The server.
     #[arg(long)]
@@ -141,7 +142,9 @@ async fn worker(plan: Arc<Plan>, worker: usize) -> Seen {
     let mut seen = Seen::default();
     let mut connection: Option<(Client, usize)> = None;
     while let Some((number, due)) = plan.take() {
-        sleep_until(due).await;
+        if plan.options.rate > 0.0 {
+            sleep_until(due).await;
+        }
         let counted = number >= plan.options.warmup;
         let begin = if plan.options.rate > 0.0 { due } else { Instant::now() };
         let message = &plan.messages[number % plan.messages.len()];

@@ -14,7 +14,12 @@ mod stats;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "gatepost-bench", about = "Measure mail gateways side by side", version)]
+#[command(
+    name = "gatepost-bench",
+    about = "Measure mail gateways side by side",
+    version,
+    args_override_self = true
+)]
 struct Arguments {
     /// Threads to run on; 1 is the cheapest.
     #[arg(long, default_value_t = 1, global = true)]
