@@ -18,7 +18,7 @@ mod verdict;
 
 pub use address::Address;
 pub use defect::{Defect, DefectKind};
-pub use edit::{Edit, Place};
+pub use edit::{Applied, Edit, Place, apply};
 pub use envelope::{Envelope, Parameters, Recipient};
 pub use filetype::{FileKind, FileType};
 pub use finding::{Category, Cause, Counts, Fault, Finding, OnFault, Scope, Symbol};

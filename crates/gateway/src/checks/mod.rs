@@ -1,12 +1,25 @@
 //! Checks find; they never decide. One file per check; `catalogue` lists them all, `run` runs them.
+//!
+//! A new check is one file beside these and one line in [`catalogue::CHECKS`].
 
+pub mod catalogue;
+pub mod dnsbl;
+pub mod gtube;
+pub mod run;
+pub mod structure;
+
+use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use gatepost_mail::{Counts, Envelope, Fault, Finding, Mail, Recipient, Session};
+use gatepost_mail::{Counts, Envelope, Fault, Finding, Mail, OnFault, Recipient, Session};
 
-/// What a check answers: what it found, or that it could not look.
-pub type Answer<'a> = BoxFuture<'a, Result<Vec<Finding>, Fault>>;
+pub use catalogue::{CHECKS, Entry, Resources, symbols};
+pub use run::CheckSet;
+
+/// What a check answers at a stage: None when it has nothing to do there; else what it found, or that it could not
+/// look. A check made of several engines puts the faults of some of them beside what the others found.
+pub type Answer<'a> = Option<BoxFuture<'a, Result<Found, Fault>>>;
 
 /// A check. It gets exactly the data that exists at each stage, and by default finds nothing.
 pub trait Check: Send + Sync {
@@ -16,9 +29,12 @@ pub trait Check: Send + Sync {
     /// Longest it may take at one stage; beyond it `run` makes a fault of it.
     fn time(&self) -> Duration;
 
+    /// What its configuration says shall happen when it cannot look.
+    fn on_fault(&self) -> OnFault;
+
     /// A client has connected.
     fn on_connect<'a>(&'a self, _session: &'a Session) -> Answer<'a> {
-        nothing()
+        None
     }
 
     /// A recipient is named. Findings are about [`gatepost_mail::Scope::Recipient`] of its future place.
@@ -28,18 +44,41 @@ pub trait Check: Send + Sync {
         _envelope: &'a Envelope,
         _recipient: &'a Recipient,
     ) -> Answer<'a> {
-        nothing()
+        None
     }
 
-    /// The whole message is here. `facts` holds what the wave before this one found (empty in the first wave).
+    /// The whole message is here. `facts` holds what the stages before found and, in the second wave, the first.
     fn on_mail<'a>(&'a self, _mail: &'a Mail, _facts: &'a [Finding]) -> Answer<'a> {
-        nothing()
+        None
     }
+
+    /// Whether whatever it depends on is there: one line for each such thing, none where it depends on nothing.
+    fn health<'a>(&'a self) -> BoxFuture<'a, Vec<Health>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    /// Reads again what it took from files, if they have changed. May block; called every few seconds, off the path
+    /// of mail.
+    fn reload(&self) {}
 }
 
-/// Nothing found.
-pub fn nothing<'a>() -> Answer<'a> {
-    Box::pin(std::future::ready(Ok(Vec::new())))
+/// State of something that a check depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Its name, as in faults: `clamd:main`.
+    pub name: String,
+    /// A few words on it (its version), or why it cannot be used.
+    pub state: Result<String, String>,
+}
+
+/// The answer of a check that looks now.
+pub fn looking<'a>(future: impl Future<Output = Result<Found, Fault>> + Send + 'a) -> Answer<'a> {
+    Some(Box::pin(future))
+}
+
+/// The answer of a check that has looked already.
+pub fn looked<'a>(found: Result<Found, Fault>) -> Answer<'a> {
+    looking(std::future::ready(found))
 }
 
 /// When a check runs: conclusions see what facts have found.
@@ -55,20 +94,86 @@ pub enum Wave {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SymbolInfo {
     /// Its name.
-    pub name: std::borrow::Cow<'static, str>,
+    pub name: Cow<'static, str>,
     /// What it means, in one line.
-    pub meaning: std::borrow::Cow<'static, str>,
+    pub meaning: Cow<'static, str>,
     /// What it counts for unless a policy says otherwise.
     pub counts: Counts,
 }
 
+impl SymbolInfo {
+    /// A symbol that is there in every configuration.
+    pub const fn new(name: &'static str, meaning: &'static str, counts: Counts) -> SymbolInfo {
+        SymbolInfo { name: Cow::Borrowed(name), meaning: Cow::Borrowed(meaning), counts }
+    }
+}
+
 /// Everything that checks found at one stage.
-#[derive(Debug, Default, Clone)]
+#[derive(Clone, Debug, Default)]
 pub struct Found {
     /// Findings, in catalogue order whatever the order they came in.
     pub findings: Vec<Finding>,
     /// Checks that could not look.
     pub faults: Vec<Fault>,
-    /// How long each check took.
+    /// How long each check took; for checks made of several engines, each engine too.
     pub times: Vec<(String, Duration)>,
+}
+
+impl From<Vec<Finding>> for Found {
+    fn from(findings: Vec<Finding>) -> Found {
+        Found { findings, ..Found::default() }
+    }
+}
+
+impl Found {
+    /// Adds what others found.
+    pub fn merge(&mut self, other: Found) {
+        self.findings.extend(other.findings);
+        self.faults.extend(other.faults);
+        self.times.extend(other.times);
+    }
+}
+
+/// Mails made by hand, for the tests of checks.
+#[cfg(test)]
+pub(crate) mod testing {
+    use gatepost_mail::{
+        Defect, DefectKind, Envelope, FileType, Headers, Mail, Message, Origin, Part, PartId, Session,
+    };
+
+    /// A mail of these bytes, with parts of these declared types and contents; the first holds the others.
+    pub fn mail(raw: &str, parts: &[(&str, &str)]) -> Mail {
+        let part = |(place, (declared, body)): (usize, &(&str, &str))| Part {
+            parent: (place > 0).then_some(PartId(0)),
+            depth: u32::from(place > 0),
+            origin: Origin::Mime,
+            headers: Headers::default(),
+            span: None,
+            names: Vec::new(),
+            declared: (*declared).into(),
+            charset: None,
+            attachment: false,
+            detected: if declared.starts_with("text/") { FileType::TEXT } else { FileType::DATA },
+            body: body.to_string().into(),
+            container: declared.starts_with("multipart/"),
+            encrypted: false,
+        };
+        let message = Message {
+            raw: raw.to_owned().into(),
+            headers: Headers::default(),
+            parts: parts.iter().enumerate().map(part).collect(),
+            defects: Vec::new(),
+        };
+        Mail { session: Session::default(), envelope: Envelope::default(), message }
+    }
+
+    /// A mail of one part and these defects.
+    pub fn defective(defects: &[(DefectKind, usize, &str)]) -> Mail {
+        let mut mail = mail("Subject: a\r\n\r\n", &[("text/plain", "")]);
+        mail.message.defects = defects
+            .iter()
+            .map(|&(kind, part, detail)| Defect { kind, part: PartId(part), detail: detail.into() })
+            .collect();
+        mail
+    }
 }

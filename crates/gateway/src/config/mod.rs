@@ -1,8 +1,22 @@
 //! Configuration: what was typed ([`typed`]), read from files with the place of every value remembered.
 
+mod de;
+mod effective;
+pub mod listen;
+pub mod load;
+pub mod next_hop;
+mod reference;
+mod tree;
 pub mod typed;
 pub mod units;
+mod validate;
 
+pub use effective::effective;
+pub use listen::ListenAddress;
+pub use load::{Loaded, Origins, load};
+pub use next_hop::{NextHop, NextHopTls};
+pub use reference::reference;
+pub use tree::{Located, Origin};
 pub use typed::Config;
 
 /// Something wrong with the configuration. The key is written as `checks.clamd.main.socket` or

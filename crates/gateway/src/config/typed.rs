@@ -25,7 +25,7 @@ pub struct Config {
     pub networks: Vec<Net>,
     /// Domains that are ours: mail to them is inbound or internal.
     pub domains: Vec<String>,
-    /// Logging.
+    /// What is logged, and how.
     pub log: Log,
     /// Where mail comes in. Without any, one on 127.0.0.1:2525.
     pub listener: Vec<Listener>,
@@ -33,7 +33,7 @@ pub struct Config {
     pub limits: SessionLimits,
     /// Limits of reading and unpacking one message.
     pub reading: Reading,
-    /// The checks.
+    /// What is looked for.
     pub checks: Checks,
     /// Policies; the first that matches a recipient decides. What no policy matches, `default_policy` decides.
     pub policy: Vec<Policy>,
@@ -41,15 +41,15 @@ pub struct Config {
     pub default_policy: Policy,
     /// Names of header fields that are added.
     pub headers: HeaderNames,
-    /// Quarantine.
+    /// Mail that is held.
     pub quarantine: Quarantine,
-    /// Journal of decisions.
+    /// Records of decisions.
     pub journal: Journal,
     /// Metrics and health over HTTP.
     pub metrics: Metrics,
 }
 
-/// Logging.
+/// Lines go to standard error, where systemd picks them up.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
@@ -69,7 +69,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// One way in.
+/// One way in: addresses, what is spoken there, and where mail goes.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listener {
@@ -247,7 +247,7 @@ pub enum EngineGroup {
     Secondary,
 }
 
-/// A ClamAV daemon.
+/// The daemon keeps its signatures in memory and is asked over its socket.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Clamd {
@@ -311,7 +311,7 @@ pub struct Attachments {
     pub on_fault: OnFault,
 }
 
-/// One attachment rule. All conditions that are given must hold; patterns are regular expressions without case.
+/// All conditions that are given must hold; patterns are regular expressions without case.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AttachmentRule {
@@ -335,7 +335,7 @@ pub struct AttachmentRule {
     pub larger_than: Option<Size>,
 }
 
-/// A DNS block list for client addresses.
+/// Lists are asked for the client's address.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dnsbl {
@@ -420,7 +420,7 @@ pub struct Policy {
     pub strip_text: Option<String>,
 }
 
-/// Conditions of a policy.
+/// A condition that is left out holds for everyone.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct When {
@@ -461,7 +461,7 @@ pub struct HeaderNames {
     pub rename_prefix: String,
 }
 
-/// Quarantine.
+/// Originals lie in the vault until somebody releases or deletes them, or their days are over.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quarantine {
@@ -479,7 +479,7 @@ pub struct Quarantine {
     pub release_to: Vec<String>,
 }
 
-/// Journal of decisions.
+/// Each message has a record that says what was found and why it was decided so.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Journal {

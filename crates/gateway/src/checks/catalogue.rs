@@ -1,0 +1,80 @@
+//! The list of all checks: for each its name, when it runs, its symbols, and how it is built. Configuration,
+//! documentation and explanations are made from it.
+
+use std::sync::Arc;
+
+use super::{Check, SymbolInfo, Wave, dnsbl, gtube, structure};
+use crate::config::{Config, Problem};
+use crate::resources::dns::Resolve;
+
+/// One check of the catalogue.
+pub struct Entry {
+    /// Its name; also that of its section in the configuration, unless its meaning says otherwise.
+    pub name: &'static str,
+    /// When it runs.
+    pub wave: Wave,
+    /// What it looks for, in one line.
+    pub meaning: &'static str,
+    /// What it may find.
+    pub symbols: Symbols,
+    /// Makes it: one for each instance that the configuration names, none when it is turned off.
+    pub build: fn(&Config, &Resources) -> Result<Vec<Box<dyn Check>>, Vec<Problem>>,
+}
+
+/// Symbols of a check.
+pub enum Symbols {
+    /// The same in every configuration.
+    Fixed(&'static [SymbolInfo]),
+    /// Made from the configuration.
+    Made(fn(&Config) -> Vec<SymbolInfo>),
+}
+
+/// What checks are given of the outside when they are built.
+pub struct Resources {
+    /// Name look-ups.
+    pub dns: Arc<dyn Resolve>,
+}
+
+/// All checks, in the order that their findings are shown in.
+#[rustfmt::skip]
+pub static CHECKS: &[Entry] = &[
+    Entry { name: "dnsbl", wave: Wave::Facts, meaning: "DNS block lists on the client's address", symbols: Symbols::Made(dnsbl::symbols), build: dnsbl::build },
+    Entry { name: "gtube", wave: Wave::Facts, meaning: "the test pattern of unsolicited mail", symbols: Symbols::Fixed(gtube::SYMBOLS), build: gtube::build },
+    Entry { name: "structure", wave: Wave::Facts, meaning: "what is malformed, ambiguous or unreadable", symbols: Symbols::Made(structure::symbols), build: structure::build },
+];
+
+/// Every symbol that may be found under this configuration, those of checks that are turned off included.
+pub fn symbols(config: &Config) -> Vec<SymbolInfo> {
+    CHECKS.iter().flat_map(|entry| entry.symbols(config)).collect()
+}
+
+impl Entry {
+    /// Its symbols under this configuration.
+    pub fn symbols(&self, config: &Config) -> Vec<SymbolInfo> {
+        match self.symbols {
+            Symbols::Fixed(list) => list.to_vec(),
+            Symbols::Made(make) => make(config),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// A typed name is the only link between a policy and a check, so each must be unique and plain to type.
+    #[test]
+    fn names_are_unique_and_plain() {
+        let mut config = Config::default();
+        config.checks.dnsbl.insert("zen".into(), Default::default());
+        let mut seen = BTreeSet::new();
+        for symbol in symbols(&config) {
+            assert!(seen.insert(symbol.name.clone()), "{} twice", symbol.name);
+            assert!(symbol.name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'));
+            assert!(!symbol.meaning.is_empty() && !symbol.meaning.contains('\n'), "{}", symbol.name);
+        }
+        let names: BTreeSet<_> = CHECKS.iter().map(|entry| entry.name).collect();
+        assert_eq!(names.len(), CHECKS.len());
+    }
+}

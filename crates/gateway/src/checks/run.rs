@@ -1,0 +1,251 @@
+//! Runs checks: side by side, each under its own time, and whatever one does to itself, the others are not harmed.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use gatepost_mail::{Cause, Envelope, Fault, Finding, Mail, Recipient, Session};
+
+use super::catalogue::{CHECKS, Entry, Resources};
+use super::{Answer, Check, Found, Health, Wave};
+use crate::config::{Config, Problem};
+
+/// The checks of one configuration, ready to run.
+pub struct CheckSet {
+    /// In catalogue order.
+    facts: Vec<Box<dyn Check>>,
+    /// In catalogue order.
+    conclusions: Vec<Box<dyn Check>>,
+}
+
+impl CheckSet {
+    /// Builds every check that the configuration turns on. Files it names are read here.
+    pub fn build(config: &Config, resources: &Resources) -> Result<CheckSet, Vec<Problem>> {
+        CheckSet::build_from(CHECKS, config, resources)
+    }
+
+    fn build_from(entries: &[Entry], config: &Config, with: &Resources) -> Result<CheckSet, Vec<Problem>> {
+        let mut set = CheckSet { facts: Vec::new(), conclusions: Vec::new() };
+        let mut problems = Vec::new();
+        for entry in entries {
+            let wave = match entry.wave {
+                Wave::Facts => &mut set.facts,
+                Wave::Conclusions => &mut set.conclusions,
+            };
+            match (entry.build)(config, with) {
+                Ok(checks) => wave.extend(checks),
+                Err(more) => problems.extend(more),
+            }
+        }
+        if problems.is_empty() { Ok(set) } else { Err(problems) }
+    }
+
+    /// What is found when a client has connected.
+    pub async fn connect(&self, session: &Session) -> Found {
+        run(self.all(), |check| check.on_connect(session)).await
+    }
+
+    /// What is found about a recipient; it is not yet in the envelope.
+    pub async fn recipient(&self, session: &Session, envelope: &Envelope, recipient: &Recipient) -> Found {
+        run(self.all(), |check| check.on_recipient(session, envelope, recipient)).await
+    }
+
+    /// What is found in a whole mail. `before` holds what earlier stages found; conclusions see it beside the facts
+    /// of this stage. It is not repeated in the result.
+    pub async fn mail(&self, mail: &Mail, before: &[Finding]) -> Found {
+        let mut found = run(self.facts.iter(), |check| check.on_mail(mail, before)).await;
+        if !self.conclusions.is_empty() {
+            let facts = [before, &found.findings].concat();
+            found.merge(run(self.conclusions.iter(), |check| check.on_mail(mail, &facts)).await);
+        }
+        found
+    }
+
+    /// State of everything that the checks depend on.
+    pub async fn health(&self) -> Vec<Health> {
+        join_all(self.all().map(|check| check.health())).await.into_iter().flatten().collect()
+    }
+
+    /// Lets every check read its files again if they have changed. Blocks.
+    pub fn reload(&self) {
+        self.all().for_each(|check| check.reload());
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Box<dyn Check>> {
+        self.facts.iter().chain(&self.conclusions)
+    }
+}
+
+/// Runs one stage of some checks side by side; the result is in the order of the checks.
+async fn run<'a>(
+    checks: impl Iterator<Item = &'a Box<dyn Check>>,
+    stage: impl Fn(&'a dyn Check) -> Answer<'a>,
+) -> Found {
+    let answers = checks.filter_map(|check| {
+        let check = check.as_ref();
+        let began = Instant::now();
+        // What a check does before its first await runs here, so a panic may come from here as well.
+        match catch_unwind(AssertUnwindSafe(|| stage(check))) {
+            Ok(None) => None,
+            Ok(answer) => Some(finish(check, began, answer, None)),
+            Err(panic) => Some(finish(check, began, None, Some(panic))),
+        }
+    });
+    join_all(answers).await.into_iter().fold(Found::default(), |mut all, found| {
+        all.merge(found);
+        all
+    })
+}
+
+/// Waits for one check's answer, within its time.
+async fn finish<'a>(
+    check: &'a dyn Check,
+    began: Instant,
+    answer: Answer<'a>,
+    panic: Option<Box<dyn Any + Send>>,
+) -> Found {
+    let limit = check.time();
+    let outcome = match (answer, panic) {
+        (Some(answer), _) => tokio::time::timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await,
+        (None, Some(panic)) => Ok(Err(panic)),
+        (None, None) => Ok(Ok(Ok(Found::default()))),
+    };
+    let fault =
+        |cause, detail| Fault { check: check.name().to_owned(), cause, detail, answer: check.on_fault() };
+    let mut found = match outcome {
+        Ok(Ok(Ok(found))) => found,
+        Ok(Ok(Err(fault))) => Found { faults: vec![fault], ..Found::default() },
+        Ok(Err(panic)) => {
+            let detail = format!("panicked: {}", panic_message(panic.as_ref()));
+            tracing::error!(check = check.name(), "{detail}");
+            Found { faults: vec![fault(Cause::Bug, detail)], ..Found::default() }
+        }
+        Err(_) => {
+            let detail = format!("no result within {}", seconds(limit));
+            Found { faults: vec![fault(Cause::Timeout, detail)], ..Found::default() }
+        }
+    };
+    found.times.insert(0, (check.name().to_owned(), began.elapsed()));
+    found
+}
+
+/// What a panic said.
+pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+/// A time as people say it: `5 s`, `250 ms`.
+pub(super) fn seconds(time: Duration) -> String {
+    if time.subsec_millis() == 0 {
+        format!("{} s", time.as_secs())
+    } else {
+        format!("{} ms", time.as_millis())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue::Symbols;
+    use super::super::{looked, looking, testing};
+    use super::*;
+    use gatepost_mail::OnFault;
+
+    /// A check whose answer to a whole mail is given; `name` says how it behaves.
+    struct Fake(&'static str);
+
+    impl Check for Fake {
+        fn name(&self) -> &str {
+            self.0
+        }
+        fn time(&self) -> Duration {
+            Duration::from_millis(if self.0 == "hangs" { 30 } else { 5000 })
+        }
+        fn on_fault(&self) -> OnFault {
+            OnFault::Quarantine
+        }
+        fn on_mail<'a>(&'a self, _: &'a Mail, facts: &'a [Finding]) -> Answer<'a> {
+            let found = move |evidence: String| Ok(vec![Finding::mail(self.0, evidence)].into());
+            match self.0 {
+                "idle" => None,
+                "hangs" => looking(std::future::pending()),
+                "panics" => looking(async { panic!("on purpose") }),
+                "panics at once" => panic!("{} purpose", "on"),
+                "fails" => looked(Err(Fault {
+                    check: "fails".into(),
+                    cause: Cause::Unavailable,
+                    detail: "away".into(),
+                    answer: OnFault::Accept,
+                })),
+                "slow" => looking(async move {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    found(String::new())
+                }),
+                "concludes" => {
+                    looked(found(facts.iter().map(|f| f.symbol.as_ref()).collect::<Vec<_>>().join("+")))
+                }
+                _ => looked(found(String::new())),
+            }
+        }
+    }
+
+    fn set(facts: &[&'static str], conclusions: &[&'static str]) -> CheckSet {
+        let boxed =
+            |names: &[&'static str]| names.iter().map(|&n| Box::new(Fake(n)) as Box<dyn Check>).collect();
+        CheckSet { facts: boxed(facts), conclusions: boxed(conclusions) }
+    }
+
+    #[tokio::test]
+    async fn findings_stand_in_catalogue_order_and_conclusions_see_facts() {
+        let mail = testing::mail("", &[("text/plain", "")]);
+        let before = [Finding::mail("before", "")];
+        let found = set(&["slow", "quick", "idle"], &["concludes"]).mail(&mail, &before).await;
+        let symbols: Vec<_> = found.findings.iter().map(|f| f.symbol.as_ref()).collect();
+        assert_eq!(symbols, ["slow", "quick", "concludes"]);
+        assert_eq!(found.findings[2].evidence, "before+slow+quick");
+        let times: Vec<_> = found.times.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(times, ["slow", "quick", "concludes"], "an idle check takes no time");
+        assert!(found.times[0].1 >= Duration::from_millis(20));
+    }
+
+    #[tokio::test]
+    async fn whatever_one_does_the_others_find() {
+        let mail = testing::mail("", &[("text/plain", "")]);
+        let found = set(&["panics", "hangs", "panics at once", "fails", "quick"], &[]).mail(&mail, &[]).await;
+        assert_eq!(found.findings.len(), 1);
+        let faults: Vec<_> =
+            found.faults.iter().map(|f| (f.check.as_str(), f.cause, f.detail.as_str(), f.answer)).collect();
+        assert_eq!(
+            faults,
+            [
+                ("panics", Cause::Bug, "panicked: on purpose", OnFault::Quarantine),
+                ("hangs", Cause::Timeout, "no result within 30 ms", OnFault::Quarantine),
+                ("panics at once", Cause::Bug, "panicked: on purpose", OnFault::Quarantine),
+                ("fails", Cause::Unavailable, "away", OnFault::Accept),
+            ]
+        );
+    }
+
+    #[test]
+    fn problems_of_all_checks_are_told_at_once() {
+        fn broken(_: &Config, _: &Resources) -> Result<Vec<Box<dyn Check>>, Vec<Problem>> {
+            Err(vec![Problem::new("checks.x", "wrong")])
+        }
+        let entry = || Entry {
+            name: "x",
+            wave: Wave::Facts,
+            meaning: "x",
+            symbols: Symbols::Fixed(&[]),
+            build: broken,
+        };
+        let resources = super::super::dnsbl::testing::resources(&[]);
+        let built = CheckSet::build_from(&[entry(), entry()], &Config::default(), &resources);
+        assert_eq!(built.err().unwrap().len(), 2);
+        assert!(CheckSet::build(&Config::default(), &resources).is_ok());
+    }
+}

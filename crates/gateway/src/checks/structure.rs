@@ -1,0 +1,194 @@
+//! Malformed messages: each kind of defect is a symbol, named as the defect is.
+//!
+//! What a kind counts for by default is decided by one question: does it happen in mail that ordinary senders sent in
+//! good faith? [`counts`] is the table; its reasons stand beside it. Zero points is not "ignored": the finding is in
+//! the record, and a policy can weigh it or give it a category.
+
+use std::time::Duration;
+
+use gatepost_mail::{Category, Counts, Defect, DefectKind, Finding, Mail, OnFault, Points};
+
+use super::catalogue::Resources;
+use super::{Answer, Check, SymbolInfo, looked};
+use crate::config::{Config, Problem};
+
+/// One symbol for each kind of defect.
+pub fn symbols(_: &Config) -> Vec<SymbolInfo> {
+    DefectKind::ALL.iter().map(|&kind| SymbolInfo::new(kind.name(), kind.meaning(), counts(kind))).collect()
+}
+
+/// Makes the check.
+pub fn build(config: &Config, _: &Resources) -> Result<Vec<Box<dyn Check>>, Vec<Problem>> {
+    Ok(if config.checks.structure.enabled { vec![Box::new(Structure)] } else { Vec::new() })
+}
+
+/// Findings of one kind that name a category, at most: each names a part, so that it can be stripped.
+const MOST_PARTS: usize = 100;
+
+struct Structure;
+
+impl Check for Structure {
+    fn name(&self) -> &str {
+        "structure"
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    /// The defects say what could not be looked into; not to know them is not to know what was not looked at.
+    fn on_fault(&self) -> OnFault {
+        OnFault::Defer
+    }
+
+    fn on_mail<'a>(&'a self, mail: &'a Mail, _: &'a [Finding]) -> Answer<'a> {
+        let defects = &mail.message.defects;
+        if defects.is_empty() { None } else { looked(Ok(findings(defects).into())) }
+    }
+}
+
+/// What a kind of defect counts for unless a policy says otherwise.
+fn counts(kind: DefectKind) -> Counts {
+    use DefectKind::*;
+    const UNCHECKED: Counts = Counts::As(Category::Unchecked);
+    const BAD_HEADER: Counts = Counts::As(Category::BadHeader);
+    const fn points(thousandths: i64) -> Counts {
+        Counts::Points(Points::thousandths(thousandths))
+    }
+    match kind {
+        // There is something that nobody has looked into, and that the recipient's program may open.
+        Encrypted | Over(_) | Partial | UnknownMethod => UNCHECKED,
+        // The content is fetched by the reader, after the check. No mail program does so unasked.
+        ExternalBody => points(1000),
+
+        // What amavis calls a bad header and what no mail program writes: readers disagree where the header ends or
+        // what its lines are.
+        NoHeader | BadHeaderLine | BadFolding => BAD_HEADER,
+        // Bad headers to amavis too, but common: programs of newsletters and old web forms write them. As points they
+        // add to other signs; a site that wants amavis's answer sets their category.
+        EightBitHeader => points(500),
+        DuplicateHeader => points(500),
+        BadEncodedWord => points(100),
+        MissingDate | MissingFrom => points(500),
+        MissingMessageId => points(100),
+
+        // Lines. A bare CR or NUL is invisible in one program and cuts the text in another; bare LF and long lines
+        // are everywhere in files and in what scripts send.
+        BareCr => points(500),
+        Nul => points(1000),
+        BareLf | LongLine => points(0),
+
+        // Structure that readers understand in several ways: every way was read and checked, so it is a sign of
+        // intent and not a gap. Repeated and conflicting fields hardly happen by accident.
+        DuplicateMimeHeader => points(1500),
+        BadContentType | BadBoundary => points(500),
+        BadParameter | BadTransferEncoding => points(200),
+        MissingBoundary => points(500),
+        // Digests, mailing lists and truncated forwards do these all day.
+        UnclosedBoundary | TextOutsideParts => points(0),
+        BadBase64 | BadUuencode => points(300),
+        TruncatedBase64 => points(100),
+        BadQuotedPrintable | BadCharset => points(0),
+
+        // What could be unpacked was checked; the rest would not open elsewhere either, except in lenient programs.
+        BadArchive => points(1000),
+        TruncatedArchive => points(300),
+    }
+}
+
+/// One finding a kind that counts points, so that a hundred broken parts weigh what one does; one finding a part for
+/// kinds that name a category.
+fn findings(defects: &[Defect]) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for &kind in DefectKind::ALL {
+        let mut of_kind = defects.iter().filter(|defect| defect.kind == kind).peekable();
+        let Some(first) = of_kind.peek().copied() else { continue };
+        let finding = |defect: &Defect| Finding::part(kind.name(), defect.part, defect.detail.as_str());
+        if matches!(counts(kind), Counts::Points(_)) {
+            let mut finding = finding(first);
+            let more = of_kind.count() - 1;
+            if more > 0 {
+                finding.evidence.push_str(&format!(" (and {more} more)"));
+            }
+            findings.push(finding);
+            continue;
+        }
+        let mut last = None;
+        findings.extend(
+            of_kind
+                .filter(|defect| last.replace(defect.part) != Some(defect.part))
+                .take(MOST_PARTS)
+                .map(finding),
+        );
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+    use gatepost_mail::{Limit, PartId, Scope};
+
+    fn shown(defects: &[(DefectKind, usize, &str)]) -> Vec<String> {
+        findings(&testing::defective(defects).message.defects)
+            .into_iter()
+            .map(|finding| match finding.scope {
+                Scope::Part(PartId(part)) => format!("{} in {part}: {}", finding.symbol, finding.evidence),
+                scope => panic!("{scope:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_defect_is_a_finding() {
+        use DefectKind::*;
+        assert_eq!(shown(&[]), [""; 0]);
+        assert_eq!(shown(&[(BareCr, 0, "line 3")]), ["BARE_CR in 0: line 3"]);
+        assert_eq!(
+            shown(&[(BadBase64, 1, "a"), (BadBase64, 2, "b"), (BadBase64, 3, "c")]),
+            ["BAD_BASE64 in 1: a (and 2 more)"]
+        );
+        assert_eq!(
+            shown(&[
+                (Encrypted, 2, "b.zip"),
+                (Encrypted, 2, "b.zip"),
+                (Encrypted, 3, "c.zip"),
+                (Nul, 0, "body")
+            ]),
+            ["NUL_BYTE in 0: body", "ENCRYPTED in 2: b.zip", "ENCRYPTED in 3: c.zip"]
+        );
+    }
+
+    #[test]
+    fn many_defects_make_few_findings() {
+        let defects: Vec<_> = (0..5000).map(|part| (DefectKind::Encrypted, part, "x")).collect();
+        assert_eq!(shown(&defects).len(), MOST_PARTS);
+        let defects: Vec<_> = (0..5000).map(|part| (DefectKind::BadBase64, part, "x")).collect();
+        assert_eq!(shown(&defects), ["BAD_BASE64 in 0: x (and 4999 more)"]);
+    }
+
+    #[test]
+    fn what_could_not_be_looked_into_is_unchecked() {
+        for kind in [
+            DefectKind::Encrypted,
+            DefectKind::Partial,
+            DefectKind::UnknownMethod,
+            DefectKind::Over(Limit::Time),
+            DefectKind::Over(Limit::Ratio),
+        ] {
+            assert_eq!(counts(kind), Counts::As(Category::Unchecked), "{kind:?}");
+        }
+    }
+
+    /// All the weights together stay under the mark: no message is spammy for being malformed alone.
+    #[test]
+    fn being_malformed_is_not_being_spam() {
+        let sum: Points = DefectKind::ALL
+            .iter()
+            .filter_map(|&kind| if let Counts::Points(points) = counts(kind) { Some(points) } else { None })
+            .filter(|points| points.as_thousandths() < 1000)
+            .sum();
+        assert!(sum < "6.31".parse().unwrap(), "{sum}");
+    }
+}

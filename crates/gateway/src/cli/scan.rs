@@ -1,0 +1,330 @@
+//! `gatepost scan`: judges files exactly as the daemon would judge them on the wire.
+
+use std::collections::VecDeque;
+use std::io::{IsTerminal, Read, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use gatepost_mail::{Action, Address, Category, Envelope, Protocol, Recipient, Session};
+use gatepost_wire::smtp;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use tokio::task::JoinHandle;
+
+use crate::build;
+use crate::checks::Found;
+use crate::cli::EX_TEMPFAIL;
+use crate::config::load;
+use crate::config::typed::Mixed;
+use crate::pipeline::{Arrival, Pipeline};
+use crate::records::{Metrics, Record};
+use crate::verdict::Answers;
+
+/// Judge files as the daemon would.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Configuration file; without one the embedded defaults.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One JSON object a line instead of a line for people.
+    #[arg(long)]
+    json: bool,
+    /// The files are mailboxes in mbox form.
+    #[arg(long)]
+    mbox: bool,
+    /// Client address the mail is to be judged with.
+    #[arg(long, value_name = "IP")]
+    client: Option<IpAddr>,
+    /// What the client said in HELO.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    helo: String,
+    /// Envelope sender; leave it out for the empty sender.
+    #[arg(long, value_name = "ADDR")]
+    from: Option<String>,
+    /// Envelope recipient; may be given several times.
+    #[arg(long, value_name = "ADDR")]
+    to: Vec<String>,
+    /// Files, folders (read with all below them), or `-` for standard input.
+    #[arg(required = true, value_name = "FILE|FOLDER|-")]
+    files: Vec<PathBuf>,
+}
+
+/// Judges all files; the exit status tells the worst of it.
+pub async fn run(args: Args) -> ExitCode {
+    let loaded = match load::load(args.config.as_deref()) {
+        Ok(loaded) => loaded,
+        Err(problems) => return super::configuration_error(&problems),
+    };
+    let config = &loaded.config;
+    let pipeline = match build::pipeline(config, None, Arc::new(Metrics::new())) {
+        Ok(pipeline) => Arc::new(pipeline),
+        Err(problems) => return super::configuration_error(&loaded.locate(problems)),
+    };
+    let files = match list(&args.files) {
+        Ok(files) => files,
+        Err(error) => return super::usage_error(&error),
+    };
+    judge_all(&args, pipeline, files).await
+}
+
+/// What became of all files.
+#[derive(Default)]
+struct Tally {
+    found: bool,
+    deferred: bool,
+    unreadable: bool,
+}
+
+impl Tally {
+    fn add(&mut self, record: &Record) {
+        self.found |= record.category != Category::Clean;
+        self.deferred |= record.action == Action::Defer;
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Tally { unreadable: true, .. } => ExitCode::from(2),
+            Tally { deferred: true, .. } => ExitCode::from(EX_TEMPFAIL),
+            Tally { found: true, .. } => ExitCode::from(1),
+            _ => ExitCode::SUCCESS,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    file: &'a str,
+    #[serde(flatten)]
+    record: &'a Record,
+}
+
+type Results = Result<Vec<(String, Record)>, String>;
+
+/// Many files are judged at once, and told in the order they were given.
+async fn judge_all(args: &Args, pipeline: Arc<Pipeline>, files: Vec<PathBuf>) -> ExitCode {
+    let at_once = std::thread::available_parallelism().map_or(2, usize::from) * 2;
+    let bar = progress(files.len());
+    let case = Arc::new(Case::new(args));
+    let mut tally = Tally::default();
+    let mut running: VecDeque<JoinHandle<Results>> = VecDeque::new();
+    let mut files = files.into_iter();
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    loop {
+        while running.len() < at_once
+            && let Some(file) = files.next()
+        {
+            running.push_back(tokio::spawn(judge_file(pipeline.clone(), case.clone(), file)));
+        }
+        let Some(next) = running.pop_front() else { break };
+        match next.await {
+            Ok(Ok(records)) => {
+                for (file, record) in &records {
+                    tally.add(record);
+                    if write_line(&mut out, args.json, file, record).is_err() {
+                        return tally.exit_code();
+                    }
+                }
+            }
+            Ok(Err(error)) => {
+                tally.unreadable = true;
+                bar.suspend(|| eprintln!("gatepost: {error}"));
+            }
+            Err(error) => {
+                tally.deferred = true;
+                bar.suspend(|| eprintln!("gatepost: judging failed: {error}"));
+            }
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if out.flush().is_err() {
+        return ExitCode::from(2);
+    }
+    tally.exit_code()
+}
+
+fn progress(files: usize) -> ProgressBar {
+    if files < 20 || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(files as u64);
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} {per_sec} {eta}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn write_line(out: &mut impl Write, json: bool, file: &str, record: &Record) -> std::io::Result<()> {
+    if json {
+        serde_json::to_writer(&mut *out, &Line { file, record })?;
+        return writeln!(out);
+    }
+    let symbols: Vec<String> =
+        record.findings.iter().map(|finding| format!("{}={}", finding.symbol, finding.weight)).collect();
+    let faults: Vec<String> =
+        record.faults.iter().map(|fault| format!("{} {}", fault.check, fault.cause)).collect();
+    write!(out, "{file}: {} {} {} [{}]", record.category, record.score, record.action, symbols.join(", "))?;
+    for finding in record.findings.iter().filter(|finding| !finding.evidence.is_empty()).take(3) {
+        write!(out, " {}: {};", finding.symbol, crate::records::printable(&finding.evidence, 120))?;
+    }
+    if !faults.is_empty() {
+        write!(out, " faults: {}", faults.join(", "))?;
+    }
+    writeln!(out)
+}
+
+/// The session and envelope that every file is judged with.
+struct Case {
+    session: Session,
+    envelope: Envelope,
+    mbox: bool,
+}
+
+impl Case {
+    fn new(args: &Args) -> Case {
+        Case {
+            session: Session {
+                client: args.client,
+                helo: args.helo.clone(),
+                protocol: Protocol::Local,
+                listener: "scan".into(),
+                ..Session::default()
+            },
+            envelope: Envelope {
+                sender: args.from.as_deref().and_then(|text| Address::new(text.trim_matches(['<', '>']))),
+                recipients: args.to.iter().filter_map(|to| Address::new(to)).map(Recipient::from).collect(),
+                ..Envelope::default()
+            },
+            mbox: args.mbox,
+        }
+    }
+}
+
+async fn judge_file(pipeline: Arc<Pipeline>, case: Arc<Case>, file: PathBuf) -> Results {
+    let name = file.display().to_string();
+    let bytes = read(&file).map_err(|error| format!("{name}: {error}"))?;
+    if !case.mbox {
+        return Ok(vec![(name, judge(&pipeline, &case, strip_from_line(&bytes)).await)]);
+    }
+    let mut records = Vec::new();
+    for (place, message) in split_mbox(&bytes).into_iter().enumerate() {
+        records.push((format!("{name}#{}", place + 1), judge(&pipeline, &case, &message).await));
+    }
+    Ok(records)
+}
+
+async fn judge(pipeline: &Pipeline, case: &Case, content: &[u8]) -> Record {
+    // A file with plain LF is how Unix keeps what came with CRLF; only a mixture is a defect.
+    let unix = smtp::from_unix(content);
+    let (mended, report) = smtp::normalize(&unix, smtp::Stray::Normalize);
+    let raw = Bytes::from(mended.into_owned());
+    let began = Instant::now();
+    let early = pipeline.checks.connect(&case.session).await;
+    let early = early_with_recipients(pipeline, case, early).await;
+    let arrival = Arrival {
+        session: case.session.clone(),
+        envelope: case.envelope.clone(),
+        raw,
+        stray: report,
+        early,
+        answers: Answers::Each,
+        mixed: Mixed::Split,
+        after_queue: false,
+        began,
+    };
+    let judged = pipeline.judge(arrival).await;
+    pipeline.record_of(&judged, None)
+}
+
+async fn early_with_recipients(pipeline: &Pipeline, case: &Case, mut early: Found) -> Found {
+    let mut envelope = Envelope { recipients: Vec::new(), ..case.envelope.clone() };
+    for recipient in &case.envelope.recipients {
+        early.merge(pipeline.checks.recipient(&case.session, &envelope, recipient).await);
+        envelope.recipients.push(recipient.clone());
+    }
+    early
+}
+
+fn read(file: &Path) -> std::io::Result<Vec<u8>> {
+    if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    std::fs::read(file)
+}
+
+/// Every file below the folders, in order; what is named itself is taken whatever it is.
+fn list(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for path in named {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        folders.push(path.clone());
+        // An explicit stack: folders nest as deep as they like.
+        while let Some(folder) = folders.pop() {
+            let mut entries = std::fs::read_dir(&folder)
+                .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
+                .map_err(|error| format!("{}: {error}", folder.display()))?;
+            entries.sort();
+            let (below, here): (Vec<_>, Vec<_>) =
+                entries.into_iter().partition(|path| path.is_dir() && !path.is_symlink());
+            files.extend(here.into_iter().filter(|path| path.is_file()));
+            folders.extend(below.into_iter().rev());
+        }
+    }
+    Ok(files)
+}
+
+/// Mailboxes and many corpora put a `From ` line before the message; it is no part of it.
+fn strip_from_line(content: &[u8]) -> &[u8] {
+    if !content.starts_with(b"From ") {
+        return content;
+    }
+    memchr::memchr(b'\n', content).map_or(content, |end| &content[end + 1..])
+}
+
+/// Messages of an mbox: each begins with a `From ` line after an empty one; `>From ` is unquoted by one `>`.
+fn split_mbox(content: &[u8]) -> Vec<Vec<u8>> {
+    let mut messages: Vec<Vec<u8>> = Vec::new();
+    let mut after_empty = true;
+    for line in content.split_inclusive(|&byte| byte == b'\n') {
+        if after_empty && line.starts_with(b"From ") {
+            messages.push(Vec::new());
+        } else if let Some(message) = messages.last_mut() {
+            let quoted = line.iter().take_while(|&&byte| byte == b'>').count();
+            let line = if quoted > 0 && line[quoted..].starts_with(b"From ") { &line[1..] } else { line };
+            message.extend_from_slice(line);
+        } else if !line.trim_ascii().is_empty() {
+            messages.push(line.to_vec());
+        }
+        after_empty = line == b"\n" || line == b"\r\n";
+    }
+    messages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mbox_is_split_and_unquoted() {
+        let mbox = b"From a Mon\nSubject: 1\n\ntext\n>From x\n\nFrom b Tue\nSubject: 2\n\n>>From y\n";
+        let messages = split_mbox(mbox);
+        let texts: Vec<_> = messages.iter().map(|message| String::from_utf8_lossy(message)).collect();
+        assert_eq!(texts, ["Subject: 1\n\ntext\nFrom x\n\n", "Subject: 2\n\n>From y\n"]);
+    }
+
+    #[test]
+    fn only_a_leading_from_line_goes() {
+        assert_eq!(strip_from_line(b"From a Mon\nSubject: 1\n"), b"Subject: 1\n");
+        assert_eq!(strip_from_line(b"From: a\n"), b"From: a\n");
+    }
+}

@@ -1,0 +1,367 @@
+//! What can be said of a configuration without a look at the system, and the defaults that depend on other keys.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use super::typed::{Listener, Policy};
+use super::{Config, ListenAddress, NextHop, Problem};
+
+impl Config {
+    /// The listeners, with every default filled in: one that leads to the built-in Maildir if there is none, and a name
+    /// and a next hop for each.
+    pub fn listeners(&self) -> Vec<Listener> {
+        let mut listeners = self.listener.clone();
+        if listeners.is_empty() {
+            listeners.push(Listener::default());
+        }
+        for (place, listener) in listeners.iter_mut().enumerate() {
+            if listener.name.is_empty() {
+                listener.name = default_name("smtp", place);
+            }
+            if listener.next_hop.is_empty() {
+                listener.next_hop.push(NextHop::Maildir(self.data.join("Maildir")).to_string());
+            }
+        }
+        listeners
+    }
+
+    /// The configuration with every default that depends on other keys filled in.
+    pub fn resolved(&self) -> Config {
+        let mut config = self.clone();
+        config.listener = self.listeners();
+        for (place, policy) in config.policy.iter_mut().enumerate() {
+            if policy.name.is_empty() {
+                policy.name = default_name("policy", place);
+            }
+        }
+        if config.default_policy.name.is_empty() {
+            config.default_policy.name = "default".into();
+        }
+        config.quarantine.vault = Some(self.vault_folder());
+        config.journal.path = Some(self.journal_path());
+        config
+    }
+
+    /// Folder of the vault.
+    pub fn vault_folder(&self) -> PathBuf {
+        self.quarantine.vault.clone().unwrap_or_else(|| self.data.join("vault"))
+    }
+
+    /// The journal's file.
+    pub fn journal_path(&self) -> PathBuf {
+        self.journal.path.clone().unwrap_or_else(|| self.data.join("journal.db"))
+    }
+
+    /// What is wrong with the values, as far as that can be said without a look at the system. Names of symbols,
+    /// patterns, reply templates and sockets are judged by those who use them.
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut problems = Problems::default();
+        self.validate_general(&mut problems);
+        self.validate_listeners(&mut problems);
+        self.validate_limits(&mut problems);
+        self.validate_policies(&mut problems);
+        self.validate_headers(&mut problems);
+        for (place, server) in self.checks.dns.servers.iter().enumerate() {
+            if server.parse::<SocketAddr>().is_err() && server.parse::<IpAddr>().is_err() {
+                let message = format!("{server:?} is not a name server; write 127.0.0.1:53 or [::1]:53");
+                problems.add(format!("checks.dns.servers[{place}]"), message);
+            }
+        }
+        problems.0
+    }
+
+    fn validate_general(&self, problems: &mut Problems) {
+        if self.data.as_os_str().is_empty() {
+            problems.add("data", "is empty; name a folder");
+        }
+        if !is_host_name(&self.hostname) {
+            problems
+                .add("hostname", format!("{:?} is not a host name; write mail.example.org", self.hostname));
+        }
+        for (place, domain) in self.domains.iter().enumerate() {
+            if !is_host_name(domain.strip_prefix('.').unwrap_or(domain)) {
+                problems.add(
+                    format!("domains[{place}]"),
+                    format!("{domain:?} is not a domain; write example.org"),
+                );
+            }
+        }
+        let levels = ["error", "warn", "info", "debug", "trace"];
+        if !levels.contains(&self.log.level.as_str()) {
+            problems.add("log.level", format!("{:?} is none of {}", self.log.level, levels.join(", ")));
+        }
+        if !self.metrics.listen.is_empty() {
+            match self.metrics.listen.parse() {
+                Ok(ListenAddress::Tcp(_)) => {}
+                Ok(_) => {
+                    problems.add("metrics.listen", "is TCP only; write 127.0.0.1:8025, or \"\" for none")
+                }
+                Err(message) => problems.add("metrics.listen", message),
+            }
+        }
+    }
+
+    fn validate_listeners(&self, problems: &mut Problems) {
+        let mut names = BTreeSet::new();
+        let mut addresses = BTreeSet::new();
+        for (place, listener) in self.listener.iter().enumerate() {
+            let key = |name: &str| format!("listener[{place}].{name}");
+            let name = match listener.name.as_str() {
+                "" => default_name("smtp", place),
+                name => name.to_owned(),
+            };
+            if !names.insert(name.clone()) {
+                problems.add(key("name"), format!("{name:?} is the name of another listener too"));
+            }
+            if listener.listen.is_empty() {
+                problems.add(key("listen"), "is empty; name at least one address, 127.0.0.1:2525");
+            }
+            for (index, text) in listener.listen.iter().enumerate() {
+                let key = format!("listener[{place}].listen[{index}]");
+                match text.parse::<ListenAddress>() {
+                    Err(message) => problems.add(key, message),
+                    Ok(ListenAddress::Tcp(address)) if address.port() == 0 => {}
+                    Ok(address) if !addresses.insert(address.to_string()) => {
+                        problems.add(key, format!("{text:?} is listened on already"));
+                    }
+                    Ok(_) => {}
+                }
+            }
+            problems.next_hops(&key("next_hop"), &listener.next_hop);
+            match (&listener.tls_certificate, &listener.tls_key) {
+                (Some(_), None) => problems.add(key("tls_certificate"), "needs tls_key beside it"),
+                (None, Some(_)) => problems.add(key("tls_key"), "needs tls_certificate beside it"),
+                _ => {}
+            }
+            if listener.banner.chars().any(char::is_control) || listener.banner.len() > 200 {
+                problems.add(key("banner"), "is one line of at most 200 bytes");
+            }
+        }
+        problems.next_hops("quarantine.release_to", &self.quarantine.release_to);
+    }
+
+    fn validate_limits(&self, problems: &mut Problems) {
+        let limits = &self.limits;
+        for (name, value) in [
+            ("limits.sessions", u64::from(limits.sessions)),
+            ("limits.judging", u64::from(limits.judging)),
+            ("limits.idle_commands", u64::from(limits.idle_commands)),
+            ("limits.errors", u64::from(limits.errors)),
+            ("limits.recipients", u64::from(limits.recipients)),
+            ("limits.message_size", limits.message_size.bytes()),
+            ("limits.messages", u64::from(limits.messages)),
+            ("limits.command_time", limits.command_time.seconds()),
+            ("limits.data_time", limits.data_time.seconds()),
+            ("limits.message_time", limits.message_time.seconds()),
+            ("limits.judging_time", limits.judging_time.seconds()),
+            ("limits.next_hop_time", limits.next_hop_time.seconds()),
+            ("limits.next_hop_data_time", limits.next_hop_data_time.seconds()),
+            ("reading.depth", u64::from(self.reading.depth)),
+            ("reading.parts", u64::from(self.reading.parts)),
+            ("reading.bytes", self.reading.bytes.bytes()),
+            ("reading.ratio", u64::from(self.reading.ratio)),
+            ("reading.time", self.reading.time.seconds()),
+            ("checks.dns.time", self.checks.dns.time.seconds()),
+            ("checks.embedded.time", self.checks.embedded.time.seconds()),
+        ] {
+            if value == 0 {
+                problems.add(name, "is 0; nothing would ever be within it");
+            }
+        }
+        for (name, clamd) in &self.checks.clamd {
+            let key = |last: &str| format!("checks.clamd.{}.{last}", super::tree::key_text(name));
+            if clamd.connections == 0 {
+                problems.add(key("connections"), "is 0; at least one is needed");
+            }
+            if clamd.time.seconds() == 0 {
+                problems.add(key("time"), "is 0; no scan would ever be within it");
+            }
+        }
+        for (name, list) in &self.checks.dnsbl {
+            let key = |last: &str| format!("checks.dnsbl.{}.{last}", super::tree::key_text(name));
+            if !is_host_name(&list.zone) {
+                problems.add(key("zone"), format!("{:?} is not a zone; write zen.spamhaus.org", list.zone));
+            }
+            if list.time.seconds() == 0 {
+                problems.add(key("time"), "is 0; no answer would ever be within it");
+            }
+        }
+    }
+
+    fn validate_policies(&self, problems: &mut Problems) {
+        let listeners: BTreeSet<String> =
+            self.listeners().into_iter().map(|listener| listener.name).collect();
+        let mut names = BTreeSet::new();
+        for (place, policy) in self.policy.iter().enumerate() {
+            let key = format!("policy[{place}]");
+            let name = match policy.name.as_str() {
+                "" => default_name("policy", place),
+                name => name.to_owned(),
+            };
+            if !names.insert(name.clone()) {
+                problems.add(format!("{key}.name"), format!("{name:?} is the name of another policy too"));
+            }
+            for (index, listener) in policy.when.listeners.iter().enumerate() {
+                if !listeners.contains(listener) {
+                    let known: Vec<&str> = listeners.iter().map(String::as_str).collect();
+                    let message =
+                        format!("no listener is named {listener:?}; known are {}", known.join(", "));
+                    problems.add(format!("{key}.when.listeners[{index}]"), message);
+                }
+            }
+            problems.thresholds(&key, policy, &self.default_policy);
+        }
+        problems.thresholds("default_policy", &self.default_policy, &Policy::default());
+        let when = &self.default_policy.when;
+        let conditional =
+            !(when.recipients.is_empty() && when.senders.is_empty() && when.networks.is_empty())
+                || !(when.listeners.is_empty() && when.directions.is_empty())
+                || when.authenticated.is_some();
+        if conditional {
+            problems.add(
+                "default_policy.when",
+                "has no place here: this policy is for all that no other matches",
+            );
+        }
+    }
+
+    fn validate_headers(&self, problems: &mut Problems) {
+        let headers = &self.headers;
+        // RFC 5322 section 3.6.8: printable US-ASCII without the colon.
+        let is_field_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
+        for (key, name) in [
+            ("id", &headers.id),
+            ("scanned", &headers.scanned),
+            ("flag", &headers.flag),
+            ("score", &headers.score),
+            ("level", &headers.level),
+            ("status", &headers.status),
+            ("rename_prefix", &headers.rename_prefix),
+        ] {
+            if !is_field_name(name) {
+                problems
+                    .add(format!("headers.{key}"), format!("{name:?} cannot be the name of a header field"));
+            }
+        }
+        for (place, name) in headers.remove.iter().enumerate() {
+            let wildcard = name.strip_suffix('*').unwrap_or(name);
+            if wildcard.is_empty() || wildcard.contains('*') || !is_field_name(wildcard) {
+                let message =
+                    format!("{name:?} is neither the name of a header field nor its beginning and a *");
+                problems.add(format!("headers.remove[{place}]"), message);
+            }
+        }
+    }
+}
+
+/// `smtp`, `smtp2`, `smtp3` …
+fn default_name(stem: &str, place: usize) -> String {
+    if place == 0 { stem.to_owned() } else { format!("{stem}{}", place + 1) }
+}
+
+/// Whether it can be a host name or domain (letters, digits, hyphens, underscores and dots; or not ASCII, for IDNA).
+fn is_host_name(name: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_' || !c.is_ascii())
+    };
+    name.len() <= 253 && name.strip_suffix('.').unwrap_or(name).split('.').all(label)
+}
+
+/// Problems as they are found.
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem::new(key, message));
+    }
+
+    fn next_hops(&mut self, key: &str, hops: &[String]) {
+        for (place, hop) in hops.iter().enumerate() {
+            if let Err(message) = hop.parse::<NextHop>() {
+                self.add(format!("{key}[{place}]"), message);
+            }
+        }
+    }
+
+    fn thresholds(&mut self, key: &str, policy: &Policy, base: &Policy) {
+        if policy.spammy_at.is_none() && policy.spam_at.is_none() {
+            return;
+        }
+        if let (Some(spammy), Some(spam)) =
+            (policy.spammy_at.or(base.spammy_at), policy.spam_at.or(base.spam_at))
+            && spammy > spam
+        {
+            let last = if policy.spam_at.is_some() { "spam_at" } else { "spammy_at" };
+            let message = format!("spam_at ({spam}) lies below spammy_at ({spammy}); it must not");
+            self.add(format!("{key}.{last}"), message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_resolve_to_the_built_in_maildir() {
+        let config = Config { hostname: "gate.example.org".into(), ..Config::default() };
+        assert_eq!(config.validate(), []);
+        let listeners = config.listeners();
+        assert_eq!(listeners.len(), 1);
+        assert_eq!(listeners[0].name, "smtp");
+        assert_eq!(listeners[0].listen, ["127.0.0.1:2525"]);
+        assert_eq!(listeners[0].next_hop, ["maildir:gatepost-data/Maildir"]);
+        assert_eq!(config.resolved().journal.path, Some("gatepost-data/journal.db".into()));
+    }
+
+    #[test]
+    fn each_wrong_value_is_told() {
+        for (text, key, part) in [
+            ("data = \"\"", "data", "name a folder"),
+            ("hostname = \"a b\"", "hostname", "not a host name"),
+            ("domains = [\"a.org\", \"@b.org\"]", "domains[1]", "not a domain"),
+            ("log.level = \"loud\"", "log.level", "none of error, warn"),
+            ("metrics.listen = \"8025\"", "metrics.listen", "not an address"),
+            ("metrics.listen = \"unix:/x\"", "metrics.listen", "TCP only"),
+            (
+                "listener = [{}, {name = \"smtp\", listen = [\"[::1]:25\"]}]",
+                "listener[1].name",
+                "another listener",
+            ),
+            ("listener = [{}, {}]", "listener[1].listen[0]", "already"),
+            ("listener = [{listen = []}]", "listener[0].listen", "at least one"),
+            ("listener = [{listen = [\"[::]:25\", \"25\"]}]", "listener[0].listen[1]", "not an address"),
+            ("listener = [{next_hop = [\"localhost:25\"]}]", "listener[0].next_hop[0]", "not a next hop"),
+            ("listener = [{tls_key = \"/k\"}]", "listener[0].tls_key", "needs tls_certificate"),
+            ("listener = [{tls_certificate = \"/c\"}]", "listener[0].tls_certificate", "needs tls_key"),
+            ("listener = [{banner = \"a\\nb\"}]", "listener[0].banner", "one line"),
+            ("quarantine.release_to = [\"x\"]", "quarantine.release_to[0]", "not a next hop"),
+            ("limits.sessions = 0", "limits.sessions", "is 0"),
+            ("reading.depth = 0", "reading.depth", "is 0"),
+            ("checks.clamd.main.connections = 0", "checks.clamd.main.connections", "at least one"),
+            ("checks.clamd.\"a.b\".time = 0", "checks.clamd.\"a.b\".time", "is 0"),
+            ("checks.dnsbl.zen = {}", "checks.dnsbl.zen.zone", "not a zone"),
+            ("checks.dns.servers = [\"dns\"]", "checks.dns.servers[0]", "not a name server"),
+            ("policy = [{name = \"a\"}, {name = \"a\"}]", "policy[1].name", "another policy"),
+            ("policy = [{when.listeners = [\"in\"]}]", "policy[0].when.listeners[0]", "known are smtp"),
+            ("policy = [{spam_at = 5, spammy_at = 6}]", "policy[0].spam_at", "lies below"),
+            ("default_policy.spammy_at = 5\npolicy = [{spam_at = 4}]", "policy[0].spam_at", "lies below"),
+            ("default_policy.when.authenticated = true", "default_policy.when", "no place here"),
+            ("headers.flag = \"X Spam\"", "headers.flag", "header field"),
+            ("headers.remove = [\"*\"]", "headers.remove[0]", "neither"),
+        ] {
+            let mut config: Config = toml::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            if !text.starts_with("hostname") {
+                config.hostname = "gate.example.org".into();
+            }
+            let problems = config.validate();
+            let [problem] = &problems[..] else { panic!("{text}: {problems:?}") };
+            assert_eq!(problem.key, key, "{text}");
+            assert!(problem.message.contains(part), "{text}: {}", problem.message);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What is done about a message: it goes to the next hop, or into the built-in Maildir.
+
+pub mod maildir;
+pub mod relay;

@@ -1,0 +1,617 @@
+//! The next hop: connections to it, in lockstep with the sender's session.
+//!
+//! A [`Transaction`] carries one message's envelope to the next hop command by command, so that the next hop's own
+//! recipient checks answer the sender. Nothing is owned here: until the next hop says 250 the sender has the message.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use gatepost_mail::{Address, Envelope, Parameters, Protocol, Recipient, Reply, Session};
+use gatepost_wire::smtp::{self, Capabilities, ReplyReader, Stuffer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::maildir;
+use crate::config::next_hop::{NextHop, NextHopTls};
+use crate::resources::net::{Stream, connect_tcp, connect_unix};
+use crate::resources::tls::ClientTls;
+
+/// The next hops of a listener, the first that answers is used. Idle connections are kept.
+pub struct NextHops {
+    hops: Vec<Hop>,
+    options: Options,
+}
+
+/// What all hops of a listener share.
+#[derive(Clone)]
+pub struct Options {
+    /// Our name in EHLO.
+    pub hostname: String,
+    /// Client side of TLS; decides whether certificates are verified.
+    pub tls: ClientTls,
+    /// Longest to wait for a connection and for each answer to a command.
+    pub command_time: Duration,
+    /// Longest to wait for the answer to a message.
+    pub data_time: Duration,
+    /// Idle connections kept for each hop.
+    pub idle: usize,
+}
+
+struct Hop {
+    target: NextHop,
+    idle: Mutex<Vec<(Instant, Connection)>>,
+    /// What it offered when last asked, so that our own EHLO can offer the same.
+    offers: Mutex<Option<Arc<Capabilities>>>,
+}
+
+/// A connection that has been idle this long is not trusted to be alive any more.
+const IDLE_TIME: Duration = Duration::from_secs(60);
+
+/// Why a next hop could not be used. The sender only hears that it shall try again.
+#[derive(Debug)]
+pub struct RelayError(String);
+
+impl std::fmt::Display for RelayError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl RelayError {
+    fn new(target: &NextHop, what: impl std::fmt::Display) -> RelayError {
+        RelayError(format!("{target}: {what}"))
+    }
+
+    /// What the sender is told: never the private cause.
+    pub fn reply(&self) -> Reply {
+        Reply::new(451, "4.4.1", "Next hop is not available, please try again later")
+    }
+}
+
+impl NextHops {
+    /// Next hops in the order in which they are tried.
+    pub fn new(targets: Vec<NextHop>, options: Options) -> NextHops {
+        let hops = targets
+            .into_iter()
+            .map(|target| Hop { target, idle: Mutex::new(Vec::new()), offers: Mutex::new(None) })
+            .collect();
+        NextHops { hops, options }
+    }
+
+    /// Whether any of the hops has, when last asked, offered `keyword`; the built-in Maildir takes everything.
+    pub fn offer(&self, offered: impl Fn(&Capabilities) -> bool) -> bool {
+        self.hops.iter().any(|hop| match hop.target {
+            NextHop::Maildir(_) => true,
+            _ => lock(&hop.offers).as_deref().is_some_and(&offered),
+        })
+    }
+
+    /// The smallest size limit that a hop has announced.
+    pub fn size_limit(&self) -> Option<u64> {
+        self.hops.iter().filter_map(|hop| lock(&hop.offers).as_ref().and_then(|offers| offers.size.flatten())).min()
+    }
+
+    /// Asks each hop what it offers, so that it is known before the first message; failures are for the caller's log.
+    pub async fn probe(&self) -> Result<(), RelayError> {
+        let mut result = Ok(());
+        for hop in &self.hops {
+            match hop.connect(&self.options).await {
+                Ok(connection) => hop.keep(connection, self.options.idle),
+                Err(error) => result = Err(error),
+            }
+        }
+        result
+    }
+
+    /// Begins a transaction: MAIL is told to the first hop that takes connections. Its reply may be a refusal.
+    pub async fn begin(
+        &self,
+        session: &Session,
+        envelope: &Envelope,
+    ) -> Result<(Transaction<'_>, Reply), RelayError> {
+        let mut last = None;
+        for hop in &self.hops {
+            match hop.begin(&self.options, session, envelope).await {
+                Ok(begun) => return Ok(begun),
+                Err(error) => {
+                    tracing::warn!(next_hop = %hop.target, %error, "next hop failed");
+                    last = Some(error);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| RelayError("no next hop is configured".into())))
+    }
+
+    /// Sends one message to its recipients by itself: what releasing from quarantine does. One reply per recipient.
+    pub async fn send(&self, session: &Session, envelope: &Envelope, message: &[Bytes]) -> Vec<Reply> {
+        let (mut transaction, reply) = match self.begin(session, envelope).await {
+            Ok(begun) => begun,
+            Err(error) => return vec![error.reply(); envelope.recipients.len()],
+        };
+        if !reply.is_positive() {
+            transaction.finish().await;
+            return vec![reply; envelope.recipients.len()];
+        }
+        let mut replies = Vec::new();
+        for recipient in &envelope.recipients {
+            replies.push(transaction.recipient(recipient).await.unwrap_or_else(|error| error.reply()));
+        }
+        let taken: Vec<usize> = (0..replies.len()).filter(|&at| replies[at].is_positive()).collect();
+        if !taken.is_empty() {
+            let answers = transaction.message(message).await;
+            for (place, at) in taken.into_iter().enumerate() {
+                replies[at] = match &answers {
+                    Ok(answers) => answers[place.min(answers.len() - 1)].clone(),
+                    Err(error) => error.reply(),
+                };
+            }
+        }
+        transaction.finish().await;
+        replies
+    }
+}
+
+/// One message on its way to the next hop: MAIL has been told.
+pub struct Transaction<'a> {
+    hop: &'a Hop,
+    options: &'a Options,
+    link: Link,
+    /// How many recipients the next hop has taken.
+    taken: usize,
+}
+
+enum Link {
+    Smtp(Connection),
+    /// The built-in Maildir takes everybody; what it needs is remembered.
+    Maildir { sender: Option<Address>, recipients: Vec<Address> },
+    /// The connection failed or was given back.
+    Gone,
+}
+
+impl Transaction<'_> {
+    /// The next hop's name, for the record.
+    pub fn next_hop(&self) -> String {
+        self.hop.target.to_string()
+    }
+
+    /// Tells the next hop one recipient; its reply is the sender's.
+    pub async fn recipient(&mut self, recipient: &Recipient) -> Result<Reply, RelayError> {
+        let reply = match &mut self.link {
+            Link::Maildir { recipients, .. } => {
+                recipients.push(recipient.address.clone());
+                Reply::new(250, "2.1.5", "Ok")
+            }
+            Link::Smtp(connection) => {
+                let command = rcpt_command(recipient, &connection.offers);
+                match connection.command(&command, self.options.command_time).await {
+                    Ok(reply) => reply,
+                    Err(error) => return Err(self.fail(error)),
+                }
+            }
+            Link::Gone => return Err(RelayError::new(&self.hop.target, "connection lost")),
+        };
+        self.taken += usize::from(reply.is_positive());
+        Ok(reply)
+    }
+
+    /// Forgets this envelope and tells another one: for a verdict that delivers to some recipients only, or in a
+    /// second group. The answer says whether every one of them was taken.
+    pub async fn begin_again(
+        &mut self,
+        session: &Session,
+        sender: Option<&Address>,
+        parameters: &Parameters,
+        recipients: &[Recipient],
+    ) -> Result<Result<(), Reply>, RelayError> {
+        self.taken = 0;
+        match &mut self.link {
+            Link::Maildir { sender: from, recipients: to } => {
+                *from = sender.cloned();
+                to.clear();
+            }
+            Link::Smtp(connection) => {
+                let time = self.options.command_time;
+                let again = async {
+                    connection.command("RSET", time).await?;
+                    connection.mail(session, sender, parameters, self.options).await
+                };
+                match again.await {
+                    Ok(reply) if reply.is_positive() => {}
+                    Ok(reply) => return Ok(Err(reply)),
+                    Err(error) => return Err(self.fail(error)),
+                }
+            }
+            Link::Gone => return Err(RelayError::new(&self.hop.target, "connection lost")),
+        }
+        for recipient in recipients {
+            let reply = self.recipient(recipient).await?;
+            if !reply.is_positive() {
+                return Ok(Err(reply));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Sends the message. One reply, or from an LMTP hop one for each recipient it had taken.
+    pub async fn message(&mut self, chunks: &[Bytes]) -> Result<Vec<Reply>, RelayError> {
+        let lmtp = self.hop.is_lmtp();
+        let sent = match &mut self.link {
+            Link::Maildir { sender, recipients } => {
+                let NextHop::Maildir(folder) = &self.hop.target else { unreachable!("maildir link of another hop") };
+                let stored =
+                    maildir::store(folder.clone(), sender.clone(), recipients.clone(), chunks.to_vec()).await;
+                stored.map(|name| vec![Reply::new(250, "2.0.0", format!("Ok: stored as {name}"))])
+            }
+            Link::Smtp(connection) => {
+                let replies = if lmtp { self.taken } else { 1 };
+                connection.message(chunks, replies, self.options).await
+            }
+            Link::Gone => return Err(RelayError::new(&self.hop.target, "connection lost")),
+        };
+        sent.map_err(|error| self.fail(error))
+    }
+
+    /// Ends the transaction, whatever its state, and keeps the connection for the next if it is still good.
+    pub async fn finish(mut self) {
+        if let Link::Smtp(mut connection) = std::mem::replace(&mut self.link, Link::Gone) {
+            if connection.in_transaction
+                && !connection.command("RSET", self.options.command_time).await.is_ok_and(|reply| reply.is_positive())
+            {
+                return;
+            }
+            self.hop.keep(connection, self.options.idle);
+        }
+    }
+
+    fn fail(&mut self, error: io::Error) -> RelayError {
+        self.link = Link::Gone;
+        RelayError::new(&self.hop.target, error)
+    }
+}
+
+impl Hop {
+    fn is_lmtp(&self) -> bool {
+        matches!(self.target, NextHop::LmtpTcp { .. } | NextHop::LmtpUnix(_))
+    }
+
+    async fn begin<'a>(
+        &'a self,
+        options: &'a Options,
+        session: &Session,
+        envelope: &Envelope,
+    ) -> Result<(Transaction<'a>, Reply), RelayError> {
+        let sender = envelope.sender.as_ref();
+        let transaction = |link| Transaction { hop: self, options, link, taken: 0 };
+        if let NextHop::Maildir(_) = self.target {
+            let link = Link::Maildir { sender: sender.cloned(), recipients: Vec::new() };
+            return Ok((transaction(link), Reply::new(250, "2.1.0", "Ok")));
+        }
+        // A kept connection may have been closed by the other side meanwhile: then, once, a new one. Before the
+        // first RCPT that repeats nothing.
+        if let Some(mut connection) = self.take_idle() {
+            let told = connection.mail(session, sender, &envelope.parameters, options).await;
+            if let Some(reply) = told.ok().filter(|reply| reply.code != 421) {
+                return Ok((transaction(Link::Smtp(connection)), reply));
+            }
+        }
+        let mut connection = self.connect(options).await?;
+        let reply = connection
+            .mail(session, sender, &envelope.parameters, options)
+            .await
+            .map_err(|error| RelayError::new(&self.target, error))?;
+        Ok((transaction(Link::Smtp(connection)), reply))
+    }
+
+    fn take_idle(&self) -> Option<Connection> {
+        let mut idle = lock(&self.idle);
+        // Last in, first out, so that a quiet time lets the surplus grow old and be dropped.
+        let found = idle.pop();
+        idle.retain(|(since, _)| since.elapsed() < IDLE_TIME);
+        found.filter(|(since, _)| since.elapsed() < IDLE_TIME).map(|(_, connection)| connection)
+    }
+
+    fn keep(&self, connection: Connection, most: usize) {
+        let mut idle = lock(&self.idle);
+        if idle.len() < most {
+            idle.push((Instant::now(), connection));
+        }
+    }
+
+    async fn connect(&self, options: &Options) -> Result<Connection, RelayError> {
+        let greeted = timeout(options.command_time, self.greet(options)).await;
+        let connection = greeted
+            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no greeting in time")))
+            .map_err(|error| RelayError::new(&self.target, error))?;
+        *lock(&self.offers) = Some(connection.offers.clone());
+        Ok(connection)
+    }
+
+    async fn greet(&self, options: &Options) -> io::Result<Connection> {
+        let (stream, start_tls, host) = match &self.target {
+            NextHop::Smtp { host, port, tls } => {
+                let stream = connect_tcp(host, *port).await?;
+                match tls {
+                    NextHopTls::Implicit => (options.tls.connect(host, stream).await?, false, host.as_str()),
+                    NextHopTls::StartTls => (stream, true, host.as_str()),
+                    NextHopTls::None => (stream, false, host.as_str()),
+                }
+            }
+            NextHop::LmtpTcp { host, port } => (connect_tcp(host, *port).await?, false, host.as_str()),
+            NextHop::LmtpUnix(path) => (connect_unix(path).await?, false, "localhost"),
+            NextHop::Maildir(_) => return Err(io::Error::other("a Maildir is no server")),
+        };
+        let mut connection = Connection::new(stream, if self.is_lmtp() { "LHLO" } else { "EHLO" });
+        let banner = connection.read_reply().await?;
+        if !banner.is_positive() {
+            return Err(io::Error::other(format!("greeted with {banner}")));
+        }
+        connection.hello(&options.hostname).await?;
+        if start_tls {
+            if !connection.offers.starttls {
+                return Err(io::Error::other("does not offer STARTTLS, which its URL demands"));
+            }
+            let reply = connection.exchange("STARTTLS").await?;
+            if !reply.is_positive() {
+                return Err(io::Error::other(format!("answered STARTTLS with {reply}")));
+            }
+            // What came in clear behind the reply could have been put there by somebody else (CVE-2011-0411).
+            connection.input.clear();
+            connection.stream = options.tls.connect(host, connection.stream).await?;
+            connection.hello(&options.hostname).await?;
+        }
+        Ok(connection)
+    }
+}
+
+/// A greeted connection.
+struct Connection {
+    stream: Stream,
+    input: BytesMut,
+    replies: ReplyReader,
+    hello: &'static str,
+    offers: Arc<Capabilities>,
+    /// MAIL was taken and neither the message nor RSET has ended it.
+    in_transaction: bool,
+    /// The client that was last told by XCLIENT, which holds until told otherwise.
+    told: Option<(Option<IpAddr>, u16, String)>,
+}
+
+impl Connection {
+    fn new(stream: Stream, hello: &'static str) -> Connection {
+        Connection {
+            stream,
+            input: BytesMut::with_capacity(1024),
+            replies: ReplyReader::new(),
+            hello,
+            offers: Arc::new(Capabilities::default()),
+            in_transaction: false,
+            told: None,
+        }
+    }
+
+    async fn hello(&mut self, hostname: &str) -> io::Result<()> {
+        let reply = self.exchange(&format!("{} {hostname}", self.hello)).await?;
+        if reply.is_positive() {
+            self.offers = Arc::new(Capabilities::from_reply(&reply));
+            return Ok(());
+        }
+        if self.hello == "LHLO" {
+            return Err(io::Error::other(format!("answered LHLO with {reply}")));
+        }
+        let reply = self.exchange(&format!("HELO {hostname}")).await?;
+        self.offers = Arc::new(Capabilities::default());
+        if reply.is_positive() { Ok(()) } else { Err(io::Error::other(format!("answered HELO with {reply}"))) }
+    }
+
+    /// Tells who the client is, where that is wanted, and the sender.
+    async fn mail(
+        &mut self,
+        session: &Session,
+        sender: Option<&Address>,
+        parameters: &Parameters,
+        options: &Options,
+    ) -> io::Result<Reply> {
+        let limited = async {
+            let command = mail_command(sender, parameters, &self.offers);
+            if !self.offers.xclient.is_empty() {
+                self.tell_xclient(session, &options.hostname).await?;
+            } else if !self.offers.xforward.is_empty() {
+                let attributes = client_attributes(session, &self.offers.xforward);
+                let mut group = smtp::xforward_commands(&self.offers.xforward, &borrowed(&attributes));
+                group.push(command);
+                return self.exchange_group(&group).await;
+            }
+            self.exchange(&command).await
+        };
+        let reply = timeout(options.command_time, limited).await.map_err(|_| no_answer("MAIL"))??;
+        self.in_transaction = reply.is_positive();
+        Ok(self.own(reply))
+    }
+
+    /// XCLIENT resets the session, so it is said only when the client is another one than last time.
+    async fn tell_xclient(&mut self, session: &Session, hostname: &str) -> io::Result<()> {
+        let client = (session.client, session.port, session.helo.clone());
+        if self.told.as_ref() == Some(&client) || session.client.is_none() {
+            return Ok(());
+        }
+        let attributes = client_attributes(session, &self.offers.xclient);
+        let reply = self.exchange(&smtp::xclient_command(&borrowed(&attributes))).await?;
+        if !reply.is_positive() {
+            return Err(io::Error::other(format!("answered XCLIENT with {reply}")));
+        }
+        self.hello(hostname).await?;
+        self.told = Some(client);
+        Ok(())
+    }
+
+    async fn command(&mut self, command: &str, time: Duration) -> io::Result<Reply> {
+        let reply = timeout(time, self.exchange(command)).await.map_err(|_| no_answer(command))??;
+        if command == "RSET" {
+            self.in_transaction = false;
+        }
+        Ok(self.own(reply))
+    }
+
+    /// Sends the content by BDAT where that is offered, which saves a round trip, else by DATA.
+    async fn message(&mut self, chunks: &[Bytes], replies: usize, options: &Options) -> io::Result<Vec<Reply>> {
+        let size: usize = chunks.iter().map(Bytes::len).sum();
+        let sending = async {
+            if self.offers.chunking {
+                let mut first = BytesMut::from(format!("BDAT {size} LAST\r\n").as_bytes());
+                // Small messages go out in one write with their command.
+                if size <= 64 * 1024 {
+                    chunks.iter().for_each(|chunk| first.extend_from_slice(chunk));
+                    return self.write(&first).await.map(|()| None);
+                }
+                self.write(&first).await?;
+                for chunk in chunks {
+                    self.write(chunk).await?;
+                }
+                return Ok(None);
+            }
+            let reply = self.exchange("DATA").await?;
+            if reply.code != 354 {
+                return Ok(Some(reply));
+            }
+            let mut stuffer = Stuffer::new();
+            let mut out = Vec::with_capacity(size.min(64 * 1024) + 128);
+            for chunk in chunks {
+                for piece in chunk.chunks(64 * 1024) {
+                    stuffer.stuff(piece, &mut out);
+                    if out.len() >= 64 * 1024 {
+                        self.write(&out).await?;
+                        out.clear();
+                    }
+                }
+            }
+            stuffer.finish(&mut out);
+            self.write(&out).await.map(|()| None)
+        };
+        if let Some(refusal) = timeout(options.data_time, sending).await.map_err(|_| no_answer("the message"))?? {
+            return Ok(vec![self.own(refusal)]);
+        }
+        let mut answers = Vec::with_capacity(replies.max(1));
+        for _ in 0..replies.max(1) {
+            let reply =
+                timeout(options.data_time, self.read_reply()).await.map_err(|_| no_answer("the message"))??;
+            answers.push(self.own(reply));
+        }
+        self.in_transaction = false;
+        Ok(answers)
+    }
+
+    async fn exchange(&mut self, command: &str) -> io::Result<smtp::Reply> {
+        self.write(format!("{command}\r\n").as_bytes()).await?;
+        self.read_reply().await
+    }
+
+    /// Commands in one write where PIPELINING is offered; the last one's reply is the answer.
+    async fn exchange_group(&mut self, commands: &[String]) -> io::Result<smtp::Reply> {
+        if self.offers.pipelining {
+            self.write((commands.join("\r\n") + "\r\n").as_bytes()).await?;
+            for _ in 1..commands.len() {
+                self.read_reply().await?;
+            }
+            return self.read_reply().await;
+        }
+        for command in &commands[..commands.len() - 1] {
+            self.exchange(command).await?;
+        }
+        self.exchange(&commands[commands.len() - 1]).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
+    }
+
+    async fn read_reply(&mut self) -> io::Result<smtp::Reply> {
+        loop {
+            match self.replies.next(&mut self.input) {
+                Ok(Some(reply)) => return Ok(reply),
+                Ok(None) => {}
+                Err(error) => return Err(io::Error::other(format!("spoke no SMTP: {error}"))),
+            }
+            if self.stream.read_buf(&mut self.input).await? == 0 {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed the connection"));
+            }
+        }
+    }
+
+    /// The reply as data. An enhanced code that the next hop did not give is not invented.
+    fn own(&self, reply: smtp::Reply) -> Reply {
+        Reply { code: reply.code, enhanced: reply.enhanced, text: reply.lines.join("\n") }
+    }
+}
+
+fn no_answer(to: &str) -> io::Error {
+    let verb = to.split(' ').next().unwrap_or(to);
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer to {verb} in time"))
+}
+
+fn mail_command(sender: Option<&Address>, parameters: &Parameters, offers: &Capabilities) -> String {
+    let mut command = format!("MAIL FROM:<{}>", sender.map(Address::to_string).unwrap_or_default());
+    if let Some(size) = parameters.size.filter(|_| offers.size.is_some()) {
+        command += &format!(" SIZE={size}");
+    }
+    if parameters.eight_bit && offers.eight_bit_mime {
+        command += " BODY=8BITMIME";
+    }
+    if parameters.smtputf8 && offers.smtputf8 {
+        command += " SMTPUTF8";
+    }
+    for parameter in &parameters.other {
+        let dsn = ["RET=", "ENVID="].iter().any(|name| starts_with(parameter, name));
+        if offers.dsn || !dsn {
+            command.push(' ');
+            command += parameter;
+        }
+    }
+    command
+}
+
+fn rcpt_command(recipient: &Recipient, offers: &Capabilities) -> String {
+    let mut command = format!("RCPT TO:<{}>", recipient.address);
+    for parameter in &recipient.parameters {
+        let dsn = ["NOTIFY=", "ORCPT="].iter().any(|name| starts_with(parameter, name));
+        if offers.dsn || !dsn {
+            command.push(' ');
+            command += parameter;
+        }
+    }
+    command
+}
+
+fn starts_with(parameter: &str, name: &str) -> bool {
+    parameter.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name))
+}
+
+/// Attributes of the client in the names that XCLIENT and XFORWARD share, those the server offered.
+fn client_attributes(session: &Session, offered: &[String]) -> Vec<(&'static str, Option<String>)> {
+    let Some(client) = session.client else { return Vec::new() };
+    let protocol = match session.protocol {
+        Protocol::Smtp => "SMTP",
+        _ => "ESMTP",
+    };
+    let all = [
+        ("NAME", session.client_name.clone()),
+        ("ADDR", Some(smtp::xforward_addr(client))),
+        ("PORT", (session.port != 0).then(|| session.port.to_string())),
+        ("PROTO", Some(protocol.into())),
+        ("HELO", Some(session.helo.clone()).filter(|helo| !helo.is_empty())),
+        ("LOGIN", session.user.clone()),
+        ("SOURCE", Some("REMOTE".into())),
+    ];
+    all.into_iter().filter(|(name, _)| offered.iter().any(|offer| offer == name)).collect()
+}
+
+fn borrowed<'a>(attributes: &'a [(&'static str, Option<String>)]) -> Vec<(&'static str, Option<&'a str>)> {
+    attributes.iter().map(|(name, value)| (*name, value.as_deref())).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,258 @@
+//! Sockets that mail comes in by, and who may have how many sessions.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use nix::sys::socket::{MsgFlags, recv, send};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
+
+use super::smtp::{self, Front};
+use crate::config::listen::ListenAddress;
+use crate::records::Metrics;
+
+/// A bound socket. It is none of tokio's yet: binding comes before privileges are given up, and that before any thread
+/// is started.
+pub enum Socket {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// A unix socket.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// Binds an address. `handed` are sockets that systemd opened for us, by name.
+pub fn bind(address: &ListenAddress, handed: &mut Handed) -> io::Result<Socket> {
+    match address {
+        ListenAddress::Tcp(address) => bind_tcp(*address).map(Socket::Tcp),
+        ListenAddress::Unix(path) => bind_unix(path).map(Socket::Unix),
+        ListenAddress::Systemd(name) => handed.take(name),
+    }
+}
+
+/// Sockets handed over by systemd (socket activation), by the name their unit gives them.
+pub struct Handed {
+    fds: listenfd::ListenFd,
+    names: Vec<String>,
+}
+
+impl Handed {
+    /// Those that the environment names.
+    pub fn from_environment() -> Handed {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let names = names.split(':').map(str::to_owned).collect();
+        Handed { fds: listenfd::ListenFd::from_env(), names }
+    }
+
+    fn take(&mut self, name: &str) -> io::Result<Socket> {
+        for place in 0..self.fds.len() {
+            if self.names.get(place).is_some_and(|given| given != name) {
+                continue;
+            }
+            if let Ok(Some(listener)) = self.fds.take_tcp_listener(place) {
+                return Ok(Socket::Tcp(listener));
+            }
+            if let Ok(Some(listener)) = self.fds.take_unix_listener(place) {
+                return Ok(Socket::Unix(listener));
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::NotFound, format!("systemd has handed over no socket named {name}")))
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}
+
+/// A socket left by a killed process is replaced; a living one is an error, and so is a file of another kind.
+fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    if let Ok(metadata) = std::fs::symlink_metadata(path) {
+        if !metadata.file_type().is_socket() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name, and it is no socket"));
+        }
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody is listening there"));
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    // Whoever may enter the folder may speak to us: its mode is the access control, as with the milters' sockets.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
+}
+
+/// Who has how many sessions, over all listeners.
+pub struct Sessions {
+    counts: Mutex<Counts>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct Counts {
+    all: u32,
+    by_client: HashMap<IpAddr, u32>,
+}
+
+impl Sessions {
+    /// Nobody has any.
+    pub fn new(metrics: Arc<Metrics>) -> Arc<Sessions> {
+        Arc::new(Sessions { counts: Mutex::default(), metrics })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u32 {
+        self.lock().all
+    }
+
+    /// A place for one more session, given back when it is dropped. `most_each` 0 is no limit for this client.
+    fn enter(self: &Arc<Self>, client: Option<IpAddr>, most: u32, most_each: u32) -> Option<Place> {
+        let mut counts = self.lock();
+        let taken = client.map_or(0, |client| counts.by_client.get(&client).copied().unwrap_or(0));
+        if counts.all >= most || (most_each > 0 && taken >= most_each) {
+            return None;
+        }
+        counts.all += 1;
+        if let Some(client) = client {
+            *counts.by_client.entry(client).or_default() += 1;
+        }
+        self.metrics.session_opened();
+        Some(Place { sessions: self.clone(), client })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Place {
+    sessions: Arc<Sessions>,
+    client: Option<IpAddr>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.sessions.lock();
+        counts.all -= 1;
+        if let Some(client) = self.client
+            && let Some(taken) = counts.by_client.get_mut(&client)
+        {
+            *taken -= 1;
+            if *taken == 0 {
+                counts.by_client.remove(&client);
+            }
+        }
+        drop(counts);
+        self.sessions.metrics.session_closed();
+    }
+}
+
+/// A socket that connections are taken from.
+pub enum Listening {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A unix socket.
+    Unix(UnixListener),
+}
+
+impl Socket {
+    /// Hands it to the runtime.
+    pub fn start(self) -> io::Result<Listening> {
+        match self {
+            Socket::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener).map(Listening::Tcp)
+            }
+            Socket::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                UnixListener::from_std(listener).map(Listening::Unix)
+            }
+        }
+    }
+}
+
+/// Takes connections until the daemon drains, then waits for the sessions under way to end.
+pub async fn accept(socket: Listening, front: Arc<ArcSwap<Front>>, sessions: Arc<Sessions>) {
+    let mut draining = front.load().draining.clone();
+    let mut running = JoinSet::new();
+    loop {
+        let connection = tokio::select! {
+            connection = accept_one(&socket) => connection,
+            _ = draining.wait_for(|draining| *draining) => break,
+        };
+        while running.try_join_next().is_some() {}
+        let front = front.load_full();
+        match connection {
+            Ok(connection) => admit(connection, front, &sessions, &mut running),
+            Err(error) => {
+                // Out of descriptors, most likely: sessions that end will give some back.
+                tracing::error!(listener = front.listener.name, %error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(socket);
+    while running.join_next().await.is_some() {}
+}
+
+enum Connection {
+    Tcp(tokio::net::TcpStream, SocketAddr),
+    Unix(tokio::net::UnixStream),
+}
+
+async fn accept_one(socket: &Listening) -> io::Result<Connection> {
+    match socket {
+        Listening::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Connection::Tcp(stream, peer)),
+        Listening::Unix(listener) => listener.accept().await.map(|(stream, _)| Connection::Unix(stream)),
+    }
+}
+
+fn admit(connection: Connection, front: Arc<Front>, sessions: &Arc<Sessions>, running: &mut JoinSet<()>) {
+    match connection {
+        Connection::Tcp(stream, peer) => {
+            let client = peer.ip().to_canonical();
+            let most_each = most_each(&front, client);
+            let Some(place) = sessions.enter(Some(client), front.limits.sessions, most_each) else {
+                tracing::warn!("Too many sessions, [{client}] turned away");
+                let busy = format!("421 4.3.2 {} Too many sessions, please try again later\r\n", front.hostname);
+                // A socket just accepted has room for one line; a client that is gone already needs none.
+                let _ = send(stream.as_raw_fd(), busy.as_bytes(), MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+                return;
+            };
+            let _ = stream.set_nodelay(true);
+            let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+            let early = recv(stream.as_raw_fd(), &mut [0; 1], peek).is_ok_and(|bytes| bytes > 0);
+            running.spawn(async move {
+                smtp::serve(front, Box::new(stream), Some(peer), early).await;
+                drop(place);
+            });
+        }
+        Connection::Unix(stream) => {
+            let Some(place) = sessions.enter(None, front.limits.sessions, 0) else { return };
+            running.spawn(async move {
+                smtp::serve(front, Box::new(stream), None, false).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+/// Strangers have their limit. Our own networks and trusted peers carry many clients' mail and may have more, but
+/// never all: somebody else must still get in.
+fn most_each(front: &Front, client: IpAddr) -> u32 {
+    let listener = &front.listener;
+    let trusted = [&front.networks, &listener.xclient_from, &listener.xforward_from, &listener.proxy_protocol_from];
+    if trusted.iter().any(|networks| networks.iter().any(|network| network.contains(client))) {
+        return front.limits.sessions.saturating_sub(front.limits.sessions / 10).max(1);
+    }
+    front.limits.sessions_per_client
+}

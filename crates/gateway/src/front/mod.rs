@@ -1,0 +1,5 @@
+//! The ways in. A front translates its protocol and never decides.
+
+pub mod listen;
+pub mod smtp;
+mod spool;

@@ -1,0 +1,946 @@
+//! SMTP and LMTP: a session in lockstep with the next hop (RFC 5321, RFC 2033).
+//!
+//! One loop reads commands, one match answers them, one method a verb. Nothing is decided here: recipients are the
+//! next hop's to take or refuse, messages the pipeline's.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use gatepost_mail::{
+    Address, Direction, Envelope, Parameters, Protocol, Recipient, Reply, Session, Via,
+};
+use gatepost_wire::proxy;
+use gatepost_wire::smtp::{self, Command, BdatDecoder, DataDecoder, Line, LineReader, MailFrom, RcptTo, Stray, StrayReport};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::spool::Spool;
+use crate::checks::Found;
+use crate::config::typed::{Listener, ListenerProtocol, Mixed, SessionLimits, StrayLineEndings};
+use crate::config::units::Net;
+use crate::effects::relay::{NextHops, Transaction};
+use crate::pipeline::{Arrival, Carrier, Pipeline};
+use crate::records::Metrics;
+use crate::resources::net::Stream;
+use crate::resources::tls::ServerTls;
+use crate::verdict::{Answers, Conclusion, PolicyId};
+
+/// What the sessions of one listener share. A reload makes a new one; sessions end with the one they began with.
+#[derive(Clone)]
+pub struct Front {
+    /// The listener's configuration.
+    pub listener: Listener,
+    /// Limits of sessions.
+    pub limits: SessionLimits,
+    /// Name of this host.
+    pub hostname: String,
+    /// Our networks.
+    pub networks: Vec<Net>,
+    /// Our domains.
+    pub domains: Vec<String>,
+    /// Where messages too large for memory are collected.
+    pub spool: PathBuf,
+    /// What judges.
+    pub pipeline: Arc<Pipeline>,
+    /// Where mail goes.
+    pub hops: Arc<NextHops>,
+    /// The certificate for STARTTLS, if any.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Turns true when the daemon wants to stop.
+    pub draining: watch::Receiver<bool>,
+}
+
+/// Longest command line; RFC 5321 section 4.5.3.1.4 asks for 512, extensions for more.
+const LINE: usize = 4096;
+
+/// Bytes asked of the socket at once while a message comes.
+const CHUNK: usize = 64 * 1024;
+
+/// Serves one connection to its end. `peer` is None on unix sockets. `early` says that the client has already spoken.
+pub async fn serve(front: Arc<Front>, stream: Stream, peer: Option<SocketAddr>, early: bool) {
+    let session = Session {
+        client: peer.map(|peer| peer.ip().to_canonical()),
+        port: peer.map_or(0, |peer| peer.port()),
+        listener: front.listener.name.clone(),
+        ..Session::default()
+    };
+    let mut client = Client {
+        front: &front,
+        peer: session.client,
+        stream,
+        input: BytesMut::with_capacity(2048),
+        output: Vec::with_capacity(512),
+        lines: LineReader::new(LINE),
+        session,
+        before_xforward: None,
+        phase: Phase::Silent,
+        early: Early::NotAsked,
+        errors: 0,
+        idle: 0,
+        messages: 0,
+        draining: front.draining.clone(),
+    };
+    let end = client.run(early).await;
+    if let Phase::Open(open) = std::mem::replace(&mut client.phase, Phase::Ready) {
+        open.transaction.finish().await;
+    }
+    if let Err(end) = end {
+        let client_address = client.session.client;
+        tracing::debug!(client = ?client_address, helo = client.session.helo, "session ended: {end:?}");
+        let reply = match end {
+            End::Closed => return,
+            End::Timeout => Reply::new(421, "4.4.2", format!("{} Timeout, closing", front.hostname)),
+            End::Draining => Reply::new(421, "4.3.2", format!("{} Service is going down", front.hostname)),
+            End::Told => return client.say_last().await,
+        };
+        client.reply(&reply);
+        client.say_last().await;
+    }
+}
+
+/// Why a session ends without QUIT.
+#[derive(Debug)]
+enum End {
+    /// The client went away, or its connection failed.
+    Closed,
+    /// It was silent for too long.
+    Timeout,
+    /// The daemon stops and the client had nothing under way.
+    Draining,
+    /// The client has been told already; the reply only needs to go out.
+    Told,
+}
+
+impl From<std::io::Error> for End {
+    fn from(_: std::io::Error) -> End {
+        End::Closed
+    }
+}
+
+struct Client<'a> {
+    front: &'a Arc<Front>,
+    /// Who is really at the other end, whom we trust or not to speak for others.
+    peer: Option<IpAddr>,
+    stream: Stream,
+    input: BytesMut,
+    output: Vec<u8>,
+    lines: LineReader,
+    session: Session,
+    /// The session as it was before XFORWARD, which holds for one message only.
+    before_xforward: Option<Session>,
+    phase: Phase<'a>,
+    early: Early,
+    errors: u32,
+    idle: u32,
+    messages: u32,
+    draining: watch::Receiver<bool>,
+}
+
+/// Where in the dialogue we are. RCPT, DATA and BDAT have no meaning outside [`Phase::Open`].
+enum Phase<'a> {
+    /// No HELO yet.
+    Silent,
+    /// Ready for MAIL.
+    Ready,
+    /// MAIL was taken, here and by the next hop.
+    Open(Box<Open<'a>>),
+}
+
+struct Open<'a> {
+    envelope: Envelope,
+    transaction: Transaction<'a>,
+    /// What checks found about recipients.
+    found: Found,
+    /// Policy of the first recipient, where a transaction may have only one.
+    policy: Option<PolicyId>,
+    /// What BDAT has brought so far.
+    chunks: Option<Chunks>,
+    began: Instant,
+}
+
+struct Chunks {
+    decoder: BdatDecoder,
+    spool: Spool,
+}
+
+/// Checks of the connection run beside the dialogue, from the first MAIL on, and are waited for only at the end.
+enum Early {
+    NotAsked,
+    Running(JoinHandle<Found>),
+    Known(Found),
+}
+
+type Step = Result<(), End>;
+
+impl<'a> Client<'a> {
+    async fn run(&mut self, early: bool) -> Step {
+        if self.trusted(&self.front.listener.proxy_protocol_from) {
+            self.read_proxy_header().await?;
+        } else if self.talks_early(early).await? {
+            return self.last_reply(Reply::new(554, "5.5.1", "You spoke before it was your turn"));
+        }
+        self.session.direction = self.direction();
+        self.banner();
+        loop {
+            let line = self.line().await?;
+            let line = match line {
+                Line::Line(line) => line,
+                Line::BareLf(line) if self.front.limits.stray_line_endings == StrayLineEndings::Normalize => line,
+                Line::BareLf(_) => {
+                    return self.last_reply(Reply::new(500, "5.5.2", "Lines end in CRLF"));
+                }
+                _ => {
+                    self.error(Reply::new(500, "5.5.2", "Line too long"))?;
+                    continue;
+                }
+            };
+            match smtp::parse(&line) {
+                Ok(Command::Quit) => {
+                    self.reply(&Reply::new(221, "2.0.0", "Bye"));
+                    return Err(End::Told);
+                }
+                Ok(command) => self.command(command).await?,
+                Err(error) => self.error(Reply::new(error.code, error.enhanced, error.text))?,
+            }
+        }
+    }
+
+    async fn command(&mut self, command: Command) -> Step {
+        let lmtp = self.lmtp();
+        match command {
+            Command::Helo(name) if !lmtp => self.hello(Protocol::Smtp, name).await,
+            Command::Ehlo(name) if !lmtp => self.hello(Protocol::Esmtp, name).await,
+            Command::Lhlo(name) if lmtp => self.hello(Protocol::Lmtp, name).await,
+            Command::Helo(_) | Command::Ehlo(_) => {
+                self.error(Reply::new(500, "5.5.1", "This is LMTP: say LHLO"))
+            }
+            Command::Lhlo(_) => self.error(Reply::new(500, "5.5.1", "This is SMTP: say EHLO")),
+            Command::Mail(mail) => self.mail(mail).await,
+            Command::Rcpt(rcpt) => self.rcpt(rcpt).await,
+            Command::Data => self.data().await,
+            Command::Bdat { size, last } => self.bdat(size, last).await,
+            Command::Rset => {
+                self.reset().await;
+                self.idle(Reply::new(250, "2.0.0", "Ok"))
+            }
+            Command::Noop => self.idle(Reply::new(250, "2.0.0", "Ok")),
+            Command::Help => self.idle(Reply::new(214, "2.0.0", "See RFC 5321")),
+            Command::Vrfy(_) => self.idle(Reply::new(252, "2.5.2", "Cannot VRFY user; try RCPT")),
+            Command::Expn(_) => {
+                self.idle(Reply::new(502, "5.7.0", "Sorry, we do not allow this operation"))
+            }
+            Command::Etrn(_) => {
+                self.idle(Reply::new(502, "5.7.0", "Sorry, we do not allow this operation"))
+            }
+            Command::StartTls => self.start_tls().await,
+            Command::Auth { .. } => self.error(Reply::new(503, "5.5.1", "Authentication is not offered here")),
+            Command::Xclient(attributes) => self.xclient(attributes).await,
+            Command::Xforward(attributes) => self.xforward(attributes),
+            Command::Quit => Ok(()),
+            Command::Unknown(_) => self.error(Reply::new(500, "5.5.2", "Command not recognized")),
+        }
+    }
+
+    // Before the first command.
+
+    /// A balancer says who is behind it (the PROXY protocol). Without that nobody can be judged.
+    async fn read_proxy_header(&mut self) -> Step {
+        loop {
+            match proxy::parse(&mut self.input) {
+                Ok(Some(header)) => {
+                    if let Some(source) = header.source {
+                        self.session.client = Some(source.ip().to_canonical());
+                        self.session.port = source.port();
+                        self.session.via = Via::Proxy;
+                    }
+                    return Ok(());
+                }
+                Ok(None) => self.fill(256).await?,
+                Err(error) => {
+                    tracing::warn!(peer = ?self.peer, %error, "no valid PROXY header from a balancer");
+                    return Err(End::Closed);
+                }
+            }
+        }
+    }
+
+    /// Whether the client speaks before the banner, which real mail servers never do (RFC 5321 section 4.3.1). Our
+    /// own networks may: people type and scripts pipe there.
+    async fn talks_early(&mut self, already: bool) -> Result<bool, End> {
+        let ours = self.session.client.is_none_or(|client| self.is_ours(client));
+        let pause = self.front.listener.greet_pause.duration();
+        if ours || already || pause.is_zero() {
+            return Ok(already && !ours);
+        }
+        match timeout(pause, self.stream.read_buf(&mut self.input)).await {
+            Err(_) => Ok(false),
+            Ok(Ok(0)) | Ok(Err(_)) => Err(End::Closed),
+            Ok(Ok(_)) => Ok(true),
+        }
+    }
+
+    fn banner(&mut self) {
+        let text = format!("{} {}", self.front.hostname, self.front.listener.banner);
+        self.reply(&Reply::new(220, "", text.trim_end()));
+    }
+
+    // Greeting.
+
+    async fn hello(&mut self, protocol: Protocol, name: String) -> Step {
+        self.in_step()?;
+        self.reset().await;
+        self.session.helo = name;
+        self.session.protocol = protocol;
+        self.phase = Phase::Ready;
+        if protocol == Protocol::Smtp {
+            self.reply(&Reply::new(250, "", self.front.hostname.clone()));
+            return Ok(());
+        }
+        let hops = &self.front.hops;
+        let size = self.size_limit();
+        let mut offers = vec![
+            self.front.hostname.clone(),
+            "PIPELINING".into(),
+            format!("SIZE {size}"),
+            "8BITMIME".into(),
+            "ENHANCEDSTATUSCODES".into(),
+            "CHUNKING".into(),
+        ];
+        if self.front.tls.is_some() && self.session.tls.is_none() {
+            offers.push("STARTTLS".into());
+        }
+        if hops.offer(|offers| offers.smtputf8) {
+            offers.push("SMTPUTF8".into());
+        }
+        if hops.offer(|offers| offers.dsn) {
+            offers.push("DSN".into());
+        }
+        if protocol == Protocol::Esmtp {
+            offers.push("PRDR".into());
+        }
+        if self.trusted(&self.front.listener.xclient_from) {
+            offers.push("XCLIENT NAME ADDR PORT PROTO HELO LOGIN".into());
+        }
+        if self.trusted(&self.front.listener.xforward_from) {
+            offers.push("XFORWARD NAME ADDR PORT PROTO HELO SOURCE".into());
+        }
+        self.reply(&Reply::new(250, "", offers.join("\n")));
+        Ok(())
+    }
+
+    async fn start_tls(&mut self) -> Step {
+        let Some(tls) = self.front.tls.clone() else {
+            return self.error(Reply::new(502, "5.5.1", "TLS is not offered here"));
+        };
+        if self.session.tls.is_some() {
+            return self.error(Reply::new(503, "5.5.1", "TLS is already there"));
+        }
+        // Commands sent in clear behind STARTTLS could be somebody else's (CVE-2011-0411).
+        self.in_step()?;
+        self.reset().await;
+        self.reply(&Reply::new(220, "2.0.0", "Ready to start TLS"));
+        self.flush().await?;
+        let clear: Stream = Box::new(tokio::io::empty());
+        let stream = std::mem::replace(&mut self.stream, clear);
+        match timeout(self.front.limits.command_time.duration(), tls.accept(stream)).await {
+            Ok(Ok((stream, facts))) => {
+                self.stream = stream;
+                self.session.tls = Some(facts);
+                // What was said in clear is forgotten (RFC 3207 section 4.2).
+                self.session.helo.clear();
+                self.phase = Phase::Silent;
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                tracing::info!(client = ?self.session.client, %error, "TLS handshake failed");
+                Err(End::Closed)
+            }
+            Err(_) => Err(End::Closed),
+        }
+    }
+
+    async fn xclient(&mut self, attributes: Vec<(String, Option<String>)>) -> Step {
+        if !self.trusted(&self.front.listener.xclient_from) {
+            return self.error(Reply::new(550, "5.7.0", "Insufficient authorization"));
+        }
+        if matches!(self.phase, Phase::Open(_)) {
+            return self.error(Reply::new(503, "5.5.1", "Mail transaction in progress"));
+        }
+        apply(&mut self.session, attributes, Via::Xclient);
+        self.session.direction = self.direction();
+        self.early = Early::NotAsked;
+        self.phase = Phase::Silent;
+        self.banner();
+        Ok(())
+    }
+
+    fn xforward(&mut self, attributes: Vec<(String, Option<String>)>) -> Step {
+        if !self.trusted(&self.front.listener.xforward_from) {
+            return self.error(Reply::new(550, "5.7.0", "Insufficient authorization"));
+        }
+        if matches!(self.phase, Phase::Open(_)) {
+            return self.error(Reply::new(503, "5.5.1", "Mail transaction in progress"));
+        }
+        if self.before_xforward.is_none() {
+            self.before_xforward = Some(self.session.clone());
+        }
+        apply(&mut self.session, attributes, Via::Xforward);
+        self.session.direction = self.direction();
+        self.early = Early::NotAsked;
+        self.reply(&Reply::new(250, "2.0.0", "Ok"));
+        Ok(())
+    }
+
+    // The envelope.
+
+    async fn mail(&mut self, mail: MailFrom) -> Step {
+        match self.phase {
+            Phase::Silent => return self.error(Reply::new(503, "5.5.1", "Say hello first")),
+            Phase::Open(_) => return self.error(Reply::new(503, "5.5.1", "Sender is already given")),
+            Phase::Ready => {}
+        }
+        if self.messages >= self.front.limits.messages {
+            return self.last_reply(Reply::new(421, "4.7.0", "Too many messages in one session"));
+        }
+        let non_ascii = !mail.path.is_ascii();
+        let (parameters, prdr) = match mail_parameters(mail.params, self.size_limit()) {
+            Ok(parsed) => parsed,
+            Err(refusal) => return self.error(refusal),
+        };
+        if non_ascii && !parameters.smtputf8 {
+            return self.error(Reply::new(553, "5.6.7", "Address needs SMTPUTF8"));
+        }
+        let parameters = Parameters { prdr, ..parameters };
+        let envelope = Envelope { sender: Address::new(&mail.path), parameters, recipients: Vec::new() };
+        self.ask_early();
+        let front: &'a Front = self.front;
+        match front.hops.begin(&self.session, &envelope).await {
+            Ok((transaction, reply)) if reply.is_positive() => {
+                self.idle = 0;
+                self.phase = Phase::Open(Box::new(Open {
+                    envelope,
+                    transaction,
+                    found: Found::default(),
+                    policy: None,
+                    chunks: None,
+                    began: Instant::now(),
+                }));
+                self.reply(&reply);
+                Ok(())
+            }
+            Ok((transaction, reply)) => {
+                self.metrics_next_hop(&reply);
+                transaction.finish().await;
+                self.error(reply)
+            }
+            Err(error) => self.error(error.reply()),
+        }
+    }
+
+    async fn rcpt(&mut self, rcpt: RcptTo) -> Step {
+        let front: &'a Front = self.front;
+        let Phase::Open(open) = &mut self.phase else {
+            return self.error(Reply::new(503, "5.5.1", "Need MAIL before RCPT"));
+        };
+        let Some(address) = Address::new(&rcpt.path) else {
+            return self.error(Reply::new(501, "5.1.3", "Recipient is empty"));
+        };
+        if open.chunks.is_some() {
+            return self.error(Reply::new(503, "5.5.1", "Content has begun"));
+        }
+        if open.envelope.recipients.len() >= front.limits.recipients as usize {
+            return self.error(Reply::new(452, "4.5.3", "Too many recipients"));
+        }
+        if !rcpt.path.is_ascii() && !open.envelope.parameters.smtputf8 {
+            return self.error(Reply::new(553, "5.6.7", "Address needs SMTPUTF8"));
+        }
+        let policy = front.pipeline.policies.find(&self.session, open.envelope.sender.as_ref(), &address);
+        if front.listener.mixed == Mixed::DeferOthers
+            && open.policy.is_some_and(|first| first != policy)
+            && !lmtp(front)
+        {
+            return self.error(Reply::new(452, "4.5.3", "One policy at a time; send this recipient again"));
+        }
+        let parameters = rcpt.params.iter().map(ToString::to_string).collect();
+        let recipient = Recipient { address, parameters };
+        let reply = match open.transaction.recipient(&recipient).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                tracing::warn!(%error, "next hop failed");
+                let reply = error.reply();
+                self.reset().await;
+                return self.error(reply);
+            }
+        };
+        if !reply.is_positive() {
+            let sender = open.envelope.sender.as_ref().map(Address::to_string).unwrap_or_default();
+            tracing::info!(
+                "Refused recipient by next hop, [{}] <{sender}> -> <{}>: {reply}",
+                self.session.client.map(|client| client.to_string()).unwrap_or_default(),
+                recipient.address,
+            );
+            self.metrics_next_hop(&reply);
+            self.front.metrics.refused_recipient();
+            return self.error(reply);
+        }
+        let found = front.pipeline.checks.recipient(&self.session, &open.envelope, &recipient).await;
+        open.found.merge(found);
+        open.policy.get_or_insert(policy);
+        open.envelope.recipients.push(recipient);
+        self.reply(&reply);
+        Ok(())
+    }
+
+    // The message.
+
+    async fn data(&mut self) -> Step {
+        let Phase::Open(open) = &mut self.phase else {
+            return self.error(Reply::new(503, "5.5.1", "Need MAIL and RCPT before DATA"));
+        };
+        if open.chunks.is_some() {
+            return self.error(Reply::new(503, "5.5.1", "BDAT has begun; DATA cannot follow it"));
+        }
+        if open.envelope.recipients.is_empty() {
+            return self.error(Reply::new(554, "5.5.1", "No valid recipients"));
+        }
+        // DATA is the last command of a pipelined group (RFC 2920 section 3.1); content sent before 354 is not meant
+        // for us, or is meant to deceive somebody.
+        self.in_step()?;
+        self.reply(&Reply::new(354, "", "End data with <CR><LF>.<CR><LF>"));
+        self.flush().await?;
+        let limits = &self.front.limits;
+        let mut decoder = DataDecoder::new(self.size_limit(), self.stray());
+        let mut spool = Spool::new(limits.memory.bytes());
+        let mut full = None;
+        let deadline = Instant::now() + limits.message_time.duration();
+        while !decoder.decode(&mut self.input, spool.buffer()) {
+            self.settle(&mut spool, &mut full);
+            self.fill_until(deadline).await?;
+        }
+        self.settle(&mut spool, &mut full);
+        let report = decoder.report().clone();
+        self.complete(spool, full, &report).await
+    }
+
+    /// A chunk of BDAT (RFC 3030). Its bytes follow whatever we think of the command, so they are always read.
+    async fn bdat(&mut self, size: u64, last: bool) -> Step {
+        let limits = &self.front.limits;
+        let deadline = Instant::now() + limits.message_time.duration();
+        let (most, stray) = (self.size_limit(), self.stray());
+        let taken = match &mut self.phase {
+            Phase::Open(open) if !open.envelope.recipients.is_empty() => Some(open.chunks.take()),
+            _ => None,
+        };
+        let in_sequence = taken.is_some();
+        let Chunks { mut decoder, mut spool } = taken.flatten().unwrap_or_else(|| Chunks {
+            decoder: BdatDecoder::new(if in_sequence { most } else { 0 }, stray),
+            spool: Spool::new(limits.memory.bytes()),
+        });
+        let mut full = None;
+        decoder.begin(size);
+        while !decoder.decode(&mut self.input, spool.buffer()) {
+            self.settle(&mut spool, &mut full);
+            self.fill_until(deadline).await?;
+        }
+        if last {
+            decoder.finish(spool.buffer());
+        }
+        self.settle(&mut spool, &mut full);
+        if !in_sequence {
+            return self.error(Reply::new(503, "5.5.1", "Need MAIL and RCPT before BDAT"));
+        }
+        if last || full.is_some() || decoder.report().over_limit {
+            let report = decoder.report().clone();
+            return self.complete(spool, full, &report).await;
+        }
+        if let Phase::Open(open) = &mut self.phase {
+            open.chunks = Some(Chunks { decoder, spool });
+        }
+        self.reply(&Reply::new(250, "2.0.0", format!("{size} octets received")));
+        Ok(())
+    }
+
+    async fn complete(&mut self, spool: Spool, full: Option<std::io::Error>, report: &StrayReport) -> Step {
+        if let Some(error) = full {
+            return self.spool_failed(&error).await;
+        }
+        if report.over_limit {
+            self.reset().await;
+            return self.error(too_large());
+        }
+        match spool.finish() {
+            Ok(raw) => self.judge(raw, report).await,
+            Err(error) => self.spool_failed(&error).await,
+        }
+    }
+
+    async fn judge(&mut self, raw: Bytes, report: &StrayReport) -> Step {
+        let Phase::Open(mut open) = std::mem::replace(&mut self.phase, Phase::Ready) else { return Ok(()) };
+        self.messages += 1;
+        if report.refused {
+            open.transaction.finish().await;
+            return self.error(Reply::new(550, "5.5.2", "Message has bare CR or LF; lines end in CRLF"));
+        }
+        let lmtp = self.lmtp();
+        let prdr = open.envelope.parameters.prdr && open.envelope.recipients.len() > 1;
+        let mut early = self.known_early().await;
+        early.merge(std::mem::take(&mut open.found));
+        let arrival = Arrival {
+            session: self.session.clone(),
+            envelope: open.envelope.clone(),
+            raw,
+            stray: report.clone(),
+            early,
+            answers: if lmtp || prdr { Answers::Each } else { Answers::One },
+            mixed: self.front.listener.mixed,
+            after_queue: self.front.listener.after_queue,
+            began: open.began,
+        };
+        let front: &'a Front = self.front;
+        let mut carrier = Lockstep {
+            transaction: &mut open.transaction,
+            session: &self.session,
+            envelope: &open.envelope,
+            told: true,
+            metrics: &front.metrics,
+        };
+        let conclusion = front.pipeline.process(arrival, &mut carrier).await;
+        self.answer(&conclusion, prdr);
+        open.transaction.finish().await;
+        self.end_of_transaction();
+        self.flush().await
+    }
+
+    fn answer(&mut self, conclusion: &Conclusion, prdr: bool) {
+        if self.lmtp() {
+            conclusion.each.iter().for_each(|reply| self.reply(reply));
+            return;
+        }
+        if prdr {
+            self.reply(&Reply::new(353, "", "Answers for each recipient follow"));
+            conclusion.each.iter().for_each(|reply| self.reply(reply));
+        }
+        self.reply(&conclusion.one);
+    }
+
+    // Helpers of the dialogue.
+
+    fn ask_early(&mut self) {
+        if matches!(self.early, Early::NotAsked) {
+            let (front, session) = (self.front.clone(), self.session.clone());
+            let asking = async move { front.pipeline.checks.connect(&session).await };
+            self.early = Early::Running(tokio::spawn(asking));
+        }
+    }
+
+    async fn known_early(&mut self) -> Found {
+        if let Early::Running(asking) = &mut self.early {
+            self.early = Early::Known(asking.await.unwrap_or_default());
+        }
+        match &self.early {
+            Early::Known(found) => found.clone(),
+            _ => Found::default(),
+        }
+    }
+
+    async fn reset(&mut self) {
+        if matches!(self.phase, Phase::Open(_))
+            && let Phase::Open(open) = std::mem::replace(&mut self.phase, Phase::Ready)
+        {
+            open.transaction.finish().await;
+            self.end_of_transaction();
+        }
+    }
+
+    fn end_of_transaction(&mut self) {
+        if let Some(before) = self.before_xforward.take() {
+            self.session = before;
+            self.early = Early::NotAsked;
+        }
+    }
+
+    async fn spool_failed(&mut self, error: &std::io::Error) -> Step {
+        tracing::error!(%error, folder = %self.front.spool.display(), "cannot hold a message");
+        self.reset().await;
+        self.error(no_space())
+    }
+
+    fn settle(&self, spool: &mut Spool, full: &mut Option<std::io::Error>) {
+        if full.is_some() {
+            spool.buffer().clear();
+        } else if let Err(error) = spool.settle(&self.front.spool) {
+            *full = Some(error);
+            spool.buffer().clear();
+        }
+    }
+
+    /// Nothing may have been sent behind a command that ends a pipelined group.
+    fn in_step(&mut self) -> Step {
+        if self.input.is_empty() {
+            return Ok(());
+        }
+        self.last_reply(Reply::new(554, "5.5.1", "You went on before it was your turn"))
+    }
+
+    fn reply(&mut self, reply: &Reply) {
+        smtp::Reply::new(reply.code, &reply.enhanced, &reply.text).write(&mut self.output);
+    }
+
+    /// An answer to a command that brings no message forward; too many of them end the session.
+    fn idle(&mut self, reply: Reply) -> Step {
+        self.idle += 1;
+        if self.idle > self.front.limits.idle_commands {
+            return self.last_reply(Reply::new(421, "4.7.0", "Too many commands without mail"));
+        }
+        self.reply(&reply);
+        Ok(())
+    }
+
+    /// A refusal; too many of them end the session.
+    fn error(&mut self, reply: Reply) -> Step {
+        self.errors += 1;
+        self.reply(&reply);
+        if self.errors >= self.front.limits.errors || reply.code == 421 {
+            if reply.code != 421 {
+                self.reply(&Reply::new(421, "4.7.0", "Too many errors"));
+            }
+            return Err(End::Told);
+        }
+        Ok(())
+    }
+
+    fn last_reply(&mut self, reply: Reply) -> Step {
+        self.reply(&reply);
+        Err(End::Told)
+    }
+
+    async fn say_last(&mut self) {
+        let _ = timeout(Duration::from_secs(5), async {
+            self.flush().await.ok();
+            self.stream.shutdown().await
+        })
+        .await;
+    }
+
+    async fn line(&mut self) -> Result<Line, End> {
+        loop {
+            match self.lines.next(&mut self.input) {
+                Line::More => self.fill(2048).await?,
+                line => return Ok(line),
+            }
+        }
+    }
+
+    /// Sends what is to be said and waits for more commands. Where nothing is under way, a stopping daemon ends it.
+    async fn fill(&mut self, room: usize) -> Step {
+        self.flush().await?;
+        self.input.reserve(room);
+        let idle = !matches!(self.phase, Phase::Open(_));
+        let time = self.front.limits.command_time.duration();
+        let stopping = async {
+            if !idle || self.draining.wait_for(|draining| *draining).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            read = timeout(time, self.stream.read_buf(&mut self.input)) => match read {
+                Err(_) => Err(End::Timeout),
+                Ok(Ok(0)) => Err(End::Closed),
+                Ok(read) => Ok(read.map(|_| ())?),
+            },
+            () = stopping => Err(End::Draining),
+        }
+    }
+
+    async fn fill_until(&mut self, deadline: Instant) -> Step {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let time = self.front.limits.data_time.duration().min(left);
+        self.input.reserve(CHUNK);
+        match timeout(time, self.stream.read_buf(&mut self.input)).await {
+            Err(_) => Err(End::Timeout),
+            Ok(Ok(0)) => Err(End::Closed),
+            Ok(read) => Ok(read.map(|_| ())?),
+        }
+    }
+
+    async fn flush(&mut self) -> Step {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let time = self.front.limits.command_time.duration();
+        let writing = async {
+            self.stream.write_all(&self.output).await?;
+            self.stream.flush().await
+        };
+        timeout(time, writing).await.map_err(|_| End::Timeout)??;
+        self.output.clear();
+        Ok(())
+    }
+
+    fn stray(&self) -> Stray {
+        match self.front.limits.stray_line_endings {
+            StrayLineEndings::Normalize => Stray::Normalize,
+            StrayLineEndings::Refuse => Stray::Refuse,
+        }
+    }
+
+    fn lmtp(&self) -> bool {
+        lmtp(self.front)
+    }
+
+    fn size_limit(&self) -> u64 {
+        let ours = self.front.limits.message_size.bytes();
+        self.front.hops.size_limit().filter(|&theirs| theirs > 0).map_or(ours, |theirs| theirs.min(ours))
+    }
+
+    fn trusted(&self, networks: &[Net]) -> bool {
+        self.peer.is_some_and(|peer| networks.iter().any(|network| network.contains(peer)))
+    }
+
+    fn is_ours(&self, address: IpAddr) -> bool {
+        self.front.networks.iter().any(|network| network.contains(address))
+    }
+
+    fn direction(&self) -> Direction {
+        let inside = self.session.user.is_some() || self.session.client.is_some_and(|client| self.is_ours(client));
+        // Without a list of our domains nobody can tell outbound from internal.
+        match inside {
+            false => Direction::Inbound,
+            true if self.front.domains.is_empty() => Direction::Inbound,
+            true => Direction::Outbound,
+        }
+    }
+
+    fn metrics_next_hop(&self, reply: &Reply) {
+        self.front.metrics.next_hop_reply(reply.code);
+    }
+}
+
+/// Carries a message on over the transaction that the recipients were told to.
+struct Lockstep<'t, 'h> {
+    transaction: &'t mut Transaction<'h>,
+    session: &'t Session,
+    envelope: &'t Envelope,
+    /// The next hop stands with this envelope open, as the sender gave it.
+    told: bool,
+    metrics: &'t Metrics,
+}
+
+impl Carrier for Lockstep<'_, '_> {
+    fn name(&self) -> String {
+        self.transaction.next_hop()
+    }
+
+    fn carry<'a>(
+        &'a mut self,
+        recipients: &'a [usize],
+        extension: Option<&'a str>,
+        message: Vec<Bytes>,
+    ) -> BoxFuture<'a, Vec<Reply>> {
+        Box::pin(async move {
+            let as_told = self.told && extension.is_none() && recipients.len() == self.envelope.recipients.len();
+            self.told = false;
+            if !as_told && let Err(reply) = self.tell_again(recipients, extension).await {
+                return vec![reply];
+            }
+            let replies = self.transaction.message(&message).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "next hop failed");
+                vec![error.reply()]
+            });
+            replies.iter().for_each(|reply| self.metrics.next_hop_reply(reply.code));
+            replies
+        })
+    }
+}
+
+impl Lockstep<'_, '_> {
+    async fn tell_again(&mut self, recipients: &[usize], extension: Option<&str>) -> Result<(), Reply> {
+        let recipients: Vec<Recipient> = recipients
+            .iter()
+            .map(|&at| {
+                let mut recipient = self.envelope.recipients[at].clone();
+                if let Some(extension) = extension {
+                    recipient.address = recipient.address.extended(extension);
+                }
+                recipient
+            })
+            .collect();
+        let (sender, parameters) = (self.envelope.sender.as_ref(), &self.envelope.parameters);
+        let told = self.transaction.begin_again(self.session, sender, parameters, &recipients).await;
+        told.unwrap_or_else(|error| {
+            tracing::warn!(%error, "next hop failed");
+            Err(error.reply())
+        })
+    }
+}
+
+fn lmtp(front: &Front) -> bool {
+    front.listener.protocol == ListenerProtocol::Lmtp
+}
+
+fn too_large() -> Reply {
+    Reply::new(552, "5.3.4", "Message is too large")
+}
+
+fn no_space() -> Reply {
+    Reply::new(452, "4.3.1", "Insufficient system storage, please try again later")
+}
+
+/// Parameters of MAIL: those we answer for ourselves, and the others as they came. The flag is PRDR.
+fn mail_parameters(params: Vec<smtp::Param>, size_limit: u64) -> Result<(Parameters, bool), Reply> {
+    let mut parameters = Parameters::default();
+    let mut prdr = false;
+    for param in params {
+        let value = param.value.as_deref().unwrap_or_default();
+        match param.keyword.as_str() {
+            "SIZE" => match value.parse::<u64>() {
+                Ok(size) if size > size_limit => return Err(too_large()),
+                Ok(size) => parameters.size = Some(size),
+                Err(_) => return Err(Reply::new(501, "5.5.4", "SIZE is not a number")),
+            },
+            "BODY" => match value.to_ascii_uppercase().as_str() {
+                "7BIT" => {}
+                "8BITMIME" => parameters.eight_bit = true,
+                _ => return Err(Reply::new(501, "5.5.4", "BODY is 7BIT or 8BITMIME here")),
+            },
+            "SMTPUTF8" => parameters.smtputf8 = true,
+            "PRDR" => prdr = true,
+            _ => parameters.other.push(param.to_string()),
+        }
+    }
+    Ok((parameters, prdr))
+}
+
+/// What a trusted peer says of the client. A value that is not known leaves nothing behind of the peer's own.
+fn apply(session: &mut Session, attributes: Vec<(String, Option<String>)>, via: Via) {
+    session.via = via;
+    for (name, value) in attributes {
+        match name.as_str() {
+            "ADDR" => {
+                session.client = value
+                    .and_then(|text| smtp::parse_xforward_addr(&text))
+                    .map(|address| address.to_canonical());
+                session.client_name = None;
+            }
+            "PORT" => session.port = value.and_then(|text| text.parse().ok()).unwrap_or(0),
+            "NAME" => session.client_name = value,
+            "HELO" => session.helo = value.unwrap_or_default(),
+            "LOGIN" => session.user = value,
+            "PROTO" => {
+                session.protocol = match value.as_deref() {
+                    Some("SMTP") => Protocol::Smtp,
+                    _ => Protocol::Esmtp,
+                };
+            }
+            _ => {}
+        }
+    }
+}

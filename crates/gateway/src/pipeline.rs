@@ -1,0 +1,354 @@
+//! The whole story of a message: read → run checks → judge → carry out → record → reply.
+//!
+//! Nothing is owned before the end. A crash at any line leaves the message with the sender, who has heard no 250:
+//! - while reading, checking or judging: nothing has happened yet;
+//! - after the vault has it and before the reply: the sender comes again, and it is held twice rather than lost;
+//! - after the next hop's 250 and before ours: the sender comes again, and it is delivered twice rather than lost.
+
+mod record_of;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use gatepost_mail::{
+    Budget, Cause, DefectKind, Edit, Envelope, Fault, Limits, Mail, Message, OnFault, PartId, Reply, Session,
+    Verdict, edit,
+};
+use gatepost_wire::smtp::StrayReport;
+use tokio::sync::Semaphore;
+
+use crate::checks::Found;
+use crate::checks::run::CheckSet;
+use crate::config::typed::{Config, HeaderNames, Mixed};
+use crate::records::{self, Held, Journal, Metrics, Record, Vault, VaultError};
+use crate::verdict::{self, Answers, Case, Conclusion, Delivery, Outcome, Plan, Policies};
+
+/// What judges messages: made once from a configuration, shared by all sessions that began under it.
+pub struct Pipeline {
+    /// Name of this host.
+    pub hostname: String,
+    /// The checks.
+    pub checks: CheckSet,
+    /// The policies.
+    pub policies: Policies,
+    headers: HeaderNames,
+    limits: Limits,
+    judging: Semaphore,
+    judging_time: Duration,
+    /// Where decisions are written; None for commands that only judge.
+    store: Option<Store>,
+    metrics: Arc<Metrics>,
+}
+
+/// Where decisions are kept.
+#[derive(Clone)]
+pub struct Store {
+    /// Records.
+    pub journal: Journal,
+    /// Originals of held mail.
+    pub vault: Arc<Vault>,
+}
+
+/// A message as a front hands it in.
+pub struct Arrival {
+    /// Who is on the line.
+    pub session: Session,
+    /// For whom it is.
+    pub envelope: Envelope,
+    /// The message, with CRLF line endings.
+    pub raw: Bytes,
+    /// What was mended of its line endings.
+    pub stray: StrayReport,
+    /// What was found about session and recipients so far.
+    pub early: Found,
+    /// Whether each recipient gets an answer of its own.
+    pub answers: Answers,
+    /// What to do when there is one answer and verdicts differ.
+    pub mixed: Mixed,
+    /// The sender is gone: a refusal would make our own mail server bounce.
+    pub after_queue: bool,
+    /// When its first byte came.
+    pub began: Instant,
+}
+
+/// How a front takes a message on to its next hop.
+pub trait Carrier: Send {
+    /// Name of the next hop, for the record.
+    fn name(&self) -> String;
+
+    /// Carries the message to those recipients (places in the envelope) and gives the next hop's replies: one, or one
+    /// for each recipient. Not being able to is a reply too.
+    fn carry<'a>(
+        &'a mut self,
+        recipients: &'a [usize],
+        extension: Option<&'a str>,
+        message: Vec<Bytes>,
+    ) -> BoxFuture<'a, Vec<Reply>>;
+}
+
+/// A message after judgement, before anything has been done about it.
+pub struct Judged {
+    /// Its id.
+    pub id: String,
+    /// The mail.
+    pub mail: Mail,
+    /// What checks found.
+    pub found: Found,
+    /// Verdicts, one for each group of recipients.
+    pub verdicts: Vec<Verdict>,
+    times: BTreeMap<String, u64>,
+    began: Instant,
+}
+
+impl Pipeline {
+    /// A pipeline from compiled parts.
+    pub fn new(
+        config: &Config,
+        checks: CheckSet,
+        policies: Policies,
+        store: Option<Store>,
+        metrics: Arc<Metrics>,
+    ) -> Pipeline {
+        let reading = &config.reading;
+        Pipeline {
+            hostname: config.hostname.clone(),
+            checks,
+            policies,
+            headers: config.headers.clone(),
+            limits: Limits {
+                depth: reading.depth,
+                parts: reading.parts,
+                bytes: reading.bytes.bytes(),
+                ratio: reading.ratio,
+                time: reading.time.duration(),
+            },
+            judging: Semaphore::new(config.limits.judging.max(1) as usize),
+            judging_time: config.limits.judging_time.duration(),
+            store,
+            metrics,
+        }
+    }
+
+    /// The way of a message.
+    pub async fn process(&self, arrival: Arrival, carrier: &mut dyn Carrier) -> Conclusion {
+        let (answers, mixed) = (arrival.answers, arrival.mixed);
+        let judged = self.judge(arrival).await;
+        let recipients = judged.mail.envelope.recipients.len();
+        let plan = verdict::plan(&judged.verdicts, recipients, answers, mixed);
+        let done = self.carry_out(&judged, &plan, carrier).await;
+        self.record(&judged, &done).await;
+        done.conclusion
+    }
+
+    /// Reads and checks a message and decides about it; nothing is done yet.
+    pub async fn judge(&self, arrival: Arrival) -> Judged {
+        let id = records::new_id();
+        let mut times = BTreeMap::new();
+        times.insert("receive".to_owned(), micros(arrival.began.elapsed()));
+        let started = Instant::now();
+        // Closed semaphores do not occur: nobody closes this one.
+        let _turn = self.judging.acquire().await;
+        times.insert("wait".to_owned(), micros(started.elapsed()));
+
+        let started = Instant::now();
+        let mut message = read(arrival.raw, self.limits.clone()).await;
+        note_stray(&mut message, &arrival.stray);
+        times.insert("read".to_owned(), micros(started.elapsed()));
+        let mail = Mail { session: arrival.session, envelope: arrival.envelope, message };
+
+        let started = Instant::now();
+        let mut found = arrival.early;
+        match tokio::time::timeout(self.judging_time, self.checks.mail(&mail, &found.findings)).await {
+            Ok(more) => found.merge(more),
+            Err(_) => found.faults.push(too_slow(self.judging_time)),
+        }
+        times.insert("checks".to_owned(), micros(started.elapsed()));
+        for (check, time) in &found.times {
+            *times.entry(check.clone()).or_default() += micros(*time);
+            self.metrics.check_time(check, *time);
+        }
+        for fault in &found.faults {
+            self.metrics.fault(&fault.check, fault.cause);
+            tracing::warn!("{id}: {} could not look: {}: {}", fault.check, fault.cause, fault.detail);
+        }
+
+        let started = Instant::now();
+        let case = Case {
+            id: &id,
+            hostname: &self.hostname,
+            mail: &mail,
+            findings: &found.findings,
+            faults: &found.faults,
+            after_queue: arrival.after_queue,
+        };
+        let verdicts = verdict::judge(&case, &self.policies, &self.headers);
+        times.insert("judge".to_owned(), micros(started.elapsed()));
+        Judged { id, mail, found, verdicts, times, began: arrival.began }
+    }
+
+    /// Does what was decided: first what must be on disk, then the next hop, then what its answers ask for.
+    async fn carry_out(&self, judged: &Judged, plan: &Plan, carrier: &mut dyn Carrier) -> Done {
+        let started = Instant::now();
+        let mut held = None;
+        let hold = recipients_of(&judged.verdicts, &plan.hold);
+        if !hold.is_empty() {
+            match self.hold(judged, &hold).await {
+                Ok(key) => held = Some(key),
+                Err(error) => return Done::not_held(judged, &error, started),
+            }
+        }
+        // A copy beside another action is a service; that it cannot be made is no reason to take or refuse anything
+        // else than was decided.
+        let keep = recipients_of(&judged.verdicts, &plan.keep);
+        let mut kept = None;
+        if held.is_none() && !keep.is_empty() {
+            match self.hold(judged, &keep).await {
+                Ok(key) => kept = Some(key),
+                Err(error) => tracing::error!("{}: no copy kept: {error}", judged.id),
+            }
+        }
+        let mut results = Vec::with_capacity(plan.deliveries.len());
+        for delivery in &plan.deliveries {
+            results.push(self.deliver(judged, delivery, carrier).await);
+        }
+        let conclusion = plan.conclude(&judged.verdicts, &results);
+        if !conclusion.hold_after.is_empty() {
+            // Others already have the message, so its sender must not send it again; these must not lose it.
+            let mut all = hold;
+            all.extend(&conclusion.hold_after);
+            match self.hold(judged, &all).await {
+                Ok(key) => held = Some(key),
+                Err(error) => return Done::not_held(judged, &error, started),
+            }
+        }
+        if conclusion.drop_held
+            && let Some(key) = held.take()
+        {
+            self.let_go(&key).await;
+        }
+        let next_hop = results.iter().flatten().next().map(|reply| format!("{}: {reply}", carrier.name()));
+        Done { conclusion, held: held.or(kept), next_hop, time: started.elapsed() }
+    }
+
+    async fn deliver(&self, judged: &Judged, delivery: &Delivery, carrier: &mut dyn Carrier) -> Vec<Reply> {
+        let verdict = &judged.verdicts[delivery.verdict];
+        let applied = edit::apply(&judged.mail.message, &verdict.edits);
+        let unsafe_to_send =
+            applied.skipped.iter().any(|&at| matches!(verdict.edits[at], Edit::ReplacePart { .. }));
+        if unsafe_to_send {
+            tracing::error!("{}: a part that should be replaced has no place of its own; deferred", judged.id);
+            return vec![Reply::new(451, "4.6.0", format!("Message cannot be mended now (id {})", judged.id))];
+        }
+        carrier.carry(&delivery.recipients, verdict.extension.as_deref(), applied.chunks).await
+    }
+
+    /// Puts the original into the vault, for these recipients; on disk when this returns.
+    async fn hold(&self, judged: &Judged, recipients: &[usize]) -> Result<String, VaultError> {
+        let Some(store) = &self.store else { return Err(VaultError::Io(std::io::Error::other("no vault"))) };
+        let mut record = self.record_of(judged, None);
+        record.quarantine = Some(Vault::key(&judged.id));
+        let held = Held::new(record, &judged.mail.envelope, recipients);
+        store.vault.put_async(held, judged.mail.message.raw.clone()).await
+    }
+
+    async fn let_go(&self, key: &str) {
+        let Some(store) = &self.store else { return };
+        if let Err(error) = store.vault.delete_async(key).await {
+            tracing::warn!(key, %error, "a held message that its sender will send again stays in the vault");
+        }
+    }
+
+    async fn record(&self, judged: &Judged, done: &Done) {
+        let record = self.record_of(judged, Some(done));
+        let elapsed = judged.began.elapsed();
+        self.metrics.message(record.category, record.action, elapsed);
+        tracing::info!("{}", records::log_line(&record, elapsed));
+        if let Some(store) = &self.store {
+            store.journal.write(Arc::new(record)).await;
+        }
+    }
+
+    /// The record of a message, as far as its story has gone.
+    pub fn record_of(&self, judged: &Judged, done: Option<&Done>) -> Record {
+        record_of::make(judged, done)
+    }
+}
+
+/// What was done about a message.
+pub struct Done {
+    conclusion: Conclusion,
+    /// Key in the vault.
+    held: Option<String>,
+    next_hop: Option<String>,
+    time: Duration,
+}
+
+impl Done {
+    /// What should have been held could not be: then nothing is taken, and the sender comes again.
+    fn not_held(judged: &Judged, error: &VaultError, started: Instant) -> Done {
+        tracing::error!("{}: cannot be held, deferred: {error}", judged.id);
+        let text = format!("Insufficient system storage, please try again later (id {})", judged.id);
+        let reply = Reply::new(452, "4.3.1", text);
+        let recipients = judged.mail.envelope.recipients.len();
+        let conclusion = Conclusion {
+            one: reply.clone(),
+            each: vec![reply.clone(); recipients],
+            outcomes: vec![Outcome::Deferred(reply); recipients],
+            hold_after: Vec::new(),
+            drop_held: false,
+        };
+        Done { conclusion, held: None, next_hop: None, time: started.elapsed() }
+    }
+}
+
+/// Reading is work for the processor. What is large goes to a thread of its own so that other sessions are not kept
+/// waiting; what is small is done sooner than it could be handed over.
+async fn read(raw: Bytes, limits: Limits) -> Message {
+    const LARGE: usize = 256 << 10;
+    if raw.len() < LARGE {
+        return gatepost_unpack::read(raw, &limits);
+    }
+    let for_thread = raw.clone();
+    let budget = limits.clone();
+    match tokio::task::spawn_blocking(move || gatepost_unpack::read(for_thread, &budget)).await {
+        Ok(message) => message,
+        // A reader that panics is a bug of ours; the message itself is judged as far as its header goes.
+        Err(error) => {
+            tracing::error!(%error, "reading a message failed");
+            let shallow = Limits { parts: 1, ..limits };
+            Message::read(raw, &mut Budget::new(&shallow))
+        }
+    }
+}
+
+/// What was mended on the way in is no longer in the message, but it was there.
+fn note_stray(message: &mut Message, stray: &StrayReport) {
+    let seen = [
+        (DefectKind::BareCr, stray.bare_cr),
+        (DefectKind::BareLf, stray.bare_lf),
+        (DefectKind::SmuggledEnd, stray.lone_dot),
+    ];
+    for (kind, count) in seen.into_iter().filter(|(_, count)| *count > 0) {
+        message.defect(kind, PartId(0), &format!("{count} mended"));
+    }
+}
+
+fn recipients_of(verdicts: &[Verdict], places: &[usize]) -> Vec<usize> {
+    places.iter().flat_map(|&place| verdicts[place].recipients.iter().copied()).collect()
+}
+
+fn too_slow(limit: Duration) -> Fault {
+    Fault {
+        check: "judging".into(),
+        cause: Cause::Timeout,
+        detail: format!("not done within limits.judging_time = {} s", limit.as_secs()),
+        answer: OnFault::Defer,
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    time.as_micros().try_into().unwrap_or(u64::MAX)
+}

@@ -1,0 +1,6 @@
+//! What the program uses of the outside, made once and handed to those who need it: name look-ups, watched files.
+
+pub mod dns;
+pub mod net;
+pub mod tls;
+pub mod watch;

@@ -1,0 +1,359 @@
+//! The daemon: starts, reloads, drains.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::build::{self, by_address};
+use crate::cli;
+use crate::config::listen::ListenAddress;
+use crate::config::load::{self, Loaded};
+use crate::config::typed::Config;
+use crate::front::listen::{Handed, Sessions, Socket, accept, bind};
+use crate::front::smtp::Front;
+use crate::pipeline::{Pipeline, Store};
+use crate::records::{self, Health, Journal, Metrics, Vault};
+use crate::resources::watch::{EVERY, Watch, Watching};
+use crate::logging::{self, Logging};
+use crate::privileges;
+
+/// Run the daemon.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Configuration file; without one gatepost runs on embedded defaults.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// How long sessions in the middle of a message may go on after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// Runs until it is told to stop. Privileges belong to threads, so they are given up before the runtime has any.
+pub fn run(args: Args) -> ExitCode {
+    let loaded = match load::load(args.config.as_deref()) {
+        Ok(loaded) => loaded,
+        Err(problems) => return cli::configuration_error(&problems),
+    };
+    let logging = match logging::start(&loaded.config.log) {
+        Ok(logging) => logging,
+        Err(error) => return cli::usage_error(&error),
+    };
+    let ready = prepare(&loaded.config).and_then(|sockets| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        Ok((sockets, runtime.map_err(|error| format!("cannot start threads: {error}"))?))
+    });
+    let (sockets, runtime) = match ready {
+        Ok(ready) => ready,
+        Err(error) => return cli::usage_error(&error),
+    };
+    runtime.block_on(async {
+        match Daemon::start(args.config, loaded, logging, sockets).await {
+            Ok(daemon) => daemon.run().await,
+            Err(error) => cli::usage_error(&error),
+        }
+    })
+}
+
+/// What only root may do, and then no more root.
+fn prepare(config: &Config) -> Result<BTreeMap<String, Socket>, String> {
+    privileges::prepare();
+    for folder in [config.data.clone(), build::spool(config)] {
+        make_folder(&folder, &config.user)?;
+    }
+    let mut handed = Handed::from_environment();
+    let mut sockets = BTreeMap::new();
+    for listener in config.listeners() {
+        for text in &listener.listen {
+            let address: ListenAddress = text.parse()?;
+            let socket = bind(&address, &mut handed);
+            let socket = socket.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+            sockets.insert(address.to_string(), socket);
+        }
+    }
+    privileges::give_up(&config.user)?;
+    Ok(sockets)
+}
+
+struct Daemon {
+    file: Option<PathBuf>,
+    config: Config,
+    store: Store,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    sessions: Arc<Sessions>,
+    pipeline: Arc<Pipeline>,
+    listeners: BTreeMap<String, Running>,
+    watching: Watching,
+    logging: Logging,
+    /// Holds the lock on the data folder as long as we live.
+    _lock: File,
+}
+
+/// One socket that is served.
+struct Running {
+    front: Arc<ArcSwap<Front>>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Daemon {
+    async fn start(
+        file: Option<PathBuf>,
+        loaded: Loaded,
+        logging: Logging,
+        sockets: BTreeMap<String, Socket>,
+    ) -> Result<Daemon, String> {
+        let config = loaded.config.clone();
+        let lock = lock(&config.data)?;
+        let metrics = Arc::new(Metrics::new());
+        let health = Arc::new(Health::new());
+        let store = open_store(&config, &metrics).await?;
+        let pipeline = build::pipeline(&config, Some(store.clone()), metrics.clone())
+            .map_err(|problems| cli::problem_list(&loaded.locate(problems)))?;
+        let mut daemon = Daemon {
+            file,
+            sessions: Sessions::new(metrics.clone()),
+            pipeline: Arc::new(pipeline),
+            listeners: BTreeMap::new(),
+            watching: Watch::new(EVERY).start(),
+            logging,
+            config,
+            store,
+            metrics,
+            health,
+            _lock: lock,
+        };
+        daemon.listen(&loaded, sockets).await?;
+        daemon.serve_metrics().await?;
+        Ok(daemon)
+    }
+
+    /// Puts fronts on sockets. Those that are there already get the new front, those no longer named are closed.
+    async fn listen(&mut self, loaded: &Loaded, mut sockets: BTreeMap<String, Socket>) -> Result<(), String> {
+        let (_, never) = watch::channel(false);
+        let planned = build::fronts(&loaded.config, &self.pipeline, &self.metrics, &never)
+            .and_then(by_address)
+            .map_err(|problems| cli::problem_list(&loaded.locate(problems)))?;
+        // Bind what is new before anything changes, so that a failure leaves all as it is.
+        for (text, (address, _)) in &planned {
+            if !self.listeners.contains_key(text) && !sockets.contains_key(text) {
+                let bound = bind(address, &mut Handed::from_environment());
+                let socket = bound.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+                sockets.insert(text.clone(), socket);
+            }
+        }
+        let mut watch_files = Watch::new(EVERY);
+        let pipeline = self.pipeline.clone();
+        watch_files.add("checks", move || pipeline.checks.reload());
+        let mut before = std::mem::take(&mut self.listeners);
+        for (text, (_, mut front)) in planned {
+            if let Some(tls) = front.tls.clone() {
+                watch_files.add(format!("certificate of {}", front.listener.name), move || match tls.reload_if_changed() {
+                    Some(Ok(())) => tracing::info!("certificate read again"),
+                    Some(Err(error)) => tracing::error!(error, "certificate not taken, the old one stays"),
+                    None => {}
+                });
+            }
+            let hops = front.hops.clone();
+            tokio::spawn(async move {
+                if let Err(error) = hops.probe().await {
+                    tracing::warn!(%error, "next hop does not answer");
+                }
+            });
+            let running = match (before.remove(&text), sockets.remove(&text)) {
+                (Some(running), _) => {
+                    front.draining = running.stop.subscribe();
+                    running.front.store(Arc::new(front));
+                    running
+                }
+                (None, Some(socket)) => {
+                    let (stop, draining) = watch::channel(false);
+                    front.draining = draining;
+                    tracing::info!("listening on {text} ({})", front.listener.name);
+                    let front = Arc::new(ArcSwap::from_pointee(front));
+                    let socket = socket.start().map_err(|error| format!("cannot listen on {text}: {error}"))?;
+                    let task = tokio::spawn(accept(socket, front.clone(), self.sessions.clone()));
+                    Running { front, stop, task }
+                }
+                (None, None) => continue,
+            };
+            self.listeners.insert(text, running);
+        }
+        for (text, gone) in before {
+            tracing::info!("no longer listening on {text}");
+            let _ = gone.stop.send(true);
+        }
+        self.watching = watch_files.start();
+        Ok(())
+    }
+
+    async fn serve_metrics(&self) -> Result<(), String> {
+        let address = &self.config.metrics.listen;
+        if address.is_empty() {
+            return Ok(());
+        }
+        let listener = tokio::net::TcpListener::bind(address)
+            .await
+            .map_err(|error| format!("metrics.listen: cannot listen on {address}: {error}"))?;
+        let router = records::router(self.metrics.clone(), self.health.clone());
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "metrics are no longer served");
+            }
+        });
+        Ok(())
+    }
+
+    async fn run(mut self) -> ExitCode {
+        let signals = (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
+            eprintln!("gatepost: cannot wait for signals");
+            return ExitCode::from(2);
+        };
+        let mut tending = tokio::time::interval(Duration::from_secs(10));
+        let mut expiring = tokio::time::interval(Duration::from_secs(3600));
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        tracing::info!("ready");
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => self.reload().await,
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = tending.tick() => self.tend().await,
+                _ = expiring.tick() => self.expire(),
+            }
+        }
+        self.drain().await;
+        ExitCode::SUCCESS
+    }
+
+    /// A new configuration, all of it or nothing. Sessions under way end with the one they began with.
+    async fn reload(&mut self) {
+        let _ = sd_notify::notify(&[NotifyState::Reloading]);
+        match self.try_reload().await {
+            Ok(()) => tracing::info!("configuration reloaded"),
+            Err(error) => tracing::error!("configuration not taken, the old one stays: {error}"),
+        }
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+    }
+
+    async fn try_reload(&mut self) -> Result<(), String> {
+        let loaded = load::load(self.file.as_deref()).map_err(|problems| cli::problem_list(&problems))?;
+        let pipeline = build::pipeline(&loaded.config, Some(self.store.clone()), self.metrics.clone())
+            .map_err(|problems| cli::problem_list(&loaded.locate(problems)))?;
+        for (key, old, new) in needs_restart(&self.config, &loaded.config) {
+            tracing::warn!("{key} changed from {old} to {new}: that takes a restart");
+        }
+        let before = std::mem::replace(&mut self.pipeline, Arc::new(pipeline));
+        if let Err(error) = self.listen(&loaded, BTreeMap::new()).await {
+            self.pipeline = before;
+            return Err(error);
+        }
+        self.logging.set_level(&loaded.config.log);
+        self.config = loaded.config;
+        Ok(())
+    }
+
+    /// Keeps health and the watchdog up to date.
+    async fn tend(&self) {
+        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        let (pipeline, health, metrics) = (self.pipeline.clone(), self.health.clone(), self.metrics.clone());
+        let vault = self.store.vault.clone();
+        tokio::spawn(async move {
+            for engine in pipeline.checks.health().await {
+                metrics.engine_up(&engine.name, engine.state.is_ok());
+                health.set(&engine.name, engine.state.map(|_| ()));
+            }
+            let room = tokio::task::spawn_blocking(move || vault.room()).await;
+            health.set("vault", room.unwrap_or_else(|_| Err("cannot be looked at".into())));
+        });
+    }
+
+    fn expire(&self) {
+        let (store, config) = (self.store.clone(), self.config.clone());
+        tokio::spawn(async move {
+            let now = jiff::Timestamp::now();
+            let report =
+                records::expire(&store.journal, &store.vault, &config.quarantine, &config.journal, now).await;
+            tracing::debug!(?report, "retention");
+        });
+    }
+
+    async fn drain(self) {
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        tracing::info!(sessions = self.sessions.count(), "stopping");
+        for running in self.listeners.values() {
+            let _ = running.stop.send(true);
+        }
+        let ended = async {
+            for running in self.listeners.into_values() {
+                let _ = running.task.await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, ended).await.is_err() {
+            tracing::warn!(sessions = self.sessions.count(), "sessions are cut off; their senders will come again");
+        }
+        self.store.journal.close().await;
+    }
+}
+
+async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store, String> {
+    let vault = Vault::open(&config.vault_folder(), config.quarantine.disk_floor.bytes())
+        .map_err(|error| format!("vault {}: {error}", config.vault_folder().display()))?;
+    let journal = Journal::open(&config.journal_path(), metrics.clone())
+        .await
+        .map_err(|error| format!("journal {}: {error}", config.journal_path().display()))?;
+    let report = records::reconcile(&vault, &journal).await;
+    tracing::debug!(?report, "vault and journal compared");
+    Ok(Store { journal, vault: Arc::new(vault) })
+}
+
+/// Makes a folder, and gives it to the user that we become when root starts us.
+fn make_folder(folder: &Path, user: &str) -> Result<(), String> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder);
+    made.map_err(|error| format!("cannot make the folder {}: {error}", folder.display()))?;
+    if user.is_empty() || !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let user = privileges::find_user(user)?;
+    let given = std::os::unix::fs::chown(folder, Some(user.uid.as_raw()), Some(user.gid.as_raw()));
+    given.map_err(|error| format!("cannot give {} to {}: {error}", folder.display(), user.name))
+}
+
+/// One daemon per data folder. The lock goes with the process, however it ends; the pid in it is for `reload`.
+fn lock(data: &Path) -> Result<File, String> {
+    let path = data.join("gatepost.pid");
+    let describe = |error: std::io::Error| format!("{}: {error}", path.display());
+    let mut file = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(describe)?;
+    if file.try_lock().is_err() {
+        return Err(format!("{} is in use by another gatepost", data.display()));
+    }
+    file.set_len(0).map_err(describe)?;
+    writeln!(file, "{}", std::process::id()).map_err(describe)?;
+    Ok(file)
+}
+
+fn needs_restart(old: &Config, new: &Config) -> Vec<(&'static str, String, String)> {
+    let keys = |config: &Config| {
+        [
+            ("data", config.data.display().to_string()),
+            ("user", config.user.clone()),
+            ("journal.path", config.journal_path().display().to_string()),
+            ("quarantine.vault", config.vault_folder().display().to_string()),
+            ("metrics.listen", config.metrics.listen.clone()),
+        ]
+    };
+    let changed = keys(old).into_iter().zip(keys(new)).filter(|(old, new)| old != new);
+    changed.map(|((key, old), (_, new))| (key, old, new)).collect()
+}

@@ -1,0 +1,371 @@
+//! From verdicts to what is done and what is answered.
+//!
+//! "Refuse, or take responsibility; never neither": a positive answer is given only for recipients to whose next hop
+//! the message has gone, or for whom it is held in the vault (or, where that is configured, thrown away). Where one
+//! answer must do for recipients with different verdicts, the message is taken, delivered to some and held for the
+//! others; and where anything is uncertain the sender is asked to come again, since a message that arrives twice is
+//! better than one that is lost.
+
+use gatepost_mail::{Action, Reply, Verdict};
+
+/// How the protocol answers the end of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// One reply for all recipients: SMTP.
+    One,
+    /// A reply for each recipient: LMTP (RFC 2033), or SMTP with PRDR.
+    Each,
+}
+
+/// What is to be done with a message. In this order: put it in the vault for [`Plan::hold`] and [`Plan::keep`], and if
+/// that fails go on with [`Plan::without_vault`] instead; send [`Plan::deliveries`]; then [`Plan::conclude`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What is sent to the next hop.
+    pub deliveries: Vec<Delivery>,
+    /// Verdicts whose recipients get nothing now: the message is held in the vault for them.
+    pub hold: Vec<usize>,
+    /// Verdicts that want a copy in the vault besides.
+    pub keep: Vec<usize>,
+    answers: Answers,
+    /// What is meant to become of it for each recipient.
+    fates: Vec<Fate>,
+    /// The answer for all that stands already, whatever the next hop would say: refused or put off as a whole.
+    fixed: Option<Reply>,
+}
+
+/// One message to the next hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The verdict whose edits and extension apply.
+    pub verdict: usize,
+    /// Places in the envelope; of several verdicts where their edits and extensions are the same.
+    pub recipients: Vec<usize>,
+}
+
+/// What is meant to become of the message for one recipient, with the reply that its verdict gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fate {
+    /// At `place` of the recipients of `delivery`.
+    Deliver {
+        delivery: usize,
+        place: usize,
+    },
+    /// In the vault, as the verdict says.
+    Hold(Reply),
+    /// In the vault, since it is taken for others; alone it would have been refused.
+    HoldInstead,
+    Discard(Reply),
+    Refuse(Reply),
+    Defer(Reply),
+}
+
+/// Combines verdicts. `recipients` is their number in the envelope; a recipient that no verdict is for is deferred.
+///
+/// Where there is one answer for all:
+/// - if any verdict defers, everything is deferred: the sender has one message, and keeps it for all or for none;
+/// - if all refuse, the worst verdict's reply is given;
+/// - else the message is taken. Those whose verdict refuses find it held in the vault, never lost.
+///
+/// That is `mixed = "split"`. With `mixed = "defer-others"` recipients of other policies were sent away at RCPT
+/// already; should verdicts differ all the same, because a finding speaks of one recipient only, it is too late for
+/// that and they are split, too.
+pub fn plan(verdicts: &[Verdict], recipients: usize, answers: Answers) -> Plan {
+    let mut of = vec![None; recipients];
+    for (place, verdict) in verdicts.iter().enumerate() {
+        for recipient in &verdict.recipients {
+            if let Some(of) = of.get_mut(*recipient) {
+                *of = Some(place);
+            }
+        }
+    }
+    let fixed = match answers {
+        Answers::One => fixed_reply(verdicts, of.contains(&None)),
+        Answers::Each => None,
+    };
+    let deferred = fixed.as_ref().is_some_and(Reply::is_transient);
+    let mut plan = Plan {
+        deliveries: Vec::new(),
+        hold: Vec::new(),
+        keep: Vec::new(),
+        answers,
+        fates: Vec::new(),
+        fixed,
+    };
+    for (recipient, verdict) in of.into_iter().enumerate() {
+        let fate = match (&plan.fixed, verdict) {
+            (Some(reply), _) if deferred => Fate::Defer(reply.clone()),
+            (Some(reply), _) => Fate::Refuse(reply.clone()),
+            (None, Some(verdict)) => plan.place(recipient, verdict, verdicts),
+            (None, None) => {
+                Fate::Defer(Reply::new(451, "4.3.0", "Not judged for this recipient, try again later"))
+            }
+        };
+        plan.fates.push(fate);
+    }
+    let kept = |place: &usize| verdicts[*place].keep && !plan.hold.contains(place) && !deferred;
+    plan.keep = (0..verdicts.len()).filter(kept).collect();
+    plan
+}
+
+/// The one answer, where the verdicts alone decide it.
+fn fixed_reply(verdicts: &[Verdict], unjudged: bool) -> Option<Reply> {
+    if let Some(verdict) = worst(verdicts.iter().filter(|verdict| verdict.action == Action::Defer)) {
+        return Some(verdict.reply.clone());
+    }
+    if unjudged || verdicts.is_empty() {
+        return Some(Reply::new(451, "4.3.0", "Not judged, try again later"));
+    }
+    let all_refuse = verdicts.iter().all(|verdict| verdict.action == Action::Refuse);
+    worst(verdicts.iter()).filter(|_| all_refuse).map(|verdict| verdict.reply.clone())
+}
+
+fn worst<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Option<&'a Verdict> {
+    // Of equals, the first.
+    verdicts.reduce(
+        |worst, other| {
+            if (other.category, other.score) > (worst.category, worst.score) { other } else { worst }
+        },
+    )
+}
+
+impl Plan {
+    /// What becomes of it for a recipient, when not all is refused or deferred as a whole.
+    fn place(&mut self, recipient: usize, verdict: usize, verdicts: &[Verdict]) -> Fate {
+        let judged = &verdicts[verdict];
+        let reply = judged.reply.clone();
+        let mut hold = || {
+            if !self.hold.contains(&verdict) {
+                self.hold.push(verdict);
+            }
+        };
+        match (judged.action, self.answers) {
+            (Action::Deliver | Action::Mark | Action::Strip, _) => self.deliver(recipient, verdict, verdicts),
+            (Action::Quarantine, _) => {
+                hold();
+                Fate::Hold(reply)
+            }
+            (Action::Discard, _) => Fate::Discard(reply),
+            (Action::Defer, _) => Fate::Defer(reply),
+            (Action::Refuse, Answers::Each) => Fate::Refuse(reply),
+            // The one reply will be positive, and behind it there must be the message.
+            (Action::Refuse, Answers::One) => {
+                hold();
+                Fate::HoldInstead
+            }
+        }
+    }
+
+    fn deliver(&mut self, recipient: usize, verdict: usize, verdicts: &[Verdict]) -> Fate {
+        let same = |delivery: &Delivery| {
+            let (one, other) = (&verdicts[delivery.verdict], &verdicts[verdict]);
+            delivery.verdict == verdict || (one.extension == other.extension && one.edits == other.edits)
+        };
+        let delivery = self.deliveries.iter().position(same).unwrap_or_else(|| {
+            self.deliveries.push(Delivery { verdict, recipients: Vec::new() });
+            self.deliveries.len() - 1
+        });
+        let recipients = &mut self.deliveries[delivery].recipients;
+        recipients.push(recipient);
+        Fate::Deliver { delivery, place: recipients.len() - 1 }
+    }
+
+    /// The plan for when the vault cannot take the message: whatever needed it is deferred, and nothing is lost. What
+    /// is refused is still refused, without a copy.
+    pub fn without_vault(&self, verdicts: &[Verdict]) -> Plan {
+        let mut verdicts = verdicts.to_vec();
+        for (place, verdict) in verdicts.iter_mut().enumerate() {
+            let copy_needed = self.keep.contains(&place) && verdict.action != Action::Refuse;
+            if self.hold.contains(&place) || copy_needed {
+                verdict.action = Action::Defer;
+                verdict.reply = no_room();
+            }
+            verdict.keep = false;
+        }
+        plan(&verdicts, self.fates.len(), self.answers)
+    }
+
+    /// What is answered, and what became of it for whom. `results` holds for each delivery either one reply of the
+    /// next hop, or one for each of its recipients; where one is missing it counts as 451.
+    pub fn conclude(&self, results: &[Vec<Reply>]) -> Conclusion {
+        let outcomes: Vec<Outcome> = self.fates.iter().map(|fate| outcome(fate, results)).collect();
+        match (self.answers, &self.fixed) {
+            (Answers::One, Some(reply)) => Conclusion::same_for_all(reply.clone(), outcomes),
+            (Answers::One, None) => self.conclude_one(outcomes),
+            (Answers::Each, _) => self.conclude_each(outcomes),
+        }
+    }
+
+    fn conclude_one(&self, mut outcomes: Vec<Outcome>) -> Conclusion {
+        let put_off = outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Deferred(reply) => Some(reply.clone()),
+            _ => None,
+        });
+        if let Some(reply) = put_off {
+            // Those who got it will get it again. Better than those who did not never getting it.
+            return Conclusion::put_off(reply, outcomes);
+        }
+        let refused = outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Refused(reply) => Some(reply.clone()),
+            _ => None,
+        });
+        let taken = self.fates.iter().zip(&outcomes).find_map(|fate| match fate {
+            (_, Outcome::Delivered(reply)) => Some(reply.clone()),
+            _ => None,
+        });
+        let taken = taken.or_else(|| {
+            self.fates.iter().find_map(|fate| match fate {
+                Fate::Hold(reply) | Fate::Discard(reply) => Some(reply.clone()),
+                _ => None,
+            })
+        });
+        match (taken, refused) {
+            (Some(one), _) => {
+                // "Refuse, or take responsibility": the reply for all is positive, so those whom the next hop refused
+                // must find the message in the vault.
+                let mut hold_after = Vec::new();
+                for (recipient, outcome) in outcomes.iter_mut().enumerate() {
+                    if let Outcome::Refused(reply) = outcome {
+                        *outcome = Outcome::Held(Some(reply.clone()));
+                        hold_after.push(recipient);
+                    }
+                }
+                Conclusion {
+                    each: vec![one.clone(); outcomes.len()],
+                    one,
+                    outcomes,
+                    hold_after,
+                    drop_held: false,
+                }
+            }
+            // All refuse it, by verdict or at the next hop: then so do we, and hold nothing.
+            (None, Some(reply)) => {
+                outcomes.fill(Outcome::Refused(reply.clone()));
+                Conclusion { drop_held: true, ..Conclusion::same_for_all(reply, outcomes) }
+            }
+            // Not reached: without a fixed reply something is taken or sent to the next hop.
+            (None, None) => Conclusion::put_off(no_answer(), outcomes),
+        }
+    }
+
+    fn conclude_each(&self, outcomes: Vec<Outcome>) -> Conclusion {
+        let each: Vec<Reply> = (self.fates.iter().zip(&outcomes))
+            .map(|(fate, outcome)| match (fate, outcome) {
+                (_, Outcome::Delivered(reply) | Outcome::Refused(reply) | Outcome::Deferred(reply)) => {
+                    reply.clone()
+                }
+                (Fate::Hold(reply) | Fate::Discard(reply), _) => reply.clone(),
+                // Not reached: only these two are held or discarded here.
+                _ => no_answer(),
+            })
+            .collect();
+        let one = [Reply::is_positive, Reply::is_transient, Reply::is_permanent]
+            .into_iter()
+            .find_map(|kind| each.iter().find(|reply| kind(reply)));
+        let one = one.cloned().unwrap_or_else(no_answer);
+        Conclusion { one, each, outcomes, hold_after: Vec::new(), drop_held: false }
+    }
+}
+
+/// What became of the message for one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The next hop took it, with this reply.
+    Delivered(Reply),
+    /// Held in the vault; with the next hop's reply, if that refused it and it had been taken for others.
+    Held(Option<Reply>),
+    /// Thrown away, as configured.
+    Discarded,
+    /// Not taken, for good.
+    Refused(Reply),
+    /// Not taken now.
+    Deferred(Reply),
+}
+
+/// As records show it.
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Outcome::Delivered(reply) => write!(f, "delivered: {reply}"),
+            Outcome::Held(None) => f.write_str("held"),
+            Outcome::Held(Some(reply)) => write!(f, "held, the next hop refused it: {reply}"),
+            Outcome::Discarded => f.write_str("discarded"),
+            Outcome::Refused(reply) => write!(f, "refused: {reply}"),
+            Outcome::Deferred(reply) => write!(f, "deferred: {reply}"),
+        }
+    }
+}
+
+/// How a message ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conclusion {
+    /// The reply to the end of the message, where there is one for all; with PRDR, the last one.
+    pub one: Reply,
+    /// The reply for each recipient, in the order of the envelope. Where there is one for all, it is that one.
+    pub each: Vec<Reply>,
+    /// What became of it for each recipient.
+    pub outcomes: Vec<Outcome>,
+    /// Recipients for whom the message must be put in the vault before the answer is given: the next hop refused it
+    /// for them while it was taken for others. If that fails, see [`Conclusion::without_vault`].
+    pub hold_after: Vec<usize>,
+    /// What was put in the vault for [`Plan::hold`] may be taken out again: the sender was not told that the message
+    /// was taken, so it still has it.
+    pub drop_held: bool,
+}
+
+impl Conclusion {
+    /// The conclusion when the vault did not take the message for [`Conclusion::hold_after`]: the sender has to come
+    /// again.
+    pub fn without_vault(self) -> Conclusion {
+        if self.hold_after.is_empty() { self } else { Conclusion::put_off(no_room(), self.outcomes) }
+    }
+
+    /// 4xx for all. Whoever has the message already may get it twice.
+    fn put_off(one: Reply, mut outcomes: Vec<Outcome>) -> Conclusion {
+        for outcome in &mut outcomes {
+            if !matches!(outcome, Outcome::Delivered(_) | Outcome::Deferred(_)) {
+                *outcome = Outcome::Deferred(one.clone());
+            }
+        }
+        Conclusion { drop_held: true, ..Conclusion::same_for_all(one, outcomes) }
+    }
+
+    fn same_for_all(one: Reply, outcomes: Vec<Outcome>) -> Conclusion {
+        Conclusion {
+            each: vec![one.clone(); outcomes.len()],
+            one,
+            outcomes,
+            hold_after: Vec::new(),
+            drop_held: false,
+        }
+    }
+}
+
+fn outcome(fate: &Fate, results: &[Vec<Reply>]) -> Outcome {
+    match fate {
+        Fate::Hold(_) | Fate::HoldInstead => Outcome::Held(None),
+        Fate::Discard(_) => Outcome::Discarded,
+        Fate::Refuse(reply) => Outcome::Refused(reply.clone()),
+        Fate::Defer(reply) => Outcome::Deferred(reply.clone()),
+        Fate::Deliver { delivery, place } => {
+            let replies = results.get(*delivery).map(Vec::as_slice).unwrap_or_default();
+            let reply = if let [one] = replies { Some(one) } else { replies.get(*place) };
+            match reply.cloned() {
+                Some(reply) if reply.is_positive() => Outcome::Delivered(reply),
+                Some(reply) if reply.is_permanent() => Outcome::Refused(reply),
+                Some(reply) if reply.is_transient() => Outcome::Deferred(reply),
+                // Nothing, or nothing that is an answer to a message.
+                _ => Outcome::Deferred(no_answer()),
+            }
+        }
+    }
+}
+
+fn no_answer() -> Reply {
+    Reply::new(451, "4.4.2", "No answer from the next mail server, try again later")
+}
+
+/// RFC 5321 section 4.2.3: insufficient system storage.
+fn no_room() -> Reply {
+    Reply::new(452, "4.3.1", "No room to hold this message, try again later")
+}

@@ -1,0 +1,19 @@
+//! What is decided about a mail, and why. Pure: no I/O, nothing async, no clock; the same case always gets the same
+//! verdict, so that a recorded message can be judged again.
+//!
+//! [`Policies`] is what the configuration says, compiled. [`judge`] turns findings and faults into one [`Verdict`] for
+//! each group of recipients. [`plan`] combines the verdicts into what is delivered, held and answered, for protocols
+//! with one answer and for those with an answer for each recipient.
+//!
+//! [`Verdict`]: gatepost_mail::Verdict
+
+mod combine;
+mod judge;
+mod policy;
+mod rewrite;
+mod template;
+mod when;
+
+pub use combine::{Answers, Conclusion, Delivery, Outcome, Plan, plan};
+pub use judge::{Case, judge};
+pub use policy::{Policies, PolicyId};

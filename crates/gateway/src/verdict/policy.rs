@@ -1,0 +1,537 @@
+//! Policies: the configuration's `default_policy` and `policy` tables, checked and compiled.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use gatepost_mail::{Action, Address, Category, Counts, Points, Session};
+
+use super::template::{Notice, ReplyTemplate};
+use super::when::{self, When};
+use crate::config::Problem;
+use crate::config::typed::{self, Config, HeaderNames};
+
+/// All policies, in the order in which they are asked; the last is `default_policy`, which is for everybody.
+#[derive(Debug)]
+pub struct Policies {
+    list: Vec<Policy>,
+}
+
+/// Which of [`Policies`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PolicyId(usize);
+
+impl Policies {
+    /// Checks and compiles the policies of a configuration. `symbols` are those that its checks may find, with what
+    /// they count for; a symbol that comes twice, once with points and once with a category, counts as both.
+    ///
+    /// Errors: every problem, each with the key it stands at.
+    pub fn build<'a>(
+        config: &Config,
+        symbols: impl IntoIterator<Item = (&'a str, Counts)>,
+    ) -> Result<Policies, Vec<Problem>> {
+        let catalogue = catalogue(symbols);
+        let mut problems = Vec::new();
+        check_headers(&config.headers, &mut problems);
+        let base = Layer::read("default_policy".into(), &config.default_policy, &catalogue, &mut problems);
+        let layers: Vec<_> = (config.policy.iter().enumerate())
+            .map(|(place, typed)| Layer::read(format!("policy[{place}]"), typed, &catalogue, &mut problems))
+            .collect();
+        let listeners = listener_names(config);
+        let mut names = BTreeMap::new();
+        let mut list = Vec::with_capacity(layers.len() + 1);
+        for (place, layer) in layers.iter().enumerate() {
+            check_name(layer, &mut names, &mut problems);
+            let when_key = format!("{}.when", layer.key);
+            let when = When::compile(&layer.typed.when, &when_key, &listeners, &mut problems);
+            if when::is_empty(&layer.typed.when) && place + 1 < layers.len() {
+                problems.push(Problem::new(
+                    when_key,
+                    "a policy without conditions is for everybody, so those behind it are never asked: \
+                     make it the last, or put what it says into default_policy",
+                ));
+            }
+            list.push(Policy::compile(&[layer, &base], when, &catalogue, &mut problems));
+        }
+        if !when::is_empty(&config.default_policy.when) {
+            let message = "default_policy is for whatever no other policy matches; \
+                           give conditions to a policy of its own, [[policy]]";
+            problems.push(Problem::new("default_policy.when", message));
+        }
+        check_name(&base, &mut names, &mut problems);
+        list.push(Policy::compile(&[&base], When::default(), &catalogue, &mut problems));
+        if problems.is_empty() { Ok(Policies { list }) } else { Err(problems) }
+    }
+
+    /// The policy for a recipient: the first whose conditions hold. Known at RCPT.
+    pub fn find(&self, session: &Session, sender: Option<&Address>, recipient: &Address) -> PolicyId {
+        self.first(session, sender, Some(recipient))
+    }
+
+    /// The policy for a mail without recipients, such as a file judged by itself. Policies with a condition on
+    /// recipients are not for it, unless that is `*`.
+    pub fn without_recipient(&self, session: &Session, sender: Option<&Address>) -> PolicyId {
+        self.first(session, sender, None)
+    }
+
+    /// Its name, as records and replies show it.
+    pub fn name(&self, id: PolicyId) -> &Arc<str> {
+        &self.policy(id).name
+    }
+
+    pub(super) fn policy(&self, id: PolicyId) -> &Policy {
+        &self.list[id.0]
+    }
+
+    fn first(&self, session: &Session, sender: Option<&Address>, recipient: Option<&Address>) -> PolicyId {
+        let found = self.list.iter().position(|policy| policy.when.holds(session, sender, recipient));
+        PolicyId(found.unwrap_or(self.list.len() - 1))
+    }
+}
+
+/// One policy with everything it takes from `default_policy` and from what is built in.
+#[derive(Debug)]
+pub(super) struct Policy {
+    pub name: Arc<str>,
+    when: When,
+    pub spammy_at: Points,
+    pub spam_at: Points,
+    /// In bytes; None is no limit.
+    pub max_size: Option<u64>,
+    worth: HashMap<Box<str>, Worth>,
+    actions: BTreeMap<Category, Action>,
+    keep: BTreeSet<Category>,
+    /// Replies of the categories whose action is refuse or defer.
+    replies: BTreeMap<Category, ReplyTemplate>,
+    pub subject_tags: BTreeMap<Category, String>,
+    pub extensions: BTreeMap<Category, String>,
+    pub headers_from: Points,
+    pub strip_text: Notice,
+}
+
+/// What a symbol is worth to a policy. Neither points nor category: it is turned off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Worth {
+    pub points: Points,
+    pub category: Option<Category>,
+}
+
+impl Policy {
+    /// What a symbol is worth.
+    pub fn worth(&self, symbol: &str) -> Worth {
+        self.worth.get(symbol).copied().unwrap_or_default()
+    }
+
+    /// What happens to a category.
+    pub fn action(&self, category: Category) -> Action {
+        self.actions.get(&category).copied().unwrap_or(builtin_action(category))
+    }
+
+    /// Whether a copy of mail in this category is kept.
+    pub fn keeps(&self, category: Category) -> bool {
+        self.keep.contains(&category)
+    }
+
+    /// What the client is told when a category is refused or deferred; None for other actions.
+    pub fn reply(&self, category: Category) -> Option<&ReplyTemplate> {
+        self.replies.get(&category)
+    }
+
+    /// `layers` from the nearest to `default_policy`; below them lies what is built in.
+    fn compile(layers: &[&Layer], when: When, catalogue: &Catalogue, problems: &mut Vec<Problem>) -> Policy {
+        let top = layers[0];
+        let spammy_at = layers.iter().find_map(|l| l.typed.spammy_at).unwrap_or(Points::thousandths(6310));
+        let spam_at = layers.iter().find_map(|l| l.typed.spam_at).unwrap_or(Points::thousandths(10_000));
+        if spammy_at > spam_at && (top.typed.spammy_at.is_some() || top.typed.spam_at.is_some()) {
+            let key = if top.typed.spam_at.is_some() { "spam_at" } else { "spammy_at" };
+            problems.push(Problem::new(
+                format!("{}.{key}", top.key),
+                format!(
+                    "mail would be spam (from {spam_at}) before it is spammy (from {spammy_at}): \
+                         spammy_at may not be over spam_at"
+                ),
+            ));
+        }
+        let max_size = layers.iter().find_map(|l| l.typed.max_size).map(|size| size.bytes());
+        let actions = Category::ALL.map(|category| {
+            let typed = layers.iter().find_map(|layer| layer.typed.actions.get(&category));
+            (category, typed.copied().unwrap_or(builtin_action(category)))
+        });
+        let actions = BTreeMap::from(actions);
+        check_marks(top, &actions, problems);
+        let keep = layers.iter().find_map(|l| l.typed.keep.as_ref()).into_iter().flatten().copied();
+        Policy {
+            name: top.name(),
+            when,
+            spammy_at,
+            spam_at,
+            max_size: max_size.filter(|size| *size > 0),
+            worth: worths(layers, catalogue),
+            replies: replies(layers, &actions, problems),
+            keep: keep.collect(),
+            subject_tags: merged(layers, |typed| &typed.subject_tags),
+            extensions: merged(layers, |typed| &typed.extensions),
+            headers_from: layers
+                .iter()
+                .find_map(|layer| layer.typed.headers_from)
+                .unwrap_or(Points::thousandths(-999_000)),
+            strip_text: layers
+                .iter()
+                .find_map(|layer| layer.strip_text.clone())
+                .unwrap_or_else(builtin_notice),
+            actions,
+        }
+    }
+}
+
+/// Symbols and what they count for, as the checks declare it.
+type Catalogue = BTreeMap<String, Worth>;
+
+fn catalogue<'a>(symbols: impl IntoIterator<Item = (&'a str, Counts)>) -> Catalogue {
+    let mut catalogue = Catalogue::new();
+    for (name, counts) in symbols {
+        let worth = catalogue.entry(name.to_owned()).or_default();
+        match counts {
+            Counts::As(category) => worth.category = Some(category),
+            Counts::Points(points) => worth.points = points,
+        }
+    }
+    catalogue
+}
+
+/// What was typed for one policy, its texts compiled.
+struct Layer<'a> {
+    key: String,
+    typed: &'a typed::Policy,
+    replies: BTreeMap<Category, ReplyTemplate>,
+    strip_text: Option<Notice>,
+}
+
+impl<'a> Layer<'a> {
+    /// Checks all that can be checked without knowing the layers below.
+    fn read(
+        key: String,
+        typed: &'a typed::Policy,
+        catalogue: &Catalogue,
+        problems: &mut Vec<Problem>,
+    ) -> Layer<'a> {
+        let mut problem = |part: String, message: String| {
+            problems.push(Problem::new(format!("{key}.{part}"), message));
+        };
+        let symbols = typed.weights.keys().map(|name| ("weights", name));
+        for (table, name) in symbols.chain(typed.categories.keys().map(|name| ("categories", name))) {
+            if !catalogue.contains_key(name) {
+                let nearest = nearest(name, catalogue.keys().map(String::as_str));
+                problem(format!("{table}.{name}"), format!("no check finds a symbol {name}{nearest}"));
+            }
+        }
+        for (name, category) in &typed.categories {
+            if typed.weights.get(name) == Some(&Points::ZERO) {
+                let message = format!("weight 0 turns {name} off altogether, so it cannot be {category} too");
+                problem(format!("categories.{name}"), message);
+            }
+        }
+        for (category, action) in &typed.actions {
+            if let Err(message) = check_action(*category, *action) {
+                problem(format!("actions.{category}"), message);
+            }
+        }
+        for (category, tag) in &typed.subject_tags {
+            if tag.trim().is_empty() || tag.chars().count() > 64 || tag.chars().any(char::is_control) {
+                let message = "a subject tag is 1 to 64 characters, none of them a control character";
+                problem(format!("subject_tags.{category}"), message.into());
+            }
+        }
+        for (category, extension) in &typed.extensions {
+            if !is_extension(extension) {
+                let message = format!(
+                    "“{extension}” is not a delimiter and an extension such as +spam: letters, digits and -+_=#. only"
+                );
+                problem(format!("extensions.{category}"), message);
+            }
+        }
+        let mut replies = BTreeMap::new();
+        for (category, text) in &typed.replies {
+            match ReplyTemplate::parse(text, builtin_enhanced(*category)) {
+                Ok(template) => drop(replies.insert(*category, template)),
+                Err(message) => problem(format!("replies.{category}"), message),
+            }
+        }
+        let strip_text = typed.strip_text.as_deref().and_then(|text| {
+            Notice::parse(text).map_err(|message| problem("strip_text".into(), message)).ok()
+        });
+        Layer { key, typed, replies, strip_text }
+    }
+
+    fn name(&self) -> Arc<str> {
+        match self.typed.name.as_str() {
+            "" if self.key == "default_policy" => "default".into(),
+            name => name.into(),
+        }
+    }
+}
+
+/// What symbols are worth, from the catalogue upwards: a weight replaces whatever lies below, a category what lies
+/// below of category only, and `clean` is no category.
+fn worths(layers: &[&Layer], catalogue: &Catalogue) -> HashMap<Box<str>, Worth> {
+    let mut worths: HashMap<Box<str>, Worth> =
+        catalogue.iter().map(|(name, worth)| (name.as_str().into(), *worth)).collect();
+    for layer in layers.iter().rev() {
+        for (name, points) in &layer.typed.weights {
+            worths.insert(name.as_str().into(), Worth { points: *points, category: None });
+        }
+        for (name, category) in &layer.typed.categories {
+            let worth = worths.entry(name.as_str().into()).or_default();
+            worth.category = Some(*category).filter(|category| *category != Category::Clean);
+        }
+    }
+    worths
+}
+
+/// The reply of each category that is refused or deferred. A typed one must be of the action's class.
+fn replies(
+    layers: &[&Layer],
+    actions: &BTreeMap<Category, Action>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<Category, ReplyTemplate> {
+    let mut replies = BTreeMap::new();
+    for (category, action) in actions {
+        let typed = layers.iter().find_map(|layer| Some((layer, layer.replies.get(category)?)));
+        let class = match action {
+            Action::Refuse => 5,
+            Action::Defer => 4,
+            _ => {
+                if layers[0].replies.contains_key(category) {
+                    let key = format!("{}.replies.{category}", layers[0].key);
+                    let message = format!(
+                        "never sent, since the action for {category} is {action}, which takes the mail"
+                    );
+                    problems.push(Problem::new(key, message));
+                }
+                continue;
+            }
+        };
+        let template = match typed {
+            Some((layer, template)) if template.class() != class => {
+                problems.push(Problem::new(
+                    format!("{}.replies.{category}", layers[0].key),
+                    format!(
+                        "the action for {category} is {action}, so its reply must be {class}xx, \
+                         but {}.replies.{category} is {}xx",
+                        layer.key,
+                        template.class()
+                    ),
+                ));
+                continue;
+            }
+            Some((_, template)) => template.clone(),
+            None => builtin_reply(*category, class),
+        };
+        replies.insert(*category, template);
+    }
+    replies
+}
+
+fn merged<T: Clone>(
+    layers: &[&Layer],
+    table: impl Fn(&typed::Policy) -> &BTreeMap<Category, T>,
+) -> BTreeMap<Category, T> {
+    let mut all = BTreeMap::new();
+    for layer in layers.iter().rev() {
+        all.extend(table(layer.typed).iter().map(|(category, value)| (*category, value.clone())));
+    }
+    all
+}
+
+/// Which actions make sense for a category.
+fn check_action(category: Category, action: Action) -> Result<(), String> {
+    use {Action::*, Category::*};
+    match (category, action) {
+        (Clean, Deliver | Mark | Quarantine) => Ok(()),
+        (Clean, _) => Err(format!("clean mail cannot be met with {action}: deliver, mark or quarantine it")),
+        (Virus | Banned | Unchecked, Strip) => Ok(()),
+        (_, Strip) => Err(format!(
+            "{category} is not about a part that could be stripped; \
+                                   strip is for virus, banned and unchecked"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Subject tags and extensions stand only where the action is `mark`; elsewhere they would silently do nothing.
+fn check_marks(top: &Layer, actions: &BTreeMap<Category, Action>, problems: &mut Vec<Problem>) {
+    let tags = top.typed.subject_tags.keys().map(|category| ("subject_tags", category));
+    for (table, category) in tags.chain(top.typed.extensions.keys().map(|c| ("extensions", c))) {
+        let action = actions.get(category).copied().unwrap_or(builtin_action(*category));
+        if action != Action::Mark {
+            problems.push(Problem::new(
+                format!("{}.{table}.{category}", top.key),
+                format!(
+                    "only marked mail gets this, and the action for {category} is {action}: \
+                         set actions.{category} = \"mark\""
+                ),
+            ));
+        }
+    }
+}
+
+fn check_name(layer: &Layer, names: &mut BTreeMap<Arc<str>, String>, problems: &mut Vec<Problem>) {
+    let name = layer.name();
+    let key = format!("{}.name", layer.key);
+    if name.trim().is_empty() {
+        problems.push(Problem::new(key, "a policy needs a name: records and the log speak of it"));
+    } else if name.chars().any(char::is_control) || name.chars().count() > 100 {
+        problems
+            .push(Problem::new(key, "a name is at most 100 characters, none of them a control character"));
+    } else if let Some(other) = names.insert(name.clone(), key.clone()) {
+        problems
+            .push(Problem::new(key, format!("“{name}” is already the name at {other}; names are unique")));
+    }
+}
+
+/// A delimiter and at least one more character, all of them such as may stand unquoted in a local part.
+fn is_extension(extension: &str) -> bool {
+    let Some(delimiter) = extension.chars().next() else { return false };
+    let rest = &extension[delimiter.len_utf8()..];
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '_' | '=' | '#' | '.');
+    !delimiter.is_ascii_alphanumeric()
+        && allowed(delimiter)
+        && (1..=32).contains(&rest.len())
+        && rest.chars().all(allowed)
+        && !extension.contains("..")
+        && !extension.ends_with('.')
+}
+
+/// Fields without which a message is another message: a pattern that removes one is a slip.
+const VITAL: &[&str] = &[
+    "From",
+    "To",
+    "Cc",
+    "Date",
+    "Subject",
+    "Message-ID",
+    "Reply-To",
+    "References",
+    "In-Reply-To",
+    "Received",
+    "Return-Path",
+    "DKIM-Signature",
+    "MIME-Version",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+    "Content-Disposition",
+];
+
+fn check_headers(headers: &HeaderNames, problems: &mut Vec<Problem>) {
+    let own = [
+        ("id", &headers.id),
+        ("scanned", &headers.scanned),
+        ("flag", &headers.flag),
+        ("score", &headers.score),
+        ("level", &headers.level),
+        ("status", &headers.status),
+    ];
+    let mut seen = BTreeMap::new();
+    for (key, name) in own.into_iter().filter(|(_, name)| !name.is_empty()) {
+        check_header_name(&format!("headers.{key}"), name, problems);
+        if let Some(other) = seen.insert(name.to_ascii_lowercase(), key) {
+            let message = format!("{name} is already the name at headers.{other}");
+            problems.push(Problem::new(format!("headers.{key}"), message));
+        }
+    }
+    for (place, pattern) in headers.remove.iter().enumerate() {
+        check_header_name(&format!("headers.remove[{place}]"), pattern, problems);
+    }
+    if !headers.rename_prefix.is_empty() && !is_header_name(&headers.rename_prefix) {
+        let message = format!("“{}” cannot begin a header field's name", headers.rename_prefix);
+        problems.push(Problem::new("headers.rename_prefix", message));
+    }
+}
+
+fn check_header_name(key: &str, pattern: &str, problems: &mut Vec<Problem>) {
+    let stem = match key.starts_with("headers.remove") {
+        true => pattern.strip_suffix('*').unwrap_or(pattern),
+        false => pattern,
+    };
+    if !is_header_name(stem) {
+        let message =
+            format!("“{pattern}” is not the name of a header field: printable ASCII without colon or space");
+        problems.push(Problem::new(key, message));
+    } else if let Some(vital) = VITAL.iter().find(|vital| super::rewrite::matches(pattern, vital)) {
+        problems.push(Problem::new(key, format!("“{pattern}” would remove {vital} from every message")));
+    }
+}
+
+/// RFC 5322 section 2.2: printable ASCII but the colon. The star is for patterns.
+fn is_header_name(name: &str) -> bool {
+    (1..=70).contains(&name.len()) && name.bytes().all(|b| matches!(b, 33..=126) && b != b':' && b != b'*')
+}
+
+/// Names that `when.listeners` may use: those given, those that nameless listeners get, and `scan` for files.
+fn listener_names(config: &Config) -> Vec<String> {
+    let default = |place: usize| if place == 0 { "smtp".to_owned() } else { format!("smtp{}", place + 1) };
+    let mut names: Vec<_> = (config.listener.iter().enumerate())
+        .map(|(place, listener)| match listener.name.as_str() {
+            "" => default(place),
+            name => name.to_owned(),
+        })
+        .collect();
+    if names.is_empty() {
+        names.push(default(0));
+    }
+    names.push("scan".into());
+    names
+}
+
+/// `; the nearest is X`, if something is near.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    known
+        .map(|known| (strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase()), known))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| format!("; the nearest is {known}"))
+        .unwrap_or_default()
+}
+
+fn builtin_action(category: Category) -> Action {
+    match category {
+        Category::Clean | Category::BadHeader => Action::Deliver,
+        Category::Spammy | Category::Unchecked => Action::Mark,
+        Category::Spam | Category::Oversized | Category::Banned | Category::Virus => Action::Refuse,
+    }
+}
+
+/// Subject and detail of the enhanced code (RFC 3463) where a reply gives none.
+fn builtin_enhanced(category: Category) -> &'static str {
+    match category {
+        Category::Oversized => "3.4",
+        Category::BadHeader => "6.0",
+        _ => "7.1",
+    }
+}
+
+fn builtin_reply(category: Category, class: u16) -> ReplyTemplate {
+    let text = match (class, category) {
+        (4, _) => "451 Message not taken now, try again later (id {id})",
+        (_, Category::Virus) => "550 Virus detected by gatepost: {reason} (id {id})",
+        (_, Category::Banned) => "550 Attachment not accepted: {reason} (id {id})",
+        (_, Category::Unchecked) => {
+            "550 Content that cannot be looked into is not accepted: {reason} (id {id})"
+        }
+        (_, Category::Oversized) => "552 Message too large: {reason} (id {id})",
+        (_, Category::BadHeader) => "550 Malformed message not accepted: {reason} (id {id})",
+        (_, Category::Spam | Category::Spammy) => "550 Message looks like spam and is not accepted (id {id})",
+        (_, Category::Clean) => "550 Message not accepted (id {id})",
+    };
+    ReplyTemplate::parse(text, builtin_enhanced(category)).expect("a built-in reply is well-formed")
+}
+
+fn builtin_notice() -> Notice {
+    Notice::parse(
+        "The attachment {name} was removed from this message by {hostname}.\n\
+         Reason: {reason}\n\
+         \n\
+         The original message is held under the id {id}; whoever runs the mail\n\
+         system can look into it and release it.\n",
+    )
+    .expect("the built-in notice is well-formed")
+}
