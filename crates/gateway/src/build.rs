@@ -9,10 +9,10 @@ use tokio::sync::watch;
 
 use crate::checks::catalogue::{self, Resources};
 use crate::checks::run::CheckSet;
+use crate::config::Problem;
 use crate::config::listen::ListenAddress;
 use crate::config::next_hop::NextHop;
 use crate::config::typed::{Config, Listener};
-use crate::config::Problem;
 use crate::effects::relay::{NextHops, Options};
 use crate::front::smtp::Front;
 use crate::pipeline::{Pipeline, Store};
@@ -22,16 +22,19 @@ use crate::resources::tls::{ClientTls, ServerTls};
 use crate::verdict::Policies;
 
 /// The judging part alone: what `scan` needs, and the daemon as well.
-pub fn pipeline(config: &Config, store: Option<Store>, metrics: Arc<Metrics>) -> Result<Pipeline, Vec<Problem>> {
+pub fn pipeline(
+    config: &Config,
+    store: Option<Store>,
+    metrics: Arc<Metrics>,
+) -> Result<Pipeline, Vec<Problem>> {
     let resources = Resources { dns: Arc::new(Dns::build(&config.checks.dns)?) };
     let symbols = catalogue::symbols(config);
     let checks = CheckSet::build(config, &resources);
-    let policies = Policies::build(config, symbols.iter().map(|symbol| (symbol.name.as_ref(), symbol.counts)));
+    let policies =
+        Policies::build(config, symbols.iter().map(|symbol| (symbol.name.as_ref(), symbol.counts)));
     match (checks, policies) {
         (Ok(checks), Ok(policies)) => Ok(Pipeline::new(config, checks, policies, store, metrics)),
-        (checks, policies) => {
-            Err(checks.err().into_iter().chain(policies.err()).flatten().collect())
-        }
+        (checks, policies) => Err(checks.err().into_iter().chain(policies.err()).flatten().collect()),
     }
 }
 
@@ -127,7 +130,11 @@ fn certificate(listener: &Listener, place: usize, problems: &mut Vec<Problem>) -
     }
 }
 
-fn parse_all<T: std::str::FromStr<Err = String>>(texts: &[String], key: &str, problems: &mut Vec<Problem>) -> Vec<T> {
+fn parse_all<T: std::str::FromStr<Err = String>>(
+    texts: &[String],
+    key: &str,
+    problems: &mut Vec<Problem>,
+) -> Vec<T> {
     let mut parsed = Vec::new();
     for (place, text) in texts.iter().enumerate() {
         match text.parse() {

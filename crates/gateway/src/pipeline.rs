@@ -239,8 +239,15 @@ impl Pipeline {
         let unsafe_to_send =
             applied.skipped.iter().any(|&at| matches!(verdict.edits[at], Edit::ReplacePart { .. }));
         if unsafe_to_send {
-            tracing::error!("{}: a part that should be replaced has no place of its own; deferred", judged.id);
-            return vec![Reply::new(451, "4.6.0", format!("Message cannot be mended now (id {})", judged.id))];
+            tracing::error!(
+                "{}: a part that should be replaced has no place of its own; deferred",
+                judged.id
+            );
+            return vec![Reply::new(
+                451,
+                "4.6.0",
+                format!("Message cannot be mended now (id {})", judged.id),
+            )];
         }
         carrier.carry(&delivery.recipients, verdict.extension.as_deref(), applied.chunks).await
     }

@@ -22,11 +22,11 @@ use crate::config::load::{self, Loaded};
 use crate::config::typed::Config;
 use crate::front::listen::{Handed, Sessions, Socket, accept, bind};
 use crate::front::smtp::Front;
+use crate::logging::{self, Logging};
 use crate::pipeline::{Pipeline, Store};
+use crate::privileges;
 use crate::records::{self, Health, Journal, Metrics, Vault};
 use crate::resources::watch::{EVERY, Watch, Watching};
-use crate::logging::{self, Logging};
-use crate::privileges;
 
 /// Run the daemon.
 #[derive(Debug, clap::Args)]
@@ -159,10 +159,14 @@ impl Daemon {
         let mut before = std::mem::take(&mut self.listeners);
         for (text, (_, mut front)) in planned {
             if let Some(tls) = front.tls.clone() {
-                watch_files.add(format!("certificate of {}", front.listener.name), move || match tls.reload_if_changed() {
-                    Some(Ok(())) => tracing::info!("certificate read again"),
-                    Some(Err(error)) => tracing::error!(error, "certificate not taken, the old one stays"),
-                    None => {}
+                watch_files.add(format!("certificate of {}", front.listener.name), move || {
+                    match tls.reload_if_changed() {
+                        Some(Ok(())) => tracing::info!("certificate read again"),
+                        Some(Err(error)) => {
+                            tracing::error!(error, "certificate not taken, the old one stays")
+                        }
+                        None => {}
+                    }
                 });
             }
             let hops = front.hops.clone();
@@ -182,7 +186,8 @@ impl Daemon {
                     front.draining = draining;
                     tracing::info!("listening on {text} ({})", front.listener.name);
                     let front = Arc::new(ArcSwap::from_pointee(front));
-                    let socket = socket.start().map_err(|error| format!("cannot listen on {text}: {error}"))?;
+                    let socket =
+                        socket.start().map_err(|error| format!("cannot listen on {text}: {error}"))?;
                     let task = tokio::spawn(accept(socket, front.clone(), self.sessions.clone()));
                     Running { front, stop, task }
                 }
@@ -216,7 +221,8 @@ impl Daemon {
     }
 
     async fn run(mut self) -> ExitCode {
-        let signals = (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        let signals =
+            (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
         let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
             eprintln!("gatepost: cannot wait for signals");
             return ExitCode::from(2);
@@ -302,7 +308,10 @@ impl Daemon {
             }
         };
         if tokio::time::timeout(DRAIN, ended).await.is_err() {
-            tracing::warn!(sessions = self.sessions.count(), "sessions are cut off; their senders will come again");
+            tracing::warn!(
+                sessions = self.sessions.count(),
+                "sessions are cut off; their senders will come again"
+            );
         }
         self.store.journal.close().await;
     }
@@ -335,7 +344,8 @@ fn make_folder(folder: &Path, user: &str) -> Result<(), String> {
 fn lock(data: &Path) -> Result<File, String> {
     let path = data.join("gatepost.pid");
     let describe = |error: std::io::Error| format!("{}: {error}", path.display());
-    let mut file = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(describe)?;
+    let mut file =
+        File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(describe)?;
     if file.try_lock().is_err() {
         return Err(format!("{} is in use by another gatepost", data.display()));
     }

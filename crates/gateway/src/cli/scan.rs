@@ -271,7 +271,9 @@ fn list(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
         // An explicit stack: folders nest as deep as they like.
         while let Some(folder) = folders.pop() {
             let mut entries = std::fs::read_dir(&folder)
-                .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
+                .and_then(|entries| {
+                    entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()
+                })
                 .map_err(|error| format!("{}: {error}", folder.display()))?;
             entries.sort();
             let (below, here): (Vec<_>, Vec<_>) =

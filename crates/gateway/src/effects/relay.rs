@@ -91,7 +91,10 @@ impl NextHops {
 
     /// The smallest size limit that a hop has announced.
     pub fn size_limit(&self) -> Option<u64> {
-        self.hops.iter().filter_map(|hop| lock(&hop.offers).as_ref().and_then(|offers| offers.size.flatten())).min()
+        self.hops
+            .iter()
+            .filter_map(|hop| lock(&hop.offers).as_ref().and_then(|offers| offers.size.flatten()))
+            .min()
     }
 
     /// Asks each hop what it offers, so that it is known before the first message; failures are for the caller's log.
@@ -166,7 +169,10 @@ pub struct Transaction<'a> {
 enum Link {
     Smtp(Connection),
     /// The built-in Maildir takes everybody; what it needs is remembered.
-    Maildir { sender: Option<Address>, recipients: Vec<Address> },
+    Maildir {
+        sender: Option<Address>,
+        recipients: Vec<Address>,
+    },
     /// The connection failed or was given back.
     Gone,
 }
@@ -240,7 +246,9 @@ impl Transaction<'_> {
         let lmtp = self.hop.is_lmtp();
         let sent = match &mut self.link {
             Link::Maildir { sender, recipients } => {
-                let NextHop::Maildir(folder) = &self.hop.target else { unreachable!("maildir link of another hop") };
+                let NextHop::Maildir(folder) = &self.hop.target else {
+                    unreachable!("maildir link of another hop")
+                };
                 let stored =
                     maildir::store(folder.clone(), sender.clone(), recipients.clone(), chunks.to_vec()).await;
                 stored.map(|name| vec![Reply::new(250, "2.0.0", format!("Ok: stored as {name}"))])
@@ -258,7 +266,10 @@ impl Transaction<'_> {
     pub async fn finish(mut self) {
         if let Link::Smtp(mut connection) = std::mem::replace(&mut self.link, Link::Gone) {
             if connection.in_transaction
-                && !connection.command("RSET", self.options.command_time).await.is_ok_and(|reply| reply.is_positive())
+                && !connection
+                    .command("RSET", self.options.command_time)
+                    .await
+                    .is_ok_and(|reply| reply.is_positive())
             {
                 return;
             }
@@ -403,7 +414,11 @@ impl Connection {
         }
         let reply = self.exchange(&format!("HELO {hostname}")).await?;
         self.offers = Arc::new(Capabilities::default());
-        if reply.is_positive() { Ok(()) } else { Err(io::Error::other(format!("answered HELO with {reply}"))) }
+        if reply.is_positive() {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("answered HELO with {reply}")))
+        }
     }
 
     /// Tells who the client is, where that is wanted, and the sender.
@@ -456,7 +471,12 @@ impl Connection {
     }
 
     /// Sends the content by BDAT where that is offered, which saves a round trip, else by DATA.
-    async fn message(&mut self, chunks: &[Bytes], replies: usize, options: &Options) -> io::Result<Vec<Reply>> {
+    async fn message(
+        &mut self,
+        chunks: &[Bytes],
+        replies: usize,
+        options: &Options,
+    ) -> io::Result<Vec<Reply>> {
         let size: usize = chunks.iter().map(Bytes::len).sum();
         let sending = async {
             if self.offers.chunking {
@@ -490,13 +510,16 @@ impl Connection {
             stuffer.finish(&mut out);
             self.write(&out).await.map(|()| None)
         };
-        if let Some(refusal) = timeout(options.data_time, sending).await.map_err(|_| no_answer("the message"))?? {
+        if let Some(refusal) =
+            timeout(options.data_time, sending).await.map_err(|_| no_answer("the message"))??
+        {
             return Ok(vec![self.own(refusal)]);
         }
         let mut answers = Vec::with_capacity(replies.max(1));
         for _ in 0..replies.max(1) {
-            let reply =
-                timeout(options.data_time, self.read_reply()).await.map_err(|_| no_answer("the message"))??;
+            let reply = timeout(options.data_time, self.read_reply())
+                .await
+                .map_err(|_| no_answer("the message"))??;
             answers.push(self.own(reply));
         }
         self.in_transaction = false;

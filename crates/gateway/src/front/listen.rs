@@ -62,7 +62,10 @@ impl Handed {
                 return Ok(Socket::Unix(listener));
             }
         }
-        Err(io::Error::new(io::ErrorKind::NotFound, format!("systemd has handed over no socket named {name}")))
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("systemd has handed over no socket named {name}"),
+        ))
     }
 }
 
@@ -78,7 +81,10 @@ fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     if let Ok(metadata) = std::fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name, and it is no socket"));
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "there is a file of this name, and it is no socket",
+            ));
         }
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody is listening there"));
@@ -211,7 +217,9 @@ enum Connection {
 
 async fn accept_one(socket: &Listening) -> io::Result<Connection> {
     match socket {
-        Listening::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Connection::Tcp(stream, peer)),
+        Listening::Tcp(listener) => {
+            listener.accept().await.map(|(stream, peer)| Connection::Tcp(stream, peer))
+        }
         Listening::Unix(listener) => listener.accept().await.map(|(stream, _)| Connection::Unix(stream)),
     }
 }
@@ -223,9 +231,14 @@ fn admit(connection: Connection, front: Arc<Front>, sessions: &Arc<Sessions>, ru
             let most_each = most_each(&front, client);
             let Some(place) = sessions.enter(Some(client), front.limits.sessions, most_each) else {
                 tracing::warn!("Too many sessions, [{client}] turned away");
-                let busy = format!("421 4.3.2 {} Too many sessions, please try again later\r\n", front.hostname);
+                let busy =
+                    format!("421 4.3.2 {} Too many sessions, please try again later\r\n", front.hostname);
                 // A socket just accepted has room for one line; a client that is gone already needs none.
-                let _ = send(stream.as_raw_fd(), busy.as_bytes(), MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+                let _ = send(
+                    stream.as_raw_fd(),
+                    busy.as_bytes(),
+                    MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
+                );
                 return;
             };
             let _ = stream.set_nodelay(true);
@@ -250,7 +263,8 @@ fn admit(connection: Connection, front: Arc<Front>, sessions: &Arc<Sessions>, ru
 /// never all: somebody else must still get in.
 fn most_each(front: &Front, client: IpAddr) -> u32 {
     let listener = &front.listener;
-    let trusted = [&front.networks, &listener.xclient_from, &listener.xforward_from, &listener.proxy_protocol_from];
+    let trusted =
+        [&front.networks, &listener.xclient_from, &listener.xforward_from, &listener.proxy_protocol_from];
     if trusted.iter().any(|networks| networks.iter().any(|network| network.contains(client))) {
         return front.limits.sessions.saturating_sub(front.limits.sessions / 10).max(1);
     }

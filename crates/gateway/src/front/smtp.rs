@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
-use gatepost_mail::{
-    Address, Direction, Envelope, Parameters, Protocol, Recipient, Reply, Session, Via,
-};
+use gatepost_mail::{Address, Direction, Envelope, Parameters, Protocol, Recipient, Reply, Session, Via};
 use gatepost_wire::proxy;
-use gatepost_wire::smtp::{self, Command, BdatDecoder, DataDecoder, Line, LineReader, MailFrom, RcptTo, Stray, StrayReport};
+use gatepost_wire::smtp::{
+    self, BdatDecoder, Command, DataDecoder, Line, LineReader, MailFrom, RcptTo, Stray, StrayReport,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -193,7 +193,9 @@ impl<'a> Client<'a> {
             let line = self.line().await?;
             let line = match line {
                 Line::Line(line) => line,
-                Line::BareLf(line) if self.front.limits.stray_line_endings == StrayLineEndings::Normalize => line,
+                Line::BareLf(line) if self.front.limits.stray_line_endings == StrayLineEndings::Normalize => {
+                    line
+                }
                 Line::BareLf(_) => {
                     return self.last_reply(Reply::new(500, "5.5.2", "Lines end in CRLF"));
                 }
@@ -234,14 +236,12 @@ impl<'a> Client<'a> {
             Command::Noop => self.idle(Reply::new(250, "2.0.0", "Ok")),
             Command::Help => self.idle(Reply::new(214, "2.0.0", "See RFC 5321")),
             Command::Vrfy(_) => self.idle(Reply::new(252, "2.5.2", "Cannot VRFY user; try RCPT")),
-            Command::Expn(_) => {
-                self.idle(Reply::new(502, "5.7.0", "Sorry, we do not allow this operation"))
-            }
-            Command::Etrn(_) => {
-                self.idle(Reply::new(502, "5.7.0", "Sorry, we do not allow this operation"))
-            }
+            Command::Expn(_) => self.idle(Reply::new(502, "5.7.0", "Sorry, we do not allow this operation")),
+            Command::Etrn(_) => self.idle(Reply::new(502, "5.7.0", "Sorry, we do not allow this operation")),
             Command::StartTls => self.start_tls().await,
-            Command::Auth { .. } => self.error(Reply::new(503, "5.5.1", "Authentication is not offered here")),
+            Command::Auth { .. } => {
+                self.error(Reply::new(503, "5.5.1", "Authentication is not offered here"))
+            }
             Command::Xclient(attributes) => self.xclient(attributes).await,
             Command::Xforward(attributes) => self.xforward(attributes),
             Command::Quit => Ok(()),
@@ -810,7 +810,8 @@ impl<'a> Client<'a> {
     }
 
     fn direction(&self) -> Direction {
-        let inside = self.session.user.is_some() || self.session.client.is_some_and(|client| self.is_ours(client));
+        let inside =
+            self.session.user.is_some() || self.session.client.is_some_and(|client| self.is_ours(client));
         // Without a list of our domains nobody can tell outbound from internal.
         match inside {
             false => Direction::Inbound,
@@ -846,7 +847,8 @@ impl Carrier for Lockstep<'_, '_> {
         message: Vec<Bytes>,
     ) -> BoxFuture<'a, Vec<Reply>> {
         Box::pin(async move {
-            let as_told = self.told && extension.is_none() && recipients.len() == self.envelope.recipients.len();
+            let as_told =
+                self.told && extension.is_none() && recipients.len() == self.envelope.recipients.len();
             self.told = false;
             if !as_told && let Err(reply) = self.tell_again(recipients, extension).await {
                 return vec![reply];

@@ -1,0 +1,6 @@
+//! Tests of the real program against real servers. `rig` starts them; each module tests one promise.
+
+mod rig;
+
+mod founding;
+mod parts;
