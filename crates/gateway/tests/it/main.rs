@@ -2,5 +2,6 @@
 
 mod rig;
 
+mod dialogs;
 mod founding;
 mod parts;
