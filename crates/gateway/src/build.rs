@@ -2,6 +2,7 @@
 //! used, so that a bad configuration changes nothing.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,12 +13,12 @@ use crate::checks::run::CheckSet;
 use crate::config::Problem;
 use crate::config::listen::ListenAddress;
 use crate::config::next_hop::NextHop;
-use crate::config::typed::{Config, Listener};
+use crate::config::typed::{Config, Dns as DnsConfig, Listener};
 use crate::effects::relay::{NextHops, Options};
 use crate::front::smtp::Front;
 use crate::pipeline::{Pipeline, Store};
 use crate::records::Metrics;
-use crate::resources::dns::Dns;
+use crate::resources::dns::{Dns, DnsError, Resolve};
 use crate::resources::tls::{ClientTls, ServerTls};
 use crate::verdict::Policies;
 
@@ -35,6 +36,28 @@ pub fn pipeline(
     match (checks, policies) {
         (Ok(checks), Ok(policies)) => Ok(Pipeline::new(config, checks, policies, store, metrics)),
         (checks, policies) => Err(checks.err().into_iter().chain(policies.err()).flatten().collect()),
+    }
+}
+
+/// All that keeps a configuration from running, beyond what reading it has found.
+pub fn problems(config: &Config) -> Vec<Problem> {
+    let metrics = Arc::new(Metrics::new());
+    let pipeline = match pipeline(config, None, metrics.clone()) {
+        Ok(pipeline) => Arc::new(pipeline),
+        Err(problems) => return problems,
+    };
+    let (_, never) = watch::channel(false);
+    fronts(config, &pipeline, &metrics, &never).and_then(by_address).err().unwrap_or_default()
+}
+
+/// IPv4 addresses of a name, by the resolver of a configuration; none if there is no such name.
+pub async fn addresses(config: DnsConfig, name: String) -> Result<Vec<Ipv4Addr>, String> {
+    let dns = Dns::build(&config)
+        .map_err(|problems| problems.iter().map(|p| p.message.clone()).collect::<String>())?;
+    match dns.lookup_a(&name).await {
+        Ok(addresses) => Ok(addresses),
+        Err(DnsError::NotFound) => Ok(Vec::new()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

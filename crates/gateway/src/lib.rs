@@ -13,3 +13,6 @@ pub mod records;
 pub mod resources;
 pub mod serve;
 pub mod verdict;
+
+#[cfg(test)]
+mod tidy;

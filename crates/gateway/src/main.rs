@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use gatepost::{cli, serve};
+use gatepost::cli::check::Probes;
+use gatepost::{build, cli, serve};
 
 /// A mail security gateway: judges every message while the sender is still on the line.
 #[derive(Debug, Parser)]
@@ -17,13 +18,13 @@ struct Arguments {
 enum Command {
     Serve(serve::Args),
     Scan(cli::scan::Args),
-    Check(cli::check::Args),
-    Config(cli::config::Args),
-    Init(cli::init::Args),
+    Check(cli::check::CheckArgs),
+    Config(cli::config::ConfigArgs),
+    Init(cli::init::InitArgs),
     Reload(cli::reload::Args),
-    Quarantine(cli::quarantine::Args),
-    History(cli::history::Args),
-    Explain(cli::explain::Args),
+    Quarantine(cli::open::Args<cli::quarantine::QuarantineArgs>),
+    History(cli::open::Args<cli::history::HistoryArgs>),
+    Explain(cli::open::Args<cli::explain::ExplainArgs>),
 }
 
 fn main() -> ExitCode {
@@ -42,13 +43,21 @@ fn main() -> ExitCode {
         match command {
             Command::Serve(args) => serve::run(args),
             Command::Scan(args) => cli::scan::run(args).await,
-            Command::Check(args) => cli::check::run(args).await,
+            Command::Check(args) => cli::check::run(&args, &probes()).await,
             Command::Config(args) => cli::config::run(&args),
-            Command::Init(args) => cli::init::run(args),
+            Command::Init(args) => cli::init::run(&args),
             Command::Reload(args) => cli::reload::run(&args),
-            Command::Quarantine(args) => cli::quarantine::run(args).await,
-            Command::History(args) => cli::history::run(args).await,
-            Command::Explain(args) => cli::explain::run(args).await,
+            Command::Quarantine(args) => cli::open::quarantine(args).await,
+            Command::History(args) => cli::open::history(args).await,
+            Command::Explain(args) => cli::open::explain(args).await,
         }
     })
+}
+
+/// What `check` asks of the rest of the program.
+fn probes() -> Probes {
+    Probes {
+        compile: Box::new(build::problems),
+        addresses: Box::new(|config, name| Box::pin(build::addresses(config.checks.dns.clone(), name))),
+    }
 }

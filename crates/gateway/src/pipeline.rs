@@ -8,6 +8,7 @@
 mod record_of;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,14 +16,14 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use gatepost_mail::{
     Budget, Cause, DefectKind, Edit, Envelope, Fault, Limits, Mail, Message, OnFault, PartId, Reply, Session,
-    Verdict, edit,
+    Verdict,
 };
 use gatepost_wire::smtp::StrayReport;
 use tokio::sync::Semaphore;
 
 use crate::checks::Found;
 use crate::checks::run::CheckSet;
-use crate::config::typed::{Config, HeaderNames, Mixed};
+use crate::config::typed::{Config, HeaderNames, LogFormat};
 use crate::records::{self, Held, Journal, Metrics, Record, Vault, VaultError};
 use crate::verdict::{self, Answers, Case, Conclusion, Delivery, Outcome, Plan, Policies};
 
@@ -38,6 +39,7 @@ pub struct Pipeline {
     limits: Limits,
     judging: Semaphore,
     judging_time: Duration,
+    log_format: LogFormat,
     /// Where decisions are written; None for commands that only judge.
     store: Option<Store>,
     metrics: Arc<Metrics>,
@@ -47,7 +49,7 @@ pub struct Pipeline {
 #[derive(Clone)]
 pub struct Store {
     /// Records.
-    pub journal: Journal,
+    pub journal: Arc<Journal>,
     /// Originals of held mail.
     pub vault: Arc<Vault>,
 }
@@ -66,12 +68,10 @@ pub struct Arrival {
     pub early: Found,
     /// Whether each recipient gets an answer of its own.
     pub answers: Answers,
-    /// What to do when there is one answer and verdicts differ.
-    pub mixed: Mixed,
     /// The sender is gone: a refusal would make our own mail server bounce.
     pub after_queue: bool,
-    /// When its first byte came.
-    pub began: Instant,
+    /// How long it took to arrive.
+    pub receiving: Duration,
 }
 
 /// How a front takes a message on to its next hop.
@@ -127,6 +127,7 @@ impl Pipeline {
             },
             judging: Semaphore::new(config.limits.judging.max(1) as usize),
             judging_time: config.limits.judging_time.duration(),
+            log_format: config.log.format,
             store,
             metrics,
         }
@@ -134,11 +135,11 @@ impl Pipeline {
 
     /// The way of a message.
     pub async fn process(&self, arrival: Arrival, carrier: &mut dyn Carrier) -> Conclusion {
-        let (answers, mixed) = (arrival.answers, arrival.mixed);
+        let answers = arrival.answers;
         let judged = self.judge(arrival).await;
         let recipients = judged.mail.envelope.recipients.len();
-        let plan = verdict::plan(&judged.verdicts, recipients, answers, mixed);
-        let done = self.carry_out(&judged, &plan, carrier).await;
+        let plan = verdict::plan(&judged.verdicts, recipients, answers);
+        let done = self.carry_out(&judged, plan, carrier).await;
         self.record(&judged, &done).await;
         done.conclusion
     }
@@ -147,20 +148,21 @@ impl Pipeline {
     pub async fn judge(&self, arrival: Arrival) -> Judged {
         let id = records::new_id();
         let mut times = BTreeMap::new();
-        times.insert("receive".to_owned(), micros(arrival.began.elapsed()));
-        let started = Instant::now();
+        times.insert("receive".to_owned(), micros(arrival.receiving));
+        let began = Instant::now();
         // Closed semaphores do not occur: nobody closes this one.
         let _turn = self.judging.acquire().await;
-        times.insert("wait".to_owned(), micros(started.elapsed()));
+        times.insert("wait".to_owned(), micros(began.elapsed()));
 
         let started = Instant::now();
-        let mut message = read(arrival.raw, self.limits.clone()).await;
+        let (mut message, unread) = read(arrival.raw, &self.limits).await;
         note_stray(&mut message, &arrival.stray);
         times.insert("read".to_owned(), micros(started.elapsed()));
         let mail = Mail { session: arrival.session, envelope: arrival.envelope, message };
 
         let started = Instant::now();
         let mut found = arrival.early;
+        found.faults.extend(unread);
         match tokio::time::timeout(self.judging_time, self.checks.mail(&mail, &found.findings)).await {
             Ok(more) => found.merge(more),
             Err(_) => found.faults.push(too_slow(self.judging_time)),
@@ -168,10 +170,8 @@ impl Pipeline {
         times.insert("checks".to_owned(), micros(started.elapsed()));
         for (check, time) in &found.times {
             *times.entry(check.clone()).or_default() += micros(*time);
-            self.metrics.check_time(check, *time);
         }
         for fault in &found.faults {
-            self.metrics.fault(&fault.check, fault.cause);
             tracing::warn!("{id}: {} could not look: {}: {}", fault.check, fault.cause, fault.detail);
         }
 
@@ -186,42 +186,37 @@ impl Pipeline {
         };
         let verdicts = verdict::judge(&case, &self.policies, &self.headers);
         times.insert("judge".to_owned(), micros(started.elapsed()));
-        Judged { id, mail, found, verdicts, times, began: arrival.began }
+        Judged { id, mail, found, verdicts, times, began }
     }
 
     /// Does what was decided: first what must be on disk, then the next hop, then what its answers ask for.
-    async fn carry_out(&self, judged: &Judged, plan: &Plan, carrier: &mut dyn Carrier) -> Done {
+    async fn carry_out(&self, judged: &Judged, mut plan: Plan, carrier: &mut dyn Carrier) -> Done {
         let started = Instant::now();
         let mut held = None;
-        let hold = recipients_of(&judged.verdicts, &plan.hold);
+        let hold = recipients_of(&judged.verdicts, &[plan.hold.as_slice(), &plan.keep].concat());
         if !hold.is_empty() {
             match self.hold(judged, &hold).await {
                 Ok(key) => held = Some(key),
-                Err(error) => return Done::not_held(judged, &error, started),
-            }
-        }
-        // A copy beside another action is a service; that it cannot be made is no reason to take or refuse anything
-        // else than was decided.
-        let keep = recipients_of(&judged.verdicts, &plan.keep);
-        let mut kept = None;
-        if held.is_none() && !keep.is_empty() {
-            match self.hold(judged, &keep).await {
-                Ok(key) => kept = Some(key),
-                Err(error) => tracing::error!("{}: no copy kept: {error}", judged.id),
+                Err(error) => {
+                    tracing::error!("{}: cannot be put into the vault: {error}", judged.id);
+                    plan = plan.without_vault(&judged.verdicts);
+                }
             }
         }
         let mut results = Vec::with_capacity(plan.deliveries.len());
         for delivery in &plan.deliveries {
             results.push(self.deliver(judged, delivery, carrier).await);
         }
-        let conclusion = plan.conclude(&judged.verdicts, &results);
+        let mut conclusion = plan.conclude(&results);
         if !conclusion.hold_after.is_empty() {
-            // Others already have the message, so its sender must not send it again; these must not lose it.
-            let mut all = hold;
-            all.extend(&conclusion.hold_after);
+            // Others have the message already, so its sender shall not send it again; these must not lose it.
+            let all = [hold.as_slice(), &conclusion.hold_after].concat();
             match self.hold(judged, &all).await {
                 Ok(key) => held = Some(key),
-                Err(error) => return Done::not_held(judged, &error, started),
+                Err(error) => {
+                    tracing::error!("{}: cannot be put into the vault, deferred: {error}", judged.id);
+                    conclusion = put_off(judged);
+                }
             }
         }
         if conclusion.drop_held
@@ -230,12 +225,12 @@ impl Pipeline {
             self.let_go(&key).await;
         }
         let next_hop = results.iter().flatten().next().map(|reply| format!("{}: {reply}", carrier.name()));
-        Done { conclusion, held: held.or(kept), next_hop, time: started.elapsed() }
+        Done { conclusion, held, next_hop, time: started.elapsed() }
     }
 
     async fn deliver(&self, judged: &Judged, delivery: &Delivery, carrier: &mut dyn Carrier) -> Vec<Reply> {
         let verdict = &judged.verdicts[delivery.verdict];
-        let applied = edit::apply(&judged.mail.message, &verdict.edits);
+        let applied = gatepost_mail::apply(&judged.mail.message, &verdict.edits);
         let unsafe_to_send =
             applied.skipped.iter().any(|&at| matches!(verdict.edits[at], Edit::ReplacePart { .. }));
         if unsafe_to_send {
@@ -271,8 +266,8 @@ impl Pipeline {
     async fn record(&self, judged: &Judged, done: &Done) {
         let record = self.record_of(judged, Some(done));
         let elapsed = judged.began.elapsed();
-        self.metrics.message(record.category, record.action, elapsed);
-        tracing::info!("{}", records::log_line(&record, elapsed));
+        self.metrics.record(&record, elapsed);
+        records::log(&record, elapsed, self.log_format);
         if let Some(store) = &self.store {
             store.journal.write(Arc::new(record)).await;
         }
@@ -293,42 +288,42 @@ pub struct Done {
     time: Duration,
 }
 
-impl Done {
-    /// What should have been held could not be: then nothing is taken, and the sender comes again.
-    fn not_held(judged: &Judged, error: &VaultError, started: Instant) -> Done {
-        tracing::error!("{}: cannot be held, deferred: {error}", judged.id);
-        let text = format!("Insufficient system storage, please try again later (id {})", judged.id);
-        let reply = Reply::new(452, "4.3.1", text);
-        let recipients = judged.mail.envelope.recipients.len();
-        let conclusion = Conclusion {
-            one: reply.clone(),
-            each: vec![reply.clone(); recipients],
-            outcomes: vec![Outcome::Deferred(reply); recipients],
-            hold_after: Vec::new(),
-            drop_held: false,
-        };
-        Done { conclusion, held: None, next_hop: None, time: started.elapsed() }
+/// What should have been held after others had it could not be: the sender comes again, and those get it twice.
+fn put_off(judged: &Judged) -> Conclusion {
+    let text = format!("Insufficient system storage, please try again later (id {})", judged.id);
+    let reply = Reply::new(452, "4.3.1", text);
+    let recipients = judged.mail.envelope.recipients.len();
+    Conclusion {
+        one: reply.clone(),
+        each: vec![reply.clone(); recipients],
+        outcomes: vec![Outcome::Deferred(reply); recipients],
+        hold_after: Vec::new(),
+        drop_held: false,
     }
 }
 
 /// Reading is work for the processor. What is large goes to a thread of its own so that other sessions are not kept
-/// waiting; what is small is done sooner than it could be handed over.
-async fn read(raw: Bytes, limits: Limits) -> Message {
+/// waiting; what is small is done sooner than it could be handed over. A reader that panics is a fault of ours: the
+/// message is then known by its header only, and must not pass for one that was looked into.
+async fn read(raw: Bytes, limits: &Limits) -> (Message, Option<Fault>) {
     const LARGE: usize = 256 << 10;
-    if raw.len() < LARGE {
-        return gatepost_unpack::read(raw, &limits);
+    let (content, budget) = (raw.clone(), limits.clone());
+    let reading = move || catch_unwind(AssertUnwindSafe(|| gatepost_unpack::read(content, &budget)));
+    let outcome = match raw.len() {
+        ..LARGE => reading(),
+        _ => tokio::task::spawn_blocking(reading).await.unwrap_or_else(|error| Err(Box::new(error))),
+    };
+    if let Ok(message) = outcome {
+        return (message, None);
     }
-    let for_thread = raw.clone();
-    let budget = limits.clone();
-    match tokio::task::spawn_blocking(move || gatepost_unpack::read(for_thread, &budget)).await {
-        Ok(message) => message,
-        // A reader that panics is a bug of ours; the message itself is judged as far as its header goes.
-        Err(error) => {
-            tracing::error!(%error, "reading a message failed");
-            let shallow = Limits { parts: 1, ..limits };
-            Message::read(raw, &mut Budget::new(&shallow))
-        }
-    }
+    let shallow = Limits { parts: 1, ..limits.clone() };
+    let fault = Fault {
+        check: "reading".into(),
+        cause: Cause::Bug,
+        detail: "reading the message panicked; please report it".into(),
+        answer: OnFault::Defer,
+    };
+    (Message::read(raw, &mut Budget::new(&shallow)), Some(fault))
 }
 
 /// What was mended on the way in is no longer in the message, but it was there.

@@ -275,14 +275,19 @@ impl Daemon {
     async fn tend(&self) {
         let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         let (pipeline, health, metrics) = (self.pipeline.clone(), self.health.clone(), self.metrics.clone());
-        let vault = self.store.vault.clone();
+        let (vault, journal) = (self.store.vault.clone(), self.store.journal.clone());
         tokio::spawn(async move {
             for engine in pipeline.checks.health().await {
                 metrics.engine_up(&engine.name, engine.state.is_ok());
                 health.set(&engine.name, engine.state.map(|_| ()));
             }
-            let room = tokio::task::spawn_blocking(move || vault.room()).await;
-            health.set("vault", room.unwrap_or_else(|_| Err("cannot be looked at".into())));
+            health.set("journal", journal.trouble().map_or(Ok(()), Err));
+            let looking = tokio::task::spawn_blocking(move || (vault.check_floor(0), vault.usage())).await;
+            let Ok((room, usage)) = looking else { return };
+            health.set("vault", room.map_err(|error| error.to_string()));
+            if let Ok(usage) = usage {
+                metrics.vault(usage);
+            }
         });
     }
 
@@ -290,9 +295,12 @@ impl Daemon {
         let (store, config) = (self.store.clone(), self.config.clone());
         tokio::spawn(async move {
             let now = jiff::Timestamp::now();
-            let report =
-                records::expire(&store.journal, &store.vault, &config.quarantine, &config.journal, now).await;
-            tracing::debug!(?report, "retention");
+            match records::expire(&store.journal, &store.vault, &config.quarantine, &config.journal, now)
+                .await
+            {
+                Ok(report) => tracing::debug!(?report, "retention"),
+                Err(error) => tracing::error!(%error, "what is too old stays for now"),
+            }
         });
     }
 
@@ -313,19 +321,23 @@ impl Daemon {
                 "sessions are cut off; their senders will come again"
             );
         }
-        self.store.journal.close().await;
+        if let Err(error) = self.store.journal.flush().await {
+            tracing::error!(%error, "the last records are not in the journal");
+        }
     }
 }
 
 async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store, String> {
     let vault = Vault::open(&config.vault_folder(), config.quarantine.disk_floor.bytes())
         .map_err(|error| format!("vault {}: {error}", config.vault_folder().display()))?;
-    let journal = Journal::open(&config.journal_path(), metrics.clone())
+    let journal = Journal::open_counting(&config.journal_path(), metrics.journal_dropped())
         .await
         .map_err(|error| format!("journal {}: {error}", config.journal_path().display()))?;
-    let report = records::reconcile(&vault, &journal).await;
-    tracing::debug!(?report, "vault and journal compared");
-    Ok(Store { journal, vault: Arc::new(vault) })
+    match records::reconcile(&vault, &journal).await {
+        Ok(report) => tracing::debug!(?report, "vault and journal compared"),
+        Err(error) => tracing::error!(%error, "vault and journal cannot be compared"),
+    }
+    Ok(Store { journal: Arc::new(journal), vault: Arc::new(vault) })
 }
 
 /// Makes a folder, and gives it to the user that we become when root starts us.

@@ -38,9 +38,9 @@ impl Address {
         self.to_string().to_lowercase()
     }
 
-    /// The address with `delimiter` and `extension` put behind its local part: `user+spam@domain`.
-    pub fn with_extension(&self, delimiter: char, extension: &str) -> Address {
-        Address { local: format!("{}{delimiter}{extension}", self.local).into(), domain: self.domain.clone() }
+    /// The address with an extension, its delimiter included, put behind the local part: `user+spam@domain`.
+    pub fn with_extension(&self, extension: &str) -> Address {
+        Address { local: format!("{}{extension}", self.local).into(), domain: self.domain.clone() }
     }
 }
 

@@ -66,6 +66,7 @@ defects! {
     BareCr "BARE_CR" "a CR that is not followed by LF";
     BareLf "BARE_LF" "an LF that is not preceded by CR";
     Nul "NUL_BYTE" "a NUL byte in header or text";
+    SmuggledEnd "SMUGGLED_END" "a line of one dot with other ends than CRLF, which a lax server would take for the end of the message";
     LongLine "LONG_LINE" "a line over 998 bytes (RFC 5322 section 2.1.1)";
 
     // The header.
@@ -86,6 +87,7 @@ defects! {
     BadTransferEncoding "BAD_TRANSFER_ENCODING" "a Content-Transfer-Encoding that is unknown, or not allowed on this type";
     MissingBoundary "MISSING_BOUNDARY" "a multipart without a boundary, or one that never appears";
     BadBoundary "BAD_BOUNDARY" "a boundary that is empty, overlong or not of the allowed characters";
+    ReusedBoundary "REUSED_BOUNDARY" "a boundary that goes on after its closing line, or is used inside itself";
     UnclosedBoundary "UNCLOSED_BOUNDARY" "a multipart without its closing boundary";
     TextOutsideParts "TEXT_OUTSIDE_PARTS" "a preamble or epilogue that holds more than the usual note";
     BadBase64 "BAD_BASE64" "base64 with characters that do not belong, or text after its padding";

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::{Message, PartId};
+use crate::{Message, PartId, words};
 
 /// One change. Edits are made against the message as it was judged: places are those of the original.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -368,26 +368,9 @@ fn encode(value: &str) -> String {
     out.join(" ")
 }
 
-/// Encoded words of at most 75 characters (RFC 2047 section 2), parted by spaces.
+/// Encoded words, parted by spaces: where to fold is decided with the whole line at hand.
 fn encode_words(text: &str) -> String {
-    const ROOM: usize = 75 - "=?utf-8?Q?".len() - "?=".len();
-    let mut words = vec![String::new()];
-    for c in text.chars() {
-        let mut buffer = [0; 4];
-        let piece = match c {
-            ' ' => "_".to_owned(),
-            'a'..='z' | 'A'..='Z' | '0'..='9' => c.to_string(),
-            _ => c.encode_utf8(&mut buffer).bytes().map(|byte| format!("={byte:02X}")).collect(),
-        };
-        if words.last().is_some_and(|word| word.len() + piece.len() > ROOM) {
-            words.push(String::new());
-        }
-        if let Some(word) = words.last_mut() {
-            word.push_str(&piece);
-        }
-    }
-    let words: Vec<_> = words.into_iter().map(|word| format!("=?utf-8?Q?{word}?=")).collect();
-    words.join(" ")
+    words::encode(text).replace("\r\n", "")
 }
 
 /// Header fields and body of a text/plain entity in place of one of that name; both end in CRLF.

@@ -1,4 +1,9 @@
-//! File types by content.
+//! File types by content: by magic bytes, by structure where these are shared, by the look of text.
+//!
+//! Names and declarations are not looked at. Detection reads a bounded number of bytes from the beginning (and the
+//! end, for zip), so it costs the same for a large file as for a small one.
+
+use memchr::memmem;
 
 /// What a file is, by its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +31,7 @@ pub enum FileKind {
     Video,
     /// Code for a machine: PE, ELF, Mach-O, class files.
     Executable,
-    /// Code for an interpreter.
+    /// Code for an interpreter, and files that make a system do something when opened.
     Script,
     /// Several files in one.
     Archive,
@@ -40,11 +45,643 @@ pub enum FileKind {
     Data,
 }
 
-impl FileType {
-    /// Nothing known: `data`, application/octet-stream.
-    pub const DATA: FileType =
-        FileType { name: "data", mime: "application/octet-stream", kind: FileKind::Data };
+impl FileKind {
+    /// All families.
+    pub const ALL: [FileKind; 12] = [
+        FileKind::Text,
+        FileKind::Html,
+        FileKind::Image,
+        FileKind::Audio,
+        FileKind::Video,
+        FileKind::Executable,
+        FileKind::Script,
+        FileKind::Archive,
+        FileKind::Compressed,
+        FileKind::Document,
+        FileKind::Message,
+        FileKind::Data,
+    ];
 
-    /// Plain text.
-    pub const TEXT: FileType = FileType { name: "txt", mime: "text/plain", kind: FileKind::Text };
+    /// Its name in configuration and records, lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FileKind::Text => "text",
+            FileKind::Html => "html",
+            FileKind::Image => "image",
+            FileKind::Audio => "audio",
+            FileKind::Video => "video",
+            FileKind::Executable => "executable",
+            FileKind::Script => "script",
+            FileKind::Archive => "archive",
+            FileKind::Compressed => "compressed",
+            FileKind::Document => "document",
+            FileKind::Message => "message",
+            FileKind::Data => "data",
+        }
+    }
+
+    /// The family of that name.
+    pub fn by_name(name: &str) -> Option<FileKind> {
+        FileKind::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))
+    }
+}
+
+macro_rules! types {
+    ($($constant:ident $name:literal $mime:literal $kind:ident $meaning:literal;)*) => {
+        impl FileType {
+            $(
+                #[doc = $meaning]
+                pub const $constant: FileType =
+                    FileType { name: $name, mime: $mime, kind: FileKind::$kind };
+            )*
+
+            /// All types that are known, with what they are in a few words.
+            pub const ALL: &[(FileType, &str)] = &[$((FileType::$constant, $meaning),)*];
+        }
+    };
+}
+
+types! {
+    DATA "data" "application/octet-stream" Data "Nothing known";
+    TEXT "txt" "text/plain" Text "Plain text";
+    HTML "html" "text/html" Html "HTML";
+    XHTML "xhtml" "application/xhtml+xml" Html "XHTML";
+    XML "xml" "application/xml" Text "XML";
+    VCARD "vcf" "text/vcard" Text "Visiting card";
+    CALENDAR "ics" "text/calendar" Text "Calendar data";
+    PEM "pem" "application/x-pem-file" Text "Key or certificate in PEM";
+    PGP "pgp" "application/pgp-encrypted" Text "OpenPGP in ASCII armour";
+    PKCS7 "p7m" "application/pkcs7-mime" Data "PKCS #7 or CMS (S/MIME)";
+
+    EXE "exe" "application/vnd.microsoft.portable-executable" Executable "Windows program (PE)";
+    DLL "dll" "application/vnd.microsoft.portable-executable" Executable "Windows library (PE)";
+    DOS "dos" "application/x-dosexec" Executable "DOS or 16-bit Windows program (MZ)";
+    ELF "elf" "application/x-elf" Executable "Program or library of Linux and kin (ELF)";
+    MACHO "macho" "application/x-mach-binary" Executable "Program or library of macOS (Mach-O)";
+    CLASS "class" "application/java-vm" Executable "Java class";
+    DEX "dex" "application/vnd.android.dex" Executable "Android code";
+    WASM "wasm" "application/wasm" Executable "WebAssembly";
+    SWF "swf" "application/vnd.adobe.flash.movie" Executable "Flash";
+
+    SCRIPT "sh" "text/x-shellscript" Script "Script that names its interpreter (#!)";
+    BATCH "bat" "text/x-msdos-batch" Script "Batch file of Windows";
+    PHP "php" "text/x-php" Script "PHP";
+    LNK "lnk" "application/x-ms-shortcut" Script "Shortcut of Windows";
+    URL "url" "application/x-mswinurl" Script "Internet shortcut";
+    REG "reg" "text/x-ms-regedit" Script "Registry file of Windows";
+    CHM "chm" "application/vnd.ms-htmlhelp" Script "Compiled HTML help";
+    HLP "hlp" "application/winhlp" Script "Help file of old Windows";
+
+    ZIP "zip" "application/zip" Archive "Zip archive";
+    JAR "jar" "application/java-archive" Archive "Java archive";
+    APK "apk" "application/vnd.android.package-archive" Archive "Android package";
+    RAR "rar" "application/vnd.rar" Archive "RAR archive";
+    SEVENZIP "7z" "application/x-7z-compressed" Archive "7-Zip archive";
+    TAR "tar" "application/x-tar" Archive "Tar archive";
+    CPIO "cpio" "application/x-cpio" Archive "Cpio archive";
+    AR "ar" "application/x-archive" Archive "Ar archive";
+    DEB "deb" "application/vnd.debian.binary-package" Archive "Debian package";
+    RPM "rpm" "application/x-rpm" Archive "RPM package";
+    CAB "cab" "application/vnd.ms-cab-compressed" Archive "Cabinet archive";
+    LHA "lha" "application/x-lzh-compressed" Archive "LHA archive";
+    ARJ "arj" "application/x-arj" Archive "ARJ archive";
+    ZOO "zoo" "application/x-zoo" Archive "Zoo archive";
+    ARC "arc" "application/x-arc" Archive "ARC archive";
+    ACE "ace" "application/x-ace-compressed" Archive "ACE archive";
+    ALZ "alz" "application/x-alz" Archive "ALZip archive";
+    EGG "egg" "application/x-egg" Archive "EGG archive of ALZip";
+    XAR "xar" "application/x-xar" Archive "XAR archive or macOS package";
+    ISO "iso" "application/x-iso9660-image" Archive "Image of an optical disc";
+    VHD "vhd" "application/x-vhd" Archive "Virtual disk (VHD)";
+    VHDX "vhdx" "application/x-vhdx" Archive "Virtual disk (VHDX)";
+    WIM "wim" "application/x-ms-wim" Archive "Windows image";
+    SQUASHFS "squashfs" "application/vnd.squashfs" Archive "Squashfs image";
+    TNEF "tnef" "application/ms-tnef" Archive "Attachments of Outlook (winmail.dat)";
+    UUENCODE "uu" "text/x-uuencode" Archive "Uuencoded file";
+    BINHEX "hqx" "application/mac-binhex40" Archive "BinHex file";
+
+    GZIP "gz" "application/gzip" Compressed "Compressed by gzip";
+    BZIP2 "bz2" "application/x-bzip2" Compressed "Compressed by bzip2";
+    XZ "xz" "application/x-xz" Compressed "Compressed by xz";
+    LZMA "lzma" "application/x-lzma" Compressed "Compressed by lzma";
+    ZSTD "zst" "application/zstd" Compressed "Compressed by zstd";
+    LZ4 "lz4" "application/x-lz4" Compressed "Compressed by lz4";
+    COMPRESS "Z" "application/x-compress" Compressed "Compressed by compress";
+    LZIP "lz" "application/x-lzip" Compressed "Compressed by lzip";
+    LZOP "lzo" "application/x-lzop" Compressed "Compressed by lzop";
+
+    OLE "ole" "application/x-ole-storage" Document "OLE file: Word, Excel, PowerPoint up to 2003, Outlook";
+    MSI "msi" "application/x-msi" Executable "Windows installer package";
+    DOCX "docx" "application/vnd.openxmlformats-officedocument.wordprocessingml.document" Document "Word document";
+    DOCM "docm" "application/vnd.ms-word.document.macroenabled.12" Document "Word document with macros";
+    XLSX "xlsx" "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" Document "Excel sheet";
+    XLSM "xlsm" "application/vnd.ms-excel.sheet.macroenabled.12" Document "Excel sheet with macros";
+    PPTX "pptx" "application/vnd.openxmlformats-officedocument.presentationml.presentation" Document "PowerPoint slides";
+    PPTM "pptm" "application/vnd.ms-powerpoint.presentation.macroenabled.12" Document "PowerPoint slides with macros";
+    OOXML "ooxml" "application/vnd.openxmlformats-package" Document "Other package of Open XML";
+    ODT "odt" "application/vnd.oasis.opendocument.text" Document "OpenDocument text";
+    ODS "ods" "application/vnd.oasis.opendocument.spreadsheet" Document "OpenDocument sheet";
+    ODP "odp" "application/vnd.oasis.opendocument.presentation" Document "OpenDocument slides";
+    EPUB "epub" "application/epub+zip" Document "Electronic book";
+    OFFICEXML "officexml" "application/xml" Document "Office document of 2003 as XML";
+    PDF "pdf" "application/pdf" Document "PDF";
+    RTF "rtf" "application/rtf" Document "Rich text";
+    PS "ps" "application/postscript" Document "PostScript";
+    ONENOTE "one" "application/onenote" Document "OneNote section";
+    SYLK "slk" "text/spreadsheet" Document "Sheet as symbolic link (SYLK)";
+    MDB "mdb" "application/vnd.ms-access" Document "Access database";
+    SQLITE "sqlite" "application/vnd.sqlite3" Data "SQLite database";
+
+    EML "eml" "message/rfc822" Message "Mail message";
+    MBOX "mbox" "application/mbox" Message "Mailbox";
+    MULTIPART "mime" "multipart/mixed" Message "Body of a multipart";
+
+    PNG "png" "image/png" Image "PNG";
+    JPEG "jpg" "image/jpeg" Image "JPEG";
+    GIF "gif" "image/gif" Image "GIF";
+    BMP "bmp" "image/bmp" Image "Windows bitmap";
+    TIFF "tif" "image/tiff" Image "TIFF";
+    WEBP "webp" "image/webp" Image "WebP";
+    HEIF "heic" "image/heif" Image "HEIF or AVIF";
+    ICO "ico" "image/vnd.microsoft.icon" Image "Icon or cursor";
+    PSD "psd" "image/vnd.adobe.photoshop" Image "Photoshop";
+    EMF "emf" "image/emf" Image "Enhanced metafile";
+    WMF "wmf" "image/wmf" Image "Windows metafile";
+    SVG "svg" "image/svg+xml" Image "SVG";
+
+    MP3 "mp3" "audio/mpeg" Audio "MP3";
+    OGG "ogg" "audio/ogg" Audio "Ogg";
+    WAV "wav" "audio/vnd.wave" Audio "WAV";
+    FLAC "flac" "audio/flac" Audio "FLAC";
+    MIDI "mid" "audio/midi" Audio "MIDI";
+    AMR "amr" "audio/amr" Audio "AMR";
+    MP4 "mp4" "video/mp4" Video "MP4 or QuickTime";
+    AVI "avi" "video/vnd.avi" Video "AVI";
+    MKV "mkv" "video/matroska" Video "Matroska or WebM";
+    ASF "wmv" "video/x-ms-asf" Video "Windows media";
+    FLV "flv" "video/x-flv" Video "Flash video";
+    MPEG "mpg" "video/mpeg" Video "MPEG";
+}
+
+impl FileType {
+    /// The type of that name: `zip`, `exe`; case doesn't count, but where two names differ by it alone.
+    pub fn by_name(name: &str) -> Option<FileType> {
+        FileType::ALL.iter().map(|(known, _)| *known).find(|known| known.name.eq_ignore_ascii_case(name))
+    }
+
+    /// What these bytes are.
+    pub fn detect(content: &[u8]) -> FileType {
+        if content.is_empty() {
+            return FileType::TEXT;
+        }
+        by_structure(content)
+            .or_else(|| by_magic(content))
+            .or_else(|| by_text(content))
+            .or_else(|| by_weak_magic(content))
+            .unwrap_or(FileType::DATA)
+    }
+}
+
+/// Bytes that stand at a fixed place, and the type they tell.
+const MAGIC: &[(usize, &[u8], FileType)] = &[
+    (0, b"\x7fELF", FileType::ELF),
+    (0, b"\xfe\xed\xfa\xce", FileType::MACHO),
+    (0, b"\xfe\xed\xfa\xcf", FileType::MACHO),
+    (0, b"\xce\xfa\xed\xfe", FileType::MACHO),
+    (0, b"\xcf\xfa\xed\xfe", FileType::MACHO),
+    (0, b"dex\n0", FileType::DEX),
+    (0, b"\0asm", FileType::WASM),
+    (0, b"\x4c\0\0\0\x01\x14\x02\0", FileType::LNK),
+    (0, b"ITSF", FileType::CHM),
+    (0, b"\x3f\x5f\x03\0", FileType::HLP),
+    (0, b"Rar!\x1a\x07", FileType::RAR),
+    (0, b"RE\x7e\x5e", FileType::RAR),
+    (0, b"7z\xbc\xaf\x27\x1c", FileType::SEVENZIP),
+    (0, b"\x1f\x8b", FileType::GZIP),
+    (0, b"\xfd7zXZ\0", FileType::XZ),
+    (0, b"\x28\xb5\x2f\xfd", FileType::ZSTD),
+    (0, b"\x04\x22\x4d\x18", FileType::LZ4),
+    (0, b"\x02\x21\x4c\x18", FileType::LZ4),
+    (0, b"\x1f\x9d", FileType::COMPRESS),
+    (0, b"LZIP", FileType::LZIP),
+    (0, b"\x89LZO\0\r\n\x1a\n", FileType::LZOP),
+    (0, b"MSCF\0\0\0\0", FileType::CAB),
+    (0, b"ISc(", FileType::CAB),
+    (257, b"ustar", FileType::TAR),
+    (0, b"070701", FileType::CPIO),
+    (0, b"070702", FileType::CPIO),
+    (0, b"070707", FileType::CPIO),
+    (0, b"\xc7\x71", FileType::CPIO),
+    (0, b"\x71\xc7", FileType::CPIO),
+    (0, b"!<arch>\ndebian-binary", FileType::DEB),
+    (0, b"!<arch>\n", FileType::AR),
+    (0, b"\xed\xab\xee\xdb", FileType::RPM),
+    (0x8001, b"CD001", FileType::ISO),
+    (0x8001, b"BEA01", FileType::ISO),
+    (20, b"\xdc\xa7\xc4\xfd", FileType::ZOO),
+    (7, b"**ACE**", FileType::ACE),
+    (0, b"ALZ\x01", FileType::ALZ),
+    (0, b"EGGA", FileType::EGG),
+    (0, b"xar!", FileType::XAR),
+    (0, b"conectix", FileType::VHD),
+    (0, b"vhdxfile", FileType::VHDX),
+    (0, b"MSWIM\0\0\0", FileType::WIM),
+    (0, b"hsqs", FileType::SQUASHFS),
+    (0, b"\x78\x9f\x3e\x22", FileType::TNEF),
+    (0, b"{\\rt", FileType::RTF),
+    (0, b"%!PS", FileType::PS),
+    (0, b"\x04%!PS", FileType::PS),
+    (0, b"\xc5\xd0\xd3\xc6", FileType::PS),
+    (0, b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3", FileType::ONENOTE),
+    (4, b"Standard Jet DB\0", FileType::MDB),
+    (4, b"Standard ACE DB\0", FileType::MDB),
+    (0, b"SQLite format 3\0", FileType::SQLITE),
+    (0, b"\x89PNG\r\n\x1a\n", FileType::PNG),
+    (0, b"\xff\xd8\xff", FileType::JPEG),
+    (0, b"GIF87a", FileType::GIF),
+    (0, b"GIF89a", FileType::GIF),
+    (0, b"II*\0", FileType::TIFF),
+    (0, b"MM\0*", FileType::TIFF),
+    (0, b"8BPS\0", FileType::PSD),
+    (40, b" EMF", FileType::EMF),
+    (0, b"\xd7\xcd\xc6\x9a", FileType::WMF),
+    (0, b"\x01\0\x09\0\0\x03", FileType::WMF),
+    (0, b"ID3\x02", FileType::MP3),
+    (0, b"ID3\x03", FileType::MP3),
+    (0, b"ID3\x04", FileType::MP3),
+    (0, b"OggS", FileType::OGG),
+    (0, b"fLaC", FileType::FLAC),
+    (0, b"MThd\0\0\0\x06", FileType::MIDI),
+    (0, b"#!AMR", FileType::AMR),
+    (0, b"\x1a\x45\xdf\xa3", FileType::MKV),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", FileType::ASF),
+    (0, b"FLV\x01", FileType::FLV),
+    (0, b"\0\0\x01\xba", FileType::MPEG),
+    (0, b"\0\0\x01\xb3", FileType::MPEG),
+];
+
+/// Bytes too short or too common to be asked before the look of text.
+const WEAK_MAGIC: &[(usize, &[u8], FileType)] = &[
+    (0, b"MZ", FileType::DOS),
+    (0, b"ZM", FileType::DOS),
+    (0, b"\0\0\x01\0", FileType::ICO),
+    (0, b"\0\0\x02\0", FileType::ICO),
+    (0, b"\xff\xfb", FileType::MP3),
+    (0, b"\xff\xf3", FileType::MP3),
+    (0, b"\xff\xf2", FileType::MP3),
+];
+
+fn by_magic(content: &[u8]) -> Option<FileType> {
+    of_table(MAGIC, content)
+}
+
+fn by_weak_magic(content: &[u8]) -> Option<FileType> {
+    of_table(WEAK_MAGIC, content)
+}
+
+fn of_table(table: &[(usize, &[u8], FileType)], content: &[u8]) -> Option<FileType> {
+    let stands = |at: usize, magic: &[u8]| content.get(at..).is_some_and(|rest| rest.starts_with(magic));
+    table.iter().find(|(at, magic, _)| stands(*at, magic)).map(|(_, _, found)| *found)
+}
+
+/// Types whose magic is shared, or that need more than magic.
+fn by_structure(content: &[u8]) -> Option<FileType> {
+    match *content.first_chunk::<4>()? {
+        [b'M', b'Z', _, _] => portable_executable(content),
+        [0xca, 0xfe, 0xba, 0xbe] => Some(java_or_macho(content)),
+        [0xd0, 0xcf, 0x11, 0xe0] => Some(ole(content)),
+        [b'P', b'K', 3, 4] | [b'P', b'K', 5, 6] | [b'P', b'K', 7, 8] => Some(zip(content)),
+        [b'R', b'I', b'F', b'F'] => match content.get(8..12)? {
+            b"WEBP" => Some(FileType::WEBP),
+            b"WAVE" => Some(FileType::WAV),
+            b"AVI " => Some(FileType::AVI),
+            _ => None,
+        },
+        [b'B', b'Z', b'h', b'1'..=b'9'] => Some(FileType::BZIP2),
+        [b'F' | b'C' | b'Z', b'W', b'S', 1..=60] => Some(FileType::SWF),
+        [b'B', b'M', _, _] => bitmap(content),
+        [0x5d, 0, 0, _] => lzma(content),
+        [0x60, 0xea, low, high] => arj(content, u16::from_le_bytes([low, high])),
+        [0x1a, 1..=9, ..] => arc(content),
+        [0x30, ..] => pkcs7(content),
+        _ if content.get(4..8) == Some(b"ftyp") => Some(iso_media(content)),
+        _ => lha(content).or_else(|| old_tar(content)).or_else(|| pdf(content)),
+    }
+}
+
+fn le32(content: &[u8], at: usize) -> Option<usize> {
+    let bytes = content.get(at..)?.first_chunk::<4>()?;
+    usize::try_from(u32::from_le_bytes(*bytes)).ok()
+}
+
+fn le16(content: &[u8], at: usize) -> Option<usize> {
+    content.get(at..)?.first_chunk::<2>().map(|bytes| usize::from(u16::from_le_bytes(*bytes)))
+}
+
+/// A PE file behind its DOS stub (Microsoft PE format: offset at 0x3c, characteristics behind the COFF header).
+fn portable_executable(content: &[u8]) -> Option<FileType> {
+    const IS_DLL: usize = 0x2000;
+    let header = le32(content, 0x3c)?;
+    if content.get(header..)?.starts_with(b"PE\0\0") {
+        let characteristics = le16(content, header.saturating_add(22)).unwrap_or_default();
+        return Some(if characteristics & IS_DLL != 0 { FileType::DLL } else { FileType::EXE });
+    }
+    let is_new = matches!(content.get(header..)?.get(..2), Some(b"NE" | b"LE" | b"LX"));
+    is_new.then_some(FileType::DOS)
+}
+
+/// Java classes and fat Mach-O files begin alike: the next word is a version (45 and up), or a small count.
+fn java_or_macho(content: &[u8]) -> FileType {
+    let word =
+        content.get(4..).and_then(|rest| rest.first_chunk::<4>()).map(|word| u32::from_be_bytes(*word));
+    if word.is_some_and(|count| count < 43) { FileType::MACHO } else { FileType::CLASS }
+}
+
+/// An OLE file is an installer package if its root says so (MS-CFB 2.6: CLSID at 80 of the first directory entry).
+fn ole(content: &[u8]) -> FileType {
+    const INSTALLER: &[u8] = b"\x84\x10\x0c\0\0\0\0\0\xc0\0\0\0\0\0\0\x46";
+    let class = || {
+        let shift = le16(content, 30).filter(|shift| (7..=12).contains(shift))?;
+        let sector = le32(content, 48)?.checked_add(1)?;
+        let root = sector.checked_mul(1 << shift)?;
+        content.get(root.checked_add(80)?..)?.get(..16)
+    };
+    if class() == Some(INSTALLER) { FileType::MSI } else { FileType::OLE }
+}
+
+/// What a zip holds decides what it is: the first and the last names are looked at.
+fn zip(content: &[u8]) -> FileType {
+    /// Bytes looked at from either end.
+    const NEAR: usize = 64 << 10;
+    /// The place of the name's length and of the name in a local header and in an entry of the directory.
+    const HEADERS: [(&[u8], usize, usize); 2] = [(b"PK\x03\x04", 26, 30), (b"PK\x01\x02", 28, 46)];
+    if let Some(found) = declared_in_zip(content) {
+        return found;
+    }
+    let ends = [&content[..content.len().min(NEAR)], &content[content.len().saturating_sub(NEAR)..]];
+    let (mut package, mut office, mut macros, mut manifest) = (false, None, false, false);
+    for (end, (magic, length_at, name_at)) in ends.into_iter().zip(HEADERS) {
+        for at in memmem::find_iter(end, magic) {
+            let name = le16(end, at + length_at).and_then(|length| end.get(at + name_at..)?.get(..length));
+            let name = name.unwrap_or_default();
+            package |= name == b"[Content_Types].xml";
+            manifest |= name == b"META-INF/MANIFEST.MF";
+            macros |= name.ends_with(b"vbaProject.bin");
+            if name == b"AndroidManifest.xml" {
+                return FileType::APK;
+            }
+            office = office.or(match name {
+                name if name.starts_with(b"word/") => Some((FileType::DOCX, FileType::DOCM)),
+                name if name.starts_with(b"xl/") => Some((FileType::XLSX, FileType::XLSM)),
+                name if name.starts_with(b"ppt/") => Some((FileType::PPTX, FileType::PPTM)),
+                _ => None,
+            });
+        }
+    }
+    match office {
+        Some((_, with_macros)) if package && macros => with_macros,
+        Some((plain, _)) if package => plain,
+        _ if package => FileType::OOXML,
+        _ if manifest => FileType::JAR,
+        _ => FileType::ZIP,
+    }
+}
+
+/// OpenDocument files and electronic books say what they are in a first member `mimetype`, stored.
+fn declared_in_zip(content: &[u8]) -> Option<FileType> {
+    if content.get(30..38)? != b"mimetype" {
+        return None;
+    }
+    let extra = le16(content, 28)?;
+    let declared = content.get(38 + extra..)?;
+    let known = [FileType::ODT, FileType::ODS, FileType::ODP, FileType::EPUB];
+    known.into_iter().find(|known| declared.starts_with(known.mime.as_bytes()))
+}
+
+/// A bitmap has its header's size behind the 14 bytes of the file header.
+fn bitmap(content: &[u8]) -> Option<FileType> {
+    let header = le32(content, 14)?;
+    matches!(header, 12 | 40 | 52 | 56 | 64 | 108 | 124).then_some(FileType::BMP)
+}
+
+/// Lzma has no magic: properties, a dictionary of a power of two, then a size that is unknown or not absurd.
+fn lzma(content: &[u8]) -> Option<FileType> {
+    let dictionary = le32(content, 1)?;
+    let size = u64::from_le_bytes(*content.get(5..)?.first_chunk::<8>()?);
+    (dictionary.is_power_of_two() && (size == u64::MAX || size < 1 << 40)).then_some(FileType::LZMA)
+}
+
+/// ARJ: the size of its first header lies within bounds, and the header begins with its own.
+fn arj(content: &[u8], size: u16) -> Option<FileType> {
+    let first = *content.get(4)?;
+    ((30..=2600).contains(&size) && (30..=64).contains(&first)).then_some(FileType::ARJ)
+}
+
+/// ARC: a name of at most 12 printable characters, ended by NUL, follows the method.
+fn arc(content: &[u8]) -> Option<FileType> {
+    let name = content.get(2..15)?;
+    let length = name.iter().position(|byte| *byte == 0)?;
+    (length > 0 && name[..length].iter().all(u8::is_ascii_graphic)).then_some(FileType::ARC)
+}
+
+/// LHA: a method like `-lh5-` stands at byte 2.
+fn lha(content: &[u8]) -> Option<FileType> {
+    match content.get(2..7)? {
+        [b'-', b'l', b'h' | b'z', _, b'-'] | [b'-', b'p', b'm', _, b'-'] => Some(FileType::LHA),
+        _ => None,
+    }
+}
+
+/// A tar of before POSIX: its header's checksum is right.
+fn old_tar(content: &[u8]) -> Option<FileType> {
+    let header = content.first_chunk::<512>()?;
+    let digits = header[148..156].trim_ascii_start();
+    let length = digits.iter().take_while(|byte| matches!(byte, b'0'..=b'7')).count();
+    let stored = u32::from_str_radix(std::str::from_utf8(&digits[..length]).ok()?, 8).ok()?;
+    let spaces = 8 * u32::from(b' ');
+    let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+    (header[0] != 0 && stored == sum(&header[..148]) + spaces + sum(&header[156..])).then_some(FileType::TAR)
+}
+
+/// Readers look for a PDF's mark in the first 1024 bytes.
+fn pdf(content: &[u8]) -> Option<FileType> {
+    memmem::find(&content[..content.len().min(1024)], b"%PDF-").map(|_| FileType::PDF)
+}
+
+/// CMS content: a sequence that begins with an object identifier 1.2.840.113549.1.7.x.
+fn pkcs7(content: &[u8]) -> Option<FileType> {
+    memmem::find(&content[..content.len().min(24)], b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07")
+        .map(|_| FileType::PKCS7)
+}
+
+/// The family of MP4: the brand tells pictures from films.
+fn iso_media(content: &[u8]) -> FileType {
+    match content.get(8..12) {
+        Some(b"heic" | b"heix" | b"hevc" | b"mif1" | b"msf1" | b"avif" | b"avis") => FileType::HEIF,
+        _ => FileType::MP4,
+    }
+}
+
+/// Types of text, by how it begins; None if it is no text.
+fn by_text(content: &[u8]) -> Option<FileType> {
+    /// How much is looked at.
+    const NEAR: usize = 4096;
+    let head = &content[..content.len().min(NEAR)];
+    let wide = head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff");
+    let narrowed: Vec<u8>;
+    let head = if wide {
+        narrowed = head[2..].iter().copied().filter(|byte| *byte != 0).collect();
+        &narrowed
+    } else {
+        head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head)
+    };
+    if !wide && !looks_like_text(head) {
+        return markup(head.trim_ascii_start());
+    }
+    Some(text_type(head))
+}
+
+/// Text holds no NUL and hardly any control characters.
+fn looks_like_text(head: &[u8]) -> bool {
+    let control = |byte: &&u8| matches!(byte, 0..=6 | 14..=26 | 28..=31 | 127);
+    let controls = head.iter().filter(control).count();
+    !head.contains(&0) && controls * 50 <= head.len()
+}
+
+fn text_type(head: &[u8]) -> FileType {
+    let start = head.trim_ascii_start();
+    let begins =
+        |with: &str| start.len() >= with.len() && start[..with.len()].eq_ignore_ascii_case(with.as_bytes());
+    const STARTS: &[(&str, FileType)] = &[
+        ("#!", FileType::SCRIPT),
+        ("@echo", FileType::BATCH),
+        ("<?php", FileType::PHP),
+        ("[InternetShortcut]", FileType::URL),
+        ("Windows Registry Editor", FileType::REG),
+        ("REGEDIT4", FileType::REG),
+        ("BEGIN:VCARD", FileType::VCARD),
+        ("BEGIN:VCALENDAR", FileType::CALENDAR),
+        ("-----BEGIN PGP", FileType::PGP),
+        ("-----BEGIN ", FileType::PEM),
+        ("(This file must be converted with BinHex", FileType::BINHEX),
+        ("ID;P", FileType::SYLK),
+    ];
+    if let Some((_, found)) = STARTS.iter().find(|(with, _)| begins(with)) {
+        return *found;
+    }
+    if is_uuencoded(start) {
+        return FileType::UUENCODE;
+    }
+    markup(start).or_else(|| mail(head)).unwrap_or(FileType::TEXT)
+}
+
+fn is_uuencoded(start: &[u8]) -> bool {
+    let mode = start.strip_prefix(b"begin ").or_else(|| start.strip_prefix(b"begin-base64 "));
+    mode.and_then(|rest| rest.get(..4)).is_some_and(|mode| {
+        mode[..3].iter().all(|digit| matches!(digit, b'0'..=b'7')) && matches!(mode[3], b' ' | b'0'..=b'7')
+    })
+}
+
+/// HTML, XML and kin. Leading comments and declarations are skipped.
+fn markup(start: &[u8]) -> Option<FileType> {
+    const TAGS: &[&str] = &[
+        "!doctype html",
+        "html",
+        "head",
+        "body",
+        "script",
+        "title",
+        "table",
+        "div",
+        "p>",
+        "p ",
+        "a ",
+        "img",
+        "meta",
+        "iframe",
+        "style",
+        "link",
+        "font",
+        "center",
+        "span",
+        "br",
+        "h1",
+        "h2",
+        "form",
+        "b>",
+        "object",
+        "embed",
+    ];
+    let mut rest = start;
+    let mut xml = false;
+    loop {
+        let inner = rest.trim_ascii_start().strip_prefix(b"<")?;
+        let begins = |with: &str| {
+            inner.len() >= with.len() && inner[..with.len()].eq_ignore_ascii_case(with.as_bytes())
+        };
+        let skipped = if begins("!--") {
+            memmem::find(inner, b"-->").map(|at| at + 3)
+        } else if begins("?xml") {
+            xml = true;
+            memchr::memchr(b'>', inner).map(|at| at + 1)
+        } else if begins("?mso-application") {
+            return Some(FileType::OFFICEXML);
+        } else if begins("!doctype svg") || begins("svg") {
+            return Some(FileType::SVG);
+        } else if begins("!doctype html") || begins("html") {
+            return Some(if xml { FileType::XHTML } else { FileType::HTML });
+        } else if TAGS.iter().any(|tag| begins(tag)) && !xml {
+            return Some(FileType::HTML);
+        } else {
+            return xml.then_some(FileType::XML);
+        };
+        match skipped {
+            Some(length) => rest = &inner[length..],
+            None => return xml.then_some(FileType::XML),
+        }
+    }
+}
+
+/// A mail message begins with header fields, several of which only mail has; a mailbox with a line `From `.
+fn mail(head: &[u8]) -> Option<FileType> {
+    const TELLING: &[&str] = &[
+        "received",
+        "return-path",
+        "from",
+        "to",
+        "subject",
+        "date",
+        "message-id",
+        "mime-version",
+        "content-type",
+        "delivered-to",
+        "dkim-signature",
+        "reply-to",
+        "sender",
+        "x-mailer",
+        "x-original-to",
+        "authentication-results",
+    ];
+    const LINES: usize = 60;
+    let mbox = head.starts_with(b"From ");
+    let mut telling = 0;
+    for line in head.split(|byte| *byte == b'\n').skip(usize::from(mbox)).take(LINES) {
+        if line.trim_ascii().is_empty() {
+            break;
+        }
+        if matches!(line[0], b' ' | b'\t') {
+            continue;
+        }
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { break };
+        let name = line[..colon].trim_ascii_end();
+        if !name.iter().all(u8::is_ascii_graphic) {
+            break;
+        }
+        telling += usize::from(TELLING.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name)));
+    }
+    match (mbox, telling) {
+        (true, 2..) => Some(FileType::MBOX),
+        (false, 3..) => Some(FileType::EML),
+        _ => None,
+    }
 }

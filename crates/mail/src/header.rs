@@ -1,14 +1,19 @@
-//! Header fields with the exact bytes they stand in.
+//! Header fields with the exact bytes they stand in (RFC 5322 section 2.2).
+
+use std::ops::Range;
 
 use bytes::Bytes;
-use std::ops::Range;
+use memchr::{memchr, memchr_iter, memmem};
+
+use crate::{DefectKind, charset, words};
 
 /// The header of a message or MIME entity: every field in its order, with its exact place.
 #[derive(Clone, Debug, Default)]
 pub struct Headers {
     /// The header's bytes, without the empty line that ends it.
     pub raw: Bytes,
-    /// The fields, in order.
+    /// The fields, in order. The spans follow each other without gap and cover all of `raw`; a line that is no field
+    /// (and the `From ` line of an mbox) stands as a field with an empty name.
     pub fields: Vec<Field>,
 }
 
@@ -23,9 +28,204 @@ pub struct Field {
     pub value: Range<usize>,
 }
 
+/// What [`Headers::parse`] noticed: a kind of defect and its proof, at most one of each kind.
+pub type Noticed = Vec<(DefectKind, String)>;
+
 impl Headers {
-    /// The first field of that name (without case), unfolded and with encoded words decoded, trimmed.
-    pub fn text(&self, _name: &str) -> Option<String> {
-        None
+    /// Reads the header that `entity` begins with. Gives the header, the offset in `entity` where the body begins
+    /// (behind the empty line), and what is wrong with it.
+    ///
+    /// Lines end with LF, with or without CR. A line that is neither field nor continuation is kept and skipped as
+    /// long as more fields follow than such lines; otherwise the body begins with it, the empty line being forgotten.
+    pub fn parse(entity: Bytes) -> (Headers, usize, Noticed) {
+        let found = Lines::scan(&entity);
+        let mut noticed = Noticed::new();
+        found.notice(&entity, &mut noticed);
+        let raw = entity.slice(..found.end);
+        (Headers { raw, fields: found.fields }, found.body, noticed)
     }
+
+    /// The first field of that name, compared without case.
+    pub fn get(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| self.is_named(field, name))
+    }
+
+    /// All fields of that name, in order.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Field> + 'a {
+        self.fields.iter().filter(move |field| self.is_named(field, name))
+    }
+
+    /// The first field of that name (without case), unfolded and with encoded words decoded, trimmed. Raw bytes
+    /// over 127 are read as UTF-8 if they are that, else as windows-1252.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.get(name).map(|field| self.value_text(field))
+    }
+
+    /// The value of a field as [`Headers::text`] gives it.
+    pub fn value_text(&self, field: &Field) -> String {
+        let unfolded = unfold(self.raw_value(field));
+        match memmem::find(&unfolded, b"=?") {
+            Some(_) => words::decode(&unfolded).trim().to_owned(),
+            None => charset::guess(&unfolded).trim().to_owned(),
+        }
+    }
+
+    /// The value's bytes as they stand: folding and leading space kept, without the final line break.
+    pub fn raw_value(&self, field: &Field) -> &[u8] {
+        self.raw.get(field.value.clone()).unwrap_or_default()
+    }
+
+    /// The name as it stands; empty for a line that is no field.
+    pub fn name(&self, field: &Field) -> &str {
+        let name = self.raw.get(field.name.clone()).unwrap_or_default();
+        std::str::from_utf8(name).unwrap_or_default()
+    }
+
+    /// All bytes of a field: name to final line break.
+    pub fn raw_field(&self, field: &Field) -> &[u8] {
+        self.raw.get(field.span.clone()).unwrap_or_default()
+    }
+
+    fn is_named(&self, field: &Field, name: &str) -> bool {
+        self.raw.get(field.name.clone()).is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()))
+    }
+}
+
+/// A value on one line: line breaks before white space are taken out (RFC 5322 section 2.2.3).
+pub(crate) fn unfold(value: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    if memchr(b'\n', value).is_none() && memchr(b'\r', value).is_none() {
+        return value.into();
+    }
+    value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect::<Vec<u8>>().into()
+}
+
+/// The lines of a header, sorted into fields.
+#[derive(Default)]
+struct Lines {
+    fields: Vec<Field>,
+    /// Where the header ends: the empty line, or the body if there is none.
+    end: usize,
+    /// Where the body begins.
+    body: usize,
+    /// Lines that are neither field nor continuation, inside the header.
+    bad: usize,
+    /// The first of them.
+    first_bad: Option<Range<usize>>,
+    /// Continuation lines of white space only.
+    blank_folds: usize,
+    /// The body begins without an empty line before it.
+    no_empty_line: bool,
+}
+
+impl Lines {
+    fn scan(entity: &[u8]) -> Lines {
+        let mut lines = Lines { end: entity.len(), body: entity.len(), ..Lines::default() };
+        // State at the first bad line, to go back to if the body began there: its offset, and the counts then.
+        let mut turn: Option<(usize, usize, usize)> = None;
+        let mut ended = false;
+        let mut start = 0;
+        for line_end in memchr_iter(b'\n', entity).map(|at| at + 1).chain([entity.len()]) {
+            if line_end == start {
+                continue;
+            }
+            let line = start..line_end;
+            let content = trim_line_break(&entity[line.clone()]);
+            // A stray CR before the line break leaves the line empty for most readers.
+            if content.iter().all(|byte| *byte == b'\r') {
+                lines.end = start;
+                lines.body = line_end;
+                ended = true;
+                break;
+            }
+            if !lines.take(line.clone(), content) && turn.is_none() {
+                turn = Some((start, lines.fields.len() - 1, lines.blank_folds));
+                lines.first_bad = Some(line);
+            }
+            start = line_end;
+        }
+        if let Some((at, fields, blank_folds)) = turn {
+            let good = lines.fields.len() - fields - lines.bad;
+            if !ended || good < lines.bad {
+                lines.fields.truncate(fields);
+                lines.blank_folds = blank_folds;
+                (lines.end, lines.body) = (at, at);
+                (lines.bad, lines.first_bad) = (0, None);
+                lines.no_empty_line = true;
+            }
+        }
+        lines
+    }
+
+    /// Takes one line that is not empty; false if it is neither field nor continuation.
+    fn take(&mut self, line: Range<usize>, content: &[u8]) -> bool {
+        let content_end = line.start + content.len();
+        if matches!(content[0], b' ' | b'\t')
+            && let Some(field) = self.fields.last_mut()
+        {
+            if content.iter().all(|byte| matches!(byte, b' ' | b'\t')) {
+                self.blank_folds += 1;
+            }
+            field.span.end = line.end;
+            field.value.end = content_end;
+            return true;
+        }
+        if let Some(name) = field_name(content) {
+            let colon = line.start + memchr(b':', content).unwrap_or(name);
+            self.fields.push(Field {
+                name: line.start..line.start + name,
+                value: colon + 1..content_end,
+                span: line,
+            });
+            return true;
+        }
+        let mbox = line.start == 0 && (content.starts_with(b"From ") || content.starts_with(b">From "));
+        self.fields.push(Field { name: line.start..line.start, value: line.start..content_end, span: line });
+        if !mbox {
+            self.bad += 1;
+        }
+        mbox
+    }
+
+    fn notice(&self, entity: &[u8], noticed: &mut Noticed) {
+        let header = &entity[..self.end];
+        if self.no_empty_line {
+            let line = entity[self.end..].split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let shown = String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned();
+            noticed.push((DefectKind::NoHeader, format!("no empty line before the body: {shown}")));
+        }
+        if let Some(first) = &self.first_bad {
+            let line = &entity[first.start..first.end.min(first.start + 80)];
+            let shown = String::from_utf8_lossy(trim_line_break(line)).into_owned();
+            noticed.push((DefectKind::BadHeaderLine, counted(self.bad, shown)));
+        }
+        if self.blank_folds > 0 {
+            noticed.push((DefectKind::BadFolding, counted(self.blank_folds, "a line of white space".into())));
+        }
+        if !header.is_ascii() {
+            let eight_bit = |field: &&Field| !entity[field.span.clone()].is_ascii();
+            let count = self.fields.iter().filter(eight_bit).count();
+            let first = self.fields.iter().find(eight_bit).map(|field| &entity[field.name.clone()]);
+            let name = String::from_utf8_lossy(first.unwrap_or_default()).into_owned();
+            noticed.push((DefectKind::EightBitHeader, counted(count, name)));
+        }
+    }
+}
+
+/// `first` alone, or with the number of all when there are several.
+pub(crate) fn counted(count: usize, first: String) -> String {
+    if count > 1 { format!("{first} ({count} times)") } else { first }
+}
+
+/// Length of the field name that a line begins with, if it begins with one: printable ASCII without colon, then
+/// perhaps white space (RFC 5322 section 4.5.8), then a colon.
+fn field_name(line: &[u8]) -> Option<usize> {
+    let name = line.iter().position(|byte| !(33..=126).contains(byte) || *byte == b':')?;
+    let behind = line[name..].iter().find(|byte| !matches!(byte, b' ' | b'\t'))?;
+    (name > 0 && *behind == b':').then_some(name)
+}
+
+/// A line without the CRLF or LF that ends it.
+pub(crate) fn trim_line_break(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
 }

@@ -4,27 +4,35 @@
 //! or over a limit is a [`Defect`] beside it.
 
 mod address;
+mod charset;
 mod defect;
+mod digest;
 mod edit;
 mod envelope;
-mod filetype;
+pub mod filetype;
 mod finding;
 mod header;
 mod limits;
 mod message;
+mod parameters;
 mod points;
+mod read;
 mod session;
+pub mod text;
+mod transfer;
 mod verdict;
+pub mod words;
 
 pub use address::Address;
 pub use defect::{Defect, DefectKind};
+pub use digest::sha256_hex;
 pub use edit::{Applied, Edit, Place, apply};
 pub use envelope::{Envelope, Parameters, Recipient};
 pub use filetype::{FileKind, FileType};
 pub use finding::{Category, Cause, Counts, Fault, Finding, OnFault, Scope, Symbol};
-pub use header::{Field, Headers};
+pub use header::{Field, Headers, Noticed};
 pub use limits::{Budget, Limit, Limits};
-pub use message::{Mail, Message, Origin, Part, PartId};
+pub use message::{MOST_DEFECTS, Mail, Message, Origin, Part, PartId};
 pub use points::Points;
 pub use session::{Direction, Protocol, Session, Tls, Via};
 pub use verdict::{Action, Reply, Verdict, Weighed};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::header::Headers;
-use crate::{Defect, Envelope, FileType, Session};
+use crate::{Defect, DefectKind, Envelope, FileType, Session};
 
 /// A message as it came, and everything that was read out of it.
 #[derive(Clone, Debug)]
@@ -38,7 +38,8 @@ pub struct Part {
     pub span: Option<std::ops::Range<usize>>,
     /// Every name some reader would show, the most usual first; paths inside archives keep their folders.
     pub names: Vec<String>,
-    /// Declared type in lower case, `text/html`; empty when none is declared (archive members).
+    /// Declared type in lower case, `text/html`. For a MIME entity that declares none it is the default of RFC 2045
+    /// section 5.2 (`text/plain`, in a digest `message/rfc822`); for others it is empty.
     pub declared: String,
     /// Declared charset, lower case.
     pub charset: Option<String>,
@@ -67,6 +68,26 @@ pub enum Origin {
 }
 
 impl Part {
+    /// A part with that content, its type detected, and nothing else known: no header, no names, nothing declared.
+    /// `depth` is the parent's plus one; the caller has taken it from the budget.
+    pub fn new(parent: PartId, depth: u32, origin: Origin, body: Bytes) -> Part {
+        Part {
+            parent: Some(parent),
+            depth,
+            origin,
+            headers: Headers::default(),
+            span: None,
+            names: Vec::new(),
+            declared: String::new(),
+            charset: None,
+            attachment: false,
+            detected: FileType::detect(&body),
+            body,
+            container: false,
+            encrypted: false,
+        }
+    }
+
     /// The most usual name, if it has any.
     pub fn name(&self) -> Option<&str> {
         self.names.first().map(String::as_str)
@@ -74,6 +95,22 @@ impl Part {
 }
 
 impl Message {
+    /// Appends a part, whose parent must be there already, and gives its place.
+    pub fn push(&mut self, part: Part) -> PartId {
+        self.parts.push(part);
+        PartId(self.parts.len() - 1)
+    }
+
+    /// Notes a defect. The detail is escaped and shortened. Of each kind the first for a part stands, so hostile
+    /// mail cannot make many; beyond [`MOST_DEFECTS`] in all, only kinds that were not seen yet are taken.
+    pub fn defect(&mut self, kind: DefectKind, part: PartId, detail: impl AsRef<str>) {
+        let full = self.defects.len() >= MOST_DEFECTS;
+        if self.defects.iter().any(|defect| defect.kind == kind && (full || defect.part == part)) {
+            return;
+        }
+        self.defects.push(Defect { kind, part, detail: shown(detail.as_ref()) });
+    }
+
     /// The parts with their places.
     pub fn parts(&self) -> impl Iterator<Item = (PartId, &Part)> {
         self.parts.iter().enumerate().map(|(place, part)| (PartId(place), part))
@@ -115,6 +152,28 @@ impl Message {
     pub fn from(&self) -> String {
         self.headers.text("From").unwrap_or_default()
     }
+}
+
+/// Defects of one message beyond which only kinds not seen yet are noted.
+pub const MOST_DEFECTS: usize = 500;
+
+/// Text from a message made fit for people: control and invisible characters escaped, cut after 200 characters.
+fn shown(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let mut out = String::with_capacity(text.len().min(LONGEST + 8));
+    for (place, c) in text.chars().enumerate() {
+        if place == LONGEST {
+            out.push('…');
+            break;
+        }
+        if c.is_control() || is_invisible(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// Characters that change how others are shown, or cannot be seen themselves.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// What checks look at.

@@ -1,1 +1,130 @@
-//! placeholder
+//! Containers opened: a message in, and one flat list of everything that lies in it out.
+//!
+//! [`read`] reads the message and then walks the growing list of parts. Every part that is an archive, a compressed
+//! file or a mail gives its members as further parts, and those are walked in their turn; nothing recurses. One
+//! [`Budget`] pays for everything, so a bomb costs what the limits allow and is noted as a defect.
+//!
+//! What opens a part is chosen by its content alone. Damaged containers yield what can be read, and defects. Members
+//! that are stored as they are stay slices of the container: nothing is copied that need not be.
+
+mod fields;
+mod gzip;
+mod names;
+mod opening;
+mod tar;
+mod zip;
+
+use bytes::Bytes;
+use gatepost_mail::{Budget, FileType, Headers, Limits, Message, Origin, Part, PartId};
+
+use opening::{Opening, Root, Stop};
+
+/// Reads a message and everything that it contains.
+pub fn read(raw: Bytes, limits: &Limits) -> Message {
+    let mut budget = Budget::new(limits);
+    let mut message = Message::read(raw, &mut budget);
+    let mut roots = Roots::new(&message);
+    walk(&mut message, &mut budget, &mut roots, 0);
+    message
+}
+
+/// Reads one file as `format`, whatever it is, and everything that it contains. `parts[0]` of the result is the file.
+pub fn open(format: Format, file: Bytes, limits: &Limits) -> Message {
+    let mut budget = Budget::new(limits);
+    let mut message =
+        Message { raw: file.clone(), headers: Headers::default(), parts: Vec::new(), defects: Vec::new() };
+    message.push(Part { parent: None, ..Part::new(PartId(0), 0, Origin::Embedded, file) });
+    let mut roots = Roots::new(&message);
+    roots.open(format, &mut message, PartId(0), &mut budget);
+    walk(&mut message, &mut budget, &mut roots, 1);
+    message
+}
+
+/// A kind of container that can be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Zip archives, and all that are zips inside: office documents, jar, apk, self-extracting programs.
+    Zip,
+    /// gzip.
+    Gzip,
+    /// tar.
+    Tar,
+    /// Mail in a file of its own or in an archive.
+    Mail,
+}
+
+impl Format {
+    /// All of them, in the order in which they are tried on a part.
+    pub const ALL: &[Format] = &[Format::Gzip, Format::Tar, Format::Mail, Format::Zip];
+
+    /// Its name, the usual extension.
+    pub const fn name(self) -> &'static str {
+        self.entry().name
+    }
+
+    /// The format of a part, by its content.
+    pub fn of(part: &Part) -> Option<Format> {
+        Format::ALL.iter().copied().find(|format| (format.entry().is)(&part.body, part.detected))
+    }
+
+    /// The table of formats: one line for each.
+    const fn entry(self) -> Entry {
+        match self {
+            Format::Zip => Entry { name: "zip", is: zip::is, open: zip::open },
+            Format::Gzip => Entry { name: "gz", is: gzip::is, open: gzip::open },
+            Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
+            Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
+        }
+    }
+}
+
+struct Entry {
+    name: &'static str,
+    is: fn(&[u8], FileType) -> bool,
+    open: fn(&mut Opening) -> Result<(), Stop>,
+}
+
+fn is_mail(_body: &[u8], detected: FileType) -> bool {
+    detected == FileType::EML
+}
+
+fn open_mail(opening: &mut Opening) -> Result<(), Stop> {
+    opening.read_mail();
+    Ok(())
+}
+
+/// Opens every part from `first` on, and what comes out of them.
+fn walk(message: &mut Message, budget: &mut Budget, roots: &mut Roots, first: usize) {
+    let mut at = first;
+    while at < message.parts.len() && budget.check_time().is_ok() {
+        let part = &message.parts[at];
+        if !part.container
+            && !part.encrypted
+            && let Some(format) = Format::of(part)
+        {
+            roots.open(format, message, PartId(at), budget);
+        }
+        at += 1;
+    }
+}
+
+/// For every part, the attachment that it came out of in the end, and what was made of that so far.
+struct Roots {
+    of: Vec<usize>,
+    roots: Vec<Root>,
+}
+
+impl Roots {
+    fn new(message: &Message) -> Roots {
+        let root = |part: &Part| Root { packed: part.body.len() as u64, ..Root::default() };
+        Roots { of: (0..message.parts.len()).collect(), roots: message.parts.iter().map(root).collect() }
+    }
+
+    fn open(&mut self, format: Format, message: &mut Message, id: PartId, budget: &mut Budget) {
+        let root = self.of[id.0];
+        let mut opening = Opening::new(message, id, budget, &mut self.roots[root]);
+        // What stopped it is noted as a defect.
+        let _stopped: Result<(), Stop> = (format.entry().open)(&mut opening);
+        self.of.resize(message.parts.len(), root);
+    }
+}

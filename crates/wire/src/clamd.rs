@@ -56,6 +56,13 @@ pub enum Answer {
     Version(String),
 }
 
+impl Answer {
+    /// Whether clamd refused a stream because it is longer than its `StreamMaxLength`.
+    pub fn is_stream_limit(&self) -> bool {
+        matches!(self, Answer::Error(text) if text.starts_with("INSTREAM size limit exceeded"))
+    }
+}
+
 /// An answer with the number of its command; `None` outside a session, and for errors of the session itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Numbered {
@@ -127,4 +134,82 @@ fn answer(text: &str) -> Answer {
         return Answer::Version(text.into());
     }
     Answer::Error(text.strip_suffix("ERROR").map_or(text, str::trim_end).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> Answer {
+        Answer::Error(text.into())
+    }
+
+    #[test]
+    fn answers() {
+        let version = "ClamAV 1.4.2/27500/Thu Jan  2 09:37:08 2025";
+        for (text, id, expected) in [
+            ("1: stream: OK", Some(1), Answer::Clean),
+            ("2: fd[12]: Eicar-Test-Signature FOUND", Some(2), Answer::Found("Eicar-Test-Signature".into())),
+            ("stream: Win.Test.EICAR_HDB-1 FOUND", None, Answer::Found("Win.Test.EICAR_HDB-1".into())),
+            ("/tmp/a: b: OK", None, Answer::Clean),
+            ("/tmp/a: OK: X FOUND", None, Answer::Found("X".into())),
+            ("3: FOUND FOUND", Some(3), Answer::Found("FOUND".into())),
+            ("stream:  FOUND", None, Answer::Found("unnamed".into())),
+            ("PONG", None, Answer::Pong),
+            ("4: PONG", Some(4), Answer::Pong),
+            (version, None, Answer::Version(version.into())),
+            ("5: ClamAV 1.4.2/27500/Thu Jan  2 09:37:08 2025", Some(5), Answer::Version(version.into())),
+            ("1: INSTREAM size limit exceeded. ERROR", Some(1), error("INSTREAM size limit exceeded.")),
+            ("COMMAND READ TIMED OUT", None, error("COMMAND READ TIMED OUT")),
+            ("7: stream: Can't allocate memory ERROR", Some(7), error("stream: Can't allocate memory")),
+            ("fd[1]: No such file or directory. ERROR", None, error("fd[1]: No such file or directory.")),
+            ("UNKNOWN COMMAND", None, error("UNKNOWN COMMAND")),
+            // Near misses never pass for clean.
+            ("OK", None, error("OK")),
+            ("1: OK", Some(1), error("OK")),
+            ("stream: ok", None, error("stream: ok")),
+            ("stream: OK?", None, error("stream: OK?")),
+            ("99999999999: stream: OK", None, Answer::Clean),
+            ("1: a\x1b[2Jb ERROR", Some(1), error("a[2Jb")),
+        ] {
+            assert_eq!(parse_answer(text), Numbered { id, answer: expected }, "{text}");
+        }
+        assert!(error("INSTREAM size limit exceeded.").is_stream_limit());
+        assert!(!error("COMMAND READ TIMED OUT").is_stream_limit());
+    }
+
+    #[test]
+    fn answers_arrive_in_pieces() {
+        let input = b"1: stream: OK\0PONG\0\n2: stream: X FOUND\0COMMAND READ TIMED OUT\n1: str";
+        for step in 1..=input.len() {
+            let (mut buf, mut answers) = (BytesMut::new(), Vec::new());
+            for chunk in input.chunks(step) {
+                buf.extend_from_slice(chunk);
+                while let Some(numbered) = read_answer(&mut buf).unwrap() {
+                    answers.push(numbered.answer);
+                }
+            }
+            let last = error("COMMAND READ TIMED OUT");
+            assert_eq!(answers, [Answer::Clean, Answer::Pong, Answer::Found("X".into()), last]);
+            assert_eq!(&buf[..], b"1: str");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_end() {
+        let mut buf = BytesMut::from(&[b'x'; ANSWER_LIMIT][..]);
+        assert_eq!(read_answer(&mut buf), Ok(None));
+        buf.extend_from_slice(b"xx");
+        assert_eq!(read_answer(&mut buf), Err(AnswerTooLong));
+    }
+
+    #[test]
+    fn streams() {
+        let mut out = Vec::new();
+        instream(b"abcde", 3, &mut out);
+        assert_eq!(out, b"zINSTREAM\0\0\0\0\x03abc\0\0\0\x02de\0\0\0\0");
+        out.clear();
+        instream(b"", 0, &mut out);
+        assert_eq!(out, b"zINSTREAM\0\0\0\0\0");
+    }
 }

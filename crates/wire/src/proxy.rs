@@ -36,7 +36,7 @@ pub struct Header {
     pub local: bool,
 }
 
-/// What version 2 says about TLS between client and balancer (PP2_TYPE_SSL, section 2.2.5).
+/// What version 2 says about TLS between client and balancer (PP2_TYPE_SSL).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tls {
     /// `TLSv1.3`.
@@ -262,4 +262,149 @@ fn crc32c(start: u32, octets: &[u8]) -> u32 {
     octets.iter().fold(start, |sum, &octet| {
         (0..8).fold(sum ^ u32::from(octet), |s, _| if s & 1 == 1 { (s >> 1) ^ 0x82F6_3B78 } else { s >> 1 })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parses `input` octet by octet; what follows the header must be left.
+    fn read(input: &[u8]) -> Result<Option<Header>, Error> {
+        let mut buf = BytesMut::new();
+        for (at, octet) in input.iter().enumerate() {
+            buf.extend_from_slice(&[*octet]);
+            if let Some(header) = parse(&mut buf)? {
+                assert!(buf.is_empty());
+                buf.extend_from_slice(&input[at + 1..]);
+                assert_eq!(&buf[..], b"EHLO", "after {}", input.escape_ascii());
+                return Ok(Some(header));
+            }
+        }
+        Ok(None)
+    }
+
+    fn between(source: &str, destination: &str) -> Header {
+        Header { source: source.parse().ok(), destination: destination.parse().ok(), ..Header::default() }
+    }
+
+    fn v2(version: u8, family: u8, content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&V2_SIGNATURE[..], &[version, family], &length, content, b"EHLO"].concat()
+    }
+
+    fn record(kind: u8, value: &[u8]) -> Vec<u8> {
+        [&[kind][..], &u16::try_from(value.len()).unwrap().to_be_bytes(), value].concat()
+    }
+
+    const TCP4: &[u8] = &[192, 0, 2, 1, 198, 51, 100, 1, 0xd4, 0x31, 0, 25];
+
+    #[test]
+    fn version_1() {
+        let longest = format!("PROXY UNKNOWN {}\r\nEHLO", "f".repeat(107 - 16));
+        for (input, expected) in [
+            (
+                "PROXY TCP4 192.0.2.1 198.51.100.1 54321 25\r\nEHLO",
+                Ok(Some(between("192.0.2.1:54321", "198.51.100.1:25"))),
+            ),
+            ("PROXY TCP6 2001:db8::1 ::1 1 25\r\nEHLO", Ok(Some(between("[2001:db8::1]:1", "[::1]:25")))),
+            ("PROXY TCP6 ::ffff:192.0.2.1 ::1 0 25\r\nEHLO", Ok(Some(between("192.0.2.1:0", "[::1]:25")))),
+            ("PROXY UNKNOWN\r\nEHLO", Ok(Some(Header::default()))),
+            ("PROXY UNKNOWN ffff::1 anything\r\nEHLO", Ok(Some(Header::default()))),
+            (longest.as_str(), Ok(Some(Header::default()))),
+            ("PROXY TCP4 192.0.2.1", Ok(None)),
+            ("PRO", Ok(None)),
+            ("", Ok(None)),
+            ("EHLO a\r\n", Err(Error::Missing)),
+            ("proxy TCP4", Err(Error::Missing)),
+            ("PROXY UNKNOWN\n", Err(Error::Malformed)),
+            ("PROXY \r\n", Err(Error::Malformed)),
+            ("PROXY TCP4 192.0.2.1 198.51.100.1 54321\r\n", Err(Error::Malformed)),
+            ("PROXY TCP4 192.0.2.1 198.51.100.1 54321 25 x\r\n", Err(Error::Malformed)),
+            ("PROXY TCP4 192.0.2.1 198.51.100.1 65536 25\r\n", Err(Error::Malformed)),
+            ("PROXY TCP4 192.0.2.1 198.51.100.1 +1 25\r\n", Err(Error::Malformed)),
+            ("PROXY TCP4 192.0.2.1 198.51.100.1 01 25\r\n", Err(Error::Malformed)),
+            ("PROXY TCP4 ::1 ::1 1 25\r\n", Err(Error::Malformed)),
+            ("PROXY TCP6 192.0.2.1 192.0.2.2 1 25\r\n", Err(Error::Malformed)),
+            ("PROXY UDP4 192.0.2.1 192.0.2.2 1 25\r\n", Err(Error::Malformed)),
+            ("PROXY TCP4  192.0.2.1 198.51.100.1 1 25\r\n", Err(Error::Malformed)),
+        ] {
+            assert_eq!(read(input.as_bytes()), expected, "{input:?}");
+        }
+        assert_eq!(read(format!("PROXY UNKNOWN {}", "f".repeat(200)).as_bytes()), Err(Error::TooLong));
+    }
+
+    #[test]
+    fn version_2_addresses() {
+        let known = || between("192.0.2.1:54321", "198.51.100.1:25");
+        let tcp6 = [&[0x20, 1, 0x0d, 0xb8][..], &[0; 11], &[1], &[0; 15], &[1], &[0, 1, 0, 25]].concat();
+        let noop = record(0x04, b"abc");
+        for (input, expected) in [
+            (v2(0x21, 0x11, TCP4), Ok(Some(known()))),
+            (v2(0x21, 0x11, &[TCP4, &noop].concat()), Ok(Some(known()))),
+            (v2(0x21, 0x21, &tcp6), Ok(Some(between("[2001:db8::1]:1", "[::1]:25")))),
+            (v2(0x21, 0x12, TCP4), Ok(Some(Header::default()))),
+            (v2(0x21, 0x31, &[0; 216]), Ok(Some(Header::default()))),
+            (v2(0x21, 0x00, b""), Ok(Some(Header::default()))),
+            (v2(0x20, 0x00, b""), Ok(Some(Header { local: true, ..Header::default() }))),
+            (v2(0x20, 0x11, b"junk"), Ok(Some(Header { local: true, ..Header::default() }))),
+            (v2(0x21, 0x11, &TCP4[1..]), Err(Error::Malformed)),
+            (v2(0x21, 0x44, TCP4), Err(Error::Malformed)),
+            (v2(0x21, 0x11, &[TCP4, &noop[1..]].concat()), Err(Error::Malformed)),
+            (v2(0x21, 0x11, &[TCP4, &[4]].concat()), Err(Error::Malformed)),
+            (v2(0x22, 0x11, TCP4), Err(Error::Version)),
+            (v2(0x11, 0x11, TCP4), Err(Error::Version)),
+            (v2(0x21, 0x11, &[0; 9000]), Err(Error::TooLong)),
+            (b"\r\n\r\n\0\r\nQUIZ".to_vec(), Err(Error::Missing)),
+            (v2(0x21, 0x11, TCP4)[..20].to_vec(), Ok(None)),
+        ] {
+            assert_eq!(read(&input), expected, "{}", input.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn version_2_tls() {
+        let inner =
+            [record(0x21, b"TLSv1.3"), record(0x22, b"cn\r\n"), record(0x23, b"AES"), record(0x24, b"x")];
+        let tls = |client: u8, verify: u8| {
+            record(0x20, &[&[client, 0, 0, 0, verify], &inner.concat()[..]].concat())
+        };
+        let text = |t: &str| Some(t.to_owned());
+        let expected = |client_verified| {
+            Some(Tls {
+                version: text("TLSv1.3"),
+                cipher: text("AES"),
+                client_name: text("cn"),
+                client_verified,
+            })
+        };
+        for (client, verify, found) in [
+            (7, 0, expected(true)),
+            (5, 0, expected(true)),
+            (3, 1, expected(false)),
+            (1, 0, expected(false)),
+            (0, 0, None),
+        ] {
+            let content = [TCP4, &record(0x02, b"mx.example"), &tls(client, verify)].concat();
+            let header = read(&v2(0x21, 0x11, &content)).unwrap().unwrap();
+            assert_eq!((header.tls, header.authority), (found, text("mx.example")), "{client} {verify}");
+        }
+        for bad in [record(0x20, &[1, 0, 0, 0]), record(0x20, &[1, 0, 0, 0, 0, 0x21, 0, 9])] {
+            assert_eq!(read(&v2(0x21, 0x11, &[TCP4, &bad].concat())), Err(Error::Malformed));
+        }
+    }
+
+    #[test]
+    fn version_2_checksum() {
+        assert_eq!(!crc32c(!0, b"123456789"), 0xe306_9283);
+        let with = |sum: &[u8]| {
+            v2(0x21, 0x11, &[TCP4, &record(0x04, b"ab"), &record(0x03, sum), &record(0x04, b"c")].concat())
+        };
+        let zeroed = with(&[0; 4]);
+        let sum = !crc32c(!0, &zeroed[..zeroed.len() - 4]);
+        assert!(read(&with(&sum.to_be_bytes())).is_ok());
+        assert_eq!(read(&with(&(sum ^ 1).to_be_bytes())), Err(Error::Checksum));
+        assert_eq!(read(&with(b"123")), Err(Error::Malformed));
+        let twice = [TCP4, &record(0x03, &[0; 4]), &record(0x03, &[0; 4])].concat();
+        assert_eq!(read(&v2(0x21, 0x11, &twice)), Err(Error::Malformed));
+    }
 }

@@ -9,12 +9,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use gatepost_mail::{Cause, Counts, Fault, Finding, OnFault, Session};
 use tokio::time::{Instant, timeout_at};
 
 use super::catalogue::Resources;
 use super::run::seconds;
-use super::{Answer, Check, Found, SymbolInfo, looking};
+use super::{Answer, Check, Found, Health, SymbolInfo, looking};
 use crate::config::typed::Dnsbl as Settings;
 use crate::config::units::Net;
 use crate::config::{Config, Problem};
@@ -62,6 +63,12 @@ pub fn build(config: &Config, resources: &Resources) -> Result<Vec<Box<dyn Check
     }
     Ok(lists.into_iter().map(|list| Box::new(list) as Box<dyn Check>).collect())
 }
+
+/// The address that every list lists, for tests (RFC 5782 section 5).
+const LISTED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
+/// The address that no list lists: a zone that does answers anything with "listed".
+const UNLISTED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1));
 
 /// One list.
 struct List {
@@ -144,6 +151,25 @@ impl List {
         Ok(vec![Finding::mail(self.symbol.clone(), evidence(client, &self.zone, listed, &text))].into())
     }
 
+    /// Whether the list works, by the two addresses that are there to find that out.
+    async fn try_out(&self) -> Result<String, String> {
+        let deadline = Instant::now() + self.time;
+        let late = |_| format!("no answer within {}", seconds(self.time));
+        let (listed, unlisted) = (query(LISTED, &self.zone), query(UNLISTED, &self.zone));
+        match timeout_at(deadline, self.dns.lookup_a(&listed)).await.map_err(late)? {
+            Ok(answers) => answers.into_iter().find_map(refusal).map_or(Ok(()), Err)?,
+            Err(DnsError::NotFound) => {
+                return Err(format!("{} does not list its test address {LISTED}", self.zone));
+            }
+            Err(why) => return Err(format!("{}: {why}", self.zone)),
+        }
+        match timeout_at(deadline, self.dns.lookup_a(&unlisted)).await.map_err(late)? {
+            Err(DnsError::NotFound) => Ok(format!("{} answers", self.zone)),
+            Ok(_) => Err(format!("{} lists {UNLISTED}, which no list does: it lists everything", self.zone)),
+            Err(why) => Err(format!("{}: {why}", self.zone)),
+        }
+    }
+
     fn counts(&self, answer: Ipv4Addr) -> bool {
         self.answers.is_empty() || self.answers.iter().any(|range| range.contains(answer))
     }
@@ -173,6 +199,13 @@ impl Check for List {
             return None;
         }
         looking(self.ask(client))
+    }
+
+    fn health<'a>(&'a self) -> BoxFuture<'a, Vec<Health>> {
+        Box::pin(async {
+            let (name, vital) = (self.name.clone(), self.on_fault != OnFault::Accept);
+            vec![Health { name, vital, state: self.try_out().await }]
+        })
     }
 }
 
@@ -295,7 +328,6 @@ impl AnswerRange {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use futures_util::future::BoxFuture;
 
     /// Name → what is under it: addresses and texts parted by spaces, or `timeout`, `servfail`, `hang`.
     struct Table(Vec<(String, String)>);
@@ -452,6 +484,34 @@ mod tests {
             ["127.0.0.2", "127.0.0.4-7", "127.0.0.16/30"].map(String::from).to_vec();
         for (client, listed) in [("192.0.2.1", false), ("192.0.2.2", true), ("192.0.2.3", true)] {
             assert_eq!(!ask(&config, &resources, client).await.is_empty(), listed, "{client}");
+        }
+    }
+
+    #[tokio::test]
+    async fn lists_are_tried_out_by_their_test_addresses() {
+        let resources = testing::resources(&[
+            ("2.0.0.127.good.example", "127.0.0.2"),
+            ("2.0.0.127.all.example", "127.0.0.2"),
+            ("1.0.0.127.all.example", "127.0.0.2"),
+            ("2.0.0.127.refuses.example", "127.255.255.254"),
+            ("2.0.0.127.down.example", "servfail"),
+            ("2.0.0.127.slow.example", "hang"),
+        ]);
+        for (zone, expected) in [
+            ("good.example", Ok("good.example answers")),
+            ("gone.example", Err("gone.example does not list its test address 127.0.0.2")),
+            ("all.example", Err("all.example lists 127.0.0.1, which no list does: it lists everything")),
+            (
+                "refuses.example",
+                Err("127.255.255.254: the list refuses queries that come through public resolvers"),
+            ),
+            ("down.example", Err("down.example: SERVFAIL")),
+            ("slow.example", Err("no answer within 1 s")),
+        ] {
+            let checks = build(&config(&[("l", zone)]), &resources).ok().expect("a good configuration");
+            let health = checks[0].health().await;
+            let state = health[0].state.as_ref().map(String::as_str).map_err(String::as_str);
+            assert_eq!((state, health[0].vital), (expected, false), "{zone}");
         }
     }
 

@@ -2,9 +2,13 @@
 //!
 //! A new check is one file beside these and one line in [`catalogue::CHECKS`].
 
+pub mod attachments;
 pub mod catalogue;
+mod clamd;
 pub mod dnsbl;
+pub mod embedded;
 pub mod gtube;
+pub mod malware;
 pub mod run;
 pub mod structure;
 
@@ -67,6 +71,8 @@ pub trait Check: Send + Sync {
 pub struct Health {
     /// Its name, as in faults: `clamd:main`.
     pub name: String,
+    /// Mail is held or deferred while it is away, unless another stands in for it.
+    pub vital: bool,
     /// A few words on it (its version), or why it cannot be used.
     pub state: Result<String, String>,
 }

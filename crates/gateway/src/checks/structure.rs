@@ -61,30 +61,28 @@ fn counts(kind: DefectKind) -> Counts {
         // The content is fetched by the reader, after the check. No mail program does so unasked.
         ExternalBody => points(1000),
 
-        // What amavis calls a bad header and what no mail program writes: readers disagree where the header ends or
-        // what its lines are.
-        NoHeader | BadHeaderLine | BadFolding => BAD_HEADER,
-        // Bad headers to amavis too, but common: programs of newsletters and old web forms write them. As points they
-        // add to other signs; a site that wants amavis's answer sets their category.
-        EightBitHeader => points(500),
-        DuplicateHeader => points(500),
-        BadEncodedWord => points(100),
+        // What amavis calls a bad header: readers disagree where the header ends, what its lines are, or which of two
+        // fields counts. Of 4,150 ordinary mails from 2002, 8 had 8-bit bytes in the header and none the others.
+        NoHeader | BadHeaderLine | BadFolding | EightBitHeader | DuplicateHeader => BAD_HEADER,
+        // Left out by scripts and web forms.
         MissingDate | MissingFrom => points(500),
-        MissingMessageId => points(100),
+        MissingMessageId | BadEncodedWord => points(100),
 
         // Lines. A bare CR or NUL is invisible in one program and cuts the text in another; bare LF and long lines
         // are everywhere in files and in what scripts send.
         BareCr => points(500),
         Nul => points(1000),
         BareLf | LongLine => points(0),
+        // Nobody writes that by accident. It was mended, so it did not work here.
+        SmuggledEnd => points(3000),
 
         // Structure that readers understand in several ways: every way was read and checked, so it is a sign of
         // intent and not a gap. Repeated and conflicting fields hardly happen by accident.
-        DuplicateMimeHeader => points(1500),
+        DuplicateMimeHeader | ReusedBoundary => points(1500),
         BadContentType | BadBoundary => points(500),
         BadParameter | BadTransferEncoding => points(200),
         MissingBoundary => points(500),
-        // Digests, mailing lists and truncated forwards do these all day.
+        // Mailing lists that add a footer, digests and truncated forwards do these all day: 3 of 100 ordinary mails.
         UnclosedBoundary | TextOutsideParts => points(0),
         BadBase64 | BadUuencode => points(300),
         TruncatedBase64 => points(100),
@@ -181,14 +179,40 @@ mod tests {
         }
     }
 
-    /// All the weights together stay under the mark: no message is spammy for being malformed alone.
+    /// Real messages of a mailing list: what their senders wrote in good faith puts none of them into a category.
+    #[test]
+    fn ordinary_mail_is_in_no_category() {
+        let suites = std::env::var_os("GATEPOST_SUITES").map(std::path::PathBuf::from).unwrap_or_else(|| {
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/suites")
+        });
+        let Ok(folder) = std::fs::read_dir(suites.join("ham-signed")) else {
+            println!("skipped: no suites in {}", suites.display());
+            return;
+        };
+        let mails = folder
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|e| e == "eml"));
+        for path in mails {
+            let mut budget = gatepost_mail::Budget::new(&gatepost_mail::Limits::default());
+            let message = gatepost_mail::Message::read(std::fs::read(&path).unwrap().into(), &mut budget);
+            for defect in &message.defects {
+                assert!(matches!(counts(defect.kind), Counts::Points(_)), "{}: {defect:?}", path.display());
+            }
+        }
+    }
+
+    /// Being malformed in one way is a sign, not a verdict: no kind reaches the mark by itself.
     #[test]
     fn being_malformed_is_not_being_spam() {
-        let sum: Points = DefectKind::ALL
-            .iter()
-            .filter_map(|&kind| if let Counts::Points(points) = counts(kind) { Some(points) } else { None })
-            .filter(|points| points.as_thousandths() < 1000)
-            .sum();
-        assert!(sum < "6.31".parse().unwrap(), "{sum}");
+        let mark: Points = "6.31".parse().unwrap();
+        for &kind in DefectKind::ALL {
+            match counts(kind) {
+                Counts::Points(points) => assert!(Points::ZERO <= points && points < mark, "{kind:?}"),
+                Counts::As(category) => {
+                    assert!(matches!(category, Category::BadHeader | Category::Unchecked), "{kind:?}");
+                }
+            }
+        }
     }
 }

@@ -2,14 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::build;
 use crate::config::load;
-use crate::records::Metrics;
 
 /// Have the running daemon take its configuration file again.
 #[derive(Debug, clap::Args)]
@@ -25,7 +23,8 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(loaded) => loaded,
         Err(problems) => return super::configuration_error(&problems),
     };
-    if let Err(problems) = build::pipeline(&loaded.config, None, Arc::new(Metrics::new())) {
+    let problems = build::problems(&loaded.config);
+    if !problems.is_empty() {
         return super::configuration_error(&loaded.locate(problems));
     }
     let path = loaded.config.data.join("gatepost.pid");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::Bytes;
 use gatepost_mail::{Action, Address, Category, Envelope, Protocol, Recipient, Session};
@@ -17,10 +17,10 @@ use tokio::task::JoinHandle;
 
 use crate::build;
 use crate::checks::Found;
-use crate::cli::EX_TEMPFAIL;
+use crate::cli::TRY_LATER;
 use crate::config::load;
-use crate::config::typed::Mixed;
 use crate::pipeline::{Arrival, Pipeline};
+use crate::records::text::clean;
 use crate::records::{Metrics, Record};
 use crate::verdict::Answers;
 
@@ -88,7 +88,7 @@ impl Tally {
     fn exit_code(&self) -> ExitCode {
         match self {
             Tally { unreadable: true, .. } => ExitCode::from(2),
-            Tally { deferred: true, .. } => ExitCode::from(EX_TEMPFAIL),
+            Tally { deferred: true, .. } => ExitCode::from(TRY_LATER),
             Tally { found: true, .. } => ExitCode::from(1),
             _ => ExitCode::SUCCESS,
         }
@@ -169,7 +169,7 @@ fn write_line(out: &mut impl Write, json: bool, file: &str, record: &Record) -> 
         record.faults.iter().map(|fault| format!("{} {}", fault.check, fault.cause)).collect();
     write!(out, "{file}: {} {} {} [{}]", record.category, record.score, record.action, symbols.join(", "))?;
     for finding in record.findings.iter().filter(|finding| !finding.evidence.is_empty()).take(3) {
-        write!(out, " {}: {};", finding.symbol, crate::records::printable(&finding.evidence, 120))?;
+        write!(out, " {}: {};", finding.symbol, clean(&finding.evidence, 120))?;
     }
     if !faults.is_empty() {
         write!(out, " faults: {}", faults.join(", "))?;
@@ -222,7 +222,6 @@ async fn judge(pipeline: &Pipeline, case: &Case, content: &[u8]) -> Record {
     let unix = smtp::from_unix(content);
     let (mended, report) = smtp::normalize(&unix, smtp::Stray::Normalize);
     let raw = Bytes::from(mended.into_owned());
-    let began = Instant::now();
     let early = pipeline.checks.connect(&case.session).await;
     let early = early_with_recipients(pipeline, case, early).await;
     let arrival = Arrival {
@@ -232,9 +231,8 @@ async fn judge(pipeline: &Pipeline, case: &Case, content: &[u8]) -> Record {
         stray: report,
         early,
         answers: Answers::Each,
-        mixed: Mixed::Split,
         after_queue: false,
-        began,
+        receiving: Duration::ZERO,
     };
     let judged = pipeline.judge(arrival).await;
     pipeline.record_of(&judged, None)

@@ -214,11 +214,13 @@ impl Config {
         }
         problems.thresholds("default_policy", &self.default_policy, &Policy::default());
         let when = &self.default_policy.when;
-        let conditional =
-            !(when.recipients.is_empty() && when.senders.is_empty() && when.networks.is_empty())
-                || !(when.listeners.is_empty() && when.directions.is_empty())
-                || when.authenticated.is_some();
-        if conditional {
+        let unconditional = when.recipients.is_empty()
+            && when.senders.is_empty()
+            && when.networks.is_empty()
+            && when.listeners.is_empty()
+            && when.directions.is_empty()
+            && when.authenticated.is_none();
+        if !unconditional {
             problems.add(
                 "default_policy.when",
                 "has no place here: this policy is for all that no other matches",

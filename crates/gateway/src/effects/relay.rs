@@ -100,7 +100,7 @@ impl NextHops {
     /// Asks each hop what it offers, so that it is known before the first message; failures are for the caller's log.
     pub async fn probe(&self) -> Result<(), RelayError> {
         let mut result = Ok(());
-        for hop in &self.hops {
+        for hop in self.hops.iter().filter(|hop| !matches!(hop.target, NextHop::Maildir(_))) {
             match hop.connect(&self.options).await {
                 Ok(connection) => hop.keep(connection, self.options.idle),
                 Err(error) => result = Err(error),
@@ -154,6 +154,14 @@ impl NextHops {
         }
         transaction.finish().await;
         replies
+    }
+}
+
+/// As the configuration writes them.
+impl std::fmt::Display for NextHops {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<String> = self.hops.iter().map(|hop| hop.target.to_string()).collect();
+        f.write_str(&names.join(", "))
     }
 }
 

@@ -600,9 +600,8 @@ impl<'a> Client<'a> {
             stray: report.clone(),
             early,
             answers: if lmtp || prdr { Answers::Each } else { Answers::One },
-            mixed: self.front.listener.mixed,
             after_queue: self.front.listener.after_queue,
-            began: open.began,
+            receiving: open.began.elapsed(),
         };
         let front: &'a Front = self.front;
         let mut carrier = Lockstep {
@@ -821,7 +820,7 @@ impl<'a> Client<'a> {
     }
 
     fn metrics_next_hop(&self, reply: &Reply) {
-        self.front.metrics.next_hop_reply(reply.code);
+        self.front.metrics.next_hop_reply(reply);
     }
 }
 
@@ -857,7 +856,7 @@ impl Carrier for Lockstep<'_, '_> {
                 tracing::warn!(%error, "next hop failed");
                 vec![error.reply()]
             });
-            replies.iter().for_each(|reply| self.metrics.next_hop_reply(reply.code));
+            replies.iter().for_each(|reply| self.metrics.next_hop_reply(reply));
             replies
         })
     }
@@ -870,7 +869,7 @@ impl Lockstep<'_, '_> {
             .map(|&at| {
                 let mut recipient = self.envelope.recipients[at].clone();
                 if let Some(extension) = extension {
-                    recipient.address = recipient.address.extended(extension);
+                    recipient.address = recipient.address.with_extension(extension);
                 }
                 recipient
             })

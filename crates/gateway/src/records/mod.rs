@@ -1,7 +1,27 @@
 //! Records: what was decided and why, kept in the journal; originals of held mail, kept in the vault; counters.
 
+mod http;
+mod id;
+pub mod journal;
+mod logline;
+mod metrics;
 mod record;
+mod release;
+pub mod text;
+mod upkeep;
+pub mod vault;
 
+#[cfg(test)]
+mod samples;
+
+pub use http::{Health, router};
+pub use id::{ID_LENGTH, is_id, new_id};
+pub use journal::{Entry, Event, EventKind, Filter, Journal, JournalError, State};
+pub use logline::{Fields, fields, log, log_line};
+pub use metrics::Metrics;
 pub use record::{
     DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, VerdictRecord, WeighedRecord,
 };
+pub use release::{Delivery, Release, ReleaseError, Released, find, forward, release};
+pub use upkeep::{Expired, Reconciled, UpkeepError, expire, keep_days, reconcile, remove};
+pub use vault::{Held, HeldParameters, HeldRecipient, Usage, Vault, VaultError};

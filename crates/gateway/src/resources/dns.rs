@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use futures_util::future::BoxFuture;
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
@@ -64,12 +64,8 @@ impl Dns {
     /// A resolver for `[checks.dns]`. Nothing is asked yet.
     pub fn build(config: &DnsConfig) -> Result<Dns, Vec<Problem>> {
         let servers = servers(config)?;
-        let mut problems = Vec::new();
         if config.time.duration().is_zero() {
-            problems.push(Problem::new("checks.dns.time", "must be at least 1 second"));
-        }
-        if !problems.is_empty() {
-            return Err(problems);
+            return Err(vec![Problem::new("checks.dns.time", "must be at least 1 second")]);
         }
         let name_servers = servers.iter().map(name_server).collect();
         let mut builder = TokioResolver::builder_with_config(
@@ -175,8 +171,7 @@ fn system_servers(resolv_conf: &str) -> Vec<SocketAddr> {
 fn name_server(address: &SocketAddr) -> NameServerConfig {
     let mut server = NameServerConfig::udp_and_tcp(address.ip());
     for connection in &mut server.connections {
-        let ConnectionConfig { port, .. } = connection;
-        *port = address.port();
+        connection.port = address.port();
     }
     server
 }

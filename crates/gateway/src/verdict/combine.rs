@@ -369,3 +369,260 @@ fn no_answer() -> Reply {
 fn no_room() -> Reply {
     Reply::new(452, "4.3.1", "No room to hold this message, try again later")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatepost_mail::{Category, Edit, Place, Points};
+
+    /// A verdict for recipients, in one word: `deliver`, `refuse` … with `*` behind it if a copy is kept, and with `+x`
+    /// for an extension.
+    fn verdict(word: &str, recipients: &[usize], category: Category) -> Verdict {
+        let (word, extension) = match word.split_once('+') {
+            Some((word, extension)) => (word, Some(format!("+{extension}"))),
+            None => (word, None),
+        };
+        let keep = word.ends_with('*');
+        let name = word.trim_end_matches('*');
+        let action = Action::ALL.into_iter().find(|action| action.name() == name).expect("an action");
+        let reply = match action {
+            Action::Refuse => Reply::new(550, "5.7.1", format!("refused as {category}")),
+            Action::Defer => Reply::new(451, "4.7.1", "later"),
+            _ => Reply::new(250, "2.0.0", "taken, id x"),
+        };
+        Verdict {
+            recipients: recipients.to_vec(),
+            policy: "p".into(),
+            category,
+            score: Points::ZERO,
+            weighed: Vec::new(),
+            action,
+            keep,
+            edits: Vec::new(),
+            extension,
+            reply,
+            reason: String::new(),
+        }
+    }
+
+    /// One verdict for each word, each for one recipient, the later the worse.
+    fn verdicts(words: &str) -> Vec<Verdict> {
+        let words = words.split(' ').enumerate();
+        words.map(|(place, word)| verdict(word, &[place], Category::ALL[place + 1])).collect()
+    }
+
+    /// `250 Ok 1` from the next hop for 2, a refusal for 5, a deferral for 4, nothing for 0.
+    fn results(classes: &str) -> Vec<Vec<Reply>> {
+        let reply = |(place, class): (usize, char)| match class {
+            '2' => vec![Reply::new(250, "2.0.0", format!("Ok {place}"))],
+            '4' => vec![Reply::new(452, "4.2.2", "full")],
+            '5' => vec![Reply::new(552, "5.2.2", "never")],
+            '3' => vec![Reply::new(354, "", "go on")],
+            _ => Vec::new(),
+        };
+        classes.chars().enumerate().map(reply).collect()
+    }
+
+    fn shown(conclusion: &Conclusion) -> String {
+        let outcomes = conclusion.outcomes.iter().map(|outcome| match outcome {
+            Outcome::Delivered(_) => "delivered",
+            Outcome::Held(None) => "held",
+            Outcome::Held(Some(_)) => "held-after",
+            Outcome::Discarded => "discarded",
+            Outcome::Refused(_) => "refused",
+            Outcome::Deferred(_) => "deferred",
+        });
+        outcomes.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn one_answer_for_all() {
+        let table = [
+            // verdicts, next hop's answers by delivery, answer, outcomes
+            ("deliver", "2", "250 2.0.0 Ok 0", "delivered"),
+            ("deliver", "4", "452 4.2.2 full", "deferred"),
+            ("deliver", "5", "552 5.2.2 never", "refused"),
+            ("deliver", "0", "451 4.4.2 No answer from the next mail server, try again later", "deferred"),
+            ("deliver", "3", "451 4.4.2 No answer from the next mail server, try again later", "deferred"),
+            ("deliver", "", "451 4.4.2 No answer from the next mail server, try again later", "deferred"),
+            ("mark", "2", "250 2.0.0 Ok 0", "delivered"),
+            ("strip*", "2", "250 2.0.0 Ok 0", "delivered"),
+            ("quarantine", "", "250 2.0.0 taken, id x", "held"),
+            ("discard", "", "250 2.0.0 taken, id x", "discarded"),
+            ("refuse", "", "550 5.7.1 refused as spammy", "refused"),
+            ("defer", "", "451 4.7.1 later", "deferred"),
+            // All refuse: the worst says why.
+            ("refuse refuse refuse", "", "550 5.7.1 refused as bad-header", "refused refused refused"),
+            // They differ: delivered, and held for the others.
+            ("deliver refuse", "2", "250 2.0.0 Ok 0", "delivered held"),
+            ("refuse mark refuse", "2", "250 2.0.0 Ok 0", "held delivered held"),
+            ("quarantine refuse", "", "250 2.0.0 taken, id x", "held held"),
+            ("discard refuse", "", "250 2.0.0 taken, id x", "discarded held"),
+            ("deliver discard quarantine", "2", "250 2.0.0 Ok 0", "delivered discarded held"),
+            // One defers: nothing is taken, nobody is refused for good.
+            ("deliver defer", "", "451 4.7.1 later", "deferred deferred"),
+            ("refuse defer discard quarantine", "", "451 4.7.1 later", "deferred deferred deferred deferred"),
+            // The next hop refuses what it took for others.
+            ("deliver deliver+x", "22", "250 2.0.0 Ok 0", "delivered delivered"),
+            ("deliver deliver+x", "25", "250 2.0.0 Ok 0", "delivered held-after"),
+            ("deliver deliver+x", "52", "250 2.0.0 Ok 1", "held-after delivered"),
+            ("deliver deliver+x", "55", "552 5.2.2 never", "refused refused"),
+            ("deliver deliver+x", "24", "452 4.2.2 full", "delivered deferred"),
+            ("deliver deliver+x", "45", "452 4.2.2 full", "deferred deferred"),
+            (
+                "deliver deliver+x",
+                "2",
+                "451 4.4.2 No answer from the next mail server, try again later",
+                "delivered deferred",
+            ),
+            // Nobody takes it: it is refused, not held.
+            ("deliver refuse", "5", "552 5.2.2 never", "refused refused"),
+            ("deliver quarantine", "5", "250 2.0.0 taken, id x", "held-after held"),
+            ("deliver discard", "5", "250 2.0.0 taken, id x", "held-after discarded"),
+            ("deliver refuse", "4", "452 4.2.2 full", "deferred deferred"),
+            ("deliver discard quarantine", "4", "452 4.2.2 full", "deferred deferred deferred"),
+        ];
+        for (words, classes, answer, outcomes) in table {
+            let verdicts = verdicts(words);
+            let conclusion = plan(&verdicts, verdicts.len(), Answers::One).conclude(&results(classes));
+            assert_eq!(conclusion.one.to_string(), answer, "{words}, {classes}");
+            assert_eq!(shown(&conclusion), outcomes, "{words}, {classes}");
+            assert!(conclusion.each.iter().all(|reply| *reply == conclusion.one));
+            check_responsibility(&conclusion, &format!("{words}, {classes}"));
+        }
+    }
+
+    /// Behind a positive reply the message is somewhere; and after any other, nothing needs to be kept.
+    fn check_responsibility(conclusion: &Conclusion, what: &str) {
+        for (recipient, (reply, outcome)) in conclusion.each.iter().zip(&conclusion.outcomes).enumerate() {
+            let somewhere = matches!(outcome, Outcome::Delivered(_) | Outcome::Held(_) | Outcome::Discarded);
+            assert!(!reply.is_positive() || somewhere, "{what}: lost for {recipient}");
+            let after = matches!(outcome, Outcome::Held(Some(_)));
+            assert_eq!(after, conclusion.hold_after.contains(&recipient), "{what}: {recipient}");
+        }
+        assert!(!conclusion.drop_held || !conclusion.one.is_positive(), "{what}");
+    }
+
+    #[test]
+    fn no_combination_loses_a_message() {
+        let names = Action::ALL.map(Action::name);
+        for (a, b, c) in (0..343).map(|n| (names[n % 7], names[n / 7 % 7], names[n / 49])) {
+            let words = format!("{a} {b}+x {c}+y");
+            let verdicts = verdicts(&words);
+            for answers in [Answers::One, Answers::Each] {
+                let plan = plan(&verdicts, 3, answers);
+                for n in 0..64 {
+                    let classes: String = [n % 4, n / 4 % 4, n / 16]
+                        .map(|class| "2450".as_bytes()[class] as char)
+                        .iter()
+                        .collect();
+                    let what = format!("{words}, {classes}, {answers:?}");
+                    let conclusion = plan.conclude(&results(&classes));
+                    check_responsibility(&conclusion, &what);
+                    let without = conclusion.clone().without_vault();
+                    assert!(
+                        without.hold_after.is_empty() && without.drop_held >= conclusion.drop_held,
+                        "{what}"
+                    );
+                    assert!(conclusion.hold_after.is_empty() || without.one.is_transient(), "{what}");
+                    check_responsibility(&without, &what);
+                }
+                let dry = plan.without_vault(&verdicts);
+                assert!(dry.hold.is_empty() && dry.keep.is_empty(), "{words}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_for_each() {
+        let words = "deliver refuse quarantine discard defer deliver+x";
+        let conclusion = plan(&verdicts(words), 6, Answers::Each).conclude(&results("25"));
+        let each: Vec<_> = conclusion.each.iter().map(Reply::to_string).collect();
+        let expected = [
+            "250 2.0.0 Ok 0",
+            "550 5.7.1 refused as spam",
+            "250 2.0.0 taken, id x",
+            "250 2.0.0 taken, id x",
+            "451 4.7.1 later",
+            "552 5.2.2 never",
+        ];
+        assert_eq!(each, expected);
+        assert_eq!(shown(&conclusion), "delivered refused held discarded deferred refused");
+        assert_eq!(conclusion.one.to_string(), "250 2.0.0 Ok 0");
+        assert!(conclusion.hold_after.is_empty() && !conclusion.drop_held);
+
+        for (words, classes, one) in
+            [("refuse defer", "", 451), ("refuse refuse", "", 550), ("refuse deliver", "4", 452)]
+        {
+            let conclusion = plan(&verdicts(words), 2, Answers::Each).conclude(&results(classes));
+            assert_eq!(conclusion.one.code, one, "{words}");
+        }
+    }
+
+    #[test]
+    fn an_lmtp_next_hop_answers_each_of_a_delivery() {
+        let verdicts =
+            [verdict("deliver", &[0, 2], Category::Clean), verdict("mark", &[1], Category::Spammy)];
+        for answers in [Answers::One, Answers::Each] {
+            let plan = plan(&verdicts, 3, answers);
+            // The edits are the same, so they go together, in the order of the envelope.
+            assert_eq!(plan.deliveries, [Delivery { verdict: 0, recipients: vec![0, 1, 2] }]);
+            let replies = results("255").into_iter().flatten().collect();
+            let conclusion = plan.conclude(&[replies]);
+            let expected = match answers {
+                Answers::One => "delivered held-after held-after",
+                Answers::Each => "delivered refused refused",
+            };
+            assert_eq!(shown(&conclusion), expected);
+        }
+    }
+
+    #[test]
+    fn what_differs_is_delivered_separately() {
+        let mut verdicts = verdicts("deliver deliver+spam deliver mark");
+        verdicts[2].edits = vec![Edit::AddHeader { name: "A".into(), value: "b".into(), place: Place::Top }];
+        let plan = plan(&verdicts, 4, Answers::One);
+        let expected = [(0, vec![0, 3]), (1, vec![1]), (2, vec![2])];
+        let expected = expected.map(|(verdict, recipients)| Delivery { verdict, recipients });
+        assert_eq!(plan.deliveries, expected);
+    }
+
+    #[test]
+    fn what_the_vault_gets() {
+        let table = [
+            // verdicts, held, kept, outcomes without the vault
+            (Answers::One, "deliver", "", "", "deferred"),
+            (Answers::One, "deliver*", "", "0", "deferred"),
+            (Answers::One, "strip* refuse", "1", "0", "deferred deferred"),
+            (Answers::One, "quarantine* deliver", "0", "", "deferred deferred"),
+            (Answers::One, "refuse* refuse", "", "0", "refused refused"),
+            (Answers::One, "refuse* defer deliver*", "", "", "deferred deferred deferred"),
+            (
+                Answers::Each,
+                "strip* refuse* quarantine deliver",
+                "2",
+                "01",
+                "deferred refused deferred deferred",
+            ),
+        ];
+        for (answers, words, held, kept, outcomes) in table {
+            let verdicts = verdicts(words);
+            let plan = plan(&verdicts, verdicts.len(), answers);
+            let digits = |places: &[usize]| places.iter().map(usize::to_string).collect::<String>();
+            assert_eq!((digits(&plan.hold).as_str(), digits(&plan.keep).as_str()), (held, kept), "{words}");
+            let conclusion = plan.without_vault(&verdicts).conclude(&[]);
+            assert_eq!(shown(&conclusion), outcomes, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_recipient_without_verdict_is_deferred() {
+        let verdicts = [verdict("deliver", &[0, 7], Category::Clean)];
+        let one = plan(&verdicts, 2, Answers::One);
+        assert!(one.deliveries.is_empty());
+        assert_eq!(one.conclude(&[]).one.code, 451);
+        let each = plan(&verdicts, 2, Answers::Each).conclude(&results("2"));
+        assert_eq!(shown(&each), "delivered deferred");
+        assert_eq!(plan(&[], 1, Answers::One).conclude(&[]).one.code, 451);
+    }
+}

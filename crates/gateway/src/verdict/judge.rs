@@ -379,3 +379,373 @@ fn joined(texts: impl Iterator<Item = String>) -> String {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::testing::{ATTACHED, CATALOGUE, PLAIN, case, fault, mail, one, policies};
+    use gatepost_mail::Place;
+    use proptest::prelude::*;
+
+    /// Findings from names in capitals, parted by spaces: `VIRUS@2` stands in part 2, `FIVE>1` is of recipient 1.
+    fn findings(names: &str) -> Vec<Finding> {
+        let finding = |name: &str| {
+            let (symbol, scope) = match (name.split_once('@'), name.split_once('>')) {
+                (Some((symbol, part)), _) => (symbol, Scope::Part(PartId(part.parse().unwrap()))),
+                (_, Some((symbol, recipient))) => (symbol, Scope::Recipient(recipient.parse().unwrap())),
+                _ => (name, Scope::Mail),
+            };
+            let evidence = if symbol == "VIRUS" { "Eicar-Test".into() } else { String::new() };
+            Finding { symbol: symbol.to_owned().into(), scope, evidence }
+        };
+        names.split_whitespace().map(finding).collect()
+    }
+
+    fn symbol(category: Category) -> String {
+        category.name().to_uppercase().replace('-', "_")
+    }
+
+    #[test]
+    fn every_action_of_every_category() {
+        for category in Category::ALL {
+            for action in Action::ALL {
+                let config = format!("default_policy.actions.{category} = '{action}'");
+                if crate::verdict::testing::build(&config).is_err() {
+                    continue;
+                }
+                let found = findings(&format!("{}@2", symbol(category)));
+                let verdict = one(&config, ATTACHED, &found, &[]);
+                assert_eq!((verdict.category, verdict.action), (category, action));
+                assert_eq!(verdict.keep, action == Action::Strip, "{config}");
+                assert_eq!(verdict.edits.is_empty(), !action.delivers(), "{config}");
+                let replaces = verdict.edits.iter().any(|edit| matches!(edit, Edit::ReplacePart { .. }));
+                assert_eq!(replaces, action == Action::Strip, "{config}");
+                let class = match action {
+                    Action::Refuse => 5,
+                    Action::Defer => 4,
+                    _ => 2,
+                };
+                assert_eq!(verdict.reply.code / 100, class, "{config}: {}", verdict.reply);
+                assert!(verdict.reply.text.contains("l1bnIZN88okd"), "{config}: {}", verdict.reply);
+                assert_eq!(verdict.policy.as_ref(), "default");
+            }
+        }
+    }
+
+    #[test]
+    fn which_category_decides() {
+        let strip = "default_policy.actions = {virus = 'strip', banned = 'strip'}";
+        let lax = "default_policy.actions = {virus = 'mark', spam = 'deliver', banned = 'quarantine'}";
+        let table = [
+            // policy, findings, category, action
+            ("", "", Category::Clean, Action::Deliver),
+            ("", "NOTHING UNHEARD_OF", Category::Clean, Action::Deliver),
+            ("", "FIVE ONE", Category::Clean, Action::Deliver),
+            ("", "FIVE ONE HALF", Category::Spammy, Action::Mark),
+            ("default_policy.spammy_at = 6", "FIVE ONE", Category::Spammy, Action::Mark),
+            ("default_policy.spam_at = 6.5", "FIVE ONE HALF", Category::Spam, Action::Refuse),
+            ("", "FIVE ONE HALF MINUS_TWO", Category::Clean, Action::Deliver),
+            ("default_policy.max_size = 10", "", Category::Oversized, Action::Refuse),
+            ("default_policy.max_size = 100000", "", Category::Clean, Action::Deliver),
+            ("", "SPAM BANNED VIRUS SPAMMY", Category::Virus, Action::Refuse),
+            ("", "BANNED SPAM", Category::Banned, Action::Refuse),
+            // A worse category that delivers does not open the door to a better one that does not.
+            ("", "SPAM BAD_HEADER", Category::Spam, Action::Refuse),
+            ("", "SPAM UNCHECKED", Category::Spam, Action::Refuse),
+            (lax, "VIRUS BANNED SPAM", Category::Banned, Action::Quarantine),
+            // All deliver.
+            ("", "SPAMMY BAD_HEADER", Category::Spammy, Action::Mark),
+            ("", "SPAMMY UNCHECKED BAD_HEADER", Category::Unchecked, Action::Mark),
+            (lax, "VIRUS SPAM", Category::Virus, Action::Mark),
+            (strip, "BANNED@2 UNCHECKED", Category::Banned, Action::Strip),
+            (strip, "BANNED@2 VIRUS@2", Category::Virus, Action::Strip),
+            (strip, "BANNED@2 SPAM", Category::Spam, Action::Refuse),
+            // Nothing to strip.
+            (strip, "BANNED@2 VIRUS", Category::Virus, Action::Quarantine),
+            (strip, "VIRUS@99", Category::Virus, Action::Quarantine),
+            // Turned off, or weighed.
+            ("default_policy.weights.VIRUS = 0", "VIRUS", Category::Clean, Action::Deliver),
+            ("default_policy.weights.VIRUS = 10", "VIRUS", Category::Spam, Action::Refuse),
+            ("default_policy.categories.UNCHECKED = 'banned'", "UNCHECKED", Category::Banned, Action::Refuse),
+        ];
+        for (config, names, category, action) in table {
+            let verdict = one(config, ATTACHED, &findings(names), &[]);
+            assert_eq!((verdict.category, verdict.action), (category, action), "{config}, {names}");
+        }
+    }
+
+    #[test]
+    fn faults_are_never_taken_for_clean() {
+        use {Action::*, OnFault::Accept};
+        let (quarantine, defer) = (OnFault::Quarantine, OnFault::Defer);
+        let hold = "default_policy.actions.spam = 'quarantine'";
+        let strip = "default_policy.actions.virus = 'strip'";
+        let table: &[(&str, &str, &[OnFault], Category, Action)] = &[
+            ("", "", &[Accept], Category::Clean, Deliver),
+            ("", "", &[quarantine], Category::Unchecked, Quarantine),
+            ("", "", &[defer], Category::Unchecked, Defer),
+            ("", "", &[Accept, defer, quarantine], Category::Unchecked, Defer),
+            ("", "", &[quarantine, Accept], Category::Unchecked, Quarantine),
+            ("", "SPAMMY", &[defer], Category::Unchecked, Defer),
+            ("", "UNCHECKED", &[defer], Category::Unchecked, Defer),
+            ("", "VIRUS", &[defer], Category::Virus, Refuse),
+            ("", "SPAM", &[quarantine], Category::Spam, Refuse),
+            (hold, "SPAM", &[defer], Category::Spam, Quarantine),
+            (strip, "VIRUS@2", &[defer], Category::Virus, Defer),
+        ];
+        for (config, names, answers, category, action) in table {
+            let faults: Vec<_> = answers.iter().map(|answer| fault("clamd:main", *answer)).collect();
+            let verdict = one(config, ATTACHED, &findings(names), &faults);
+            assert_eq!((verdict.category, verdict.action), (*category, *action), "{names} {answers:?}");
+        }
+        let verdict = one("", PLAIN, &[], &[fault("dnsbl:zen", Accept), fault("clamd:main", defer)]);
+        assert_eq!(verdict.reason, "clamd:main: timeout");
+        assert_eq!(
+            verdict.reply.to_string(),
+            "451 4.7.1 Message could not be checked, try again later (id l1bnIZN88okd)"
+        );
+    }
+
+    #[test]
+    fn after_the_queue_nothing_is_refused() {
+        let mail = mail(PLAIN, &["user@in.test"]);
+        let table = [
+            ("", "VIRUS", Action::Quarantine, 250),
+            ("", "", Action::Deliver, 250),
+            ("default_policy.actions.virus = 'defer'", "VIRUS", Action::Defer, 451),
+            ("default_policy.actions.virus = 'discard'", "VIRUS", Action::Discard, 250),
+        ];
+        for (config, names, action, code) in table {
+            let found = findings(names);
+            let case = Case { after_queue: true, ..case(&mail, &found, &[]) };
+            let verdict = &judge(&case, &policies(config), &HeaderNames::default())[0];
+            assert_eq!((verdict.action, verdict.reply.code), (action, code), "{config}, {names}");
+        }
+    }
+
+    #[test]
+    fn replies_and_reasons() {
+        let id = "l1bnIZN88okd";
+        let table = [
+            (
+                "",
+                "VIRUS VIRUS",
+                "Eicar-Test",
+                format!("550 5.7.1 Virus detected by gatepost: Eicar-Test (id {id})"),
+            ),
+            ("", "BANNED", "BANNED", format!("550 5.7.1 Attachment not accepted: BANNED (id {id})")),
+            (
+                "default_policy.spam_at = 7",
+                "FIVE ONE ONE NOTHING HALF HALF FIVE",
+                "FIVE=5.0, ONE=1.0, HALF=0.5",
+                format!("250 2.0.0 Ok, id {id}"),
+            ),
+            (
+                "",
+                "SPAM ONE",
+                "SPAM, ONE=1.0",
+                format!("550 5.7.1 Message looks like spam and is not accepted (id {id})"),
+            ),
+            (
+                "default_policy.max_size = 10",
+                "",
+                "41 bytes, at most 10 are taken",
+                format!("552 5.3.4 Message too large: 41 bytes, at most 10 are taken (id {id})"),
+            ),
+            ("", "UNCHECKED", "UNCHECKED", format!("250 2.0.0 Ok, id {id}")),
+            ("", "", "", format!("250 2.0.0 Ok, id {id}")),
+            (
+                "default_policy.actions.bad-header = 'refuse'",
+                "BAD_HEADER",
+                "BAD_HEADER",
+                format!("550 5.6.0 Malformed message not accepted: BAD_HEADER (id {id})"),
+            ),
+            (
+                "default_policy.actions.unchecked = 'defer'",
+                "UNCHECKED",
+                "UNCHECKED",
+                format!("451 4.7.1 Message not taken now, try again later (id {id})"),
+            ),
+            (
+                "default_policy.actions.virus = 'quarantine'",
+                "VIRUS",
+                "Eicar-Test",
+                format!("250 2.0.0 Ok: taken, id {id}"),
+            ),
+            (
+                "default_policy.replies.virus = '554 {category} {score} {policy} {hostname}: {reason}'",
+                "VIRUS ONE",
+                "Eicar-Test",
+                "554 5.7.1 virus 1.0 default mx.test: Eicar-Test".into(),
+            ),
+        ];
+        for (config, names, reason, reply) in table {
+            let verdict = one(config, PLAIN, &findings(names), &[]);
+            assert_eq!(
+                (verdict.reason.as_str(), verdict.reply.to_string()),
+                (reason, reply),
+                "{config}, {names}"
+            );
+        }
+    }
+
+    #[test]
+    fn hostile_evidence_stays_in_its_place() {
+        let evidence = format!("a\r\n250 2.0.0 Ok\u{0}\u{202e}ü{}", "x".repeat(10_000));
+        let found: Vec<_> = (0..1000).map(|n| Finding::mail("VIRUS", format!("{n}{evidence}"))).collect();
+        let verdict = one("", PLAIN, &found, &[]);
+        let line = verdict.reply.to_string();
+        assert!(line.len() <= 510 && line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line}");
+        assert!(verdict.reason.chars().count() <= MAX_REASON && !verdict.reason.contains(char::is_control));
+    }
+
+    #[test]
+    fn recipients_are_grouped_by_policy_and_findings() {
+        let policies =
+            policies("policy = [{name = 'lax', when = {recipients = ['lax.test']}, weights = {FIVE = 1}}]");
+        let recipients = ["a@in.test", "b@lax.test", "c@in.test", "d@in.test", "e@lax.test", "a@in.test"];
+        let mail = mail(PLAIN, &recipients);
+        let found = findings("FIVE FIVE>2 ONE>2 HALF VIRUS>3 ONE>99");
+        let verdicts = judge(&case(&mail, &found, &[]), &policies, &HeaderNames::default());
+        let shown: Vec<_> = verdicts
+            .iter()
+            .map(|v| (v.recipients.as_slice(), v.policy.as_ref(), v.score.to_string(), v.category))
+            .collect();
+        let expected: [(&[usize], &str, String, Category); 4] = [
+            (&[0, 5], "default", "5.5".into(), Category::Clean),
+            (&[1, 4], "lax", "1.5".into(), Category::Clean),
+            (&[2], "default", "6.5".into(), Category::Spammy),
+            (&[3], "default", "5.5".into(), Category::Virus),
+        ];
+        assert_eq!(shown, expected);
+        let weighed: Vec<_> = verdicts[2].weighed.iter().map(|w| (w.finding, w.points.to_string())).collect();
+        // What was found twice counts once.
+        let expected =
+            [(0, "5.0"), (1, "0.0"), (2, "1.0"), (3, "0.5")].map(|(n, points)| (n, points.to_owned()));
+        assert_eq!(weighed, expected);
+    }
+
+    #[test]
+    fn without_recipients_there_is_one_verdict() {
+        let mail = mail(PLAIN, &[]);
+        let found = findings("VIRUS VIRUS>0");
+        let verdicts = judge(&case(&mail, &found, &[]), &policies(""), &HeaderNames::default());
+        assert_eq!(verdicts.len(), 1);
+        assert!(verdicts[0].recipients.is_empty());
+        assert_eq!((verdicts[0].category, verdicts[0].weighed.len()), (Category::Virus, 1));
+    }
+
+    #[test]
+    fn copies_are_kept_as_the_policy_says() {
+        let keep = "default_policy.keep = ['virus', 'spammy']\n";
+        let table = [
+            ("", "VIRUS", true),
+            ("", "SPAMMY", true),
+            ("", "SPAMMY BANNED", true),
+            ("", "BANNED", false),
+            ("", "", false),
+            ("default_policy.actions.virus = 'defer'", "VIRUS", false),
+        ];
+        for (config, names, kept) in table {
+            assert_eq!(one(&format!("{keep}{config}"), PLAIN, &findings(names), &[]).keep, kept, "{names}");
+        }
+    }
+
+    #[test]
+    fn marks_are_of_the_categories_that_are_marked() {
+        let config = "[default_policy]
+            actions = {clean = 'mark', bad-header = 'deliver'}
+            subject_tags = {spammy = '[SPAM?] ', unchecked = '[LOCKED] ', clean = '[EXTERNAL] '}
+            extensions = {spammy = '+spam', unchecked = '+locked'}
+        ";
+        let table = [
+            ("", Some("[EXTERNAL] Hello"), None),
+            ("SPAMMY", Some("[SPAM?] Hello"), Some("+spam")),
+            ("SPAMMY UNCHECKED", Some("[LOCKED] [SPAM?] Hello"), Some("+locked")),
+            ("BAD_HEADER", None, None),
+            ("SPAMMY BAD_HEADER", Some("[SPAM?] Hello"), Some("+spam")),
+            ("SPAMMY VIRUS", None, None),
+        ];
+        for (names, subject, extension) in table {
+            let verdict = one(config, PLAIN, &findings(names), &[]);
+            let tagged = verdict.edits.iter().find_map(|edit| match edit {
+                Edit::ChangeHeader { name, nth: 0, value } if name == "Subject" => Some(value.as_str()),
+                _ => None,
+            });
+            assert_eq!((tagged, verdict.extension.as_deref()), (subject, extension), "{names}");
+        }
+    }
+
+    #[test]
+    fn stripping_names_what_and_why() {
+        let config = "[default_policy]
+            actions.virus = 'strip'
+            strip_text = '{name}: {reason}, {id}, {hostname}'
+        ";
+        let mut found = findings("VIRUS@2 VIRUS@2 BAD_HEADER");
+        found[1].evidence = "Other\r\nName".into();
+        let verdict = one(config, ATTACHED, &found, &[]);
+        let text = "a.exe: Eicar-Test, Other  Name, l1bnIZN88okd, mx.test".to_owned();
+        assert!(verdict.edits.contains(&Edit::ReplacePart { part: PartId(2), text }), "{:?}", verdict.edits);
+        let added = verdict.edits.iter().any(|e| matches!(e, Edit::AddHeader { place: Place::Top, .. }));
+        assert!(added && verdict.keep);
+    }
+
+    /// Lists of the length and kind that sites of this field publish, with the sums they give.
+    #[test]
+    fn long_lists_add_up_exactly() {
+        let table = [
+            ("46.551", "5.8 4.5 3.5 10 10 2.5 3.5 0.001 1.25 2 -1 3.5 1"),
+            ("46.023", "0.1 0.1 0.1 0.7 5.3 4.5 10 10 3.5 2.5 8.8 0.423"),
+            ("48.957", "6.31 6.31 6.31 9.999 9.999 9.999 0.029 0.001"),
+        ];
+        for (sum, points) in table {
+            let names: Vec<_> =
+                points.split(' ').enumerate().map(|(n, points)| (format!("S{n}"), points)).collect();
+            let symbols = names.iter().map(|(name, points)| {
+                (name.as_str(), gatepost_mail::Counts::Points(points.parse().unwrap()))
+            });
+            let config = crate::config::Config::default();
+            let policies = Policies::build(&config, symbols).unwrap();
+            let found: Vec<_> = names.iter().map(|(name, _)| Finding::mail(name.clone(), "")).collect();
+            let mail = mail(PLAIN, &["a@in.test"]);
+            let verdicts = judge(&case(&mail, &found, &[]), &policies, &HeaderNames::default());
+            assert_eq!(verdicts[0].score.to_string(), sum);
+            assert_eq!(verdicts[0].category, Category::Spam);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_score_is_the_sum_of_what_was_weighed(
+            places in proptest::collection::vec((0..CATALOGUE.len(), 0usize..6), 0..40),
+            weights in proptest::collection::vec(-100_000i64..100_000, CATALOGUE.len()),
+        ) {
+            let mut config = String::from("[default_policy.weights]\n");
+            for ((name, _), weight) in CATALOGUE.iter().zip(&weights) {
+                config.push_str(&format!("{name} = {}\n", Points::thousandths(*weight)));
+            }
+            let found: Vec<_> = places
+                .iter()
+                .map(|(symbol, scope)| Finding {
+                    symbol: CATALOGUE[*symbol].0.into(),
+                    scope: if *scope < 3 { Scope::Recipient(*scope) } else { Scope::Mail },
+                    evidence: String::new(),
+                })
+                .collect();
+            let mail = mail(PLAIN, &["a@in.test", "b@in.test", "c@in.test"]);
+            let verdicts = judge(&case(&mail, &found, &[]), &policies(&config), &HeaderNames::default());
+            let mut recipients: Vec<_> = verdicts.iter().flat_map(|v| v.recipients.clone()).collect();
+            recipients.sort();
+            prop_assert_eq!(recipients, vec![0, 1, 2]);
+            for verdict in &verdicts {
+                let sum: i64 = verdict.weighed.iter().map(|w| w.points.as_thousandths()).sum();
+                prop_assert_eq!(verdict.score.as_thousandths(), sum);
+                for weighed in &verdict.weighed {
+                    let of = found[weighed.finding].scope;
+                    prop_assert!(!matches!(of, Scope::Recipient(r) if !verdict.recipients.contains(&r)));
+                }
+            }
+        }
+    }
+}

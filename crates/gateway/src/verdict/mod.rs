@@ -12,6 +12,8 @@ mod judge;
 mod policy;
 mod rewrite;
 mod template;
+#[cfg(test)]
+mod testing;
 mod when;
 
 pub use combine::{Answers, Conclusion, Delivery, Outcome, Plan, plan};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gatepost_mail::{Action, Address, Category, Counts, Points, Session};
 
 use super::template::{Notice, ReplyTemplate};
-use super::when::{self, When};
+use super::when::{self, Folded, When};
 use crate::config::Problem;
 use crate::config::typed::{self, Config, HeaderNames};
 
@@ -83,7 +83,9 @@ impl Policies {
     }
 
     fn first(&self, session: &Session, sender: Option<&Address>, recipient: Option<&Address>) -> PolicyId {
-        let found = self.list.iter().position(|policy| policy.when.holds(session, sender, recipient));
+        let (sender, recipient) = (sender.map(Folded::from), recipient.map(Folded::from));
+        let holds = |policy: &Policy| policy.when.holds(session, sender.as_ref(), recipient.as_ref());
+        let found = self.list.iter().position(holds);
         PolicyId(found.unwrap_or(self.list.len() - 1))
     }
 }
@@ -462,7 +464,7 @@ fn check_header_name(key: &str, pattern: &str, problems: &mut Vec<Problem>) {
 }
 
 /// RFC 5322 section 2.2: printable ASCII but the colon. The star is for patterns.
-fn is_header_name(name: &str) -> bool {
+pub(super) fn is_header_name(name: &str) -> bool {
     (1..=70).contains(&name.len()) && name.bytes().all(|b| matches!(b, 33..=126) && b != b':' && b != b'*')
 }
 
@@ -534,4 +536,262 @@ fn builtin_notice() -> Notice {
          system can look into it and release it.\n",
     )
     .expect("the built-in notice is well-formed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::testing::{build, policies};
+    use gatepost_mail::Direction;
+
+    #[test]
+    fn problems_are_told_with_their_keys() {
+        let table = [
+            // Symbols.
+            ("default_policy.weights.FIVEE = 1", "default_policy.weights.FIVEE", "the nearest is FIVE"),
+            (
+                "default_policy.weights.QQQQQQ = 1",
+                "default_policy.weights.QQQQQQ",
+                "no check finds a symbol QQQQQQ",
+            ),
+            (
+                "policy = [{name = 'a', categories = {VIRUZ = 'virus'}}]",
+                "policy[0].categories.VIRUZ",
+                "the nearest is VIRUS",
+            ),
+            (
+                "default_policy = {weights = {FIVE = 0}, categories = {FIVE = 'spam'}}",
+                "default_policy.categories.FIVE",
+                "turns FIVE off",
+            ),
+            // Thresholds.
+            ("default_policy = {spammy_at = 11}", "default_policy.spammy_at", "may not be over spam_at"),
+            ("default_policy = {spam_at = 5}", "default_policy.spam_at", "before it is spammy"),
+            (
+                "default_policy = {spammy_at = 8}\npolicy = [{name = 'a', spam_at = 7}]",
+                "policy[0].spam_at",
+                "from 7.0",
+            ),
+            // Actions.
+            (
+                "default_policy.actions.clean = 'refuse'",
+                "default_policy.actions.clean",
+                "cannot be met with refuse",
+            ),
+            (
+                "default_policy.actions.clean = 'defer'",
+                "default_policy.actions.clean",
+                "cannot be met with defer",
+            ),
+            ("default_policy.actions.clean = 'discard'", "default_policy.actions.clean", "deliver, mark or"),
+            ("default_policy.actions.spam = 'strip'", "default_policy.actions.spam", "not about a part"),
+            // Replies.
+            (
+                "default_policy.replies.virus = '550 5.7.1 {virus}'",
+                "default_policy.replies.virus",
+                "unknown field {virus}",
+            ),
+            (
+                "default_policy.replies.virus = 'Virus!'",
+                "default_policy.replies.virus",
+                "is not a reply code",
+            ),
+            ("default_policy.replies.virus = '451 later'", "default_policy.replies.virus", "must be 5xx"),
+            ("default_policy.replies.clean = '550 no'", "default_policy.replies.clean", "never sent"),
+            (
+                "default_policy.replies.virus = '554 no'\npolicy = [{name = 'a', actions = {virus = 'defer'}}]",
+                "policy[0].replies.virus",
+                "must be 4xx, but default_policy.replies.virus is 5xx",
+            ),
+            // Marks.
+            ("default_policy.subject_tags.spam = '[S] '", "default_policy.subject_tags.spam", "is refuse"),
+            ("default_policy.subject_tags.spammy = ' '", "default_policy.subject_tags.spammy", "1 to 64"),
+            (
+                "default_policy.subject_tags.spammy = \"a\\r\\nb\"",
+                "default_policy.subject_tags.spammy",
+                "control",
+            ),
+            ("default_policy.extensions.spam = '+spam'", "default_policy.extensions.spam", "is refuse"),
+            (
+                "default_policy.extensions.spammy = 'spam'",
+                "default_policy.extensions.spammy",
+                "such as +spam",
+            ),
+            ("default_policy.extensions.spammy = '+'", "default_policy.extensions.spammy", "such as +spam"),
+            (
+                "default_policy.extensions.spammy = '+a@b'",
+                "default_policy.extensions.spammy",
+                "such as +spam",
+            ),
+            ("default_policy.strip_text = '{score}'", "default_policy.strip_text", "unknown field {score}"),
+            // Names and conditions.
+            ("policy = [{}]", "policy[0].name", "needs a name"),
+            (
+                "policy = [{name = 'a', when = {authenticated = true}}, {name = 'a'}]",
+                "policy[1].name",
+                "already the name at policy[0].name",
+            ),
+            ("policy = [{name = 'default'}]", "default_policy.name", "already the name at policy[0].name"),
+            ("default_policy.when.authenticated = true", "default_policy.when", "is for whatever no other"),
+            ("policy = [{name = 'a'}, {name = 'b'}]", "policy[0].when", "without conditions"),
+            (
+                "policy = [{name = 'a', when = {recipients = ['x.test', '*@x.test']}}]",
+                "policy[0].when.recipients[1]",
+                "write user@example.org",
+            ),
+            (
+                "policy = [{name = 'a', when = {recipients = ['<>']}}]",
+                "policy[0].when.recipients[0]",
+                "a sender",
+            ),
+            (
+                "listener = [{name = 'mx'}, {}]\npolicy = [{name = 'a', when = {listeners = ['smtp2', 'mxx']}}]",
+                "policy[0].when.listeners[1]",
+                "the nearest is mx",
+            ),
+            // Header fields.
+            ("headers.flag = 'X Spam'", "headers.flag", "is not the name of a header field"),
+            ("headers.flag = 'X-Spam-Score'", "headers.score", "already the name at headers.flag"),
+            ("headers.scanned = 'Received'", "headers.scanned", "would remove Received"),
+            ("headers.remove = ['X-Spam-*', '*']", "headers.remove[1]", "is not the name"),
+            ("headers.remove = ['re*']", "headers.remove[0]", "would remove Reply-To"),
+            ("headers.rename_prefix = 'X:'", "headers.rename_prefix", "cannot begin"),
+        ];
+        for (toml, key, part) in table {
+            let problems = build(toml).map(drop).expect_err(toml);
+            let found = problems.iter().find(|problem| problem.key == key);
+            assert!(found.is_some_and(|problem| problem.message.contains(part)), "{toml}: {problems:?}");
+            assert_eq!(problems.len(), 1, "{toml}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_built_in_stands() {
+        let policies = policies("");
+        let policy = policies.policy(PolicyId(0));
+        assert_eq!(policy.name.as_ref(), "default");
+        assert_eq!(
+            (policy.spammy_at.to_string(), policy.spam_at.to_string()),
+            ("6.31".into(), "10.0".into())
+        );
+        let actions = Category::ALL.map(|category| policy.action(category).name());
+        let expected = ["deliver", "mark", "refuse", "deliver", "refuse", "mark", "refuse", "refuse"];
+        assert_eq!(actions, expected);
+    }
+
+    #[test]
+    fn layers_of_weights_and_categories() {
+        let config = "
+            default_policy.weights = {ONE = 2, VIRUS = 0.1, BANNED = 0}
+            default_policy.categories = {FIVE = 'spam'}
+            [[policy]]
+            name = 'a'
+            weights = {FIVE = 4, BANNED = 1}
+            categories = {ONE = 'bad-header', UNCHECKED = 'clean', HALF = 'banned'}
+        ";
+        let policies = policies(config);
+        let table = [
+            // symbol, worth in `a`, worth in the default policy
+            ("ONE", (2000, Some(Category::BadHeader)), (2000, None)),
+            ("VIRUS", (100, None), (100, None)),
+            ("BANNED", (1000, None), (0, None)),
+            ("FIVE", (4000, None), (5000, Some(Category::Spam))),
+            ("UNCHECKED", (0, None), (0, Some(Category::Unchecked))),
+            ("HALF", (500, Some(Category::Banned)), (500, None)),
+            ("UNHEARD_OF", (0, None), (0, None)),
+        ];
+        for (symbol, a, default) in table {
+            for (place, (points, category)) in [a, default].into_iter().enumerate() {
+                let worth = Worth { points: Points::thousandths(points), category };
+                assert_eq!(policies.policy(PolicyId(place)).worth(symbol), worth, "{symbol} in {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_symbol_may_count_as_points_and_as_category() {
+        let symbols = [("L", Counts::Points(Points::thousandths(3000))), ("L", Counts::As(Category::Spam))];
+        let policies = Policies::build(&Config::default(), symbols).unwrap();
+        let worth = Worth { points: Points::thousandths(3000), category: Some(Category::Spam) };
+        assert_eq!(policies.policy(PolicyId(0)).worth("L"), worth);
+    }
+
+    #[test]
+    fn the_first_policy_that_matches_decides() {
+        let policies = policies(
+            "
+            listener = [{name = 'mx'}, {name = 'submission'}]
+            [[policy]]
+            name = 'bounces'
+            when = {senders = ['<>'], recipients = ['in.test']}
+            [[policy]]
+            name = 'boss'
+            when.recipients = ['boss@in.test', 'ceo@in.test']
+            [[policy]]
+            name = 'office'
+            when = {networks = ['192.0.2.0/24', '2001:db8::/32'], authenticated = false}
+            [[policy]]
+            name = 'roaming'
+            when = {authenticated = true, listeners = ['submission']}
+            [[policy]]
+            name = 'out'
+            when.directions = ['outbound']
+            [[policy]]
+            name = 'subdomains'
+            when.recipients = ['.in.test']
+            [[policy]]
+            name = 'partner'
+            when = {senders = ['partner.test'], recipients = ['*']}
+            ",
+        );
+        let base = || Session { listener: "mx".into(), ..Session::default() };
+        let office = |client: &str| Session { client: Some(client.parse().unwrap()), ..base() };
+        let user = |listener: &str| Session { user: Some("u".into()), listener: listener.into(), ..base() };
+        let table = [
+            (base(), "", "user@in.test", "bounces"),
+            (base(), "", "boss@in.test", "bounces"),
+            (base(), "", "user@other.test", "default"),
+            (base(), "a@a.test", "BOSS@IN.TEST", "boss"),
+            (base(), "a@a.test", "boss2@in.test", "default"),
+            (office("192.0.2.9"), "a@a.test", "user@in.test", "office"),
+            (office("::ffff:192.0.2.9"), "a@a.test", "user@in.test", "office"),
+            (office("2001:db8::1"), "a@a.test", "user@in.test", "office"),
+            (office("192.0.3.9"), "a@a.test", "user@in.test", "default"),
+            (office("192.0.2.9"), "a@a.test", "boss@in.test", "boss"),
+            (
+                Session { user: Some("u".into()), ..office("192.0.2.9") },
+                "a@a.test",
+                "user@in.test",
+                "default",
+            ),
+            (user("submission"), "a@a.test", "user@in.test", "roaming"),
+            (user("mx"), "a@a.test", "user@in.test", "default"),
+            (Session { direction: Direction::Outbound, ..base() }, "a@a.test", "user@in.test", "out"),
+            (base(), "a@a.test", "user@sub.in.test", "subdomains"),
+            (base(), "a@partner.test", "user@in.test", "partner"),
+            (base(), "a@partner.test", "", "partner"),
+            (base(), "", "", "default"),
+        ];
+        for (session, sender, recipient, expected) in table {
+            let sender = Address::new(sender);
+            let id = match Address::new(recipient) {
+                Some(recipient) => policies.find(&session, sender.as_ref(), &recipient),
+                None => policies.without_recipient(&session, sender.as_ref()),
+            };
+            assert_eq!(policies.name(id).as_ref(), expected, "{session:?} {sender:?} {recipient}");
+        }
+    }
+
+    #[test]
+    fn every_built_in_reply_is_well_formed() {
+        for category in Category::ALL {
+            for class in [4, 5] {
+                let reply = builtin_reply(category, class).fill(|_| "x".into());
+                assert_eq!(reply.code / 100, class, "{reply}");
+                assert!(reply.enhanced.starts_with(&class.to_string()), "{reply}");
+                assert!(reply.text.contains("(id x)"), "{reply}");
+            }
+        }
+        assert!(builtin_notice().fill(|_| "x".into()).contains("The attachment x was removed"));
+    }
 }

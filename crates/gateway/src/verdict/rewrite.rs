@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use gatepost_mail::{Edit, Message, Place, Points};
 
+use super::policy::is_header_name;
 use crate::config::typed::HeaderNames;
 
 /// Most stars of the level field.
@@ -60,8 +61,8 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// Fields that came from outside under names that are ours: believed by whoever reads them behind us, so they go, or
-/// get another name.
+/// Fields that came from outside under names that are ours: whoever reads them behind us believes them, so they go, or
+/// get another name where that makes a proper one.
 fn removals(message: &Message, names: &HeaderNames) -> Vec<Edit> {
     let own = [&names.id, &names.scanned, &names.flag, &names.score, &names.level, &names.status];
     let patterns: Vec<&str> =
@@ -69,19 +70,17 @@ fn removals(message: &Message, names: &HeaderNames) -> Vec<Edit> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut edits = Vec::new();
     for field in &message.headers.fields {
-        let name = text(message, field.name.clone());
-        if name.is_empty() || !patterns.iter().any(|pattern| matches(pattern, &name)) {
+        let name = message.headers.name(field);
+        if name.is_empty() || !patterns.iter().any(|pattern| matches(pattern, name)) {
             continue;
         }
         let nth = seen.entry(name.to_ascii_lowercase()).or_default();
-        edits.push(Edit::RemoveHeader { name: name.clone(), nth: *nth });
+        edits.push(Edit::RemoveHeader { name: name.into(), nth: *nth });
         *nth += 1;
-        if !names.rename_prefix.is_empty() {
-            edits.push(Edit::AddHeader {
-                name: format!("{}{name}", names.rename_prefix),
-                value: one_line(&text(message, field.value.clone())),
-                place: Place::Bottom,
-            });
+        let new_name = format!("{}{name}", names.rename_prefix);
+        if !names.rename_prefix.is_empty() && is_header_name(&new_name) {
+            let value = one_line(&String::from_utf8_lossy(message.headers.raw_value(field)));
+            edits.push(Edit::AddHeader { name: new_name, value, place: Place::Bottom });
         }
     }
     edits
@@ -113,26 +112,27 @@ fn threshold(points: Points) -> String {
     shown.strip_suffix(".0").map(str::to_owned).unwrap_or(shown)
 }
 
-/// Puts tags before every Subject field (mail programs do not agree which of several they show), or adds one. Encoded
-/// words of the subject stay as they are. A subject that begins with the tag already is left alone.
+/// Puts tags before every Subject field (mail programs do not agree which of several they show), or adds one. A
+/// subject that begins with the tag already is left alone.
 fn tag_subject(message: &Message, tags: &[&str], edits: &mut Vec<Edit>) {
     let tag = tags.concat();
     if tag.is_empty() {
         return;
     }
-    let subjects = message
-        .headers
-        .fields
-        .iter()
-        .filter(|field| text(message, field.name.clone()).eq_ignore_ascii_case("Subject"));
     let mut none = true;
-    for (nth, field) in subjects.enumerate() {
+    for (nth, field) in message.headers.all("Subject").enumerate() {
         none = false;
-        let value = one_line(&text(message, field.value.clone()));
-        let shown = message.headers.text("Subject").unwrap_or_default();
-        if !value.starts_with(tag.trim_end()) && !shown.starts_with(tag.trim_end()) {
-            edits.push(Edit::ChangeHeader { name: "Subject".into(), nth, value: format!("{tag}{value}") });
+        let shown = message.headers.value_text(field);
+        if shown.starts_with(tag.trim_end()) {
+            continue;
         }
+        // Encoded words stay as they are, behind a tag that is not one itself: white space between two of them is
+        // not shown (RFC 2047 section 6.2). What is no text at all is written anew as it is read.
+        let value = match std::str::from_utf8(message.headers.raw_value(field)) {
+            Ok(value) if tag.is_ascii() => one_line(value),
+            _ => shown,
+        };
+        edits.push(Edit::ChangeHeader { name: "Subject".into(), nth, value: format!("{tag}{value}") });
     }
     if none {
         let value = tag.trim_end().to_owned();
@@ -140,12 +140,198 @@ fn tag_subject(message: &Message, tags: &[&str], edits: &mut Vec<Edit>) {
     }
 }
 
-/// A range of the header as text. Bytes that are not UTF-8 are replaced.
-fn text(message: &Message, range: std::ops::Range<usize>) -> String {
-    String::from_utf8_lossy(message.headers.raw.get(range).unwrap_or_default()).into_owned()
-}
-
 /// A value without line breaks (RFC 5322 section 2.2.3), trimmed.
 fn one_line(value: &str) -> String {
     value.replace(['\r', '\n'], "").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::testing::mail;
+
+    const FACTS: Facts<'static> = Facts {
+        id: "l1bnIZN88okd",
+        hostname: "mx.test",
+        score: Points::ZERO,
+        spammy: false,
+        headers_from: Points::thousandths(-999_000),
+        spammy_at: Points::thousandths(6310),
+        spam_at: Points::thousandths(10_000),
+        tests: Vec::new(),
+        tags: Vec::new(),
+    };
+
+    /// The edits, a line each: `+` added at the top, `_` at the bottom, `-` removed, `=` changed.
+    fn shown(header: &str, names: &HeaderNames, facts: &Facts) -> Vec<String> {
+        let mail = mail(&format!("{header}\r\nText.\r\n"), &[]);
+        let line = |edit: Edit| match edit {
+            Edit::AddHeader { name, value, place: Place::Top } => format!("+{name}: {value}"),
+            Edit::AddHeader { name, value, place: Place::Bottom } => format!("_{name}: {value}"),
+            Edit::RemoveHeader { name, nth } => format!("-{name} {nth}"),
+            Edit::ChangeHeader { name, nth, value } => format!("={name} {nth}: {value}"),
+            Edit::ReplacePart { .. } => panic!("no part is replaced here"),
+        };
+        header_edits(&mail.message, names, facts).into_iter().map(line).collect()
+    }
+
+    fn nothing_added() -> HeaderNames {
+        let none = String::new;
+        HeaderNames {
+            id: none(),
+            scanned: none(),
+            flag: none(),
+            score: none(),
+            level: none(),
+            status: none(),
+            ..HeaderNames::default()
+        }
+    }
+
+    #[test]
+    fn fields_of_ours_are_added() {
+        let spammy = Facts {
+            score: Points::thousandths(7_551),
+            spammy: true,
+            tests: vec![("A", Points::thousandths(7_550)), ("B", Points::thousandths(1))],
+            ..FACTS
+        };
+        let low = Facts {
+            score: Points::thousandths(-1500),
+            tests: vec![("A", Points::thousandths(-1500))],
+            ..FACTS
+        };
+        let quiet =
+            Facts { headers_from: Points::thousandths(2000), score: Points::thousandths(1999), ..FACTS };
+        let both = ["+X-Virus-Scanned: gatepost at mx.test", "+X-Gatepost-Id: l1bnIZN88okd"];
+        let table: [(&Facts, &[&str]); 4] = [
+            (
+                &spammy,
+                &[
+                    "+X-Spam-Flag: YES",
+                    "+X-Spam-Score: 7.551",
+                    "+X-Spam-Level: *******",
+                    "+X-Spam-Status: Yes, score=7.551 tag=-999 tag2=6.31 kill=10 tests=[A=7.55, B=0.001]",
+                ],
+            ),
+            (
+                &low,
+                &[
+                    "+X-Spam-Score: -1.5",
+                    "+X-Spam-Status: No, score=-1.5 tag=-999 tag2=6.31 kill=10 tests=[A=-1.5]",
+                ],
+            ),
+            (
+                &FACTS,
+                &["+X-Spam-Score: 0.0", "+X-Spam-Status: No, score=0.0 tag=-999 tag2=6.31 kill=10 tests=[]"],
+            ),
+            (&quiet, &[]),
+        ];
+        for (facts, rest) in table {
+            let expected: Vec<_> = both.iter().chain(rest).map(|line| line.to_string()).collect();
+            assert_eq!(shown("Subject: x\r\n", &HeaderNames::default(), facts), expected);
+        }
+        let high = Facts { score: Points::thousandths(99_000), ..FACTS };
+        let names = HeaderNames { level: "L".into(), ..nothing_added() };
+        assert_eq!(shown("Subject: x\r\n", &names, &high), [format!("+L: {}", "*".repeat(64))]);
+    }
+
+    #[test]
+    fn fields_from_outside_go() {
+        let header = "x-spam-flag: NO\r\nSubject: x\r\nX-SPAM-Level: *\r\nX-Spam-Flag : NO\r\nX-Spamming: is fun\r\n\
+                      X-Virus-Status: Clean,\r\n really\r\nX-Gatepost-Id: forged\r\nMine: 1\r\n";
+        let names = HeaderNames { id: "Mine".into(), ..nothing_added() };
+        let facts = Facts { id: "2", ..FACTS };
+        let removed = [
+            "-x-spam-flag 0",
+            "-X-SPAM-Level 0",
+            "-X-Spam-Flag 1",
+            "-X-Virus-Status 0",
+            "-X-Gatepost-Id 0",
+            "-Mine 0",
+        ];
+        let mut expected = removed.to_vec();
+        expected.push("+Mine: 2");
+        assert_eq!(shown(header, &names, &facts), expected);
+
+        let renaming = HeaderNames { rename_prefix: "X-Old-".into(), ..names };
+        let expected = [
+            "-x-spam-flag 0",
+            "_X-Old-x-spam-flag: NO",
+            "-X-SPAM-Level 0",
+            "_X-Old-X-SPAM-Level: *",
+            "-X-Spam-Flag 1",
+            "_X-Old-X-Spam-Flag: NO",
+            "-X-Virus-Status 0",
+            "_X-Old-X-Virus-Status: Clean, really",
+            "-X-Gatepost-Id 0",
+            "_X-Old-X-Gatepost-Id: forged",
+            "-Mine 0",
+            "_X-Old-Mine: 1",
+            "+Mine: 2",
+        ];
+        assert_eq!(shown(header, &renaming, &facts), expected);
+    }
+
+    #[test]
+    fn a_name_too_long_to_be_renamed_still_goes() {
+        let header = format!("X-Spam-{}: x\r\n", "a".repeat(300));
+        let names = HeaderNames { rename_prefix: "X-Old-".into(), ..nothing_added() };
+        let edits = shown(&header, &names, &FACTS);
+        assert!(edits.len() == 1 && edits[0].starts_with("-X-Spam-"), "{edits:?}");
+    }
+
+    #[test]
+    fn patterns_of_names() {
+        for (pattern, name, expected) in [
+            ("X-Spam-*", "x-spam-flag", true),
+            ("X-Spam-*", "X-Spam-", true),
+            ("X-Spam-*", "X-Spam", false),
+            ("X-Spam-*", "X-Späm-Flag", false),
+            ("X-Spam", "X-SPAM", true),
+            ("X-Spam", "X-Spam-Flag", false),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn subjects_are_tagged_once() {
+        let table: [(&str, &[&str], &[&str]); 10] = [
+            ("Subject: Hello\r\n", &["[S] "], &["=Subject 0: [S] Hello"]),
+            ("Subject: Hello\r\n", &[], &[]),
+            ("Subject: Hello\r\n", &["[A] ", "[B] "], &["=Subject 0: [A] [B] Hello"]),
+            ("Subject: [S] Hello\r\n", &["[S] "], &[]),
+            ("Subject:\r\n [S]\r\n Hello\r\n", &["[S] "], &[]),
+            ("Subject: =?utf-8?Q?[S]_H=C3=A4?=\r\n", &["[S] "], &[]),
+            (
+                "Subject: =?utf-8?Q?H=C3=A4?=\r\n =?utf-8?Q?llo?=\r\n",
+                &["[S] "],
+                &["=Subject 0: [S] =?utf-8?Q?H=C3=A4?= =?utf-8?Q?llo?="],
+            ),
+            ("Subject: =?utf-8?Q?H=C3=A4?=\r\n", &["[Müll] "], &["=Subject 0: [Müll] Hä"]),
+            (
+                "subject: a\r\nSubject: [S] b\r\nSUBJECT: c\r\n",
+                &["[S] "],
+                &["=Subject 0: [S] a", "=Subject 2: [S] c"],
+            ),
+            ("From: a@a.test\r\n", &["[S] "], &["_Subject: [S]"]),
+        ];
+        for (header, tags, expected) in table {
+            let facts = Facts { tags: tags.to_vec(), ..FACTS };
+            assert_eq!(shown(header, &nothing_added(), &facts), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_subject_that_is_not_utf8_is_tagged_as_it_is_read() {
+        let mut mail = mail("Subject: x\r\n\r\n", &[]);
+        let raw = bytes::Bytes::from_static(b"Subject: H\xe4\r\n\r\n");
+        let limits = gatepost_mail::Limits::default();
+        mail.message = Message::read(raw, &mut gatepost_mail::Budget::new(&limits));
+        let facts = Facts { tags: vec!["[S] "], ..FACTS };
+        let edits = header_edits(&mail.message, &nothing_added(), &facts);
+        let value = "[S] Hä".to_owned();
+        assert_eq!(edits, [Edit::ChangeHeader { name: "Subject".into(), nth: 0, value }]);
+    }
 }

@@ -1,5 +1,7 @@
 //! Whom a policy is for.
 
+use std::collections::HashSet;
+
 use gatepost_mail::{Address, Direction, Session};
 
 use crate::config::Problem;
@@ -9,8 +11,8 @@ use crate::config::units::Net;
 /// Conditions of a policy, compiled. All that are given must hold.
 #[derive(Debug, Default)]
 pub(super) struct When {
-    recipients: Vec<Pattern>,
-    senders: Vec<Pattern>,
+    recipients: Option<Patterns>,
+    senders: Option<Patterns>,
     networks: Vec<Net>,
     listeners: Vec<String>,
     authenticated: Option<bool>,
@@ -28,8 +30,13 @@ impl When {
             }
         }
         When {
-            recipients: patterns(&typed.recipients, &format!("{key}.recipients"), false, problems),
-            senders: patterns(&typed.senders, &format!("{key}.senders"), true, problems),
+            recipients: Patterns::compile(
+                &typed.recipients,
+                &format!("{key}.recipients"),
+                Side::Recipient,
+                problems,
+            ),
+            senders: Patterns::compile(&typed.senders, &format!("{key}.senders"), Side::Sender, problems),
             networks: typed.networks.clone(),
             listeners: typed.listeners.clone(),
             authenticated: typed.authenticated,
@@ -39,20 +46,16 @@ impl When {
 
     /// Whether they hold. Without a recipient (a file judged by itself) a condition on recipients holds only if it is
     /// `*`.
-    pub fn holds(&self, session: &Session, sender: Option<&Address>, recipient: Option<&Address>) -> bool {
+    pub fn holds(&self, session: &Session, sender: Option<&Folded>, recipient: Option<&Folded>) -> bool {
         let client_is_in = |networks: &[Net]| {
             session.client.is_some_and(|client| networks.iter().any(|network| network.contains(client)))
-        };
-        let recipient_matches = |pattern: &Pattern| match recipient {
-            Some(address) => pattern.matches(Some(address)),
-            None => *pattern == Pattern::Any,
         };
         (self.networks.is_empty() || client_is_in(&self.networks))
             && (self.listeners.is_empty() || self.listeners.contains(&session.listener))
             && self.authenticated.is_none_or(|wanted| wanted == session.user.is_some())
             && (self.directions.is_empty() || self.directions.contains(&session.direction))
-            && (self.senders.is_empty() || self.senders.iter().any(|pattern| pattern.matches(sender)))
-            && (self.recipients.is_empty() || self.recipients.iter().any(recipient_matches))
+            && self.senders.as_ref().is_none_or(|patterns| patterns.match_any(sender))
+            && self.recipients.as_ref().is_none_or(|patterns| patterns.match_any(recipient))
     }
 }
 
@@ -66,59 +69,87 @@ pub(super) fn is_empty(typed: &typed::When) -> bool {
         && typed.directions.is_empty()
 }
 
-/// One pattern for addresses, in lower case.
-#[derive(Debug, PartialEq, Eq)]
-enum Pattern {
-    /// `*`: every address, and the empty sender.
-    Any,
-    /// `<>`: the empty sender.
-    Empty,
-    /// `user@example.org`.
-    Address(String),
-    /// `example.org`, without its subdomains.
-    Domain(String),
-    /// `.example.org`: its subdomains; kept with the leading dot.
-    Subdomains(String),
+/// An address in lower case, folded once for all patterns.
+pub(super) struct Folded {
+    address: String,
+    domain: String,
 }
 
-impl Pattern {
-    fn parse(text: &str, sender: bool) -> Result<Pattern, String> {
+impl From<&Address> for Folded {
+    fn from(address: &Address) -> Folded {
+        Folded { address: address.key(), domain: address.domain().to_lowercase() }
+    }
+}
+
+/// Whose addresses patterns are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Sender,
+    Recipient,
+}
+
+/// Patterns for addresses, in lower case; sets, so that a list of all users costs no more than one of them.
+#[derive(Debug, Default)]
+struct Patterns {
+    /// `*`: every address, and none.
+    any: bool,
+    /// `<>`: the empty sender.
+    empty: bool,
+    /// `user@example.org`.
+    addresses: HashSet<String>,
+    /// `example.org`, without its subdomains.
+    domains: HashSet<String>,
+    /// `.example.org`: its subdomains; kept without the leading dot.
+    parents: HashSet<String>,
+}
+
+impl Patterns {
+    /// None if there are none, which is no condition.
+    fn compile(texts: &[String], key: &str, side: Side, problems: &mut Vec<Problem>) -> Option<Patterns> {
+        let mut patterns = Patterns::default();
+        for (place, text) in texts.iter().enumerate() {
+            if let Err(message) = patterns.add(text, side) {
+                problems.push(Problem::new(format!("{key}[{place}]"), message));
+            }
+        }
+        (!texts.is_empty()).then_some(patterns)
+    }
+
+    fn add(&mut self, text: &str, side: Side) -> Result<(), String> {
         const FORMS: &str = "write user@example.org, example.org, .example.org (its subdomains) or *";
         let lower = text.trim().to_lowercase();
         match lower.as_str() {
-            "*" => return Ok(Pattern::Any),
-            "<>" if sender => return Ok(Pattern::Empty),
+            "*" => self.any = true,
+            "<>" if side == Side::Sender => self.empty = true,
             "<>" => return Err("the empty address <> is only ever a sender".into()),
-            _ => {}
+            _ if lower.contains(|c: char| "*<>".contains(c) || c.is_whitespace() || c.is_control()) => {
+                return Err(format!("“{text}” is not a pattern for addresses: {FORMS}"));
+            }
+            _ => match (lower.rsplit_once('@'), lower.strip_prefix('.')) {
+                (Some((local, domain)), _) if !local.is_empty() && is_domain(domain) => {
+                    self.addresses.insert(lower);
+                }
+                (Some(_), _) => return Err(format!("“{text}” is not an address: {FORMS}")),
+                (None, Some(parent)) if is_domain(parent) => {
+                    self.parents.insert(parent.to_owned());
+                }
+                (None, None) if is_domain(&lower) => {
+                    self.domains.insert(lower);
+                }
+                (None, _) => return Err(format!("“{text}” is not a domain: {FORMS}")),
+            },
         }
-        if lower.contains(['*', '<', '>']) || lower.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(format!("“{text}” is not a pattern for addresses: {FORMS}"));
-        }
-        if let Some((local, domain)) = lower.rsplit_once('@') {
-            return match !local.is_empty() && is_domain(domain) {
-                true => Ok(Pattern::Address(lower)),
-                false => Err(format!("“{text}” is not an address: {FORMS}")),
-            };
-        }
-        match lower.strip_prefix('.') {
-            Some(domain) if is_domain(domain) => Ok(Pattern::Subdomains(lower)),
-            None if is_domain(&lower) => Ok(Pattern::Domain(lower)),
-            _ => Err(format!("“{text}” is not a domain: {FORMS}")),
-        }
+        Ok(())
     }
 
-    /// None is the empty sender.
-    fn matches(&self, address: Option<&Address>) -> bool {
-        match (self, address) {
-            (Pattern::Any, _) | (Pattern::Empty, None) => true,
-            (Pattern::Empty, Some(_)) | (_, None) => false,
-            (Pattern::Address(wanted), Some(address)) => address.key() == *wanted,
-            (Pattern::Domain(wanted), Some(address)) => address.domain().to_lowercase() == *wanted,
-            (Pattern::Subdomains(suffix), Some(address)) => {
-                let domain = address.domain().to_lowercase();
-                domain.len() > suffix.len() && domain.ends_with(suffix.as_str())
-            }
-        }
+    /// None is the empty sender, or no recipient.
+    fn match_any(&self, address: Option<&Folded>) -> bool {
+        let Some(Folded { address, domain }) = address else { return self.any || self.empty };
+        let mut parents = domain.match_indices('.').map(|(dot, _)| &domain[dot + 1..]);
+        self.any
+            || self.addresses.contains(address)
+            || self.domains.contains(domain)
+            || (!self.parents.is_empty() && parents.any(|parent| self.parents.contains(parent)))
     }
 }
 
@@ -133,17 +164,6 @@ fn is_domain(text: &str) -> bool {
         Some(literal) => !literal.is_empty() && !literal.contains(['[', ']']),
         None => text.len() <= 255 && text.split('.').all(label),
     }
-}
-
-fn patterns(texts: &[String], key: &str, sender: bool, problems: &mut Vec<Problem>) -> Vec<Pattern> {
-    let mut patterns = Vec::with_capacity(texts.len());
-    for (place, text) in texts.iter().enumerate() {
-        match Pattern::parse(text, sender) {
-            Ok(pattern) => patterns.push(pattern),
-            Err(message) => problems.push(Problem::new(format!("{key}[{place}]"), message)),
-        }
-    }
-    patterns
 }
 
 #[cfg(test)]
@@ -175,18 +195,20 @@ mod tests {
             ("[192.0.2.1]", "a@[192.0.2.1]", true),
             ("\"a@b\"@example.org", "\"a@b\"@example.org", true),
         ];
-        for (pattern, address, expected) in table {
-            let compiled = Pattern::parse(pattern, true).unwrap();
-            assert_eq!(compiled.matches(Address::new(address).as_ref()), expected, "{pattern} {address}");
+        for (pattern, text, expected) in table {
+            let mut patterns = Patterns::default();
+            patterns.add(pattern, Side::Sender).unwrap();
+            let address = Address::new(text).as_ref().map(Folded::from);
+            assert_eq!(patterns.match_any(address.as_ref()), expected, "{pattern} {text}");
         }
     }
 
     #[test]
     fn bad_patterns_are_told() {
         for text in ["", ".", "@", "@example.org", "user@", "*@example.org", "*.example.org", "a b", "a..b"] {
-            let problem = Pattern::parse(text, true).unwrap_err();
+            let problem = Patterns::default().add(text, Side::Sender).unwrap_err();
             assert!(problem.contains("write user@example.org"), "{text}: {problem}");
         }
-        assert!(Pattern::parse("<>", false).unwrap_err().contains("only ever a sender"));
+        assert!(Patterns::default().add("<>", Side::Recipient).unwrap_err().contains("only ever a sender"));
     }
 }

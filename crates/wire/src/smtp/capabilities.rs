@@ -79,7 +79,7 @@ impl Capabilities {
 
     fn add(&mut self, line: &str) {
         let line = line.trim();
-        // Before RFC 4954, servers wrote AUTH=LOGIN for clients that look for that.
+        // Some servers write AUTH=LOGIN as well, for old clients that look for that.
         let (keyword, rest) = line.split_once([' ', '=']).unwrap_or((line, ""));
         let mut words = rest.split_ascii_whitespace().map(str::to_ascii_uppercase);
         match keyword.to_ascii_uppercase().as_str() {
@@ -106,6 +106,81 @@ fn extend(list: &mut Vec<String>, words: impl Iterator<Item = String>) {
     for word in words {
         if !list.contains(&word) {
             list.push(word);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::{Command, parse};
+
+    fn offered(lines: &str) -> Capabilities {
+        Capabilities::from_reply(&Reply::new(250, "", format!("mx.example at your service\n{lines}")))
+    }
+
+    #[test]
+    fn what_postfix_offers() {
+        let found = offered(
+            "PIPELINING\nSIZE 10240000\nVRFY\nETRN\nSTARTTLS\nXCLIENT NAME ADDR PORT\nxforward name ADDR\n\
+             AUTH PLAIN LOGIN\nAUTH=PLAIN CRAM-MD5\nENHANCEDSTATUSCODES\n8BITMIME\nDSN\nSMTPUTF8\nCHUNKING\n",
+        );
+        let words = |list: &str| list.split(' ').map(String::from).collect::<Vec<_>>();
+        let expected = Capabilities {
+            pipelining: true,
+            size: Some(Some(10_240_000)),
+            eight_bit_mime: true,
+            binary_mime: false,
+            smtputf8: true,
+            enhanced_status_codes: true,
+            chunking: true,
+            starttls: true,
+            dsn: true,
+            prdr: false,
+            xclient: words("NAME ADDR PORT"),
+            xforward: words("NAME ADDR"),
+            auth: words("PLAIN LOGIN CRAM-MD5"),
+            other: words("VRFY ETRN"),
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn sizes_and_refusals() {
+        for (lines, size) in
+            [("", None), ("SIZE", Some(None)), ("size 0", Some(None)), ("SIZE x", Some(None))]
+        {
+            assert_eq!(offered(lines).size, size, "{lines}");
+        }
+        // The first line is a greeting, whatever it says; a refusal offers nothing.
+        assert_eq!(Capabilities::from_reply(&Reply::new(250, "", "SIZE 5")), Capabilities::default());
+        assert_eq!(Capabilities::from_reply(&Reply::new(502, "", "no\nSIZE 5")), Capabilities::default());
+    }
+
+    #[test]
+    fn which_parameters_may_be_sent() {
+        let all = offered(
+            "SIZE\n8BITMIME\nBINARYMIME\nSMTPUTF8\nDSN\nPRDR\nAUTH PLAIN\nDELIVERBY 60\nMT-PRIORITY X\nXTHING",
+        );
+        let none = offered("HELP");
+        for param in [
+            "SIZE=1",
+            "BODY=8BITMIME",
+            "BODY=BINARYMIME",
+            "SMTPUTF8",
+            "RET=HDRS",
+            "ENVID=x",
+            "PRDR",
+            "AUTH=<>",
+            "BY=60;R",
+            "MT-PRIORITY=3",
+            "XTHING=1",
+        ] {
+            let Ok(Command::Mail(mail)) = parse(format!("MAIL FROM:<> {param}").as_bytes()) else {
+                panic!("{param}")
+            };
+            assert!(all.accepts(&mail.params[0]), "{param}");
+            assert!(!none.accepts(&mail.params[0]), "{param}");
         }
     }
 }

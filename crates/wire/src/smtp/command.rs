@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::path::{self, PathError, Side};
 use super::reply::Reply;
-use super::xtext::xtext_decode;
+use super::xtext::{xtext_decode, xtext_octets};
 
 /// Most parameters of one MAIL or RCPT, and most attributes of one XCLIENT or XFORWARD.
 const PARAMS_LIMIT: usize = 32;
@@ -61,7 +61,8 @@ pub enum Command {
         /// In base64; empty for `=`, which is an empty initial response.
         initial: Option<String>,
     },
-    /// `XCLIENT name=value ...`: names upper case, values decoded; `None` for `[UNAVAILABLE]` and `[TEMPUNAVAIL]`.
+    /// `XCLIENT name=value ...`: names upper case, values decoded, `None` for
+    /// `[UNAVAILABLE]`, `[TEMPUNAVAIL]` and nothing.
     Xclient(Vec<(String, Option<String>)>),
     /// `XFORWARD name=value ...`: as XCLIENT.
     Xforward(Vec<(String, Option<String>)>),
@@ -69,7 +70,7 @@ pub enum Command {
     Unknown(String),
 }
 
-/// The sender, as given with MAIL.
+/// The sender, as given with MAIL. `Display` gives the command as it is sent on, without CRLF.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailFrom {
     /// `local@domain` as typed, without brackets and source route; empty for `<>`.
@@ -78,7 +79,7 @@ pub struct MailFrom {
     pub params: Vec<Param>,
 }
 
-/// A recipient, as given with RCPT.
+/// A recipient, as given with RCPT. `Display` gives the command as it is sent on, without CRLF.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RcptTo {
     /// `local@domain` as typed, without brackets and source route, or `postmaster`; never empty.
@@ -135,6 +136,20 @@ impl RcptTo {
     /// Whether the address holds characters outside ASCII, for which SMTPUTF8 must have been asked with MAIL.
     pub fn is_utf8(&self) -> bool {
         !self.path.is_ascii()
+    }
+}
+
+impl fmt::Display for MailFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MAIL FROM:<{}>", self.path)?;
+        self.params.iter().try_for_each(|param| write!(f, " {param}"))
+    }
+}
+
+impl fmt::Display for RcptTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RCPT TO:<{}>", self.path)?;
+        self.params.iter().try_for_each(|param| write!(f, " {param}"))
     }
 }
 
@@ -204,11 +219,12 @@ impl From<SyntaxError> for Reply {
 /// for a known verb. An unknown verb is [`Command::Unknown`], no error. After an error in BDAT the octets that follow
 /// cannot be told from commands: the connection must be closed.
 pub fn parse(line: &[u8]) -> Result<Command, SyntaxError> {
-    if line.iter().any(u8::is_ascii_control) {
-        return Err(SyntaxError::new("5.5.2", "Control characters are not allowed in a command"));
-    }
     let text =
         std::str::from_utf8(line).map_err(|_| SyntaxError::new("5.5.2", "Command is not valid UTF-8"))?;
+    // Those beyond ASCII too: U+0080 to U+009F.
+    if text.contains(char::is_control) {
+        return Err(SyntaxError::new("5.5.2", "Control characters are not allowed in a command"));
+    }
     let text = text.trim_end_matches(' ');
     let (verb, argument) = text.split_once(' ').unwrap_or((text, ""));
     let argument = argument.trim_start_matches(' ');
@@ -428,12 +444,8 @@ fn attributes(verb: &str, argument: &str) -> Result<Vec<(String, Option<String>)
             return Err(SyntaxError::new("5.5.4", format!("Too many attributes of {verb}")));
         }
         let name = name.to_ascii_uppercase();
-        let value = match value {
-            v if v.eq_ignore_ascii_case("[UNAVAILABLE]") || v.eq_ignore_ascii_case("[TEMPUNAVAIL]") => None,
-            v => match xtext_decode(v) {
-                Some(decoded) if !decoded.is_empty() && !decoded.contains(char::is_control) => Some(decoded),
-                _ => return Err(SyntaxError::new("5.5.4", format!("Malformed value of attribute {name}"))),
-            },
+        let Some(value) = attribute_value(value) else {
+            return Err(SyntaxError::new("5.5.4", format!("Malformed value of attribute {name}")));
         };
         attributes.push((name, value));
     }
@@ -443,8 +455,254 @@ fn attributes(verb: &str, argument: &str) -> Result<Vec<(String, Option<String>)
     Ok(attributes)
 }
 
+/// The decoded value, itself `None` where the client says it knows none; `None` for malformed xtext.
+///
+/// What is not printable becomes `?`: the value is what some third host said of itself, and refusing the command for it
+/// would hold up that host's mail at the server that only passes it on.
+fn attribute_value(typed: &str) -> Option<Option<String>> {
+    if ["", "[UNAVAILABLE]", "[TEMPUNAVAIL]"].iter().any(|none| typed.eq_ignore_ascii_case(none)) {
+        return Some(None);
+    }
+    let decoded = xtext_octets(typed)?;
+    let printable = |c: char| if c.is_control() || c == char::REPLACEMENT_CHARACTER { '?' } else { c };
+    Some(Some(String::from_utf8_lossy(&decoded).chars().map(printable).collect()))
+}
+
 fn is_attribute_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= VERB_LIMIT
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(typed: &[&str]) -> Vec<Param> {
+        let split = |p: &&str| match p.split_once('=') {
+            Some((keyword, value)) => Param { keyword: keyword.into(), value: Some(value.into()) },
+            None => Param { keyword: (*p).into(), value: None },
+        };
+        typed.iter().map(split).collect()
+    }
+
+    fn mail(path: &str, typed: &[&str]) -> Command {
+        Command::Mail(MailFrom { path: path.into(), params: params(typed) })
+    }
+
+    fn rcpt(path: &str, typed: &[&str]) -> Command {
+        Command::Rcpt(RcptTo { path: path.into(), params: params(typed) })
+    }
+
+    fn attributes(list: &[(&str, Option<&str>)]) -> Vec<(String, Option<String>)> {
+        list.iter().map(|(name, value)| ((*name).into(), value.map(String::from))).collect()
+    }
+
+    fn auth(mechanism: &str, initial: Option<&str>) -> Command {
+        Command::Auth { mechanism: mechanism.into(), initial: initial.map(String::from) }
+    }
+
+    #[test]
+    fn verbs() {
+        for (line, expected) in [
+            ("HELO mx.example", Command::Helo("mx.example".into())),
+            ("EHLO [192.0.2.1]", Command::Ehlo("[192.0.2.1]".into())),
+            ("ehlo  mx.example ", Command::Ehlo("mx.example".into())),
+            ("LHLO mx_1.example", Command::Lhlo("mx_1.example".into())),
+            ("DATA", Command::Data),
+            ("data ", Command::Data),
+            ("RSET", Command::Rset),
+            ("NOOP", Command::Noop),
+            ("NOOP anything é", Command::Noop),
+            ("QUIT", Command::Quit),
+            ("HELP MAIL", Command::Help),
+            ("VRFY Some One", Command::Vrfy("Some One".into())),
+            ("EXPN list", Command::Expn("list".into())),
+            ("ETRN #queue", Command::Etrn("#queue".into())),
+            ("StartTLS", Command::StartTls),
+            ("BDAT 0 LAST", Command::Bdat { size: 0, last: true }),
+            ("bdat 18446744073709551615 last", Command::Bdat { size: u64::MAX, last: true }),
+            ("BDAT 1000", Command::Bdat { size: 1000, last: false }),
+            ("AUTH login", auth("LOGIN", None)),
+            ("AUTH PLAIN AGEAYg==", auth("PLAIN", Some("AGEAYg=="))),
+            ("AUTH EXTERNAL =", auth("EXTERNAL", Some(""))),
+            ("FOO bar", Command::Unknown("FOO".into())),
+            ("GET / HTTP/1.1", Command::Unknown("GET".into())),
+            (" NOOP é", Command::Unknown(String::new())),
+            ("MAILFROM:<>", Command::Unknown("MAILFROM:<>".into())),
+        ] {
+            match parse(line.as_bytes()) {
+                Err(error) if line.starts_with(' ') => {
+                    assert_eq!((error.code, error.enhanced), (500, "5.5.2"))
+                }
+                found => assert_eq!(found, Ok(expected), "{line}"),
+            }
+        }
+        let Ok(Command::Unknown(verb)) = parse(&[b'X'; 500]) else { panic!("an unknown verb") };
+        assert_eq!(verb.len(), 32);
+    }
+
+    #[test]
+    fn mail_and_rcpt() {
+        for (line, expected) in [
+            ("MAIL FROM:<>", mail("", &[])),
+            ("mail from:<a@b.example>", mail("a@b.example", &[])),
+            ("MAIL FROM: <a@b.example>", mail("a@b.example", &[])),
+            ("MAIL FROM : <a@b.example>", mail("a@b.example", &[])),
+            ("MAIL  FROM:a@b.example  SIZE=5 ", mail("a@b.example", &["SIZE=5"])),
+            ("MAIL FROM:<@x.example:a@b.example>", mail("a@b.example", &[])),
+            ("MAIL FROM:<\"a b\"@c.example> body=8bitmime", mail("\"a b\"@c.example", &["BODY=8bitmime"])),
+            ("MAIL FROM:<> AUTH=<> RET=hdrs ENVID=a+2Bb", mail("", &["AUTH=<>", "RET=hdrs", "ENVID=a+2Bb"])),
+            ("MAIL FROM:<é@ü.example> SMTPUTF8", mail("é@ü.example", &["SMTPUTF8"])),
+            ("MAIL FROM:<> X-THING X=a=b", mail("", &["X-THING", "X=a=b"])),
+            ("RCPT TO:<a@b.example>", rcpt("a@b.example", &[])),
+            ("rcpt to: a@b.example", rcpt("a@b.example", &[])),
+            ("RCPT TO:<Postmaster>", rcpt("Postmaster", &[])),
+            (
+                "RCPT TO:<a@b.example> NOTIFY=success,DELAY ORCPT=rfc822;a@b.example",
+                rcpt("a@b.example", &["NOTIFY=success,DELAY", "ORCPT=rfc822;a@b.example"]),
+            ),
+            ("RCPT TO:<a@b.example> ORCPT=utf-8;é@b", rcpt("a@b.example", &["ORCPT=utf-8;é@b"])),
+        ] {
+            assert_eq!(parse(line.as_bytes()), Ok(expected.clone()), "{line}");
+            let again = match &expected {
+                Command::Mail(mail) => mail.to_string(),
+                Command::Rcpt(rcpt) => rcpt.to_string(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(parse(again.as_bytes()), Ok(expected), "{line} sent on as {again}");
+        }
+    }
+
+    #[test]
+    fn sent_on() {
+        let mail = MailFrom { path: "a@b.example".into(), params: params(&["SIZE=5", "SMTPUTF8"]) };
+        assert_eq!(mail.to_string(), "MAIL FROM:<a@b.example> SIZE=5 SMTPUTF8");
+        let rcpt = RcptTo { path: "a@b.example".into(), params: params(&["NOTIFY=NEVER"]) };
+        assert_eq!(rcpt.to_string(), "RCPT TO:<a@b.example> NOTIFY=NEVER");
+    }
+
+    #[test]
+    fn facts_of_a_sender() {
+        let sender = |line: &str| match parse(line.as_bytes()) {
+            Ok(Command::Mail(mail)) => mail,
+            other => panic!("{line}: {other:?}"),
+        };
+        let mail = sender("MAIL FROM:<é@b.example> SIZE=7 BODY=8BitMime SMTPUTF8 RET=FULL");
+        assert_eq!((mail.size(), mail.body(), mail.smtputf8()), (Some(7), Some(Body::EightBitMime), true));
+        assert!(mail.is_utf8());
+        let typed: Vec<String> = mail.params.iter().map(Param::to_string).collect();
+        assert_eq!(typed, ["SIZE=7", "BODY=8BitMime", "SMTPUTF8", "RET=FULL"]);
+        let mail = sender("MAIL FROM:<a@b.example> SIZE=99999999999999999999");
+        assert_eq!((mail.size(), mail.body(), mail.smtputf8()), (Some(u64::MAX), None, false));
+        assert!(!mail.is_utf8());
+        assert_eq!(mail.params[0].unsupported().to_string(), "555 5.5.4 Parameter SIZE not supported");
+    }
+
+    #[test]
+    fn malformed_lines() {
+        refused(&[
+            (b"", 500, "5.5.2"),
+            (b"   ", 500, "5.5.2"),
+            (b"NOOP\0", 501, "5.5.2"),
+            (b"MAIL\tFROM:<>", 501, "5.5.2"),
+            (b"EHLO a\rMAIL FROM:<>", 501, "5.5.2"),
+            (b"EHLO a\x7f", 501, "5.5.2"),
+            (b"MAIL FROM:<\xc2\x85@a.example>", 501, "5.5.2"),
+            (b"MAIL FROM:<\xff@a.example>", 501, "5.5.2"),
+            (b"EHLO \xc3\xa9.example", 501, "5.5.2"),
+            (b"VRFY \xc3\xa9", 501, "5.5.2"),
+            (b"EHLO", 501, "5.5.4"),
+            (b"HELO my computer", 501, "5.5.4"),
+            (b"DATA now", 501, "5.5.4"),
+            (b"RSET x", 501, "5.5.4"),
+            (b"QUIT x", 501, "5.5.4"),
+            (b"STARTTLS x", 501, "5.5.4"),
+            (b"VRFY", 501, "5.5.4"),
+            (b"EXPN ", 501, "5.5.4"),
+            (b"BDAT", 501, "5.5.4"),
+            (b"BDAT x", 501, "5.5.4"),
+            (b"BDAT +1", 501, "5.5.4"),
+            (b"BDAT -1 LAST", 501, "5.5.4"),
+            (b"BDAT 18446744073709551616", 501, "5.5.4"),
+            (b"BDAT 1 LASTLY", 501, "5.5.4"),
+            (b"BDAT 1 LAST LAST", 501, "5.5.4"),
+            (b"AUTH", 501, "5.5.4"),
+            (b"AUTH PL*IN", 501, "5.5.4"),
+            (b"AUTH PLAIN a b", 501, "5.5.4"),
+            (b"AUTH PLAIN a!b", 501, "5.5.2"),
+        ]);
+        assert!(parse(format!("EHLO {}", "x".repeat(256)).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn malformed_paths_and_parameters() {
+        refused(&[
+            (b"MAIL", 501, "5.5.4"),
+            (b"MAIL FROM <a@b.example>", 501, "5.5.4"),
+            (b"MAIL FROM:", 501, "5.5.4"),
+            (b"MAIL TO:<a@b.example>", 501, "5.5.4"),
+            (b"MAIL FR\xc3\xa9:<a@b.example>", 501, "5.5.4"),
+            (b"MAIL FROM:<a@b.example", 501, "5.1.7"),
+            (b"MAIL FROM:<a>", 501, "5.1.7"),
+            (b"MAIL FROM:<a b@c.example>", 501, "5.1.7"),
+            (b"MAIL FROM:<a@b.example>SIZE=1", 501, "5.1.7"),
+            (b"MAIL FROM:a b@c.example", 501, "5.1.7"),
+            (b"RCPT TO:<>", 501, "5.1.3"),
+            (b"RCPT TO:", 501, "5.5.4"),
+            (b"RCPT TO:<root>", 501, "5.1.3"),
+            (b"RCPT TO:<a@[1.2.3]>", 501, "5.1.3"),
+            (b"MAIL FROM:<> SIZE", 501, "5.5.4"),
+            (b"MAIL FROM:<> SIZE=", 501, "5.5.4"),
+            (b"MAIL FROM:<> SIZE=1k", 501, "5.5.4"),
+            (b"MAIL FROM:<> SIZE=-1", 501, "5.5.4"),
+            (b"MAIL FROM:<> SIZE=1 SIZE=2", 501, "5.5.4"),
+            (b"MAIL FROM:<> BODY=9BIT", 501, "5.5.4"),
+            (b"MAIL FROM:<> SMTPUTF8=yes", 501, "5.5.4"),
+            (b"MAIL FROM:<> RET=ALL", 501, "5.5.4"),
+            (b"MAIL FROM:<> ENVID=+", 501, "5.5.4"),
+            (b"MAIL FROM:<> X=\xc3\xa9", 501, "5.5.4"),
+            (b"MAIL FROM:<> =x", 501, "5.5.4"),
+            (b"MAIL FROM:<> -X=x", 501, "5.5.4"),
+            (b"MAIL FROM:<> a_b=x", 501, "5.5.4"),
+            (b"RCPT TO:<a@b.example> NOTIFY=NEVER,DELAY", 501, "5.5.4"),
+            (b"RCPT TO:<a@b.example> NOTIFY=", 501, "5.5.4"),
+            (b"RCPT TO:<a@b.example> ORCPT=a@b.example", 501, "5.5.4"),
+            (b"XCLIENT", 501, "5.5.4"),
+            (b"XCLIENT NAME", 501, "5.5.4"),
+            (b"XCLIENT =x", 501, "5.5.4"),
+            (b"XFORWARD NAME=a+b", 501, "5.5.4"),
+        ]);
+        let many: String = (0..33).map(|n| format!(" X{n}=1")).collect();
+        assert!(parse(format!("MAIL FROM:<>{many}").as_bytes()).is_err());
+        assert!(parse(format!("XCLIENT{many}").as_bytes()).is_err());
+    }
+
+    fn refused(table: &[(&[u8], u16, &str)]) {
+        for (line, code, enhanced) in table {
+            let found = parse(line).map_err(|e| (e.code, e.enhanced));
+            assert_eq!(found, Err((*code, *enhanced)), "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn forwarded_attributes() {
+        let all = attributes(&[
+            ("NAME", None),
+            ("ADDR", Some("IPV6:::1")),
+            ("HELO", Some("a b=c")),
+            ("IDENT", None),
+        ]);
+        let typed = "NAME=[UNAVAILABLE] addr=IPV6:::1 HELO=a+20b+3Dc IDENT=[tempunavail]";
+        assert_eq!(parse(format!("XCLIENT {typed}").as_bytes()), Ok(Command::Xclient(all.clone())));
+        assert_eq!(parse(format!("xforward {typed}").as_bytes()), Ok(Command::Xforward(all)));
+        let odd = attributes(&[("LOGIN", None), ("HELO", Some("a??b?"))]);
+        assert_eq!(parse(b"XCLIENT LOGIN= HELO=a+0D+0Ab+FF"), Ok(Command::Xclient(odd)));
+    }
+
+    #[test]
+    fn an_error_is_a_reply() {
+        let Err(error) = parse(b"RCPT TO:<a>") else { panic!("an address without domain") };
+        assert_eq!(Reply::from(error), Reply::new(501, "5.1.3", "Address needs a domain"));
+    }
 }

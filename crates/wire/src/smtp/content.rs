@@ -26,7 +26,7 @@ pub struct StrayReport {
     pub bare_lf: u64,
     /// CR without LF after it.
     pub bare_cr: u64,
-    /// NUL octets (RFC 5321 4.1.1.4 forbids none but RFC 5322 does).
+    /// NUL octets, which have no place in a message (RFC 5322 3.5).
     pub nul: u64,
     /// Lines of a single dot, NUL left aside, that a lax server could take for the end although it is none: attempts to
     /// smuggle.
@@ -113,12 +113,21 @@ impl BdatDecoder {
 ///
 /// Borrowed when there was nothing to change.
 pub fn normalize(content: &[u8], stray: Stray) -> (Cow<'_, [u8]>, StrayReport) {
-    let mut core = Core::new(u64::MAX, stray, State::Text);
+    // A limit of nothing: looks, and copies nothing. Most content is clean.
+    let look = whole(content, 0, stray, &mut Vec::new());
+    if look.bare_lf == 0 && look.bare_cr == 0 && look.nul == 0 {
+        return (Cow::Borrowed(content), StrayReport { over_limit: false, ..look });
+    }
     let mut out = Vec::with_capacity(content.len());
-    core.push(content, &mut out);
-    core.finish(&mut out);
-    let content = if out == content { Cow::Borrowed(content) } else { Cow::Owned(out) };
-    (content, core.report)
+    let report = whole(content, u64::MAX, stray, &mut out);
+    (if out == content { Cow::Borrowed(content) } else { Cow::Owned(out) }, report)
+}
+
+fn whole(content: &[u8], limit: u64, stray: Stray, out: &mut Vec<u8>) -> StrayReport {
+    let mut core = Core::new(limit, stray, State::Text);
+    core.push(content, out);
+    core.finish(out);
+    core.report
 }
 
 /// Content of a file as on the wire: where no line ends in CRLF, each LF becomes CRLF.
@@ -374,5 +383,191 @@ impl Core {
         }
         self.release_nuls(b'\r', out);
         self.end_line();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decodes `content`, CRLF.CRLF and a next command, in chunks of `step` octets.
+    fn decode(content: &[u8], limit: u64, stray: Stray, step: usize) -> (Vec<u8>, StrayReport) {
+        let input = [content, b"\r\n.\r\nQUIT\r\n"].concat();
+        let (mut decoder, mut buf, mut out) = (DataDecoder::new(limit, stray), BytesMut::new(), Vec::new());
+        let mut ended = false;
+        for chunk in input.chunks(step) {
+            buf.extend_from_slice(chunk);
+            ended = ended || decoder.decode(&mut buf, &mut out);
+            assert!(ended || buf.is_empty(), "left octets before the end of {content:?}");
+        }
+        assert!(ended, "no end in {content:?}");
+        assert_eq!(&buf[..], b"QUIT\r\n", "the end of {content:?}");
+        (out, decoder.report().clone())
+    }
+
+    /// What precedes the real end, what comes out (without its last CRLF), and bare LF, bare CR, NUL, lone dots.
+    type Row = (&'static [u8], &'static [u8], [u64; 4]);
+
+    const SMUGGLING: &[Row] = &[
+        // Ordinary content.
+        (b"a", b"a", [0, 0, 0, 0]),
+        (b"a\r\n\r\nb", b"a\r\n\r\nb", [0, 0, 0, 0]),
+        (b"..", b".", [0, 0, 0, 0]),
+        (b"a\r\n..", b"a\r\n.", [0, 0, 0, 0]),
+        (b"a\r\n..b\r\n...\r\n.c", b"a\r\n.b\r\n..\r\nc", [0, 0, 0, 0]),
+        (b"a.\r\nb .", b"a.\r\nb .", [0, 0, 0, 0]),
+        // Ends that are none: each with LF, CR, CRLF or NUL in the wrong place.
+        (b"a\n.\nb", b"a\r\n.\r\nb", [2, 0, 0, 1]),
+        (b"a\n.\r\nb", b"a\r\n.\r\nb", [1, 0, 0, 1]),
+        (b"a\r\n.\nb", b"a\r\n\r\nb", [1, 0, 0, 1]),
+        (b"a\r.\rb", b"a . b", [0, 2, 0, 1]),
+        (b"a\r.\r\nb", b"a .\r\nb", [0, 1, 0, 1]),
+        (b"a\r\n.\rb", b"a\r\n b", [0, 1, 0, 1]),
+        (b"a\r\n.\r\r\nb", b"a\r\n \r\nb", [0, 1, 0, 1]),
+        (b"a\r.\nb", b"a .\r\nb", [1, 1, 0, 1]),
+        (b"a\n.\rb", b"a\r\n. b", [1, 1, 0, 1]),
+        (b"a\r\r\n.\nb", b"a \r\n\r\nb", [1, 1, 0, 1]),
+        (b"a\n\r.\n\rb", b"a\r\n .\r\n b", [2, 2, 0, 1]),
+        (b"a\r\n\0.\r\nb", b"a\r\n .\r\nb", [0, 0, 1, 1]),
+        (b"a\r\n\0\0.\r\nb", b"a\r\n  .\r\nb", [0, 0, 2, 1]),
+        (b"a\r\n.\0\r\nb", b"a\r\n\0\r\nb", [0, 0, 1, 1]),
+        (b"a\r\n.\r\0\nb", b"a\r\n \0\r\nb", [1, 1, 1, 1]),
+        (b"a\r\0\n.\r\nb", b"a \0\r\n.\r\nb", [1, 1, 1, 1]),
+        (b"a\r\n.\0.\r\nb", b"a\r\n .\r\nb", [0, 0, 1, 0]),
+        (b"a\n\0.\nb", b"a\r\n .\r\nb", [2, 0, 1, 1]),
+        // At the very beginning, where DATA's own CRLF counts.
+        (b".\nb", b"\r\nb", [1, 0, 0, 1]),
+        (b"\n.\r\nb", b"\r\n.\r\nb", [1, 0, 0, 1]),
+        (b"\0.\r\nb", b" .\r\nb", [0, 0, 1, 1]),
+        // Stray octets without a dot; a dot after a stray one is no stuffing.
+        (b"a\nb", b"a\r\nb", [1, 0, 0, 0]),
+        (b"a\rb\r", b"a b ", [0, 2, 0, 0]),
+        (b"a\r\r\r\nb", b"a  \r\nb", [0, 2, 0, 0]),
+        (b"a\n..\nb", b"a\r\n..\r\nb", [2, 0, 0, 0]),
+        (b"a\n.b", b"a\r\n.b", [1, 0, 0, 0]),
+        (b"\0\0a\0", b"\0\0a\0", [0, 0, 3, 0]),
+        (b"\n\n", b"\r\n\r\n", [2, 0, 0, 0]),
+    ];
+
+    #[test]
+    fn only_crlf_dot_crlf_ends_the_content() {
+        for (content, expected, counts) in SMUGGLING {
+            for step in 1..=content.len() + 3 {
+                let (out, report) = decode(content, 1000, Stray::Normalize, step);
+                let expected = [expected, &b"\r\n"[..]].concat();
+                assert_eq!(out, expected, "{:?}", content.escape_ascii().to_string());
+                let seen = [report.bare_lf, report.bare_cr, report.nul, report.lone_dot];
+                assert_eq!(&seen, counts, "{:?}", content.escape_ascii().to_string());
+                assert_eq!(report.size, out.len() as u64);
+                assert!(!report.refused && !report.over_limit);
+            }
+        }
+    }
+
+    #[test]
+    fn refusing_reads_to_the_same_end() {
+        for (content, _, [bare_lf, bare_cr, nul, lone_dot]) in SMUGGLING {
+            let (normalized, report) = decode(content, 1000, Stray::Normalize, 1);
+            let (out, refusing) = decode(content, 1000, Stray::Refuse, 3);
+            assert_eq!(out, normalized);
+            assert_eq!(refusing.refused, bare_lf + bare_cr + lone_dot > 0, "{content:?} with {nul} NUL");
+            assert_eq!(StrayReport { refused: false, ..refusing }, report);
+        }
+    }
+
+    #[test]
+    fn empty_content() {
+        let (mut decoder, mut out) = (DataDecoder::new(10, Stray::Refuse), Vec::new());
+        let mut buf = BytesMut::from(&b".\r\nNOOP\r\n"[..]);
+        assert!(decoder.decode(&mut buf, &mut out));
+        assert_eq!((&out[..], &buf[..]), (&b""[..], &b"NOOP\r\n"[..]));
+        assert_eq!(decoder.report(), &StrayReport::default());
+        // After the end nothing more is taken.
+        assert!(decoder.decode(&mut buf, &mut out));
+        assert_eq!(&buf[..], b"NOOP\r\n");
+    }
+
+    #[test]
+    fn content_past_the_limit_is_counted_and_thrown_away() {
+        for step in 1..20 {
+            let (out, report) = decode(b"12345\r\n..789\r\nabc", 9, Stray::Normalize, step);
+            assert_eq!(out, b"12345\r\n.7");
+            assert_eq!((report.size, report.over_limit, report.longest_line), (18, true, 5));
+            let (out, report) = decode(b"1234567", 9, Stray::Normalize, step);
+            assert_eq!((out.len(), report.size, report.over_limit), (9, 9, false));
+        }
+    }
+
+    #[test]
+    fn a_flood_of_nul_is_not_held_back() {
+        let (mut decoder, mut out) = (DataDecoder::new(u64::MAX, Stray::Normalize), Vec::new());
+        let mut buf = BytesMut::from(&[0; 5000][..]);
+        assert!(!decoder.decode(&mut buf, &mut out));
+        assert_eq!(out.len(), 5000);
+        assert!(out[..1024].iter().all(|&b| b == b' ') && out[1024..].iter().all(|&b| b == 0));
+    }
+
+    #[test]
+    fn longest_line_counts_decoded_octets() {
+        for (content, longest) in
+            [(&b"..bc\r\nde"[..], 3), (b"a\nbcd", 3), (b"ab\rcd", 5), (b"\0\0\0", 3), (b"", 0)]
+        {
+            assert_eq!(decode(content, 100, Stray::Normalize, 2).1.longest_line, longest, "{content:?}");
+        }
+    }
+
+    #[test]
+    fn bdat_chunks_are_taken_by_length() {
+        let chunks: &[&[u8]] = &[b"a\r\n.\r", b"\n..b\n", b"", b"c\r"];
+        let (mut decoder, mut out) = (BdatDecoder::new(100, Stray::Refuse), Vec::new());
+        for chunk in chunks {
+            let mut buf = BytesMut::new();
+            decoder.begin(chunk.len() as u64);
+            for octet in *chunk {
+                assert!(!decoder.decode(&mut buf, &mut out));
+                buf.extend_from_slice(&[*octet]);
+            }
+            buf.extend_from_slice(b"BDAT 1\r\n");
+            assert!(decoder.decode(&mut buf, &mut out));
+            assert_eq!(&buf[..], b"BDAT 1\r\n");
+        }
+        decoder.finish(&mut out);
+        assert_eq!(out, b"a\r\n.\r\n..b\r\nc ");
+        let report = decoder.report();
+        assert_eq!((report.bare_lf, report.bare_cr, report.lone_dot, report.refused), (1, 1, 0, true));
+    }
+
+    #[test]
+    fn whole_content() {
+        for (content, expected, lone_dot) in [
+            (&b"a\r\n.\r\nb"[..], None, 0),
+            (b"", None, 0),
+            (b"\0a", None, 0),
+            (b"a\n.\nb", Some(&b"a\r\n.\r\nb"[..]), 1),
+            (b"a\r\n\0.b\r", Some(b"a\r\n .b "), 0),
+            (b"a\r\n\0", None, 0),
+        ] {
+            let (out, report) = normalize(content, Stray::Normalize);
+            assert_eq!(matches!(out, Cow::Owned(_)), expected.is_some(), "{content:?}");
+            assert_eq!(&out[..], expected.unwrap_or(content));
+            assert_eq!(
+                (report.lone_dot, report.size, report.over_limit),
+                (lone_dot, out.len() as u64, false)
+            );
+        }
+    }
+
+    #[test]
+    fn unix_files() {
+        for (content, expected) in [
+            (&b"a\nb\n"[..], &b"a\r\nb\r\n"[..]),
+            (b"\n\na", b"\r\n\r\na"),
+            (b"a\rb\n", b"a\rb\r\n"),
+            (b"a\r\nb\n", b"a\r\nb\n"),
+            (b"a", b"a"),
+        ] {
+            assert_eq!(&from_unix(content)[..], expected);
+        }
+        assert!(matches!(from_unix(b"a\r\nb\n"), Cow::Borrowed(_)));
     }
 }

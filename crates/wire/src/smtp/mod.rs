@@ -22,7 +22,7 @@ pub use forward::{
     xforward_command, xforward_commands,
 };
 pub use line::{Line, LineReader};
-pub use path::{PATH_LIMIT, PathError};
+pub use path::{PATH_LIMIT, PathError, check_address};
 pub use reply::{Reply, ReplyError, ReplyReader};
 pub use stuff::{Pieces, Stuffer};
 pub use xtext::{xtext_decode, xtext_encode};

@@ -34,6 +34,8 @@ pub enum PathError {
     TooLong,
 }
 
+impl std::error::Error for PathError {}
+
 impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -46,6 +48,11 @@ impl fmt::Display for PathError {
             PathError::TooLong => "Address too long",
         })
     }
+}
+
+/// Checks an address `local@domain` as it may stand in a path, without brackets.
+pub fn check_address(address: &str) -> Result<(), PathError> {
+    if address.is_empty() { Err(PathError::Missing) } else { check(address, Side::Reverse) }
 }
 
 /// Which paths are taken besides `<local@domain>`.

@@ -276,3 +276,135 @@ impl<'a> Iterator for Wrap<'a> {
         Some(&rest[..cut])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(reply: &Reply) -> String {
+        let mut out = b"before".to_vec();
+        reply.write(&mut out);
+        String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned()
+    }
+
+    #[test]
+    fn written_as_it_goes_over_the_wire() {
+        for (code, enhanced, text, expected) in [
+            (250, "2.0.0", "OK", "250 2.0.0 OK\r\n"),
+            (250, "", "", "250 \r\n"),
+            (250, "2.0.0", "", "250 2.0.0\r\n"),
+            (220, "", "mx.example ESMTP", "220 mx.example ESMTP\r\n"),
+            (250, "", "mx.example\nPIPELINING\nSIZE 1", "250-mx.example\r\n250-PIPELINING\r\n250 SIZE 1\r\n"),
+            (550, "5.7.1", "No\r\nReally", "550-5.7.1 No\r\n550 5.7.1 Really\r\n"),
+            (550, "5.7.1", "a\rb\tc\0d\u{e9}\u{2028}", "550 5.7.1 a b c d??\r\n"),
+            (354, "", "Go on", "354 Go on\r\n"),
+            // Enhanced codes that are none, or of another class.
+            (550, "4.7.1", "x", "550 x\r\n"),
+            (550, "5.7", "x", "550 x\r\n"),
+            (550, "5.7.1\r\n250 2.0.0", "x", "550 x\r\n"),
+            (550, "5.7.1234", "x", "550 x\r\n"),
+            (99, "", "x", "451 x\r\n"),
+        ] {
+            assert_eq!(written(&Reply::new(code, enhanced, text)), expected);
+        }
+        assert_eq!(written(&Reply { code: 250, enhanced: String::new(), lines: Vec::new() }), "250 \r\n");
+    }
+
+    #[test]
+    fn long_text_goes_on_in_further_lines() {
+        let words = "word ".repeat(300);
+        let solid = "x".repeat(1500);
+        for text in [words.trim_end(), &solid] {
+            let wire = written(&Reply::new(550, "5.7.1", text));
+            assert!(wire.split_inclusive("\r\n").all(|l| l.len() <= 512), "{wire}");
+            let text_again: String = wire.lines().map(|l| &l["550-5.7.1 ".len()..]).collect();
+            assert_eq!(text_again.replace(' ', ""), text.replace(' ', ""));
+            assert_eq!(wire.matches("550 5.7.1").count(), 1);
+            assert!(wire.lines().last().unwrap().starts_with("550 "));
+        }
+        assert!(written(&Reply::new(550, "5.7.1", words.trim_end())).lines().all(|l| l.ends_with("word")));
+    }
+
+    type Outcome = Result<Vec<Reply>, ReplyError>;
+
+    fn read(input: &[u8], step: usize) -> Outcome {
+        let (mut reader, mut buf, mut replies) =
+            (ReplyReader::with_limits(20, 3), BytesMut::new(), Vec::new());
+        for chunk in input.chunks(step) {
+            buf.extend_from_slice(chunk);
+            while let Some(reply) = reader.next(&mut buf)? {
+                replies.push(reply);
+            }
+        }
+        Ok(replies)
+    }
+
+    fn reply(code: u16, enhanced: &str, lines: &[&str]) -> Reply {
+        Reply { code, enhanced: enhanced.into(), lines: lines.iter().map(|l| (*l).to_owned()).collect() }
+    }
+
+    #[test]
+    fn read_from_a_server() {
+        let malformed = |text: &str| Err(ReplyError::Malformed(text.into()));
+        let table: &[(&[u8], Outcome)] = &[
+            (b"220 hello\r\n", Ok(vec![reply(220, "", &["hello"])])),
+            (b"250 2.1.0 Ok\r\n", Ok(vec![reply(250, "2.1.0", &["Ok"])])),
+            (b"250-a\r\n250-b\r\n250 c\r\n", Ok(vec![reply(250, "", &["a", "b", "c"])])),
+            (b"550-5.1.1 a\n550 5.1.1 b\n", Ok(vec![reply(550, "5.1.1", &["a", "b"])])),
+            (b"550-a\r\n550 5.1.1\r\n", Ok(vec![reply(550, "5.1.1", &["a", ""])])),
+            (b"250 5.1.1 a\r\n", Ok(vec![reply(250, "", &["5.1.1 a"])])),
+            (b"250\r\n354 go\r\n", Ok(vec![reply(250, "", &[""]), reply(354, "", &["go"])])),
+            (b"250-a\r\n451 b\r\n", Ok(vec![reply(451, "", &["a", "b"])])),
+            (b"250 \xff\r\n", Ok(vec![reply(250, "", &["\u{fffd}"])])),
+            (b"250-a\r\n", Ok(vec![])),
+            (b"25", Ok(vec![])),
+            (b"\r\n", malformed("")),
+            (b"hello\r\n", malformed("hello")),
+            (b"250ok\r\n", malformed("250ok")),
+            (b"150 a\r\n", malformed("150 a")),
+            (b"600 a\r\n", malformed("600 a")),
+            (b"+50 a\r\n", malformed("+50 a")),
+            (b"\xe9\xe9 a\r\n", malformed("\u{fffd}\u{fffd} a")),
+            (b"250 78901234567890\r\n", Ok(vec![reply(250, "", &["78901234567890"])])),
+            (b"250 567890123456789012345\r\n", Err(ReplyError::LineTooLong(20))),
+            (b"250 5678901234567890123456789", Err(ReplyError::LineTooLong(20))),
+            (b"250-a\r\n250-a\r\n250-a\r\n250-a\r\n", Err(ReplyError::TooManyLines(3))),
+        ];
+        for (input, expected) in table {
+            for step in 1..=input.len() {
+                assert_eq!(&read(input, step), expected, "{} in chunks of {step}", input.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn parsed_from_text() {
+        for (text, expected) in [
+            ("550 5.7.1 No", Some(reply(550, "5.7.1", &["No"]))),
+            ("250 OK\r\n", Some(reply(250, "", &["OK"]))),
+            ("550-5.7.1 a\r\n550 5.7.1 b", Some(reply(550, "5.7.1", &["a", "b"]))),
+            ("550 5.7.1 a\nb", Some(reply(550, "5.7.1", &["a", "b"]))),
+            ("421", Some(reply(421, "", &[""]))),
+            ("", None),
+            ("No", None),
+            ("55 x", None),
+            ("5500 x", None),
+        ] {
+            assert_eq!(Reply::parse(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn classes_and_display() {
+        for (code, class) in [(250, 0), (354, 1), (451, 2), (550, 3)] {
+            let reply = Reply::new(code, "", "x");
+            let classes =
+                [reply.is_positive(), reply.is_intermediate(), reply.is_transient(), reply.is_permanent()];
+            assert_eq!(classes.iter().position(|&c| c), Some(class));
+            assert_eq!(classes.iter().filter(|&&c| c).count(), 1);
+        }
+        let reply = Reply::new(550, "5.7.1", "a\nb\u{7}c");
+        assert_eq!(reply.to_string(), "550 5.7.1 a b c");
+        assert_eq!(reply.text(), "a b\u{7}c");
+    }
+}

@@ -23,6 +23,7 @@ pub struct Stuffer {
     line_start: bool,
     /// Whether the last octets were CRLF, or there were none.
     after_crlf: bool,
+    /// Whether the last octet was CR.
     after_cr: bool,
 }
 
@@ -115,3 +116,45 @@ impl<'a> Iterator for Pieces<'a> {
 }
 
 impl FusedIterator for Pieces<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stuffed_the_same_however_it_is_split() {
+        for (content, expected) in [
+            (&b""[..], &b".\r\n"[..]),
+            (b"a", b"a\r\n.\r\n"),
+            (b"a\r\n", b"a\r\n.\r\n"),
+            (b"a\r", b"a\r\r\n.\r\n"),
+            (b"a\n", b"a\n\r\n.\r\n"),
+            (b".", b"..\r\n.\r\n"),
+            (b".\r\n.\r\n", b"..\r\n..\r\n.\r\n"),
+            (b"..a\r\n.b.\r\nc.", b"...a\r\n..b.\r\nc.\r\n.\r\n"),
+            (b"a\n.\nb", b"a\n..\nb\r\n.\r\n"),
+            (b"\r\n", b"\r\n.\r\n"),
+        ] {
+            for step in 1..=content.len().max(1) {
+                let (mut stuffer, mut out) = (Stuffer::new(), Vec::new());
+                for chunk in content.chunks(step) {
+                    stuffer.stuff(chunk, &mut out);
+                    stuffer.stuff(b"", &mut out);
+                }
+                stuffer.finish(&mut out);
+                assert_eq!(out, expected, "{content:?} in chunks of {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_are_slices_of_the_chunk() {
+        let chunk = b".a\r\n.b\r\nc\r\n";
+        let pieces: Vec<&[u8]> = Stuffer::new().pieces(chunk).collect();
+        assert_eq!(pieces, [&b"."[..], b".a\r\n.", b".b\r\nc\r\n"]);
+        let plain = b"a.\r\nb\r\n";
+        let pieces: Vec<&[u8]> = Stuffer::new().pieces(plain).collect();
+        assert_eq!(pieces, [&plain[..]]);
+        assert_eq!(pieces[0].as_ptr(), plain.as_ptr());
+    }
+}

@@ -21,6 +21,11 @@ pub fn xtext_encode(text: &str) -> String {
 /// Lower-case digits and octets that should have been encoded are taken as they are: clients send them. The result may
 /// hold control characters; whoever cannot use them must look.
 pub fn xtext_decode(text: &str) -> Option<String> {
+    String::from_utf8(xtext_octets(text)?).ok()
+}
+
+/// As [`xtext_decode`], for text that may not be UTF-8.
+pub(super) fn xtext_octets(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut octets = text.bytes();
     while let Some(octet) = octets.next() {
@@ -32,7 +37,7 @@ pub fn xtext_decode(text: &str) -> Option<String> {
         let low = char::from(octets.next()?).to_digit(16)?;
         out.push(u8::try_from(high * 16 + low).ok()?);
     }
-    String::from_utf8(out).ok()
+    Some(out)
 }
 
 #[cfg(test)]

@@ -1,0 +1,916 @@
+//! ClamAV daemons: a client with a pool of sessions, and the engine that decides what to give it.
+//!
+//! A session (`IDSESSION`) carries one scan after the other, so that a scan costs one write and one read. A session
+//! that clamd has closed meanwhile (it was restarted, or tired of waiting) is found out by the next scan, which is
+//! then tried once more on a new one.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream;
+use gatepost_mail::{Cause, DefectKind, Fault, Mail, Message, OnFault, PartId};
+use gatepost_wire::clamd::{self as wire, Answer};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::Health;
+use super::malware::{Engine, External, Hit, Scan};
+use super::run::seconds;
+use crate::config::Problem;
+use crate::config::typed::{Clamd as Settings, ClamdScan, ClamdTransfer};
+
+/// Longest to wait for a connection to be made; a local daemon takes none of it.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// Longest that asking after its health may take.
+const HEALTH_TIME: Duration = Duration::from_secs(5);
+
+/// A session that was idle for longer is not used again: clamd may be about to close it (IdleTimeout, 30 s).
+const IDLE_TIME: Duration = Duration::from_secs(20);
+
+/// Parts of one message scanned at once.
+const PARTS_AT_ONCE: usize = 4;
+
+/// Most connections that may be configured; clamd itself queues 100 by default.
+const MOST_CONNECTIONS: u32 = 1000;
+
+/// Content from this size on is copied into its file on a thread where blocking is allowed.
+const LARGE: usize = 1 << 20;
+
+/// Put before a message so that ClamAV sees it as one. It knows mail by the name of the first field, and takes a
+/// message that begins with a field it doesn't know for plain text, attachments and all.
+const MAIL_PREFIX: &[u8] = b"Received: from client by gatepost\r\n";
+
+/// Makes an engine for each daemon.
+pub(super) fn build(daemons: &BTreeMap<String, Settings>) -> (Vec<External>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let externals = daemons
+        .iter()
+        .map(|(name, settings)| External {
+            engine: Box::new(Clamd::new(name, settings, &mut problems)),
+            group: settings.group,
+            required: settings.required,
+        })
+        .collect();
+    (externals, problems)
+}
+
+/// One daemon as an engine.
+struct Clamd {
+    /// `clamd:main`
+    name: String,
+    client: Client,
+    scan: ClamdScan,
+    time: Duration,
+    max_size: usize,
+    on_fault: OnFault,
+}
+
+impl Clamd {
+    fn new(name: &str, settings: &Settings, problems: &mut Vec<Problem>) -> Clamd {
+        let mut wrong = |key: &str, message: String| {
+            problems.push(Problem::new(format!("checks.clamd.{name}.{key}"), message));
+        };
+        let place = Place::parse(&settings.socket).unwrap_or_else(|why| {
+            wrong("socket", why);
+            Place::Tcp(String::new())
+        });
+        let local = matches!(place, Place::Unix(_));
+        if settings.transfer == ClamdTransfer::Fildes && !local {
+            wrong("transfer", "`fildes` needs a unix socket; use `auto` or `instream`".into());
+        }
+        if !(1..=MOST_CONNECTIONS).contains(&settings.connections) {
+            wrong("connections", format!("must be from 1 to {MOST_CONNECTIONS}"));
+        }
+        if settings.time.duration().is_zero() {
+            wrong("time", "must be at least 1 second".into());
+        }
+        let max_size = usize::try_from(settings.max_size.bytes()).unwrap_or(usize::MAX);
+        if !(1..=u32::MAX as usize / 2).contains(&max_size) {
+            wrong("max_size", "must be from 1 byte to 2047 MiB".into());
+        }
+        Clamd {
+            name: format!("clamd:{name}"),
+            client: Client::new(
+                place,
+                local && settings.transfer != ClamdTransfer::Instream,
+                settings.connections,
+            ),
+            scan: settings.scan,
+            time: settings.time.duration(),
+            max_size,
+            on_fault: settings.on_fault,
+        }
+    }
+
+    /// Scans what is to be scanned; what is found before a failure stays found.
+    async fn look(&self, message: &Message, scan: &mut Scan) -> Result<(), Failure> {
+        if message.raw.len() > self.max_size {
+            scan.skipped.push((None, message.raw.len()));
+        } else {
+            let prefix = if begins_with_field(&message.raw) { MAIL_PREFIX } else { b"" };
+            let name = self.client.scan(prefix, &message.raw).await?;
+            scan.hits.extend(name.map(|name| Hit { part: None, name, by: "" }));
+            scan.seen.push(None);
+        }
+        let parts = match self.scan {
+            ClamdScan::Message => false,
+            ClamdScan::Parts => true,
+            // To say where it is, for what was found; else for what clamd may not have found.
+            ClamdScan::Auto => !scan.hits.is_empty() || !scan.skipped.is_empty() || is_ambiguous(message),
+        };
+        if parts { self.look_at_parts(message, scan).await } else { Ok(()) }
+    }
+
+    async fn look_at_parts(&self, message: &Message, scan: &mut Scan) -> Result<(), Failure> {
+        let mut scans = Vec::new();
+        for (id, part) in message.parts().filter(|(_, part)| !part.container && !part.body.is_empty()) {
+            if part.body.len() > self.max_size {
+                scan.skipped.push((Some(id), part.body.len()));
+            } else {
+                scans.push(self.look_at_part(id, &part.body));
+            }
+        }
+        let mut results = stream::iter(scans).buffered(PARTS_AT_ONCE);
+        while let Some(result) = results.next().await {
+            let (id, name) = result?;
+            scan.seen.push(Some(id));
+            if let Some(name) = name {
+                // The part says where it is, so the message as a whole need not be named too.
+                scan.hits.retain(|hit| hit.part.is_some() || hit.name != name);
+                scan.hits.push(Hit { part: Some(id), name, by: "" });
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_at_part(&self, id: PartId, body: &Bytes) -> Result<(PartId, Option<String>), Failure> {
+        Ok((id, self.client.scan(b"", body).await?))
+    }
+
+    fn fault(&self, failure: Failure) -> Fault {
+        Fault {
+            check: self.name.clone(),
+            cause: failure.cause,
+            detail: failure.detail,
+            answer: self.on_fault,
+        }
+    }
+}
+
+impl Engine for Clamd {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn time(&self) -> Duration {
+        self.time
+    }
+
+    fn on_fault(&self) -> OnFault {
+        self.on_fault
+    }
+
+    fn scan<'a>(&'a self, mail: &'a Mail) -> BoxFuture<'a, Scan> {
+        Box::pin(async {
+            let mut scan = Scan::default();
+            let outcome = timeout(self.time, self.look(&mail.message, &mut scan)).await;
+            let outcome = outcome.unwrap_or_else(|_| {
+                let detail = format!("{}: no answer within {}", self.client.place, seconds(self.time));
+                Err(Failure { cause: Cause::Timeout, detail })
+            });
+            scan.fault = outcome.err().map(|failure| self.fault(failure));
+            scan
+        })
+    }
+
+    fn health<'a>(&'a self) -> BoxFuture<'a, Health> {
+        Box::pin(async {
+            let state = match timeout(HEALTH_TIME, self.client.version()).await {
+                Ok(Ok(version)) => Ok(version),
+                Ok(Err(failure)) => Err(failure.detail),
+                Err(_) => Err(format!("{}: no answer within {}", self.client.place, seconds(HEALTH_TIME))),
+            };
+            Health { name: self.name.clone(), vital: self.on_fault != OnFault::Accept, state }
+        })
+    }
+}
+
+/// Whether ClamAV may see other parts in a message than we do, so that each must be shown to it by itself.
+fn is_ambiguous(message: &Message) -> bool {
+    use DefectKind::*;
+    message.defects.iter().any(|defect| {
+        // Only what steers how a message is cut into parts and how they are decoded. Exhaustive, so that a new kind
+        // of defect has to be decided on.
+        match defect.kind {
+            BareCr | Nul | NoHeader | BadHeaderLine | BadFolding | DuplicateMimeHeader | BadContentType
+            | BadParameter | BadTransferEncoding | MissingBoundary | BadBoundary | UnclosedBoundary
+            | ReusedBoundary | TextOutsideParts | BadBase64 | TruncatedBase64 | BadQuotedPrintable
+            | BadUuencode | Partial | BadArchive | TruncatedArchive | UnknownMethod | Over(_) => true,
+            BareLf | SmuggledEnd | LongLine | EightBitHeader | MissingDate | MissingFrom
+            | MissingMessageId | DuplicateHeader | BadEncodedWord | BadCharset | ExternalBody | Encrypted => {
+                false
+            }
+        }
+    })
+}
+
+/// Whether the first line is a header field: a name of printable characters, perhaps a space, then a colon (RFC 5322
+/// sections 2.2 and 4.5).
+fn begins_with_field(raw: &[u8]) -> bool {
+    let name = raw.iter().take_while(|byte| byte.is_ascii_graphic() && **byte != b':').count();
+    let mut rest = raw[name..].iter().skip_while(|byte| matches!(byte, b' ' | b'\t'));
+    name > 0 && rest.next() == Some(&b':')
+}
+
+/// Where a daemon listens.
+#[derive(Clone, Debug, PartialEq)]
+enum Place {
+    Unix(PathBuf),
+    /// `host:port`
+    Tcp(String),
+}
+
+impl Place {
+    fn parse(text: &str) -> Result<Place, String> {
+        let unclear =
+            || format!("“{text}” is not a socket such as unix:/run/clamav/clamd.ctl or tcp:127.0.0.1:3310");
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.starts_with('/') { Ok(Place::Unix(path.into())) } else { Err(unclear()) };
+        }
+        let address = text.strip_prefix("tcp:").ok_or_else(unclear)?;
+        match address.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => {
+                Ok(Place::Tcp(address.into()))
+            }
+            _ => Err(unclear()),
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+            Place::Tcp(address) => write!(f, "tcp:{address}"),
+        }
+    }
+}
+
+/// Why a scan was not done.
+#[derive(Debug)]
+struct Failure {
+    cause: Cause,
+    detail: String,
+}
+
+/// A daemon with the sessions that are open to it.
+struct Client {
+    place: Place,
+    /// Content goes over as a file descriptor.
+    by_file: bool,
+    permits: Semaphore,
+    /// Sessions that wait for work; the last was used last.
+    idle: Mutex<Vec<Session>>,
+}
+
+/// What to send for one scan.
+struct Content<'a> {
+    prefix: &'static [u8],
+    bytes: &'a Bytes,
+    /// The same in a file, where it goes over as one.
+    file: Option<File>,
+}
+
+impl Client {
+    fn new(place: Place, by_file: bool, connections: u32) -> Client {
+        let permits = Semaphore::new(connections.clamp(1, MOST_CONNECTIONS) as usize);
+        Client { place, by_file, permits, idle: Mutex::default() }
+    }
+
+    /// The name of what is found in `prefix` and `bytes` together, or None.
+    async fn scan(&self, prefix: &'static [u8], bytes: &Bytes) -> Result<Option<String>, Failure> {
+        // The semaphore is never closed; were it, a scan without a permit would do no harm.
+        let _permit = self.permits.acquire().await.ok();
+        let file =
+            if self.by_file { Some(in_memory_file(prefix, bytes).await.map_err(no_file)?) } else { None };
+        let content = Content { prefix, bytes, file };
+        if let Some(mut session) = self.take_idle()
+            && let Ok(answer) = session.scan(&content).await
+        {
+            return self.finish(session, answer);
+        }
+        let mut session = Session::new(self.connect().await?);
+        let answer = session.scan(&content).await.map_err(|why| self.broken(why))?;
+        self.finish(session, answer)
+    }
+
+    /// What an answer means. The session may be used again unless clamd gave up on it.
+    fn finish(&self, session: Session, answer: Answer) -> Result<Option<String>, Failure> {
+        let name = match answer {
+            Answer::Clean => None,
+            Answer::Found(name) => Some(name),
+            Answer::Error(why) => {
+                return Err(Failure { cause: Cause::Limit, detail: format!("{}: {why}", self.place) });
+            }
+            Answer::Pong | Answer::Version(_) => {
+                return Err(self.broken(io::Error::other("an answer to another command")));
+            }
+        };
+        let mut idle = self.idle();
+        idle.retain(|other| other.used.elapsed() < IDLE_TIME);
+        idle.push(session);
+        Ok(name)
+    }
+
+    /// Engine, version and date of the signatures, over a connection of its own so that a busy pool says nothing.
+    async fn version(&self) -> Result<String, Failure> {
+        let mut session = Session::new(self.connect().await?);
+        let command = |command: &'static [u8]| [wire::ID_SESSION, command].concat();
+        let ping = session.command(&command(wire::PING)).await.map_err(|why| self.broken(why))?;
+        if ping != Answer::Pong {
+            return Err(self.broken(io::Error::other("no PONG to PING")));
+        }
+        match session.command(wire::VERSION).await.map_err(|why| self.broken(why))? {
+            Answer::Version(version) => Ok(version),
+            _ => Err(self.broken(io::Error::other("no version to VERSION"))),
+        }
+    }
+
+    /// The session that was used last, if it still seems good; one that was idle for too long takes all older ones
+    /// along.
+    fn take_idle(&self) -> Option<Session> {
+        let mut idle = self.idle();
+        let session = idle.pop()?;
+        if session.used.elapsed() >= IDLE_TIME {
+            idle.clear();
+            return None;
+        }
+        // A daemon that was restarted has closed them all.
+        if session.stream.is_quiet() {
+            return Some(session);
+        }
+        idle.clear();
+        None
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Session>> {
+        // The list is whole whatever panicked while it was locked.
+        self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    async fn connect(&self) -> Result<Stream, Failure> {
+        let connecting = async {
+            Ok(match &self.place {
+                Place::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
+                Place::Tcp(address) => {
+                    let stream = TcpStream::connect(address).await?;
+                    stream.set_nodelay(true)?;
+                    Stream::Tcp(stream)
+                }
+            })
+        };
+        match timeout(CONNECT_TIME, connecting).await {
+            Ok(connected) => connected.map_err(|why| self.broken(why)),
+            Err(_) => {
+                let detail = format!("{}: no connection within {}", self.place, seconds(CONNECT_TIME));
+                Err(Failure { cause: Cause::Timeout, detail })
+            }
+        }
+    }
+
+    fn broken(&self, why: io::Error) -> Failure {
+        Failure { cause: Cause::Unavailable, detail: format!("{}: {why}", self.place) }
+    }
+}
+
+fn no_file(why: io::Error) -> Failure {
+    Failure { cause: Cause::Limit, detail: format!("no memory file for clamd: {why}") }
+}
+
+/// A connection to clamd.
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Stream {
+    /// Open, and nothing has come that nobody asked for.
+    fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        let read = match self {
+            Stream::Unix(stream) => stream.try_read(&mut byte),
+            Stream::Tcp(stream) => stream.try_read(&mut byte),
+        };
+        read.is_err_and(|why| why.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// A connection on which one command is under way at a time.
+struct Session {
+    stream: Stream,
+    /// Number of the last command.
+    id: u32,
+    buf: BytesMut,
+    used: Instant,
+}
+
+impl Session {
+    /// Nothing is sent yet: the session begins with its first command.
+    fn new(stream: Stream) -> Session {
+        Session { stream, id: 0, buf: BytesMut::new(), used: Instant::now() }
+    }
+
+    async fn scan(&mut self, content: &Content<'_>) -> io::Result<Answer> {
+        let mut command = Vec::with_capacity(64);
+        if self.id == 0 {
+            command.extend_from_slice(wire::ID_SESSION);
+        }
+        match (&self.stream, &content.file) {
+            (Stream::Unix(stream), Some(file)) => {
+                command.extend_from_slice(wire::FILDES);
+                command.push(0);
+                send_file(stream, &command, file).await?;
+                self.answer().await
+            }
+            _ => {
+                command.extend_from_slice(wire::INSTREAM);
+                self.send_bytes(command, content).await
+            }
+        }
+    }
+
+    /// A command that has no content, and its answer.
+    async fn command(&mut self, command: &[u8]) -> io::Result<Answer> {
+        match &mut self.stream {
+            Stream::Unix(stream) => stream.write_all(command).await?,
+            Stream::Tcp(stream) => stream.write_all(command).await?,
+        }
+        self.answer().await
+    }
+
+    async fn answer(&mut self) -> io::Result<Answer> {
+        self.id = self.id.wrapping_add(1);
+        self.used = Instant::now();
+        match &mut self.stream {
+            Stream::Unix(stream) => read_answer(stream, &mut self.buf, self.id).await,
+            Stream::Tcp(stream) => read_answer(stream, &mut self.buf, self.id).await,
+        }
+    }
+
+    async fn send_bytes(&mut self, command: Vec<u8>, content: &Content<'_>) -> io::Result<Answer> {
+        self.id = self.id.wrapping_add(1);
+        self.used = Instant::now();
+        let (id, buf) = (self.id, &mut self.buf);
+        match &mut self.stream {
+            Stream::Unix(stream) => instream(stream, command, content, buf, id).await,
+            Stream::Tcp(stream) => instream(stream, command, content, buf, id).await,
+        }
+    }
+}
+
+/// Sends content as a stream of one frame and reads the answer. It is read while sending goes on, for clamd may give
+/// up early (over its StreamMaxLength) and then reads no further.
+async fn instream<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    mut command: Vec<u8>,
+    content: &Content<'_>,
+    buf: &mut BytesMut,
+    id: u32,
+) -> io::Result<Answer> {
+    let length = content.prefix.len() + content.bytes.len();
+    let frame = u32::try_from(length).map_err(|_| io::Error::other("larger than a frame can be"))?;
+    if frame > 0 {
+        command.extend_from_slice(&wire::frame_header(frame));
+    }
+    let mut request = Buf::chain(&command[..], content.prefix)
+        .chain(content.bytes.as_ref())
+        .chain(&wire::END_OF_STREAM[..]);
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut reading = std::pin::pin!(read_answer(&mut reader, buf, id));
+    tokio::select! {
+        biased;
+        sent = writer.write_all_buf(&mut request) => {
+            // When sending breaks there may still be an answer that says why.
+            let answer = reading.await;
+            match sent {
+                Ok(()) => answer,
+                Err(why) => answer.ok().filter(|answer| matches!(answer, Answer::Error(_))).ok_or(why),
+            }
+        }
+        answer = &mut reading => match answer? {
+            why @ Answer::Error(_) => Ok(why),
+            _ => Err(io::Error::other("an answer before the content was sent")),
+        },
+    }
+}
+
+/// Reads the answer to command `id`.
+async fn read_answer<R: AsyncRead + Unpin>(mut reader: R, buf: &mut BytesMut, id: u32) -> io::Result<Answer> {
+    loop {
+        if let Some(numbered) = wire::read_answer(buf).map_err(io::Error::other)? {
+            return match numbered.id {
+                Some(got) if got == id => Ok(numbered.answer),
+                _ => Err(io::Error::other(match numbered.answer {
+                    // An error of the session itself, such as COMMAND READ TIMED OUT, bears no number.
+                    Answer::Error(why) => why,
+                    _ => "an answer to a command that was not given".into(),
+                })),
+            };
+        }
+        if reader.read_buf(buf).await? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "clamd closed the connection"));
+        }
+    }
+}
+
+/// Content in a file that has no name and lies in memory, to be handed over.
+async fn in_memory_file(prefix: &'static [u8], bytes: &Bytes) -> io::Result<File> {
+    let make = |bytes: &[u8]| {
+        let file = File::from(memfd_create(c"gatepost-mail", MFdFlags::MFD_CLOEXEC)?);
+        file.write_all_at(prefix, 0)?;
+        file.write_all_at(bytes, prefix.len() as u64)?;
+        Ok(file)
+    };
+    if bytes.len() < LARGE {
+        return make(bytes);
+    }
+    let bytes = bytes.clone();
+    tokio::task::spawn_blocking(move || make(&bytes)).await.unwrap_or_else(|why| Err(io::Error::other(why)))
+}
+
+/// Sends a command with a file descriptor beside its last byte (unix(7), SCM_RIGHTS).
+async fn send_file(stream: &UnixStream, command: &[u8], file: &File) -> io::Result<()> {
+    let files = [file.as_raw_fd()];
+    let sent = stream
+        .async_io(Interest::WRITABLE, || {
+            let rights = [ControlMessage::ScmRights(&files)];
+            let slices = [IoSlice::new(command)];
+            sendmsg::<()>(stream.as_raw_fd(), &slices, &rights, MsgFlags::MSG_NOSIGNAL, None)
+                .map_err(io::Error::from)
+        })
+        .await?;
+    if sent == command.len() { Ok(()) } else { Err(io::Error::other("clamd does not take commands")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+    use crate::config::units::{Seconds, Size};
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    use std::process::{Child, Command, Stdio};
+    use std::sync::Arc;
+
+    const CLAMD: &str = "/usr/sbin/clamd";
+
+    /// In halves, so that no scanner takes this file for the test file.
+    fn eicar() -> String {
+        ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].concat()
+    }
+
+    /// A daemon with two signatures, ended with the test.
+    struct Daemon {
+        process: Child,
+        folder: tempfile::TempDir,
+        port: u16,
+    }
+
+    impl Drop for Daemon {
+        fn drop(&mut self) {
+            self.kill();
+        }
+    }
+
+    impl Daemon {
+        /// None, with a line that says so, when clamd is not installed.
+        async fn start() -> Option<Daemon> {
+            if !std::path::Path::new(CLAMD).exists() {
+                println!("skipped: {CLAMD} is not installed (package clamav-daemon)");
+                return None;
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().display();
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+            std::fs::create_dir(folder.path().join("db")).unwrap();
+            let signatures =
+                format!("Eicar-Test:0:*:{}\nOther-Test:0:*:{}\n", hex(&eicar()), hex("other-signature"));
+            std::fs::write(folder.path().join("db/test.ndb"), signatures).unwrap();
+            let settings = format!(
+                "Foreground yes\nLocalSocket {path}/socket\nTCPSocket {port}\nTCPAddr 127.0.0.1\n\
+                 DatabaseDirectory {path}/db\nTemporaryDirectory {path}\nLogFile {path}/log\nMaxThreads 4\n\
+                 StreamMaxLength 100K\nSelfCheck 0\n"
+            );
+            std::fs::write(folder.path().join("clamd.conf"), settings).unwrap();
+            let process = Daemon::spawn(&folder);
+            let daemon = Daemon { process, folder, port };
+            daemon.ready().await;
+            Some(daemon)
+        }
+
+        fn spawn(folder: &tempfile::TempDir) -> Child {
+            Command::new(CLAMD)
+                .arg("-c")
+                .arg(folder.path().join("clamd.conf"))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap()
+        }
+
+        async fn ready(&self) {
+            let engine = self.engine(&self.unix(), |_| {});
+            for _ in 0..200 {
+                if engine.health().await.state.is_ok() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            panic!("clamd does not start: {:?}", std::fs::read_to_string(self.folder.path().join("log")));
+        }
+
+        fn kill(&mut self) {
+            _ = self.process.kill();
+            _ = self.process.wait();
+        }
+
+        async fn restart(&mut self) {
+            self.kill();
+            self.process = Daemon::spawn(&self.folder);
+            self.ready().await;
+        }
+
+        fn signal(&self, signal: Signal) {
+            kill(Pid::from_raw(self.process.id() as i32), signal).unwrap();
+        }
+
+        fn unix(&self) -> String {
+            format!("unix:{}/socket", self.folder.path().display())
+        }
+
+        fn tcp(&self) -> String {
+            format!("tcp:127.0.0.1:{}", self.port)
+        }
+
+        fn engine(&self, socket: &str, change: impl Fn(&mut Settings)) -> Clamd {
+            engine(socket, change)
+        }
+    }
+
+    fn engine(socket: &str, change: impl Fn(&mut Settings)) -> Clamd {
+        let mut settings = Settings { socket: socket.into(), ..Settings::default() };
+        change(&mut settings);
+        let mut problems = Vec::new();
+        let engine = Clamd::new("main", &settings, &mut problems);
+        assert_eq!(problems, []);
+        engine
+    }
+
+    fn mail(body: &str) -> Mail {
+        testing::mail(&format!("Subject: test\r\n\r\n{body}\r\n"), &[("text/plain", body)])
+    }
+
+    /// Hits, as `place name`, or the fault's cause.
+    async fn look(engine: &Clamd, mail: &Mail) -> Vec<String> {
+        let scan = engine.scan(mail).await;
+        let hits = scan.hits.into_iter().map(|Hit { part, name, .. }| match part {
+            Some(PartId(part)) => format!("{part} {}", name.trim_end_matches(".UNOFFICIAL")),
+            None => format!("mail {}", name.trim_end_matches(".UNOFFICIAL")),
+        });
+        hits.chain(scan.fault.map(|fault| format!("{}: {}", fault.cause, fault.detail))).collect()
+    }
+
+    #[tokio::test]
+    async fn finds_by_every_way_in() {
+        let Some(daemon) = Daemon::start().await else { return };
+        for (socket, transfer) in [
+            (daemon.unix(), ClamdTransfer::Auto),
+            (daemon.unix(), ClamdTransfer::Instream),
+            (daemon.tcp(), ClamdTransfer::Auto),
+        ] {
+            let engine = daemon.engine(&socket, |settings| settings.transfer = transfer);
+            for _ in 0..3 {
+                assert_eq!(look(&engine, &mail("hello")).await, [""; 0], "{socket} {transfer:?}");
+                assert_eq!(look(&engine, &mail(&eicar())).await, ["0 Eicar-Test"], "{socket} {transfer:?}");
+                let empty = testing::mail("", &[("text/plain", "")]);
+                assert_eq!(look(&engine, &empty).await, [""; 0], "{socket} {transfer:?}");
+            }
+            assert_eq!(engine.client.idle().len(), 1, "one session for all of them");
+            assert!(engine.client.idle()[0].id >= 12);
+            let health = engine.health().await;
+            assert!(health.state.as_ref().is_ok_and(|version| version.starts_with("ClamAV ")), "{health:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_given_to_it() {
+        let Some(daemon) = Daemon::start().await else { return };
+        let auto = daemon.engine(&daemon.unix(), |_| {});
+        let whole = daemon.engine(&daemon.unix(), |settings| settings.scan = ClamdScan::Message);
+        let parts = daemon.engine(&daemon.unix(), |settings| settings.scan = ClamdScan::Parts);
+        let raw = "Subject: a\r\n\r\nnothing to see\r\n";
+
+        // A part that the message does not show: only scanning parts finds it, which `auto` does for a reason.
+        let mut hidden =
+            testing::mail(raw, &[("multipart/mixed", ""), ("text/plain", "x"), ("text/plain", &eicar())]);
+        assert_eq!(look(&auto, &hidden).await, [""; 0]);
+        assert_eq!(look(&parts, &hidden).await, ["2 Eicar-Test"]);
+        hidden.message.defects = testing::defective(&[(DefectKind::LongLine, 0, "")]).message.defects;
+        assert_eq!(look(&auto, &hidden).await, [""; 0]);
+        hidden.message.defects =
+            testing::defective(&[(DefectKind::DuplicateMimeHeader, 0, "")]).message.defects;
+        assert_eq!(look(&auto, &hidden).await, ["2 Eicar-Test"]);
+        assert_eq!(look(&whole, &hidden).await, [""; 0]);
+
+        // What is found in the message is then found in its part.
+        let shown = testing::mail(
+            &format!("Subject: a\r\n\r\n{}\r\nother-signature\r\n", eicar()),
+            &[("multipart/mixed", ""), ("text/plain", "x"), ("text/plain", &eicar())],
+        );
+        assert_eq!(look(&auto, &shown).await, ["2 Eicar-Test"]);
+        assert_eq!(look(&whole, &shown).await, ["mail Eicar-Test"]);
+
+        // ClamAV must see a message in it whatever its first field is.
+        let encoded =
+            "WDVPIVAlQEFQWzRcUFpYNTQoUF4pN0NDKTd9JEVJQ0FSLVNUQU5EQVJELUFOVElWSVJVUy1URVNULUZJTEUhJEgrSCo=";
+        let strange = format!(
+            "X-Unheard-Of: a\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n{encoded}\r\n"
+        );
+        assert_eq!(look(&whole, &testing::mail(&strange, &[("text/plain", "")])).await, ["mail Eicar-Test"]);
+    }
+
+    #[tokio::test]
+    async fn too_large_is_told_apart_from_clean() {
+        let Some(daemon) = Daemon::start().await else { return };
+        let large = testing::mail(
+            &format!("Subject: a\r\n\r\n{}", "x".repeat(300_000)),
+            &[("multipart/mixed", ""), ("text/plain", &"y".repeat(200_000)), ("text/plain", &eicar())],
+        );
+        let engine = daemon.engine(&daemon.unix(), |settings| settings.max_size = Size::mebibytes(1));
+        let engine = Clamd { max_size: 100_000, ..engine };
+        let scan = engine.scan(&large).await;
+        assert_eq!(scan.skipped, [(None, 300_014), (Some(PartId(1)), 200_000)]);
+        assert_eq!((scan.seen, scan.hits.len(), scan.fault), (vec![Some(PartId(2))], 1, None));
+
+        // clamd's own limit (StreamMaxLength) is a fault, and the session after it works.
+        for socket in [daemon.unix(), daemon.tcp()] {
+            let engine = daemon.engine(&socket, |settings| settings.transfer = ClamdTransfer::Instream);
+            let huge = testing::mail(&"x".repeat(5_000_000), &[("text/plain", "")]);
+            let said = look(&engine, &huge).await;
+            let expected = if socket.starts_with("unix") { "limit: " } else { "" };
+            assert!(said.len() == 1 && said[0].starts_with(expected), "{socket}: {said:?}");
+            assert_eq!(look(&engine, &mail(&eicar())).await, ["0 Eicar-Test"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn away_and_back() {
+        let Some(mut daemon) = Daemon::start().await else { return };
+        for socket in [daemon.unix(), daemon.tcp()] {
+            let engine = daemon.engine(&socket, |_| {});
+            assert_eq!(look(&engine, &mail("hello")).await, [""; 0]);
+            // A session that died while it was idle costs nothing but a new one.
+            daemon.restart().await;
+            assert_eq!(look(&engine, &mail(&eicar())).await, ["0 Eicar-Test"]);
+
+            daemon.kill();
+            let said = look(&engine, &mail(&eicar())).await;
+            assert!(said.len() == 1 && said[0].starts_with(&format!("unavailable: {socket}: ")), "{said:?}");
+            assert!(engine.health().await.state.is_err());
+            daemon.restart().await;
+            assert_eq!(look(&engine, &mail(&eicar())).await, ["0 Eicar-Test"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn hanging_is_a_timeout() {
+        let Some(daemon) = Daemon::start().await else { return };
+        let engine = daemon.engine(&daemon.unix(), |settings| settings.time = Seconds::new(1));
+        assert_eq!(look(&engine, &mail("hello")).await, [""; 0]);
+        daemon.signal(Signal::SIGSTOP);
+        let began = Instant::now();
+        let said = look(&engine, &mail(&eicar())).await;
+        daemon.signal(Signal::SIGCONT);
+        assert!(said.len() == 1 && said[0].starts_with("timeout: unix:"), "{said:?}");
+        assert!(began.elapsed() < Duration::from_secs(3));
+        // The answer that was given up on is not taken for that of the next.
+        assert_eq!(look(&engine, &mail("hello")).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn many_at_once_share_few_connections() {
+        let Some(daemon) = Daemon::start().await else { return };
+        let engine = Arc::new(daemon.engine(&daemon.unix(), |settings| settings.connections = 3));
+        let tasks = (0..60).map(|place| {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                let (body, expected) =
+                    if place % 2 == 0 { (eicar(), 1) } else { (format!("hello {place}"), 0) };
+                assert_eq!(look(&engine, &mail(&body)).await.len(), expected, "{place}");
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+        assert!((1..=3).contains(&engine.client.idle().len()));
+    }
+
+    /// A daemon that says other things than clamd does. None of it is clean.
+    #[tokio::test]
+    async fn nonsense_is_a_fault() {
+        for (answer, expected) in [
+            (&b"1: stream: OK\0"[..], ""),
+            (b"2: stream: OK\0", "an answer to a command that was not given"),
+            (b"stream: OK\0", "an answer to a command that was not given"),
+            (b"COMMAND READ TIMED OUT\n", "COMMAND READ TIMED OUT"),
+            (b"1: PONG\0", "an answer to another command"),
+            (b"1: whatever\0", "limit: "),
+            (b"1: stream: Can't allocate memory ERROR\0", "limit: "),
+            (b"", "clamd closed the connection"),
+            (&[b'x'; 20_000], "longer than"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("socket");
+            let listener = tokio::net::UnixListener::bind(&path).unwrap();
+            let server = tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut request = [0; 4096];
+                    while !request.ends_with(&[0; 4]) || !request.starts_with(b"zIDSESSION\0zINSTREAM\0") {
+                        if stream.read(&mut request).await.unwrap() == 0 {
+                            break;
+                        }
+                    }
+                    _ = stream.write_all(answer).await;
+                }
+            });
+            let engine = engine(&format!("unix:{}", path.display()), |settings| {
+                settings.transfer = ClamdTransfer::Instream;
+                settings.time = Seconds::new(5);
+            });
+            let said = look(&engine, &mail("hello")).await.join("\n");
+            server.abort();
+            if expected.is_empty() {
+                assert_eq!(said, "");
+            } else {
+                assert!(said.contains(expected), "{:?}: {said}", String::from_utf8_lossy(answer));
+            }
+        }
+    }
+
+    #[test]
+    fn problems_name_their_keys() {
+        for (change, key) in [
+            (Settings { socket: "/run/clamd".into(), ..Settings::default() }, "socket"),
+            (Settings { socket: "unix:clamd".into(), ..Settings::default() }, "socket"),
+            (Settings { socket: "tcp:localhost".into(), ..Settings::default() }, "socket"),
+            (Settings { socket: "tcp::3310".into(), ..Settings::default() }, "socket"),
+            (Settings { connections: 0, ..Settings::default() }, "connections"),
+            (Settings { time: Seconds::new(0), ..Settings::default() }, "time"),
+            (Settings { max_size: Size::mebibytes(0), ..Settings::default() }, "max_size"),
+            (
+                Settings {
+                    socket: "tcp:[::1]:3310".into(),
+                    transfer: ClamdTransfer::Fildes,
+                    ..Settings::default()
+                },
+                "transfer",
+            ),
+        ] {
+            let (_, problems) = build(&BTreeMap::from([("main".to_string(), change)]));
+            let keys: Vec<_> = problems.iter().map(|problem| problem.key.clone()).collect();
+            assert_eq!(keys, [format!("checks.clamd.main.{key}")]);
+        }
+    }
+
+    #[test]
+    fn messages_that_begin_with_a_field() {
+        for (raw, expected) in [
+            ("Subject: a", true),
+            ("subject : a", true),
+            ("From x@example.org", false),
+            ("", false),
+            ("\r\nbody", false),
+            (": a", false),
+            (" folded: a", false),
+        ] {
+            assert_eq!(begins_with_field(raw.as_bytes()), expected, "{raw:?}");
+        }
+        assert!(!begins_with_field(eicar().as_bytes()));
+    }
+}

@@ -1,0 +1,311 @@
+//! The built-in malware scanner: YARA rules and hash lists over the message and every part in it.
+//!
+//! It is no check by itself: the check for malware asks it beside the other engines.
+
+pub mod hashes;
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use boreal::{Compiler, MetadataValue};
+
+use boreal::scanner::{EvaluatedRule, ScanError, ScanParams};
+use gatepost_mail::{Cause, Fault, Message, OnFault, Origin, Part, PartId};
+
+use crate::config::Problem;
+use crate::config::typed::Embedded;
+use hashes::Hashes;
+
+/// Rules that are always there.
+const BUILT_IN: &str = include_str!("embedded/eicar.yar");
+
+/// The scanner. Its rules and lists are replaced as a whole when files change; a scan that runs keeps its own.
+#[derive(Debug)]
+pub struct Scanner {
+    files: Files,
+    time: Duration,
+    on_fault: OnFault,
+    loaded: ArcSwap<Loaded>,
+    /// The files as they were when they were last read, well or not.
+    stamp: Mutex<Stamp>,
+}
+
+/// Something that a rule or list knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Where; None when only the message as a whole shows it.
+    pub part: Option<PartId>,
+    /// What it is called.
+    pub name: String,
+    /// By what it was found: `yara` or `hash`.
+    pub by: &'static str,
+}
+
+/// What a scan yields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// What was found, each name once for each part.
+    pub hits: Vec<Hit>,
+    /// Why not all was looked at, if so. Hits stand all the same.
+    pub fault: Option<Fault>,
+}
+
+/// The files of a scanner as they stand on disk. Two that differ mean that something changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamp(Vec<(PathBuf, Option<State>)>);
+
+/// What of a file changes when it is written or replaced: inode, size, change time.
+type State = (u64, u64, i64, i64);
+
+impl Scanner {
+    /// Reads and compiles everything. Each mistake is told with key, file and line.
+    pub fn build(typed: &Embedded) -> Result<Scanner, Vec<Problem>> {
+        let files = Files { rules: typed.rules.clone(), hashes: typed.hashes.clone() };
+        let stamp = files.stamp();
+        let loaded = files.load()?;
+        Ok(Scanner {
+            files,
+            time: typed.time.duration(),
+            on_fault: typed.on_fault,
+            loaded: ArcSwap::from_pointee(loaded),
+            stamp: Mutex::new(stamp),
+        })
+    }
+
+    /// Looks at the message as it came and at each part, within the configured time. It computes and does not wait:
+    /// run it where that is allowed when the message is large.
+    pub fn scan(&self, message: &Message) -> Scan {
+        let loaded = self.loaded.load_full();
+        let mut scan = Scan::default();
+        let mut run =
+            Run { loaded: &loaded, yara: loaded.yara.clone(), deadline: Instant::now() + self.time };
+        let mut seen = HashSet::new();
+        let whole = |part: &Part| !part.container || part.origin == Origin::Archive;
+        let parts = message.parts().filter(|(_, part)| whole(part) && !part.body.is_empty());
+        let bodies = parts.map(|(id, part)| (Some(id), &part.body));
+        for (part, body) in bodies.chain([(None, &message.raw)]) {
+            if !seen.insert((body.as_ptr(), body.len())) {
+                continue;
+            }
+            if let Err(detail) = run.look(part, body, &mut scan.hits) {
+                let check = "embedded".to_owned();
+                scan.fault = Some(Fault { check, cause: Cause::Timeout, detail, answer: self.on_fault });
+                break;
+            }
+        }
+        scan
+    }
+
+    /// How many rules and hashes it has, for people.
+    pub fn summary(&self) -> String {
+        let loaded = self.loaded.load();
+        format!("{} YARA rules, {} hashes", loaded.rules, loaded.hashes.len())
+    }
+
+    /// The files as they are now.
+    pub fn stamp(&self) -> Stamp {
+        self.files.stamp()
+    }
+
+    /// Reads everything again if any file has changed since it was last read. None: nothing has. A mistake in the new
+    /// files leaves the old rules in place and is told once.
+    pub fn reload_if_changed(&self) -> Option<Result<(), Vec<Problem>>> {
+        // Taken before reading: what is written meanwhile shows as a change next time.
+        let now = self.stamp();
+        {
+            let mut last = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
+            if *last == now {
+                return None;
+            }
+            *last = now;
+        }
+        Some(self.files.load().map(|loaded| self.loaded.store(Arc::new(loaded))))
+    }
+}
+
+/// One message being scanned.
+struct Run<'a> {
+    loaded: &'a Loaded,
+    yara: boreal::Scanner,
+    deadline: Instant,
+}
+
+impl Run<'_> {
+    /// Looks at one body. An error says that the time is up.
+    fn look(&mut self, part: Option<PartId>, body: &[u8], hits: &mut Vec<Hit>) -> Result<(), String> {
+        let late = || "the time for one message (checks.embedded.time) is up".to_owned();
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(late());
+        }
+        for name in self.loaded.hashes.look_up(body) {
+            note(hits, Hit { part, name: name.to_owned(), by: "hash" });
+        }
+        self.yara.set_scan_params(scan_params(left));
+        let (result, error) = match self.yara.scan_mem(body) {
+            Ok(result) => (result, None),
+            Err((error, result)) => (result, Some(error)),
+        };
+        for rule in &result.rules {
+            note(hits, Hit { part, name: shown_name(&self.yara, rule), by: "yara" });
+        }
+        match error {
+            None => Ok(()),
+            Some(ScanError::Timeout) => Err(late()),
+            Some(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Notes a hit. The message as a whole tells only what no part told.
+fn note(hits: &mut Vec<Hit>, hit: Hit) {
+    let same = |other: &Hit| other.name == hit.name && (hit.part.is_none() || other.part == hit.part);
+    if !hits.iter().any(same) {
+        hits.push(hit);
+    }
+}
+
+/// Only whether a rule matches is asked, not where.
+fn scan_params(time: Duration) -> ScanParams {
+    ScanParams::default()
+        .compute_full_matches(false)
+        .match_max_length(0)
+        .string_max_nb_matches(1000)
+        .timeout_duration(Some(time))
+}
+
+/// The rule's `name` in its metadata, or `YARA.` and its identifier.
+fn shown_name(yara: &boreal::Scanner, rule: &EvaluatedRule) -> String {
+    let named = rule.metadatas.iter().find_map(|meta| match meta.value {
+        MetadataValue::Bytes(text) if yara.get_string_symbol(meta.name) == "name" => {
+            Some(String::from_utf8_lossy(yara.get_bytes_symbol(text)).into_owned())
+        }
+        _ => None,
+    });
+    named.filter(|name| !name.is_empty()).unwrap_or_else(|| format!("YARA.{}", rule.name))
+}
+
+/// Rules and lists, ready for use.
+#[derive(Debug)]
+struct Loaded {
+    yara: boreal::Scanner,
+    rules: usize,
+    hashes: Hashes,
+}
+
+/// Where rules and lists come from.
+#[derive(Debug)]
+struct Files {
+    rules: Option<PathBuf>,
+    hashes: Vec<PathBuf>,
+}
+
+impl Files {
+    fn load(&self) -> Result<Loaded, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let yara = self.load_rules(&mut problems);
+        let hashes = self.load_hashes(&mut problems);
+        if problems.is_empty() {
+            Ok(Loaded { rules: yara.rules().count(), yara, hashes })
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// Every file is a namespace of its own, so that two may have rules of one name.
+    fn load_rules(&self, problems: &mut Vec<Problem>) -> boreal::Scanner {
+        const KEY: &str = "checks.embedded.rules";
+        let mut compiler = Compiler::new();
+        if let Err(error) = compiler.add_rules_str_in_namespace(BUILT_IN, "built-in") {
+            problems.push(Problem::new(KEY, format!("the built-in rules: {error}")));
+        }
+        if let Some(folder) = &self.rules {
+            match listed(folder, &["yar", "yara"]) {
+                Ok(files) => {
+                    for file in files {
+                        let added = compiler.add_rules_file_in_namespace(&file, file.to_string_lossy());
+                        if let Err(error) = added {
+                            problems.push(Problem::new(KEY, told(&file, &error.to_string())));
+                        }
+                    }
+                }
+                Err(message) => problems.push(Problem::new(KEY, message)),
+            }
+        }
+        compiler.finalize()
+    }
+
+    fn load_hashes(&self, problems: &mut Vec<Problem>) -> Hashes {
+        let mut hashes = Hashes::default();
+        for (place, path) in self.hashes.iter().enumerate() {
+            let key = format!("checks.embedded.hashes[{place}]");
+            let files = match hash_files(path) {
+                Ok(files) => files,
+                Err(message) => {
+                    problems.push(Problem::new(key, message));
+                    continue;
+                }
+            };
+            for file in files {
+                let added = match fs::read(&file) {
+                    Ok(text) => hashes.add(&file, &text),
+                    Err(error) => Err(vec![format!("{}: {error}", file.display())]),
+                };
+                for mistake in added.err().into_iter().flatten() {
+                    problems.push(Problem::new(&key, mistake));
+                }
+            }
+        }
+        hashes
+    }
+
+    /// State of every file that would be read now, and of the folders they are in.
+    fn stamp(&self) -> Stamp {
+        let mut paths = Vec::new();
+        if let Some(folder) = &self.rules {
+            paths.push(folder.clone());
+            paths.extend(listed(folder, &["yar", "yara"]).unwrap_or_default());
+        }
+        for path in &self.hashes {
+            paths.push(path.clone());
+            paths.extend(hash_files(path).unwrap_or_default());
+        }
+        let state = |path: &Path| {
+            let data = fs::metadata(path).ok()?;
+            Some((data.ino(), data.len(), data.ctime(), data.ctime_nsec()))
+        };
+        Stamp(paths.into_iter().map(|path| (path.clone(), state(&path))).collect())
+    }
+}
+
+/// A list itself, or those in a folder.
+fn hash_files(path: &Path) -> Result<Vec<PathBuf>, String> {
+    if path.is_dir() { listed(path, &["hdb", "hsb"]) } else { Ok(vec![path.to_owned()]) }
+}
+
+/// The files of these extensions in a folder, by name.
+fn listed(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, String> {
+    let read = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut files = Vec::new();
+    for entry in read {
+        let path = entry.map_err(|error| format!("{}: {error}", folder.display()))?.path();
+        let wanted = |extension: &str| extensions.iter().any(|known| known.eq_ignore_ascii_case(extension));
+        if path.extension().and_then(|extension| extension.to_str()).is_some_and(wanted) && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The compiler's many lines as one, with the file in front.
+fn told(file: &Path, error: &str) -> String {
+    let lines = error.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<_> = lines.collect();
+    format!("{}: {}", file.display(), lines.join(" | "))
+}

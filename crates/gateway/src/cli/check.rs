@@ -1,0 +1,416 @@
+//! `gatepost check`: is the configuration right, and is everything there that it names?
+
+mod certificate;
+mod files;
+mod network;
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use futures_util::future::{BoxFuture, join_all};
+
+use crate::config::{self, Config, Loaded, Problem};
+
+/// Checks the configuration and everything it names: folders, certificates, scanners, lists, next hops, addresses.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// Configuration file; without it, the built-in defaults and the environment
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What the check needs from the rest of the program.
+pub struct Probes {
+    /// Builds everything that a configuration describes (checks, policies) and tells what does not fit.
+    pub compile: Compile,
+    /// Looks up the IPv4 addresses of a name; none if there is no such name.
+    pub addresses: Lookup,
+}
+
+/// Builds everything that a configuration describes, and tells what does not fit.
+pub type Compile = Box<dyn Fn(&Config) -> Vec<Problem> + Send + Sync>;
+
+/// A look-up of IPv4 addresses as the configuration says: the name, and the future answer or why there is none.
+pub type Lookup =
+    Box<dyn Fn(&Config, String) -> BoxFuture<'static, Result<Vec<Ipv4Addr>, String>> + Send + Sync>;
+
+/// How one thing stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// As it should be.
+    Good,
+    /// It works, and should be looked at.
+    Doubtful,
+    /// It does not work.
+    Bad,
+}
+
+/// One line of the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// How it stands.
+    pub state: State,
+    /// What: `listener smtp: next hop smtp://127.0.0.1:10026`.
+    pub what: String,
+    /// Details, and what would be right.
+    pub detail: String,
+}
+
+impl Line {
+    fn new(state: State, what: impl Into<String>, detail: impl Into<String>) -> Line {
+        Line { state, what: what.into(), detail: detail.into() }
+    }
+
+    fn good(what: impl Into<String>, detail: impl Into<String>) -> Line {
+        Line::new(State::Good, what, detail)
+    }
+
+    fn doubtful(what: impl Into<String>, detail: impl Into<String>) -> Line {
+        Line::new(State::Doubtful, what, detail)
+    }
+
+    fn bad(what: impl Into<String>, detail: impl Into<String>) -> Line {
+        Line::new(State::Bad, what, detail)
+    }
+
+    /// What went well with its detail, or what went wrong.
+    fn of(what: impl Into<String>, result: Result<String, String>) -> Line {
+        match result {
+            Ok(detail) => Line::good(what, detail),
+            Err(detail) => Line::bad(what, detail),
+        }
+    }
+}
+
+/// `ok    data folder /var/lib/gatepost: writable`.
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Good => "ok  ",
+            State::Doubtful => "warn",
+            State::Bad => "FAIL",
+        };
+        write!(f, "{state}  {}", self.what)?;
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints the report. Exit status 0 if nothing failed, else 2.
+pub async fn run(args: &CheckArgs, probes: &Probes) -> ExitCode {
+    let lines = report(args.config.as_deref(), probes).await;
+    for line in &lines {
+        println!("{line}");
+    }
+    if lines.iter().any(|line| line.state == State::Bad) { ExitCode::from(2) } else { ExitCode::SUCCESS }
+}
+
+/// The report: the configuration first; if that can be read, everything it names, all looked at side by side.
+pub async fn report(file: Option<&Path>, probes: &Probes) -> Vec<Line> {
+    let name = file.map_or("configuration".into(), |file| format!("configuration {}", file.display()));
+    let loaded = match config::load(file) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            return problems.iter().map(|problem| Line::bad(name.clone(), problem.to_string())).collect();
+        }
+    };
+    let mut lines: Vec<Line> =
+        loaded.warnings.iter().map(|warning| Line::doubtful(name.clone(), warning.to_string())).collect();
+    let problems = loaded.locate((probes.compile)(&loaded.config));
+    if problems.is_empty() {
+        lines.push(Line::good(name, configuration_detail(&loaded)));
+    }
+    lines.extend(problems.iter().map(|problem| Line::bad("configuration", problem.to_string())));
+    lines.extend(files::host(&loaded.config));
+    lines.extend(files::folders(&loaded.config));
+    lines.extend(files::rules(&loaded.config));
+    lines.extend(certificate::lines(&loaded.config));
+    lines.extend(join_all(network_probes(&loaded.config, probes)).await.into_iter().flatten());
+    lines
+}
+
+fn configuration_detail(loaded: &Loaded) -> String {
+    match loaded.files.len() {
+        0 => "built-in defaults".into(),
+        1 => "read".into(),
+        n => format!("read, with {} in conf.d", n - 1),
+    }
+}
+
+fn network_probes<'a>(config: &'a Config, probes: &'a Probes) -> Vec<BoxFuture<'a, Vec<Line>>> {
+    let mut futures: Vec<BoxFuture<'a, Vec<Line>>> = Vec::new();
+    for (name, clamd) in &config.checks.clamd {
+        futures.push(Box::pin(async move { vec![network::clamd(name, clamd).await] }));
+    }
+    for (name, list) in &config.checks.dnsbl {
+        futures.push(Box::pin(async move {
+            vec![network::dns_list(name, list, &|query| (probes.addresses)(config, query)).await]
+        }));
+    }
+    for listener in config.listeners() {
+        let hostname = config.hostname.clone();
+        futures.push(Box::pin(async move {
+            let mut lines = network::next_hops(
+                &format!("listener {}", listener.name),
+                &listener.next_hop,
+                listener.next_hop_verify,
+                &hostname,
+            )
+            .await;
+            for address in &listener.listen {
+                lines.push(network::listen(&listener, address, &hostname).await);
+            }
+            lines
+        }));
+    }
+    if !config.quarantine.release_to.is_empty() {
+        futures.push(Box::pin(network::next_hops(
+            "quarantine",
+            &config.quarantine.release_to,
+            true,
+            &config.hostname,
+        )));
+    }
+    if !config.metrics.listen.is_empty() {
+        futures.push(Box::pin(async move { vec![network::metrics(&config.metrics.listen).await] }));
+    }
+    futures
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::{TcpListener, UnixListener};
+
+    use super::*;
+
+    fn probes(table: &'static [(&'static str, Result<&'static [u8], &'static str>)]) -> Probes {
+        Probes {
+            compile: Box::new(|_| Vec::new()),
+            addresses: Box::new(move |_, name| {
+                let answer =
+                    table.iter().find(|(known, _)| *known == name).map_or(Ok(&[][..]), |(_, answer)| *answer);
+                let answer = answer.map_err(str::to_owned);
+                let answer =
+                    answer.map(|last| last.iter().map(|last| Ipv4Addr::new(127, 0, 0, *last)).collect());
+                Box::pin(std::future::ready(answer))
+            }),
+        }
+    }
+
+    /// The report of a configuration, as text; FOLDER stands for a folder of its own.
+    async fn report_of(folder: &Path, text: &str, probes: &Probes) -> String {
+        let file = folder.join("gatepost.toml");
+        let head = "hostname = \"gate.example.org\"\ndata = \"FOLDER/data\"\nmetrics.listen = \"\"\n";
+        std::fs::write(&file, format!("{head}{text}").replace("FOLDER", folder.to_str().unwrap())).unwrap();
+        let lines = report(Some(&file), probes).await;
+        let text: Vec<String> = lines.iter().map(Line::to_string).collect();
+        text.join("\n").replace(folder.to_str().unwrap(), "FOLDER")
+    }
+
+    fn expect(report: &str, lines: &[&str]) {
+        for line in lines {
+            assert!(report.lines().any(|found| found.starts_with(line)), "{line}\nis not in\n{report}");
+        }
+    }
+
+    #[tokio::test]
+    async fn everything_that_is_right_is_ok() {
+        let folder = tempfile::tempdir().unwrap();
+        let report =
+            report_of(folder.path(), "listener = [{ listen = [\"127.0.0.1:0\"] }]", &probes(&[])).await;
+        expect(
+            &report,
+            &[
+                "ok    configuration FOLDER/gatepost.toml: read",
+                "ok    data folder FOLDER/data: would be created",
+                "ok    listener smtp: next hop maildir:FOLDER/data/Maildir",
+                "ok    listener smtp: address 127.0.0.1:0",
+            ],
+        );
+        assert!(!report.contains("FAIL") && !report.contains("warn"), "{report}");
+        assert!(!folder.path().join("data").exists(), "a check changes nothing");
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_the_configuration_is_located() {
+        let folder = tempfile::tempdir().unwrap();
+        let report = report_of(folder.path(), "dta = 1\n", &probes(&[])).await;
+        expect(
+            &report,
+            &["FAIL  configuration FOLDER/gatepost.toml: FOLDER/gatepost.toml:4:1: unknown key \"dta\""],
+        );
+        let compile = Box::new(|_: &Config| vec![Problem::new("hostname", "no")]);
+        let report = report_of(folder.path(), "", &Probes { compile, ..probes(&[]) }).await;
+        expect(&report, &["FAIL  configuration: FOLDER/gatepost.toml:1:12: hostname: no"]);
+    }
+
+    #[tokio::test]
+    async fn missing_files_fail() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        std::fs::create_dir(folder.path().join("rules")).unwrap();
+        let report = report_of(
+            folder.path(),
+            "quarantine.vault = \"FOLDER/file\"\nuser = \"no-such-user\"\n\
+             checks.embedded.rules = \"FOLDER/none\"\nchecks.embedded.hashes = [\"FOLDER/none.hdb\", \"FOLDER/file\"]\n\
+             [[listener]]\nlisten = [\"127.0.0.1:0\"]\ntls_certificate = \"FOLDER/none.pem\"\ntls_key = \"FOLDER/k.pem\"\n",
+            &probes(&[]),
+        )
+        .await;
+        expect(
+            &report,
+            &[
+                "FAIL  vault FOLDER/file: is not a folder",
+                "FAIL  user no-such-user: there is no user",
+                "FAIL  YARA rules FOLDER/none: cannot be read",
+                "FAIL  hash list FOLDER/none.hdb: cannot be read",
+                "ok    hash list FOLDER/file: readable",
+                "FAIL  listener smtp: certificate FOLDER/none.pem: ",
+            ],
+        );
+    }
+
+    #[tokio::test]
+    async fn clamd_is_asked_for_its_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UnixListener::bind(folder.path().join("clamd.sock")).unwrap();
+        let server = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = socket.accept().await {
+                let mut command = vec![0; 64];
+                let length = stream.read(&mut command).await.unwrap_or(0);
+                let answer: &[u8] = match &command[..length] {
+                    b"zPING\0" => b"PONG\0",
+                    b"zVERSION\0" => b"ClamAV 1.4.3/27700/Mon\0",
+                    _ => b"UNKNOWN COMMAND\0",
+                };
+                let _ = stream.write_all(answer).await;
+            }
+        });
+        let report = report_of(
+            folder.path(),
+            "[checks.clamd.main]\nsocket = \"unix:FOLDER/clamd.sock\"\n[checks.clamd.other]\nsocket = \
+             \"unix:FOLDER/none.sock\"\n[checks.clamd.third]\nsocket = \"tcp:127.0.0.1:1\"\n",
+            &probes(&[]),
+        )
+        .await;
+        server.abort();
+        expect(
+            &report,
+            &[
+                "ok    clamd main: unix:FOLDER/clamd.sock answers, ClamAV 1.4.3/27700/Mon",
+                "FAIL  clamd other: unix:FOLDER/none.sock: No such file",
+                "FAIL  clamd third: tcp:127.0.0.1:1: Connection refused",
+            ],
+        );
+    }
+
+    #[tokio::test]
+    async fn dns_lists_list_their_test_address_and_not_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let report = report_of(
+            folder.path(),
+            "[checks.dnsbl]\ngood.zone = \"good.test\"\nempty.zone = \"empty.test\"\nall.zone = \"all.test\"\n\
+             away.zone = \"away.test\"\n",
+            &probes(&[
+                ("2.0.0.127.good.test.", Ok(&[2, 4])),
+                ("2.0.0.127.all.test.", Ok(&[2])),
+                ("1.0.0.127.all.test.", Ok(&[2])),
+                ("2.0.0.127.away.test.", Err("no name server answered in time")),
+            ]),
+        )
+        .await;
+        expect(
+            &report,
+            &[
+                "ok    DNS list good: good.test lists its test address (127.0.0.2, 127.0.0.4)",
+                "FAIL  DNS list empty: empty.test does not list 127.0.0.2",
+                "FAIL  DNS list all: all.test lists 127.0.0.1",
+                "FAIL  DNS list away: away.test: no name server answered in time",
+            ],
+        );
+    }
+
+    /// A mail server that greets, answers EHLO and QUIT.
+    async fn mail_server(greeting: &'static str) -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut stream = BufReader::new(stream);
+                let _ = stream.write_all(greeting.as_bytes()).await;
+                let mut line = String::new();
+                while stream.read_line(&mut line).await.unwrap_or(0) > 0 {
+                    let answer: &[u8] = match line.as_str() {
+                        "EHLO gate.example.org\r\n" => b"250-mx\r\n250-PIPELINING\r\n250 SIZE 100\r\n",
+                        "QUIT\r\n" => b"221 bye\r\n",
+                        _ => b"500 what?\r\n",
+                    };
+                    let _ = stream.write_all(answer).await;
+                    line.clear();
+                }
+            }
+        });
+        (address, task)
+    }
+
+    #[tokio::test]
+    async fn next_hops_greet_and_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let (good, good_task) = mail_server("220 mx.example.org ESMTP\r\n").await;
+        let (busy, busy_task) = mail_server("421 later\r\n").await;
+        let text = format!(
+            "[[listener]]\nlisten = [\"127.0.0.1:0\"]\nnext_hop = [\"smtp://{good}\", \"smtp://{busy}\"]\n\
+             [[listener]]\nlisten = [\"127.0.0.1:0\"]\nnext_hop = [\"smtp://{busy}\", \"lmtp:FOLDER/none\"]\n\
+             [[listener]]\nlisten = [\"127.0.0.1:0\"]\nnext_hop = [\"smtp+starttls://{good}\"]\n"
+        );
+        let report = report_of(folder.path(), &text, &probes(&[])).await;
+        good_task.abort();
+        busy_task.abort();
+        expect(
+            &report,
+            &[
+                &format!(
+                    "ok    listener smtp: next hop smtp://{good}: mx.example.org ESMTP; PIPELINING, SIZE 100"
+                ),
+                &format!("warn  listener smtp: next hop smtp://{busy}: it answered 421 later"),
+                &format!("FAIL  listener smtp2: next hop smtp://{busy}: it answered 421 later"),
+                "FAIL  listener smtp2: next hop lmtp:FOLDER/none: No such file",
+                &format!("FAIL  listener smtp3: next hop smtp+starttls://{good}: it does not offer STARTTLS"),
+            ],
+        );
+    }
+
+    #[tokio::test]
+    async fn addresses_are_free_or_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, ours_task) = mail_server("220 gate.example.org ESMTP\r\n").await;
+        let (other, other_task) = mail_server("220 other.example.org ESMTP\r\n").await;
+        let _left_behind = UnixListener::bind(folder.path().join("old.sock")).map(drop);
+        let text = format!(
+            "[[listener]]\nlisten = [\"{ours}\", \"{other}\", \"unix:FOLDER/new.sock\", \"unix:FOLDER/old.sock\", \
+             \"unix:FOLDER/no/new.sock\", \"systemd:smtp\", \"192.0.2.1:2526\"]\n"
+        );
+        let report = report_of(folder.path(), &text, &probes(&[])).await;
+        ours_task.abort();
+        other_task.abort();
+        expect(
+            &report,
+            &[
+                &format!("ok    listener smtp: address {ours}: gatepost serves it"),
+                &format!(
+                    "FAIL  listener smtp: address {other}: another program serves it (220 other.example.org ESMTP)"
+                ),
+                "ok    listener smtp: address unix:FOLDER/new.sock: free",
+                "ok    listener smtp: address unix:FOLDER/old.sock: free",
+                "FAIL  listener smtp: address unix:FOLDER/no/new.sock: there is no folder FOLDER/no",
+                "ok    listener smtp: address systemd:smtp: handed over by systemd",
+                "FAIL  listener smtp: address 192.0.2.1:2526: Cannot assign requested address",
+            ],
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! The host's name, the user, folders and rule files.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::AccessFlags;
+
+use super::Line;
+use crate::config::Config;
+use crate::privileges;
+
+/// The host's name and the user to become.
+pub(super) fn host(config: &Config) -> Vec<Line> {
+    let mut lines = Vec::new();
+    if !config.hostname.contains('.') {
+        let detail =
+            "has no domain; mail servers expect a full name such as mail.example.org. Set `hostname`";
+        lines.push(Line::doubtful(format!("host name {}", config.hostname), detail));
+    }
+    if !config.user.is_empty() {
+        let user = privileges::find_user(&config.user);
+        let detail = user.map(|user| format!("uid {}, gid {}", user.uid, user.gid));
+        lines.push(Line::of(format!("user {}", config.user), detail));
+    }
+    lines
+}
+
+/// The data folder, the vault and the journal.
+pub(super) fn folders(config: &Config) -> Vec<Line> {
+    let mut lines = vec![folder("data folder", &config.data, config)];
+    if config.quarantine.vault.is_some() {
+        lines.push(folder("vault", &config.vault_folder(), config));
+    }
+    if let Some(parent) = config.journal.path.as_deref().and_then(Path::parent) {
+        lines.push(folder("journal's folder", parent, config));
+    }
+    if let Some(line) = free_space(config) {
+        lines.push(line);
+    }
+    lines
+}
+
+/// One folder: there and writable, or creatable. For the user it will belong to, as far as its modes tell.
+pub(super) fn folder(name: &str, path: &Path, config: &Config) -> Line {
+    let what = format!("{name} {}", path.display());
+    let metadata = match path.metadata() {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return creatable(what, path),
+        Err(error) => return Line::bad(what, error.to_string()),
+    };
+    if !metadata.is_dir() {
+        return Line::bad(what, "is not a folder");
+    }
+    if let Ok(user) = privileges::find_user(&config.user)
+        && nix::unistd::geteuid().is_root()
+        && metadata.uid() != user.uid.as_raw()
+    {
+        let detail = format!("belongs to another user; run chown -R {} {}", config.user, path.display());
+        return Line::doubtful(what, detail);
+    }
+    if metadata.mode() & 0o007 != 0 {
+        return Line::doubtful(what, format!("others can look into it; run chmod 750 {}", path.display()));
+    }
+    match nix::unistd::access(path, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK) {
+        Ok(()) => Line::good(what, "writable"),
+        Err(error) => Line::bad(what, format!("is not writable: {}", error.desc())),
+    }
+}
+
+fn creatable(what: String, path: &Path) -> Line {
+    let nearest =
+        path.ancestors().skip(1).find(|ancestor| !ancestor.as_os_str().is_empty() && ancestor.exists());
+    let nearest = nearest.unwrap_or(Path::new("."));
+    match nix::unistd::access(nearest, AccessFlags::W_OK | AccessFlags::X_OK) {
+        Ok(()) if nearest.is_dir() => Line::good(what, "would be created"),
+        Ok(()) => Line::bad(what, format!("cannot be created: {} is not a folder", nearest.display())),
+        Err(error) => {
+            Line::bad(what, format!("cannot be created in {}: {}", nearest.display(), error.desc()))
+        }
+    }
+}
+
+/// Space for the vault, against its floor.
+fn free_space(config: &Config) -> Option<Line> {
+    let vault = config.vault_folder();
+    let present = vault.ancestors().find(|ancestor| !ancestor.as_os_str().is_empty() && ancestor.exists());
+    let statistics = nix::sys::statvfs::statvfs(present.unwrap_or(Path::new("."))).ok()?;
+    let free = statistics.blocks_available().saturating_mul(statistics.fragment_size());
+    let floor = config.quarantine.disk_floor;
+    (free < floor.bytes()).then(|| {
+        let detail =
+            format!("{} MiB free, under quarantine.disk_floor ({floor}): nothing could be held", free >> 20);
+        Line::bad(format!("vault {}", vault.display()), detail)
+    })
+}
+
+/// YARA rules and hash lists: there and readable. What is in them is judged when the checks are built.
+pub(super) fn rules(config: &Config) -> Vec<Line> {
+    let embedded = &config.checks.embedded;
+    let mut lines = Vec::new();
+    if !embedded.enabled {
+        return lines;
+    }
+    if let Some(folder) = &embedded.rules {
+        let what = format!("YARA rules {}", folder.display());
+        lines.push(match readable_files(folder, &["yar", "yara"]) {
+            Ok(0) => Line::doubtful(what, "there is no *.yar or *.yara file in it"),
+            Ok(files) => Line::good(what, format!("{files} files readable")),
+            Err(detail) => Line::bad(what, detail),
+        });
+    }
+    for path in &embedded.hashes {
+        let what = format!("hash list {}", path.display());
+        lines.push(match readable_files(path, &["hdb", "hsb"]) {
+            Ok(0) => Line::doubtful(what, "there is no *.hdb or *.hsb file in it"),
+            Ok(1) => Line::good(what, "readable"),
+            Ok(files) => Line::good(what, format!("{files} files readable")),
+            Err(detail) => Line::bad(what, detail),
+        });
+    }
+    lines
+}
+
+/// Opens a file, or the files in a folder that have one of these endings; tells how many.
+fn readable_files(path: &Path, endings: &[&str]) -> Result<usize, String> {
+    let wrong = |path: &Path, error: std::io::Error| {
+        if path.is_dir() {
+            format!("{}: {error}", path.display())
+        } else {
+            format!("cannot be read: {error}")
+        }
+    };
+    if !path.is_dir() {
+        return std::fs::File::open(path).map(|_| 1).map_err(|error| wrong(path, error));
+    }
+    let mut files = 0;
+    for entry in std::fs::read_dir(path).map_err(|error| wrong(path, error))? {
+        let file = entry.map_err(|error| wrong(path, error))?.path();
+        if file.extension().is_some_and(|ending| endings.iter().any(|known| ending == *known)) {
+            std::fs::File::open(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+            files += 1;
+        }
+    }
+    Ok(files)
+}

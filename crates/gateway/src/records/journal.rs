@@ -1,0 +1,232 @@
+//! The journal: one record a message in an SQLite database, written in batches off the path of the mail, read by the
+//! commands while the daemon runs (WAL), and a state and events for every held message.
+//!
+//! A record is on disk some 20 ms after [`Journal::write`]; a crash may lose the last ones. Held messages lose nothing:
+//! the vault's files carry their records, see [`super::reconcile`].
+
+mod query;
+mod state;
+mod writer;
+
+pub use query::{Entry, Filter};
+pub use state::{CLAIM_TIME, Claim, Event, EventKind, State, Ticket};
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fs::OpenOptions;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{SqlSafeStr, SqlitePool};
+
+use super::Record;
+use writer::Queue;
+
+/// Connections to the database at once, besides the writer's own.
+const CONNECTIONS: u32 = 4;
+/// How long the writer waits for another process's lock before it counts as trouble and tries again.
+const WRITER_BUSY_TIME: Duration = Duration::from_secs(2);
+/// How long a statement waits for another process's lock.
+const BUSY_TIME: Duration = Duration::from_secs(10);
+/// The write-ahead log is cut back to this once it has grown beyond.
+const WAL_LIMIT: &str = "67108864";
+
+/// The journal.
+pub struct Journal {
+    path: PathBuf,
+    pool: SqlitePool,
+    queue: Arc<Queue>,
+}
+
+impl Journal {
+    /// Opens the database at `path`, makes it (mode 0600, missing folders 0700) or brings its tables up to date, and
+    /// starts the writer task on the current tokio runtime. Several processes may have it open.
+    pub async fn open(path: &Path) -> Result<Journal, JournalError> {
+        Journal::open_counting(path, Counter::default()).await
+    }
+
+    /// As [`Journal::open`], counting records that had to be dropped in `dropped`
+    /// ([`super::Metrics::journal_dropped`]).
+    pub async fn open_counting(path: &Path, dropped: Counter) -> Result<Journal, JournalError> {
+        create_private(path).map_err(|source| JournalError::File { path: path.to_owned(), source })?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIME)
+            .pragma("journal_size_limit", WAL_LIMIT);
+        let connect = async |connections, options: SqliteConnectOptions| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(BUSY_TIME * 2)
+                .connect_with(options)
+                .await
+                .map_err(|source| JournalError::Database { path: path.to_owned(), source })
+        };
+        let pool = connect(CONNECTIONS, options.clone()).await?;
+        migrate(&pool).await.map_err(|source| JournalError::Migration { path: path.to_owned(), source })?;
+        let writer = connect(1, options.busy_timeout(WRITER_BUSY_TIME)).await?;
+        let queue = Queue::start(path.to_owned(), writer, dropped);
+        Ok(Journal { path: path.to_owned(), pool, queue })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Hands over a record. It waits while the writer is behind; while the database cannot be written it does not
+    /// wait but drops the oldest record that is waiting, which is logged and counted: delivery must not stop because
+    /// the journal is full.
+    pub async fn write(&self, record: Arc<Record>) {
+        self.queue.push(record).await;
+    }
+
+    /// Waits until everything handed over so far is on disk; an error if that doesn't happen within 10 s.
+    pub async fn flush(&self) -> Result<(), JournalError> {
+        self.queue.flush().await.map_err(|left| JournalError::NotWritten { path: self.path.clone(), left })
+    }
+
+    /// Flushes, stops the writer and closes the database. What cannot be written is lost; the error says how much.
+    pub async fn close(self) -> Result<(), JournalError> {
+        let flushed = self.flush().await;
+        self.queue.stop().await;
+        self.pool.close().await;
+        flushed
+    }
+
+    /// Why records cannot be written at the moment; for `/health`.
+    pub fn trouble(&self) -> Option<String> {
+        self.queue.trouble()
+    }
+
+    /// Records dropped since start.
+    pub fn dropped(&self) -> u64 {
+        self.queue.dropped()
+    }
+
+    fn database_error(&self, source: sqlx::Error) -> JournalError {
+        JournalError::Database { path: self.path.clone(), source }
+    }
+}
+
+impl Drop for Journal {
+    /// The writer goes on until the queue is empty, as long as the runtime lives.
+    fn drop(&mut self) {
+        self.queue.let_go();
+    }
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// What can go wrong with the journal.
+#[derive(Debug)]
+pub enum JournalError {
+    /// The file cannot be made or opened.
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database refuses.
+    Database {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// Its tables cannot be brought up to date; usually it was made by a newer gatepost.
+    Migration {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// Records are still waiting: the disk is full or the database locked.
+    NotWritten {
+        /// Which file.
+        path: PathBuf,
+        /// How many.
+        left: u64,
+    },
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JournalError::File { path, source } => write!(f, "journal {}: {source}", path.display()),
+            JournalError::Database { path, source } => write!(f, "journal {}: {source}", path.display()),
+            JournalError::Migration { path, source } => {
+                write!(f, "journal {}: its tables cannot be brought up to date: {source}", path.display())
+            }
+            JournalError::NotWritten { path, left } => {
+                write!(f, "journal {}: {left} records could not be written yet", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for JournalError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            JournalError::File { source, .. } => Some(source),
+            JournalError::Database { source, .. } => Some(source),
+            JournalError::Migration { source, .. } => Some(source),
+            JournalError::NotWritten { .. } => None,
+        }
+    }
+}
+
+/// Makes the file with mode 0600 before SQLite would make it readable for others; its `-wal` and `-shm` files get the
+/// mode of the database. A file that others may read is closed to them.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let mut permissions = file.metadata()?.permissions();
+    if permissions.mode() & 0o077 != 0 {
+        permissions.set_mode(0o600);
+        file.set_permissions(permissions)?;
+    }
+    Ok(())
+}
+
+/// Brings the tables up to date. Two processes may do it at the same time; the one that comes late finds it done when
+/// it tries again.
+async fn migrate(pool: &SqlitePool) -> Result<(), sqlx::migrate::MigrateError> {
+    const TRIES: u32 = 5;
+    let migrator = Migrator::with_migrations(vec![Migration::new(
+        1,
+        Cow::Borrowed("journal"),
+        MigrationType::Simple,
+        include_str!("../../migrations/0001_journal.sql").into_sql_str(),
+        false,
+    )]);
+    let mut tried = 1;
+    loop {
+        match migrator.run(pool).await {
+            Err(_) if tried < TRIES => {
+                tokio::time::sleep(Duration::from_millis(100 * u64::from(tried))).await;
+                tried += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {}

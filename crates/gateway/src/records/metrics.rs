@@ -1,0 +1,250 @@
+//! Counters, gauges and histograms for Prometheus.
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use gatepost_mail::{Action, Category, Cause, Reply};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::Record;
+use super::vault::Usage;
+
+/// Seconds, from a header-only check to a scanner at its limit.
+const BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 20.0, 120.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Judged {
+    category: &'static str,
+    action: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Check {
+    check: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Faulted {
+    check: String,
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Class {
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Engine {
+    engine: String,
+}
+
+/// All metrics of the daemon. Every method is cheap: an atomic addition, for labels behind a read lock.
+pub struct Metrics {
+    registry: Registry,
+    messages: Family<Judged, Counter>,
+    message_seconds: Histogram,
+    check_seconds: Family<Check, Histogram, fn() -> Histogram>,
+    faults: Family<Faulted, Counter>,
+    sessions: Gauge,
+    sessions_total: Counter,
+    refused_recipients: Counter,
+    next_hop_replies: Family<Class, Counter>,
+    engine_up: Family<Engine, Gauge>,
+    vault_bytes: Gauge<u64, AtomicU64>,
+    vault_messages: Gauge<u64, AtomicU64>,
+    journal_dropped: Counter,
+    resident: Gauge<u64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero. Every category and action there is appears from the start.
+    pub fn new() -> Metrics {
+        let mut metrics = Metrics {
+            registry: Registry::default(),
+            messages: Family::default(),
+            message_seconds: seconds(),
+            check_seconds: Family::new_with_constructor(seconds),
+            faults: Family::default(),
+            sessions: Gauge::default(),
+            sessions_total: Counter::default(),
+            refused_recipients: Counter::default(),
+            next_hop_replies: Family::default(),
+            engine_up: Family::default(),
+            vault_bytes: Gauge::default(),
+            vault_messages: Gauge::default(),
+            journal_dropped: Counter::default(),
+            resident: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        // Counters get their suffix _total from the encoder.
+        let registry = &mut self.registry;
+        registry.register("gatepost_messages", "Messages by category and action", self.messages.clone());
+        registry.register(
+            "gatepost_message_seconds",
+            "From end of data to the reply, in seconds",
+            self.message_seconds.clone(),
+        );
+        registry.register(
+            "gatepost_check_seconds",
+            "Time of each check and stage on a message, in seconds",
+            self.check_seconds.clone(),
+        );
+        registry.register("gatepost_faults", "Checks that could not look, by cause", self.faults.clone());
+        registry.register("gatepost_sessions", "Sessions open now", self.sessions.clone());
+        // A gauge of the same name forbids the counter the plain name, so it carries its suffix.
+        registry.register("gatepost_sessions_opened", "Sessions since start", self.sessions_total.clone());
+        registry.register(
+            "gatepost_refused_recipients",
+            "Recipients refused at RCPT, by us or the next hop",
+            self.refused_recipients.clone(),
+        );
+        registry.register(
+            "gatepost_next_hop_replies",
+            "Replies of next hops to messages, by class",
+            self.next_hop_replies.clone(),
+        );
+        registry.register("gatepost_engine_up", "1 when a scanner answers, else 0", self.engine_up.clone());
+        registry.register("gatepost_vault_bytes", "Size of the vault on disk", self.vault_bytes.clone());
+        registry.register("gatepost_vault_messages", "Messages in the vault", self.vault_messages.clone());
+        registry.register(
+            "gatepost_journal_dropped",
+            "Records lost because the journal could not be written",
+            self.journal_dropped.clone(),
+        );
+        registry.register("process_resident_memory_bytes", "Resident memory", self.resident.clone());
+    }
+
+    /// A message is done: counts it with its times and faults.
+    pub fn record(&self, record: &Record, elapsed: Duration) {
+        self.message(record.category, record.action, elapsed);
+        for (check, microseconds) in &record.times_us {
+            self.check(check, Duration::from_micros(*microseconds));
+        }
+        for fault in &record.faults {
+            self.fault(&fault.check, fault.cause);
+        }
+    }
+
+    /// A message is done.
+    pub fn message(&self, category: Category, action: Action, elapsed: Duration) {
+        self.messages.get_or_create(&Judged { category: category.name(), action: action.name() }).inc();
+        self.message_seconds.observe(elapsed.as_secs_f64());
+    }
+
+    /// A check or stage took so long.
+    pub fn check(&self, check: &str, elapsed: Duration) {
+        self.check_seconds.get_or_create(&Check { check: check.to_owned() }).observe(elapsed.as_secs_f64());
+    }
+
+    /// A check could not look.
+    pub fn fault(&self, check: &str, cause: Cause) {
+        let cause = match cause {
+            Cause::Timeout => "timeout",
+            Cause::Unavailable => "unavailable",
+            Cause::Limit => "limit",
+            Cause::Bug => "bug",
+        };
+        self.faults.get_or_create(&Faulted { check: check.to_owned(), cause }).inc();
+    }
+
+    /// A session began.
+    pub fn session_opened(&self) {
+        self.sessions.inc();
+        self.sessions_total.inc();
+    }
+
+    /// A session ended.
+    pub fn session_closed(&self) {
+        self.sessions.dec();
+    }
+
+    /// Sessions open now.
+    pub fn sessions(&self) -> i64 {
+        self.sessions.get()
+    }
+
+    /// A recipient was refused.
+    pub fn refused_recipient(&self) {
+        self.refused_recipients.inc();
+    }
+
+    /// A next hop replied to a message.
+    pub fn next_hop_reply(&self, reply: &Reply) {
+        let class = match reply.code / 100 {
+            2 => "2xx",
+            4 => "4xx",
+            5 => "5xx",
+            _ => "other",
+        };
+        self.next_hop_replies.get_or_create(&Class { class }).inc();
+    }
+
+    /// Whether a scanner answers.
+    pub fn engine_up(&self, engine: &str, up: bool) {
+        self.engine_up.get_or_create(&Engine { engine: engine.to_owned() }).set(i64::from(up));
+    }
+
+    /// What the vault holds.
+    pub fn vault(&self, usage: Usage) {
+        self.vault_bytes.set(usage.bytes);
+        self.vault_messages.set(usage.messages);
+    }
+
+    /// The counter of lost records, for [`super::Journal::open_counting`].
+    pub fn journal_dropped(&self) -> Counter {
+        self.journal_dropped.clone()
+    }
+
+    /// All metrics in OpenMetrics text.
+    pub fn encode(&self) -> String {
+        if let Some(bytes) = resident_bytes() {
+            self.resident.set(bytes);
+        }
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        encode(&mut text, &self.registry).unwrap_or_default();
+        text
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(BUCKETS)
+}
+
+/// Resident memory of this process; None where /proc is not to be had.
+fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
+    pages.checked_mul(u64::try_from(page).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+}

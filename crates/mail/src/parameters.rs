@@ -1,0 +1,422 @@
+//! Structured values `main; name=value; …` of Content-Type and Content-Disposition (RFC 2045 section 5.1, RFC 2231),
+//! read in every way that readers of mail do.
+
+use crate::charset::{self, Charset};
+use crate::transfer;
+use crate::words;
+
+/// A structured value taken apart.
+#[derive(Debug, Default)]
+pub(crate) struct Structured {
+    /// What stands before the first `;`: lower case, without comments, quotes and space.
+    pub main: String,
+    /// The parameters, in order.
+    pub parameters: Vec<Parameter>,
+}
+
+/// One parameter.
+#[derive(Debug)]
+pub(crate) struct Parameter {
+    /// Its name in lower case, without the marks of RFC 2231 and without comments.
+    pub name: String,
+    /// Number of the piece: `name*1=`.
+    pub piece: Option<u32>,
+    /// Percent-encoded with charset: `name*=`, `name*0*=`.
+    pub extended: bool,
+    /// Its value in every reading, the one by the book first.
+    pub values: Vec<Vec<u8>>,
+    /// What is wrong with it.
+    pub wrong: Option<&'static str>,
+}
+
+/// Parameters of one field beyond which no more are read.
+const MOST_PARAMETERS: usize = 1000;
+
+impl Structured {
+    /// Takes an unfolded value apart.
+    pub(crate) fn parse(value: &[u8]) -> Structured {
+        let mut segments = Segments { rest: Some(value), plain: false };
+        let main = segments.next().unwrap_or_default();
+        let mut structured = Structured { main: clean_token(main), parameters: Vec::new() };
+        for segment in segments.take(MOST_PARAMETERS) {
+            if segment.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            match Parameter::parse(segment) {
+                Some(parameter) => structured.parameters.push(parameter),
+                // `name=file;.txt`: the rest of an unquoted value that holds a semicolon.
+                None => {
+                    if let Some(last) = structured.parameters.last_mut() {
+                        last.go_on(segment);
+                    }
+                }
+            }
+        }
+        structured
+    }
+
+    /// The plain value of a parameter by the book, as text; the first if there are several.
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        readings(self.parameters.iter(), name).into_iter().next()
+    }
+}
+
+/// Every reading of the parameter `name`, the most usual first, without repetition.
+///
+/// Parameters may come from several fields: pieces are joined over all of them, for some readers do.
+pub(crate) fn readings<'a>(
+    parameters: impl Iterator<Item = &'a Parameter> + Clone,
+    name: &str,
+) -> Vec<String> {
+    let mut found = Readings::default();
+    let named = parameters.filter(|parameter| parameter.name == name);
+    for parameter in named.clone().filter(|parameter| parameter.extended && parameter.piece.is_none()) {
+        for value in &parameter.values {
+            found.add(extended(value));
+        }
+    }
+    let pieces: Vec<&Parameter> = named.clone().filter(|parameter| parameter.piece.is_some()).collect();
+    if !pieces.is_empty() {
+        let mut sorted = pieces.clone();
+        sorted.sort_by_key(|piece| piece.piece);
+        found.add(joined(&sorted));
+        found.add(joined(&pieces));
+        // A reader that wants the numbers without gap from 0 stops at the first that is missing.
+        let whole =
+            sorted.iter().enumerate().take_while(|(place, piece)| piece.piece == u32::try_from(*place).ok());
+        let whole: Vec<&Parameter> = whole.map(|(_, piece)| *piece).collect();
+        if !whole.is_empty() && whole.len() < sorted.len() {
+            found.add(joined(&whole));
+        }
+    }
+    let plain: Vec<&Parameter> =
+        named.filter(|parameter| !parameter.extended && parameter.piece.is_none()).collect();
+    for parameter in &plain {
+        for value in &parameter.values {
+            found.add(words::decode(value));
+        }
+    }
+    for parameter in &plain {
+        for value in &parameter.values {
+            found.add(charset::guess(value).into_owned());
+        }
+    }
+    found.list
+}
+
+/// What is wrong with the parameter `name` over all these fields, if anything is.
+pub(crate) fn wrong<'a>(
+    parameters: impl Iterator<Item = &'a Parameter> + Clone,
+    name: &str,
+) -> Option<&'static str> {
+    let named = parameters.filter(|parameter| parameter.name == name);
+    if let Some(wrong) = named.clone().find_map(|parameter| parameter.wrong) {
+        return Some(wrong);
+    }
+    let forms = |piece: bool, extended: Option<bool>| {
+        let is = move |parameter: &&Parameter| {
+            parameter.piece.is_some() == piece && extended.is_none_or(|wanted| parameter.extended == wanted)
+        };
+        named.clone().filter(is).count()
+    };
+    let (plain, extended, pieces) = (forms(false, Some(false)), forms(false, Some(true)), forms(true, None));
+    if plain > 1 || extended > 1 {
+        return Some("stands several times");
+    }
+    if pieces > 0 {
+        let in_order =
+            named.clone().filter_map(|parameter| parameter.piece).zip(0u32..).all(|(n, place)| n == place);
+        if !in_order {
+            return Some("its pieces are out of order or some are missing");
+        }
+    }
+    if usize::from(plain > 0) + usize::from(extended > 0) + usize::from(pieces > 0) > 1 {
+        let list = readings(named.clone(), name);
+        let extension = |text: &String| text.rsplit_once('.').map(|(_, extension)| extension.to_lowercase());
+        let first = list.first().and_then(extension);
+        if list.iter().any(|text| extension(text) != first) {
+            return Some("is given in two forms that differ");
+        }
+    }
+    None
+}
+
+/// A list without repetition, bounded.
+#[derive(Default)]
+struct Readings {
+    list: Vec<String>,
+}
+
+impl Readings {
+    fn add(&mut self, reading: String) {
+        const MOST: usize = 16;
+        if !reading.is_empty() && self.list.len() < MOST && !self.list.contains(&reading) {
+            self.list.push(reading);
+        }
+    }
+}
+
+impl Parameter {
+    /// Reads one segment between semicolons; None if there is no `=` in it.
+    fn parse(segment: &[u8]) -> Option<Parameter> {
+        let equals = memchr::memchr(b'=', segment)?;
+        let mut name = clean_token(&segment[..equals]);
+        let commented = segment[..equals].contains(&b'(');
+        let mut parameter = Parameter {
+            name: String::new(),
+            piece: None,
+            extended: false,
+            values: Vec::new(),
+            wrong: commented.then_some("its name holds a comment"),
+        };
+        if let Some((base, marks)) = name.split_once('*') {
+            let number = marks.strip_suffix('*').unwrap_or(marks);
+            match number.parse() {
+                Ok(piece) => parameter.piece = Some(piece),
+                Err(_) if number.is_empty() => {}
+                Err(_) => parameter.wrong = Some("the number of its piece is none"),
+            }
+            parameter.extended = marks.is_empty() || marks.len() > number.len();
+            name = base.to_owned();
+        }
+        parameter.name = name;
+        parameter.read_value(segment[equals + 1..].trim_ascii());
+        Some(parameter)
+    }
+
+    fn read_value(&mut self, value: &[u8]) {
+        if let Some(inner) = value.strip_prefix(b"\"") {
+            let (text, tail) = quoted(inner);
+            self.values.push(text.clone());
+            match tail {
+                None => self.wrong = Some("its quotes are not closed"),
+                Some(tail) => {
+                    let tail = tail.trim_ascii();
+                    let without_comments = strip_comments(tail);
+                    if !without_comments.trim_ascii().is_empty() {
+                        self.wrong = Some("text follows its closing quote");
+                        let tail: Vec<u8> = tail.iter().copied().filter(|byte| *byte != b'"').collect();
+                        self.values.push([text.as_slice(), &tail].concat());
+                    }
+                }
+            }
+            if memchr::memchr(b'\\', inner).is_some() {
+                // Some readers take backslashes as they stand: paths of Windows.
+                let raw = inner.strip_suffix(b"\"").unwrap_or(inner);
+                self.values.push(raw.to_vec());
+            }
+            return;
+        }
+        let bare = strip_comments(value);
+        if bare.as_slice() != value {
+            self.wrong = Some("its value holds a comment");
+            self.values.push(bare.trim_ascii().to_vec());
+        }
+        let unescaped = unescape(value);
+        if unescaped != value {
+            self.wrong = Some("its value holds a backslash outside quotes");
+            self.values.push(unescaped);
+        }
+        self.values.push(value.to_vec());
+        if let Some(inner) = value.strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'")) {
+            self.values.push(inner.to_vec());
+        }
+        if value.contains(&b'"') {
+            self.wrong = Some("a quote stands inside its value");
+            self.values.push(value.iter().copied().filter(|byte| *byte != b'"').collect());
+        }
+        if let Some(space) = value.iter().position(u8::is_ascii_whitespace) {
+            self.values.push(value[..space].to_vec());
+        }
+    }
+
+    /// Adds the reading in which the value went on behind a semicolon.
+    fn go_on(&mut self, segment: &[u8]) {
+        self.wrong = Some("its value holds a semicolon outside quotes");
+        if let Some(first) = self.values.first() {
+            let longer = [first.as_slice(), b";", segment.trim_ascii_end()].concat();
+            self.values.push(longer);
+        }
+    }
+}
+
+/// Splits at semicolons outside quotes, comments and escapes.
+struct Segments<'a> {
+    rest: Option<&'a [u8]>,
+    /// A quote or comment was never closed, so from there on every semicolon counts.
+    plain: bool,
+}
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest?;
+        if self.plain {
+            let mut halves = rest.splitn(2, |byte| *byte == b';');
+            let segment = halves.next();
+            self.rest = halves.next();
+            return segment;
+        }
+        let (mut quoted, mut comment, mut escaped) = (false, 0u32, false);
+        // A quote opens only where a value begins; `name=file".txt` holds a plain one.
+        let mut value_begins = false;
+        // The end of the segment if a quote or comment turns out not to be closed.
+        let mut first_semicolon = None;
+        for (at, byte) in rest.iter().enumerate() {
+            if escaped {
+                escaped = false;
+                continue;
+            }
+            match byte {
+                b'\\' => escaped = true,
+                b'"' if quoted => quoted = false,
+                b'"' if value_begins && comment == 0 => quoted = true,
+                b'(' if !quoted => comment += 1,
+                b')' if !quoted => comment = comment.saturating_sub(1),
+                b';' if !quoted && comment == 0 => {
+                    self.rest = Some(&rest[at + 1..]);
+                    return Some(&rest[..at]);
+                }
+                b';' => first_semicolon = first_semicolon.or(Some(at)),
+                _ => {}
+            }
+            if !byte.is_ascii_whitespace() {
+                value_begins = *byte == b'=';
+            }
+        }
+        match first_semicolon.filter(|_| quoted || comment > 0) {
+            Some(at) => {
+                self.plain = true;
+                self.rest = Some(&rest[at + 1..]);
+                Some(&rest[..at])
+            }
+            None => {
+                self.rest = None;
+                Some(rest)
+            }
+        }
+    }
+}
+
+/// Content of a quoted string whose opening quote is behind us, unescaped; and what follows the closing quote.
+fn quoted(inner: &[u8]) -> (Vec<u8>, Option<&[u8]>) {
+    let mut out = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'"' => return (out, Some(&inner[at + 1..])),
+            b'\\' => match bytes.next() {
+                Some((_, escaped @ (b'"' | b'\\' | b';'))) => out.push(*escaped),
+                // A backslash before anything else is meant as one: `C:\new`.
+                Some((_, other)) => out.extend([b'\\', *other]),
+                None => out.push(b'\\'),
+            },
+            _ => out.push(*byte),
+        }
+    }
+    (out, None)
+}
+
+fn unescape(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len());
+    let mut bytes = value.iter();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'\\' => bytes.next().copied().unwrap_or(b'\\'),
+            _ => *byte,
+        });
+    }
+    out
+}
+
+/// Takes out comments in parentheses; one that is not closed stays.
+fn strip_comments(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut open: Vec<usize> = Vec::new();
+    for byte in text {
+        match byte {
+            b'(' => {
+                open.push(out.len());
+                out.push(*byte);
+            }
+            b')' => match open.pop() {
+                Some(start) => out.truncate(start),
+                None => out.push(*byte),
+            },
+            _ => out.push(*byte),
+        }
+    }
+    out
+}
+
+/// A token in lower case, without comments, quotes and white space.
+pub(crate) fn clean_token(text: &[u8]) -> String {
+    let bare = strip_comments(text);
+    let kept = bare.iter().filter(|byte| byte.is_ascii_graphic() && **byte != b'"');
+    kept.map(|byte| char::from(byte.to_ascii_lowercase())).collect()
+}
+
+/// `charset'language'percent-encoded`, decoded; without the quotes all of it is text.
+fn extended(value: &[u8]) -> String {
+    let (charset, text) = split_charset(value);
+    in_charset(charset.as_deref(), &percent_decode(text))
+}
+
+/// Pieces joined in the order given; the charset stands in the first of them, if any.
+fn joined(pieces: &[&Parameter]) -> String {
+    let mut charset = None;
+    let mut bytes = Vec::new();
+    for (place, piece) in pieces.iter().enumerate() {
+        let value = piece.values.first().map(Vec::as_slice).unwrap_or_default();
+        if !piece.extended {
+            bytes.extend_from_slice(value);
+            continue;
+        }
+        let mut text = value;
+        if place == 0 {
+            (charset, text) = split_charset(value);
+        } else if charset.is_none() && value.starts_with(b"''") {
+            text = &value[2..];
+        }
+        bytes.extend(percent_decode(text));
+    }
+    if charset.is_some() {
+        return in_charset(charset.as_deref(), &bytes);
+    }
+    words::decode(&bytes)
+}
+
+fn split_charset(value: &[u8]) -> (Option<String>, &[u8]) {
+    let mut marks = value.splitn(3, |byte| *byte == b'\'');
+    match (marks.next(), marks.next(), marks.next()) {
+        (Some(charset), Some(_), Some(text)) => (Some(charset::guess(charset).into_owned()), text),
+        _ => (None, value),
+    }
+}
+
+fn in_charset(label: Option<&str>, bytes: &[u8]) -> String {
+    match label.and_then(Charset::of) {
+        Some(charset) => charset.decode(bytes).0.into_owned(),
+        None => charset::guess(bytes).into_owned(),
+    }
+}
+
+fn percent_decode(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        let digit = |place: usize| text.get(at + place).copied().and_then(transfer::hex);
+        match (byte, digit(1), digit(2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(high << 4 | low);
+                at += 3;
+            }
+            _ => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    out
+}

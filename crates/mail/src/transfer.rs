@@ -1,0 +1,291 @@
+//! Transfer encodings: base64 and quoted-printable (RFC 2045 section 6), uuencode. Lenient, in one pass, and telling
+//! what was wrong.
+
+use memchr::{memchr, memchr2, memmem};
+
+/// Bytes decoded from base64.
+#[derive(Debug, Default)]
+pub(crate) struct Base64 {
+    /// What the good characters stand for, all padded runs joined.
+    pub bytes: Vec<u8>,
+    /// Characters that are neither alphabet, padding nor white space.
+    pub junk: usize,
+    /// There are characters of the alphabet behind padding.
+    pub after_padding: bool,
+    /// The last group is short and not padded.
+    pub truncated: bool,
+}
+
+/// Not in the alphabet.
+const JUNK: u8 = 0xff;
+/// Space, tab, CR, LF.
+const SPACE: u8 = 0xfe;
+/// `=`
+const PAD: u8 = 0xfd;
+
+const BASE64: [u8; 256] = {
+    let mut table = [JUNK; 256];
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut value = 0;
+    while value < alphabet.len() {
+        table[alphabet[value] as usize] = value as u8;
+        value += 1;
+    }
+    table[b' ' as usize] = SPACE;
+    table[b'\t' as usize] = SPACE;
+    table[b'\r' as usize] = SPACE;
+    table[b'\n' as usize] = SPACE;
+    table[b'=' as usize] = PAD;
+    table
+};
+
+/// Whether a byte is in the alphabet of base64.
+pub(crate) fn is_base64(byte: u8) -> bool {
+    BASE64[usize::from(byte)] < 64
+}
+
+/// Decodes base64; junk is skipped, and what follows padding goes on as a new run.
+pub(crate) fn base64(text: &[u8]) -> Base64 {
+    let mut out = Base64 { bytes: Vec::with_capacity(text.len() / 4 * 3 + 3), ..Base64::default() };
+    let (mut group, mut held, mut padded) = (0u32, 0u32, false);
+    let mut at = 0;
+    while at < text.len() {
+        if held == 0
+            && let Some([a, b, c, d]) = text.get(at..at + 4).and_then(|four| four.first_chunk::<4>())
+        {
+            let [a, b, c, d] = [a, b, c, d].map(|byte| BASE64[usize::from(*byte)]);
+            if (a | b | c | d) < 64 {
+                let word = u32::from(a) << 18 | u32::from(b) << 12 | u32::from(c) << 6 | u32::from(d);
+                out.bytes.extend_from_slice(&word.to_be_bytes()[1..]);
+                out.after_padding |= padded;
+                at += 4;
+                continue;
+            }
+        }
+        match BASE64[usize::from(text[at])] {
+            SPACE => {}
+            JUNK => out.junk += 1,
+            PAD => {
+                out.truncated |= held == 1;
+                flush(&mut out.bytes, &mut group, &mut held);
+                padded = true;
+            }
+            value => {
+                out.after_padding |= padded;
+                group = group << 6 | u32::from(value);
+                held += 1;
+                if held == 4 {
+                    out.bytes.extend_from_slice(&group.to_be_bytes()[1..]);
+                    (group, held) = (0, 0);
+                }
+            }
+        }
+        at += 1;
+    }
+    out.truncated |= held != 0;
+    flush(&mut out.bytes, &mut group, &mut held);
+    out
+}
+
+/// Writes the whole bytes of a group that is not full.
+fn flush(bytes: &mut Vec<u8>, group: &mut u32, held: &mut u32) {
+    let word = (*group << (24 - 6 * *held)).to_be_bytes();
+    let whole = match *held {
+        2 => 1,
+        3 => 2,
+        _ => 0,
+    };
+    bytes.extend_from_slice(&word[1..1 + whole]);
+    (*group, *held) = (0, 0);
+}
+
+/// Whether text is nothing but base64, and enough of it to be no accident: lines of the alphabet, full groups.
+pub(crate) fn looks_like_base64(text: &[u8]) -> bool {
+    const LEAST: usize = 40;
+    let mut letters = 0usize;
+    let mut padding = 0;
+    for byte in text.trim_ascii() {
+        match BASE64[usize::from(*byte)] {
+            JUNK => return false,
+            SPACE if matches!(byte, b' ' | b'\t') => return false,
+            SPACE => {}
+            PAD => padding += 1,
+            _ if padding > 0 => return false,
+            _ => letters += 1,
+        }
+    }
+    letters >= LEAST && padding <= 2 && (letters + padding).is_multiple_of(4)
+}
+
+/// Decodes quoted-printable. Gives the bytes and the number of `=` that are followed by neither two hex digits nor
+/// a line break; those stand for themselves.
+pub(crate) fn quoted_printable(text: &[u8]) -> (Vec<u8>, usize) {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bad = 0;
+    // White space behind this place was written as such and is dropped at a line's end (RFC 2045 section 6.7 (3)).
+    let mut hard = 0;
+    let mut rest = text;
+    while let Some(at) = memchr2(b'=', b'\n', rest) {
+        out.extend_from_slice(&rest[..at]);
+        if rest[at] == b'\n' {
+            trim_line(&mut out, hard);
+            out.push(b'\n');
+            hard = out.len();
+            rest = &rest[at + 1..];
+            continue;
+        }
+        rest = &rest[at + 1..];
+        if let [high, low, ..] = rest
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
+            out.push(high << 4 | low);
+            hard = out.len();
+            rest = &rest[2..];
+            continue;
+        }
+        match soft_break(rest) {
+            Some(length) => rest = &rest[length..],
+            None => {
+                bad += 1;
+                out.push(b'=');
+            }
+        }
+        hard = out.len();
+    }
+    out.extend_from_slice(rest);
+    (out, bad)
+}
+
+/// Drops white space at the end of a line that is about to be ended by LF, keeping its CR.
+fn trim_line(out: &mut Vec<u8>, hard: usize) {
+    let line = &out[hard..];
+    let (line, cr) = match line.strip_suffix(b"\r") {
+        Some(line) => (line, true),
+        None => (line, false),
+    };
+    let kept = hard + line.trim_ascii_end().len();
+    // Other control characters count as white space to `trim_ascii_end`; only space and tab may go.
+    if out[kept..hard + line.len()].iter().all(|byte| matches!(byte, b' ' | b'\t')) {
+        out.truncate(kept);
+        if cr {
+            out.push(b'\r');
+        }
+    }
+}
+
+/// Length of the rest of a line if it is empty but for white space: the `=` before it is a soft line break.
+fn soft_break(rest: &[u8]) -> Option<usize> {
+    let blank = rest.iter().take(1000).take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r')).count();
+    match rest.get(blank) {
+        Some(b'\n') => Some(blank + 1),
+        None => Some(blank),
+        Some(_) => None,
+    }
+}
+
+/// Value of a hex digit.
+pub(crate) fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|value| value as u8)
+}
+
+/// A uuencoded file.
+#[derive(Debug)]
+pub(crate) struct Uuencoded {
+    /// The name on its `begin` line.
+    pub name: Vec<u8>,
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// Where it ends in the text that was searched, so that the search can go on there.
+    pub end: usize,
+    /// Lines that are broken, and a missing `end`.
+    pub bad: bool,
+}
+
+/// Finds and decodes the first uuencoded file in `text` at or behind `from`.
+pub(crate) fn uuencoded(text: &[u8], from: usize) -> Option<Uuencoded> {
+    let mut at = from;
+    while let Some(found) = memmem::find(text.get(at..)?, b"begin") {
+        let start = at + found;
+        at = start + b"begin".len();
+        if start > 0 && text[start - 1] != b'\n' {
+            continue;
+        }
+        let line_end = line_end(text, start);
+        let Some((name, base64_lines)) = begin_line(&text[start..line_end]) else { continue };
+        let (bytes, end, bad) =
+            if base64_lines { uu_base64(text, line_end) } else { uu_lines(text, line_end) };
+        if !bytes.is_empty() || !bad {
+            return Some(Uuencoded { name, bytes, end, bad });
+        }
+    }
+    None
+}
+
+/// Offset behind the line that `start` is in.
+fn line_end(text: &[u8], start: usize) -> usize {
+    memchr(b'\n', &text[start..]).map_or(text.len(), |at| start + at + 1)
+}
+
+/// The name on a line `begin 644 name` or `begin-base64 644 name`, and whether it is the latter.
+fn begin_line(line: &[u8]) -> Option<(Vec<u8>, bool)> {
+    let rest = line.strip_prefix(b"begin")?;
+    let (rest, base64_lines) = match rest.strip_prefix(b"-base64") {
+        Some(rest) => (rest, true),
+        None => (rest, false),
+    };
+    let rest = rest.strip_prefix(b" ")?.trim_ascii();
+    let digits = rest.iter().take_while(|byte| matches!(byte, b'0'..=b'7')).count();
+    if !(3..=6).contains(&digits) || rest.get(digits).is_some_and(|byte| *byte != b' ') {
+        return None;
+    }
+    Some((rest[digits..].trim_ascii().to_vec(), base64_lines))
+}
+
+/// Decodes classic uuencode lines from `at`. Gives the bytes, the end, and whether something was wrong.
+fn uu_lines(text: &[u8], mut at: usize) -> (Vec<u8>, usize, bool) {
+    let mut out = Vec::new();
+    let mut bad = false;
+    while at < text.len() {
+        let next = line_end(text, at);
+        let line = crate::header::trim_line_break(&text[at..next]);
+        if line.trim_ascii_end() == b"end" {
+            return (out, next, bad);
+        }
+        let Some((first, body)) = line.split_first() else {
+            // An empty line stands for length 0 where mailers have cut the space off.
+            at = next;
+            continue;
+        };
+        if !(b' '..=b'`').contains(first) {
+            return (out, at, true);
+        }
+        let length = usize::from((first - b' ') & 63);
+        let needed = length.div_ceil(3) * 4;
+        // A checksum character or two may follow; anything longer is a line of text.
+        if body.len() > needed + 4 || body.iter().any(|byte| !(b' '..=b'`').contains(byte)) {
+            return (out, at, true);
+        }
+        // Spaces at the end may have been cut off, never more than a group's.
+        bad |= body.len() + 4 < needed;
+        let start = out.len();
+        for group in 0..needed / 4 {
+            let value =
+                |place: usize| u32::from(body.get(group * 4 + place).map_or(0, |byte| (byte - b' ') & 63));
+            let word = value(0) << 18 | value(1) << 12 | value(2) << 6 | value(3);
+            out.extend_from_slice(&word.to_be_bytes()[1..]);
+        }
+        out.truncate(start + length);
+        at = next;
+    }
+    (out, text.len(), true)
+}
+
+/// Decodes the lines behind `begin-base64`, up to `====`.
+fn uu_base64(text: &[u8], at: usize) -> (Vec<u8>, usize, bool) {
+    let (end, next, closed) = match memmem::find(&text[at..], b"====") {
+        Some(found) => (at + found, line_end(text, at + found), true),
+        None => (text.len(), text.len(), false),
+    };
+    let decoded = base64(&text[at..end]);
+    (decoded.bytes, next, !closed || decoded.junk > 0 || decoded.truncated)
+}

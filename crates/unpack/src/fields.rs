@@ -1,0 +1,26 @@
+//! Numbers at places in bytes; None where the bytes end before.
+
+/// A little-endian 16-bit number.
+pub(crate) fn u16_le(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// A little-endian 32-bit number.
+pub(crate) fn u32_le(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// A little-endian 64-bit number.
+pub(crate) fn u64_le(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// `start..start + len`, cut where the bytes end. The second value tells whether it had to be cut.
+pub(crate) fn cut(bytes: &[u8], start: usize, len: u64) -> (std::ops::Range<usize>, bool) {
+    let start = start.min(bytes.len());
+    let left = bytes.len() - start;
+    match usize::try_from(len) {
+        Ok(len) if len <= left => (start..start + len, false),
+        _ => (start..bytes.len(), true),
+    }
+}

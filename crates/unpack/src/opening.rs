@@ -1,0 +1,232 @@
+//! One container being opened: where its members go, and what they may still cost.
+
+use bytes::Bytes;
+use flate2::{Decompress, FlushDecompress, Status};
+use gatepost_mail::{Budget, DefectKind, Limit, Message, Origin, Part, PartId};
+
+/// A container being opened. Openers read [`Opening::body`] and hand over what they find.
+pub(crate) struct Opening<'a> {
+    /// The container's bytes.
+    pub(crate) body: Bytes,
+    message: &'a mut Message,
+    budget: &'a mut Budget,
+    root: &'a mut Root,
+    container: PartId,
+    depth: u32,
+    /// Bytes that were handed out as slices of the body.
+    sliced: u64,
+    defects: u32,
+    over: Vec<Limit>,
+}
+
+/// What was made of one attachment, through all the containers nested in it: many small steps make a bomb as well as
+/// one large one does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Root {
+    /// The attachment's own size.
+    pub(crate) packed: u64,
+    /// Bytes that unpacking made of it so far.
+    pub(crate) unpacked: u64,
+    /// Nothing more may be made of it, because of this limit.
+    pub(crate) over: Option<Limit>,
+}
+
+/// Nothing more can be taken from this container: a limit that holds for all that would follow was met. It is noted.
+#[derive(Debug)]
+pub(crate) struct Stop;
+
+/// A member as an opener found it.
+#[derive(Debug, Default)]
+pub(crate) struct Member {
+    /// Its names, most usual first, cleaned.
+    pub(crate) names: Vec<String>,
+    /// Its content, as far as it could be read.
+    pub(crate) body: Bytes,
+    /// It cannot be read without a password.
+    pub(crate) encrypted: bool,
+}
+
+/// What inflating yields.
+#[derive(Debug)]
+pub(crate) struct Inflated {
+    /// The content, as far as it could be read.
+    pub(crate) data: Bytes,
+    /// Packed bytes that were used.
+    pub(crate) used: usize,
+    /// How it ended.
+    pub(crate) end: End,
+}
+
+/// How unpacking ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum End {
+    /// At its own end.
+    #[default]
+    Complete,
+    /// The packed bytes ended early.
+    Truncated,
+    /// The packed bytes make no sense.
+    Corrupt,
+    /// A limit was met.
+    Over(Limit),
+}
+
+impl<'a> Opening<'a> {
+    /// Opens `container`.
+    pub(crate) fn new(
+        message: &'a mut Message,
+        container: PartId,
+        budget: &'a mut Budget,
+        root: &'a mut Root,
+    ) -> Opening<'a> {
+        let part = message.part(container);
+        let (body, depth) = (part.body.clone(), part.depth + 1);
+        Opening { body, message, budget, root, container, depth, sliced: 0, defects: 0, over: Vec::new() }
+    }
+
+    /// The container's own first name.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.message.part(self.container).name()
+    }
+
+    /// How many members are worth listing at all.
+    pub(crate) fn most_members(&self) -> usize {
+        self.budget.limits().parts as usize + 1
+    }
+
+    /// An error once the time is up.
+    pub(crate) fn check_time(&mut self) -> Result<(), Stop> {
+        let checked = self.budget.check_time();
+        checked.map_err(|limit| self.stop(limit))
+    }
+
+    /// Appends a member as a child of the container.
+    pub(crate) fn member(&mut self, member: Member) -> Result<PartId, Stop> {
+        let taken = self.budget.take_part(self.depth);
+        taken.map_err(|limit| self.stop(limit))?;
+        let part = Part::new(self.container, self.depth, Origin::Archive, member.body);
+        let id = self.message.push(Part { names: member.names, encrypted: member.encrypted, ..part });
+        if member.encrypted {
+            self.defect(DefectKind::Encrypted, id, "");
+        }
+        Ok(id)
+    }
+
+    /// Reads the container as a mail.
+    pub(crate) fn read_mail(&mut self) {
+        self.message.read_within(self.container, self.budget);
+    }
+
+    /// Gives a member that is there already one more name.
+    pub(crate) fn also_called(&mut self, id: PartId, name: String) {
+        if let Some(part) = self.message.parts.get_mut(id.0) {
+            crate::names::add(&mut part.names, name);
+        }
+    }
+
+    /// Notes a defect of the container itself.
+    pub(crate) fn defective(&mut self, kind: DefectKind, detail: impl Into<String>) {
+        self.defect(kind, self.container, detail);
+    }
+
+    /// Notes a defect of a member. An archive of a thousand broken members is told of sixteen times.
+    pub(crate) fn defect(&mut self, kind: DefectKind, part: PartId, detail: impl Into<String>) {
+        const MOST: u32 = 16;
+        self.defects += 1;
+        if self.defects <= MOST {
+            self.message.defect(kind, part, detail.into());
+        }
+    }
+
+    /// Notes once for each container that a limit was met.
+    pub(crate) fn over(&mut self, limit: Limit, part: Option<PartId>) {
+        if !self.over.contains(&limit) {
+            self.over.push(limit);
+            self.message.defect(DefectKind::Over(limit), part.unwrap_or(self.container), "");
+        }
+    }
+
+    /// A piece of the body, without copying. Pieces that overlap, so that they add up to more than the body, count
+    /// against the ratio like unpacked bytes.
+    pub(crate) fn slice(&mut self, range: std::ops::Range<usize>) -> Result<Bytes, Limit> {
+        let len = range.len() as u64;
+        let size = self.body.len() as u64;
+        let before = self.sliced.saturating_sub(size);
+        let excess = (self.sliced + len).saturating_sub(size) - before;
+        self.root.over.map_or(Ok(()), Err)?;
+        let checked = self.budget.take_bytes(len);
+        let checked = checked.and(self.budget.check_ratio(self.root.packed, self.root.unpacked + excess));
+        checked.inspect_err(|limit| self.root.over = Some(*limit))?;
+        self.sliced += len;
+        self.root.unpacked += excess;
+        Ok(self.body.slice(range))
+    }
+
+    /// Inflates raw deflate data (RFC 1951) behind what `into` holds already. Stops at its end, at what makes no
+    /// sense, or at a limit; what was made until then is kept. `packed` is the size to hold against the ratio and
+    /// `expected` what the archive says it becomes (believed only as far as a first allocation goes).
+    pub(crate) fn inflate(
+        &mut self,
+        input: &[u8],
+        packed: u64,
+        expected: Option<u64>,
+        into: &mut Vec<u8>,
+    ) -> (usize, End) {
+        const STEP: usize = 64 << 10;
+        if let Some(limit) = self.root.over {
+            return (0, End::Over(limit));
+        }
+        let start = into.len();
+        let likely = expected.unwrap_or(packed.saturating_mul(4)).min(packed.saturating_mul(16));
+        into.reserve(usize::try_from(likely.min(1 << 20)).unwrap_or(STEP).max(512));
+        let mut state = Decompress::new(false);
+        let end = loop {
+            if into.len() == into.capacity() {
+                into.reserve(into.len().clamp(STEP, 4 << 20));
+            }
+            let used = usize::try_from(state.total_in()).unwrap_or(input.len());
+            let before = into.len();
+            let status = state.decompress_vec(&input[used.min(input.len())..], into, FlushDecompress::None);
+            if let Err(limit) = self.spend(packed, (into.len() - start) as u64, (into.len() - before) as u64)
+            {
+                break End::Over(limit);
+            }
+            match status {
+                Ok(Status::StreamEnd) => break End::Complete,
+                Err(_) => break End::Corrupt,
+                Ok(_) if into.len() < into.capacity() => break End::Truncated,
+                Ok(_) => {}
+            }
+        };
+        (usize::try_from(state.total_in()).unwrap_or(input.len()).min(input.len()), end)
+    }
+
+    /// [`Opening::inflate`] into a buffer of its own.
+    pub(crate) fn inflated(&mut self, input: &[u8], packed: u64, expected: Option<u64>) -> Inflated {
+        let mut data = Vec::new();
+        let (used, end) = self.inflate(input, packed, expected, &mut data);
+        Inflated { data: keep(data), used, end }
+    }
+
+    fn spend(&mut self, packed: u64, made: u64, more: u64) -> Result<(), Limit> {
+        self.root.unpacked += more;
+        let taken = self.budget.take_bytes(more);
+        let taken = taken.and(self.budget.check_ratio(self.root.packed, self.root.unpacked));
+        taken.inspect_err(|limit| self.root.over = Some(*limit))?;
+        self.budget.check_ratio(packed, made)?;
+        self.budget.check_time()
+    }
+
+    fn stop(&mut self, limit: Limit) -> Stop {
+        self.over(limit, None);
+        Stop
+    }
+}
+
+/// Bytes without the slack that growing left behind.
+pub(crate) fn keep(mut data: Vec<u8>) -> Bytes {
+    if data.capacity() - data.len() > data.len() / 4 {
+        data.shrink_to_fit();
+    }
+    Bytes::from(data)
+}
