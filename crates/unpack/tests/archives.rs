@@ -272,13 +272,13 @@ fn two_sizes_in_a_tar_are_both_followed() {
 
 #[test]
 fn mail_in_archives_and_mailboxes() {
-    let inner = mail("x.zip", &Zip::with(&[("evil.exe", b"MZ", 0)]).end());
+    let inner = base64_mail("x.zip", &Zip::with(&[("evil.exe", b"MZ", 0)]).end());
     let zip = Zip::with(&[("forwarded.eml", &inner, DEFLATE)]).end();
     let message = read(mail("a.zip", &zip).into(), &Limits::default());
     let names: Vec<&str> = message.parts.iter().filter_map(|part| part.name()).collect();
     assert_eq!(names, ["a.zip", "forwarded.eml", "x.zip", "evil.exe"]);
     let from = b"From a@example.org Mon Jan  1 00:00:00 2024\n".as_slice();
-    let mbox = [from, &inner, b"\n\n", from, &mail("b.txt", b"second")].concat();
+    let mbox = [from, &inner, b"\n\n", from, &base64_mail("b.txt", b"second")].concat();
     let message = open(Format::Mbox, mbox.into(), &Limits::default());
     let names: Vec<&str> = message.parts.iter().filter_map(|part| part.name()).collect();
     assert_eq!(names, ["x.zip", "b.txt", "evil.exe"]);

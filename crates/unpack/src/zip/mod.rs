@@ -175,7 +175,7 @@ impl Zip<'_, '_> {
             let content = reading.read(self.opening, &self.body, local.data_at);
             end = end.max(content.end);
             let folder = names.first().is_some_and(|name| name.ends_with('/')) && content.body.is_empty();
-            let told = bodies.iter().any(|body| *body == content.body);
+            let told = bodies.contains(&content.body);
             if (folder && !content.encrypted) || (told && !ids.is_empty()) {
                 continue;
             }
