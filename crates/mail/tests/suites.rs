@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use gatepost_mail::{Budget, Limits, Message};
+use gatepost_mail::{Budget, Defect, DefectKind, Limits, Message, Part, text};
 
 fn suites(folder: &str) -> Option<PathBuf> {
     let root = std::env::var_os("GATEPOST_SUITES")
@@ -44,4 +44,123 @@ fn hidden_names_are_found() {
         }
     }
     assert!(missed.is_empty(), "{} missed:\n{}", missed.len(), missed.join("\n"));
+}
+
+/// The contents of the leaves that mime4j found, in order: the files its report names.
+fn expected_leaves(report: &Path) -> Vec<Vec<u8>> {
+    let xml = std::fs::read_to_string(report).unwrap_or_default();
+    let folder = report.parent().expect("a folder");
+    let names = xml.split("-body name=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    names.map(|name| std::fs::read(folder.join(name)).unwrap_or_default()).collect()
+}
+
+/// Without CR and without the line break at the end, where readers differ.
+fn normal(bytes: &[u8]) -> Vec<u8> {
+    let mut text: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != b'\r').collect();
+    text.truncate(text.trim_ascii_end().len());
+    text
+}
+
+/// Where we read otherwise, and why.
+const OTHERWISE: &[(&str, &str)] = &[
+    ("basic-plain-with-bad-header-separator", "lines that are no fields begin the body"),
+    ("malformedHeader-noheader", "lines that are no fields begin the body"),
+    ("malformedHeaderStartsBody-noheader", "lines that are no fields begin the body"),
+    ("malformedHeaderStartsBody-nocrlfcrlf", "one bad line before a good one stays in the header"),
+    ("hdr-fakeout", "lines that are no fields begin the body"),
+    ("missing-boundary", "a multipart that cannot be split is a leaf"),
+    ("missing-inner-boundary", "a multipart that cannot be split is a leaf"),
+    ("missing-inner-start-boundary", "a multipart that cannot be split is a leaf"),
+    ("multipartnopart", "a multipart that cannot be split is a leaf"),
+    ("badbound", "a boundary that never appears is guessed from the body"),
+    ("frag", "the last group of base64 counts even if it is short"),
+    ("multi-frag", "the last group of base64 counts even if it is short"),
+];
+
+#[test]
+fn structure_is_that_of_mime4j() {
+    let mut differing = Vec::new();
+    for folder in ["mime4j/testmsgs", "mime4j/mimetools-testmsgs"] {
+        let Some(folder) = suites(folder) else { return };
+        for file in files(&folder, "msg") {
+            let message = read(&file);
+            let stem = file.file_stem().expect("a name").to_string_lossy().into_owned();
+            let expected = expected_leaves(&folder.join(format!("{stem}_decoded.xml")));
+            let expected: Vec<Vec<u8>> = expected.iter().map(|leaf| normal(leaf)).collect();
+            // Uuencoded files and text outside of parts are ours alone.
+            let is_leaf =
+                |part: &&Part| !part.container && (part.span.is_some() || !part.headers.fields.is_empty());
+            let found: Vec<Vec<u8>> =
+                message.parts.iter().filter(is_leaf).map(|part| normal(&part.body)).collect();
+            if found != expected && !OTHERWISE.iter().any(|(known, _)| *known == stem) {
+                let sizes = |leaves: &[Vec<u8>]| leaves.iter().map(Vec::len).collect::<Vec<_>>();
+                differing.push(format!("{stem}: {:?}, expected {:?}", sizes(&found), sizes(&expected)));
+            }
+        }
+    }
+    assert!(differing.is_empty(), "{} differ:\n{}", differing.len(), differing.join("\n"));
+}
+
+/// Real mail is read without defects that speak of its MIME structure, and its header comes back byte for byte.
+#[test]
+fn real_mail_is_ordinary() {
+    let Some(folder) = suites("ham-signed") else { return };
+    for file in files(&folder, "eml") {
+        let message = read(&file);
+        let spans: Vec<u8> = message
+            .headers
+            .fields
+            .iter()
+            .flat_map(|field| message.headers.raw_field(field).to_vec())
+            .collect();
+        assert_eq!(spans, message.headers.raw, "{}", file.display());
+        assert!(message.raw.starts_with(&message.headers.raw));
+        let strange: Vec<&Defect> = message
+            .defects
+            .iter()
+            .filter(|defect| {
+                !matches!(
+                    defect.kind,
+                    DefectKind::LongLine | DefectKind::EightBitHeader | DefectKind::DuplicateHeader
+                )
+            })
+            .collect();
+        assert!(strange.is_empty(), "{}: {strange:?}", file.display());
+    }
+}
+
+/// How long reading takes; run by hand: `cargo test --release -p gatepost-mail --test suites -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn time_of_reading() {
+    let Some(folder) = suites("ham-signed") else { return };
+    let mails: Vec<Bytes> =
+        files(&folder, "eml").iter().map(|file| std::fs::read(file).expect("a mail").into()).collect();
+    let bytes: usize = mails.iter().map(Bytes::len).sum();
+    const ROUNDS: u32 = 20;
+    let mut parts = 0;
+    let start = std::time::Instant::now();
+    for _ in 0..ROUNDS {
+        for mail in &mails {
+            let message = Message::read(mail.clone(), &mut Budget::new(&Limits::default()));
+            parts += message.parts.len();
+        }
+    }
+    let reading = start.elapsed();
+    let start = std::time::Instant::now();
+    let mut links = 0;
+    for mail in &mails {
+        let message = Message::read(mail.clone(), &mut Budget::new(&Limits::default()));
+        links += message.parts.iter().filter_map(text::of).map(|text| text.links.len()).sum::<usize>();
+    }
+    let with_text = start.elapsed();
+    let count = u32::try_from(mails.len()).expect("not so many");
+    println!(
+        "{count} mails of {} bytes, {} parts each: {:?} a mail; with text and {} links each: {:?}",
+        bytes / mails.len(),
+        parts / mails.len() / ROUNDS as usize,
+        reading / count / ROUNDS,
+        links / mails.len(),
+        with_text / count,
+    );
 }
