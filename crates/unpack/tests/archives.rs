@@ -87,7 +87,8 @@ fn headers_that_disagree_are_both_followed() {
     let raw = format!("a={}", String::from_utf8_lossy(&data[..data.len().min(12)]));
     let bad = DefectKind::BadArchive;
     let clear = "a=hello hello ".to_owned();
-    let table: &[(&Entry, &Entry, Vec<String>, &[DefectKind])] = &[
+    type Row<'a> = (&'a Entry, &'a Entry, Vec<String>, &'a [DefectKind]);
+    let table: &[Row] = &[
         (&junk, &honest, vec![clear.clone(), "a=".into()], &[bad, DefectKind::UnknownMethod]),
         (&honest, &junk, vec!["a=".into(), clear.clone()], &[bad, DefectKind::UnknownMethod]),
         (&stored, &honest, vec![clear.clone(), raw], &[bad]),
@@ -191,7 +192,8 @@ fn tars() {
     let long = "d/".repeat(80) + "name.exe";
     let pax_record = format!("{} path={long}\n", long.len() + 10);
     let big = [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
-    let table: &[(&str, Vec<Vec<u8>>, Vec<String>, &[DefectKind])] = &[
+    type Row<'a> = (&'a str, Vec<Vec<u8>>, Vec<String>, &'a [DefectKind]);
+    let table: &[Row] = &[
         ("plain", vec![tar_file("a", b"1"), tar_file("b", b"2")], vec!["a=1".into(), "b=2".into()], &[]),
         (
             "GNU",
