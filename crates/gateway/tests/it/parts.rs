@@ -65,7 +65,9 @@ fn the_name_server_knows_its_records_only() {
         return;
     }
     let dns = Dns::start(&["bl.test."], &["2.0.0.127.bl.test. A 127.0.0.2"]);
-    for (name, count, rcode) in [("2.0.0.127.bl.test", 1, 0), ("3.0.0.127.bl.test", 0, 3), ("else.example", 0, 5)] {
+    for (name, count, rcode) in
+        [("2.0.0.127.bl.test", 1, 0), ("3.0.0.127.bl.test", 0, 3), ("else.example", 0, 5)]
+    {
         let answer = ask(&dns, name);
         assert_eq!((answer[7], answer[3] & 15), (count, rcode), "{name}");
     }

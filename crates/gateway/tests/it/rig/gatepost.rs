@@ -231,28 +231,21 @@ impl Gatepost {
         run(&arguments, b"")
     }
 
-    /// Runs a command that prints JSON, an object a line or one array, and must succeed.
+    /// Runs a command that prints JSON, an object a line; nothing found (exit status 1) is an empty list.
     pub fn json(&self, command: &[&str], rest: &[&str]) -> Vec<Value> {
         let output = self.command(command, rest);
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success(),
-            "{command:?} {rest:?}: {}\n{text}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{command:?} {rest:?}: {errors}\n{text}");
         let values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
-        let values: Vec<Value> =
-            values.map(|value| value.unwrap_or_else(|e| panic!("{e}: {text}"))).collect();
-        match values.as_slice() {
-            [Value::Array(all)] => all.clone(),
-            _ => values,
-        }
+        values.map(|value| value.unwrap_or_else(|error| panic!("{error}: {text}"))).collect()
     }
 
-    /// Records of the journal, newest last, once there are `count`: the journal is written off the path.
+    /// Records of the journal, in the order of their times, once there are `count`: the journal is written off the path.
     pub fn records(&self, count: usize) -> Vec<Value> {
         super::wait_for(&format!("{count} records"), Duration::from_secs(20), || {
-            let records = self.json(&["history"], &["--json"]);
+            let mut records = self.json(&["history"], &["--json", "--limit", "10000"]);
+            records.sort_by_key(|record| record["time"].as_str().map(str::to_owned));
             (records.len() >= count).then_some(records)
         })
     }
@@ -260,7 +253,7 @@ impl Gatepost {
     /// Held messages, once there are `count`.
     pub fn held(&self, count: usize) -> Vec<Value> {
         super::wait_for(&format!("{count} held messages"), Duration::from_secs(20), || {
-            let held = self.json(&["quarantine", "list"], &["--json"]);
+            let held = self.json(&["quarantine", "list"], &["--json", "--limit", "10000"]);
             (held.len() >= count).then_some(held)
         })
     }
