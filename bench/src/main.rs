@@ -1,1 +1,66 @@
-fn main() {}
+//! gatepost-bench: what it takes to measure mail gateways side by side on one small machine.
+//!
+//! `load` sends a corpus, `sink` takes and discards it, `relay` is the yardstick (a plain TCP relay of the same shape),
+//! `idle` opens many connections that say next to nothing. All of it is written to cost little, because it shares the
+//! machine with what it measures. The scripts beside the sources start the real peers.
+
+mod corpus;
+mod idle;
+mod load;
+mod relay;
+mod sink;
+mod stats;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "gatepost-bench",
+    about = "Measure mail gateways side by side",
+    version,
+    args_override_self = true
+)]
+struct Arguments {
+    /// Threads to run on; 1 is the cheapest.
+    #[arg(long, default_value_t = 1, global = true)]
+    threads: usize,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Send messages of a corpus and report throughput and latency.
+    Load(load::Options),
+    /// Take mail over SMTP or LMTP and discard it.
+    Sink(sink::Options),
+    /// Relay TCP connections, bytes untouched.
+    Relay(relay::Options),
+    /// Open connections that give a byte now and then.
+    Idle(idle::Options),
+}
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match arguments.threads {
+        0 | 1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+    };
+    let done = runtime.and_then(|runtime| {
+        runtime.block_on(async {
+            match arguments.command {
+                Command::Load(options) => load::run(options).await,
+                Command::Sink(options) => sink::run(options).await,
+                Command::Relay(options) => relay::run(options).await,
+                Command::Idle(options) => idle::run(options).await,
+            }
+        })
+    });
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gatepost-bench: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

@@ -8,6 +8,7 @@
 mod record_of;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,8 +70,8 @@ pub struct Arrival {
     pub answers: Answers,
     /// The sender is gone: a refusal would make our own mail server bounce.
     pub after_queue: bool,
-    /// When its first byte came.
-    pub began: Instant,
+    /// How long it took to arrive.
+    pub receiving: Duration,
 }
 
 /// How a front takes a message on to its next hop.
@@ -147,20 +148,21 @@ impl Pipeline {
     pub async fn judge(&self, arrival: Arrival) -> Judged {
         let id = records::new_id();
         let mut times = BTreeMap::new();
-        times.insert("receive".to_owned(), micros(arrival.began.elapsed()));
-        let started = Instant::now();
+        times.insert("receive".to_owned(), micros(arrival.receiving));
+        let began = Instant::now();
         // Closed semaphores do not occur: nobody closes this one.
         let _turn = self.judging.acquire().await;
-        times.insert("wait".to_owned(), micros(started.elapsed()));
+        times.insert("wait".to_owned(), micros(began.elapsed()));
 
         let started = Instant::now();
-        let mut message = read(arrival.raw, self.limits.clone()).await;
+        let (mut message, unread) = read(arrival.raw, &self.limits).await;
         note_stray(&mut message, &arrival.stray);
         times.insert("read".to_owned(), micros(started.elapsed()));
         let mail = Mail { session: arrival.session, envelope: arrival.envelope, message };
 
         let started = Instant::now();
         let mut found = arrival.early;
+        found.faults.extend(unread);
         match tokio::time::timeout(self.judging_time, self.checks.mail(&mail, &found.findings)).await {
             Ok(more) => found.merge(more),
             Err(_) => found.faults.push(too_slow(self.judging_time)),
@@ -184,7 +186,7 @@ impl Pipeline {
         };
         let verdicts = verdict::judge(&case, &self.policies, &self.headers);
         times.insert("judge".to_owned(), micros(started.elapsed()));
-        Judged { id, mail, found, verdicts, times, began: arrival.began }
+        Judged { id, mail, found, verdicts, times, began }
     }
 
     /// Does what was decided: first what must be on disk, then the next hop, then what its answers ask for.
@@ -207,7 +209,11 @@ impl Pipeline {
         }
         let mut conclusion = plan.conclude(&results);
         if !conclusion.hold_after.is_empty() {
-            // Others have the message already, so its sender shall not send it again; these must not lose it.
+            // Others have the message already, so its sender shall not send it again; these must not lose it. An entry
+            // is never overwritten; that the first is gone for a moment costs nothing while nobody has heard a 250.
+            if let Some(key) = held.take() {
+                self.let_go(&key).await;
+            }
             let all = [hold.as_slice(), &conclusion.hold_after].concat();
             match self.hold(judged, &all).await {
                 Ok(key) => held = Some(key),
@@ -301,23 +307,27 @@ fn put_off(judged: &Judged) -> Conclusion {
 }
 
 /// Reading is work for the processor. What is large goes to a thread of its own so that other sessions are not kept
-/// waiting; what is small is done sooner than it could be handed over.
-async fn read(raw: Bytes, limits: Limits) -> Message {
+/// waiting; what is small is done sooner than it could be handed over. A reader that panics is a fault of ours: the
+/// message is then known by its header only, and must not pass for one that was looked into.
+async fn read(raw: Bytes, limits: &Limits) -> (Message, Option<Fault>) {
     const LARGE: usize = 256 << 10;
-    if raw.len() < LARGE {
-        return gatepost_unpack::read(raw, &limits);
+    let (content, budget) = (raw.clone(), limits.clone());
+    let reading = move || catch_unwind(AssertUnwindSafe(|| gatepost_unpack::read(content, &budget)));
+    let outcome = match raw.len() {
+        ..LARGE => reading(),
+        _ => tokio::task::spawn_blocking(reading).await.unwrap_or_else(|error| Err(Box::new(error))),
+    };
+    if let Ok(message) = outcome {
+        return (message, None);
     }
-    let for_thread = raw.clone();
-    let budget = limits.clone();
-    match tokio::task::spawn_blocking(move || gatepost_unpack::read(for_thread, &budget)).await {
-        Ok(message) => message,
-        // A reader that panics is a bug of ours; the message itself is judged as far as its header goes.
-        Err(error) => {
-            tracing::error!(%error, "reading a message failed");
-            let shallow = Limits { parts: 1, ..limits };
-            Message::read(raw, &mut Budget::new(&shallow))
-        }
-    }
+    let shallow = Limits { parts: 1, ..limits.clone() };
+    let fault = Fault {
+        check: "reading".into(),
+        cause: Cause::Bug,
+        detail: "reading the message panicked; please report it".into(),
+        answer: OnFault::Defer,
+    };
+    (Message::read(raw, &mut Budget::new(&shallow)), Some(fault))
 }
 
 /// What was mended on the way in is no longer in the message, but it was there.

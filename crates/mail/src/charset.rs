@@ -147,3 +147,39 @@ fn utf7(bytes: &[u8]) -> (Cow<'_, str>, bool) {
     text.push_str(&guess(rest));
     (text.into(), good)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charsets_are_read() {
+        let table: &[(&str, &[u8], &str, bool)] = &[
+            ("utf-8", "\u{e9}".as_bytes(), "\u{e9}", true),
+            (" \"UTF-8\" ", b"\xe9", "\u{e9}", false),
+            ("us-ascii", b"\xe9", "\u{e9}", false),
+            ("iso-8859-1", b"\xe9\x80", "\u{e9}\u{20ac}", true),
+            ("koi8-r", b"\xf2", "\u{420}", true),
+            ("iso-2022-jp", b"\x1b$B$\"\x1b(B", "\u{3042}", true),
+            ("gb2312", b"\xc4\xe3", "\u{4f60}", true),
+            ("utf-16", b"\0a\0b", "ab", true),
+            ("utf-16", b"a\0b\0", "ab", true),
+            ("utf-16", b"\xff\xfea\0", "a", true),
+            ("utf-32", b"\0\0\0a", "a", true),
+            ("utf-32le", b"a\0\0\0\0\0\x11\0", "a\u{fffd}", false),
+            ("utf-7", b"Hi Mom +Jjo-! 1 +- 1 = 2", "Hi Mom \u{263a}! 1 + 1 = 2", true),
+            ("utf-7", b"+AGUAeABl", "exe", true),
+            ("utf-7", b"\xe9 +", "\u{e9} +", false),
+            ("unknown-8bit", b"\xe9", "\u{e9}", true),
+        ];
+        for (label, bytes, text, good) in table {
+            let charset = Charset::of(label).expect(label);
+            let (found, whole) = charset.decode(bytes);
+            assert_eq!((found.as_ref(), whole), (*text, *good), "{label} {bytes:?}");
+            assert_eq!(charset.holds(bytes), *good, "{label} {bytes:?}");
+        }
+        assert_eq!(Charset::of("nonesuch"), None);
+        // Encodings that the WHATWG list maps to nothing are unknown, not empty.
+        assert_eq!(Charset::of("iso-2022-kr"), None);
+    }
+}

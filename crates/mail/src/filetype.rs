@@ -224,7 +224,7 @@ types! {
 }
 
 impl FileType {
-    /// The type of that name: `zip`, `exe`; case doesn't count, but where two names differ by it alone.
+    /// The type of that name, compared without case: `zip`, `exe`.
     pub fn by_name(name: &str) -> Option<FileType> {
         FileType::ALL.iter().map(|(known, _)| *known).find(|known| known.name.eq_ignore_ascii_case(name))
     }
@@ -236,8 +236,10 @@ impl FileType {
         }
         by_structure(content)
             .or_else(|| by_magic(content))
+            .or_else(|| zip_behind_something(content))
             .or_else(|| by_text(content))
             .or_else(|| by_weak_magic(content))
+            .or_else(|| lzma(content))
             .unwrap_or(FileType::DATA)
     }
 }
@@ -346,6 +348,10 @@ fn of_table(table: &[(usize, &[u8], FileType)], content: &[u8]) -> Option<FileTy
 
 /// Types whose magic is shared, or that need more than magic.
 fn by_structure(content: &[u8]) -> Option<FileType> {
+    by_first_word(content).or_else(|| lha(content)).or_else(|| old_tar(content)).or_else(|| pdf(content))
+}
+
+fn by_first_word(content: &[u8]) -> Option<FileType> {
     match *content.first_chunk::<4>()? {
         [b'M', b'Z', _, _] => portable_executable(content),
         [0xca, 0xfe, 0xba, 0xbe] => Some(java_or_macho(content)),
@@ -360,12 +366,12 @@ fn by_structure(content: &[u8]) -> Option<FileType> {
         [b'B', b'Z', b'h', b'1'..=b'9'] => Some(FileType::BZIP2),
         [b'F' | b'C' | b'Z', b'W', b'S', 1..=60] => Some(FileType::SWF),
         [b'B', b'M', _, _] => bitmap(content),
-        [0x5d, 0, 0, _] => lzma(content),
+        [0x50..=0x5f, 0x2a, 0x4d, 0x18] => behind_skippable_frames(content),
         [0x60, 0xea, low, high] => arj(content, u16::from_le_bytes([low, high])),
         [0x1a, 1..=9, ..] => arc(content),
         [0x30, ..] => pkcs7(content),
         _ if content.get(4..8) == Some(b"ftyp") => Some(iso_media(content)),
-        _ => lha(content).or_else(|| old_tar(content)).or_else(|| pdf(content)),
+        _ => None,
     }
 }
 
@@ -464,11 +470,42 @@ fn bitmap(content: &[u8]) -> Option<FileType> {
     matches!(header, 12 | 40 | 52 | 56 | 64 | 108 | 124).then_some(FileType::BMP)
 }
 
-/// Lzma has no magic: properties, a dictionary of a power of two, then a size that is unknown or not absurd.
+/// Lzma has no magic: properties, the size of a dictionary, a size that is unknown or not absurd, and a first byte of
+/// the range coder, which is always 0.
 fn lzma(content: &[u8]) -> Option<FileType> {
     let dictionary = le32(content, 1)?;
+    // 2^n or 2^n + 2^(n-1), as encoders write it.
+    let usual = dictionary >= 4096 && matches!(dictionary >> dictionary.trailing_zeros(), 1 | 3);
     let size = u64::from_le_bytes(*content.get(5..)?.first_chunk::<8>()?);
-    (dictionary.is_power_of_two() && (size == u64::MAX || size < 1 << 40)).then_some(FileType::LZMA)
+    let sane = content[0] < 9 * 5 * 5 && (size == u64::MAX || size < 1 << 38) && content.get(13) == Some(&0);
+    (usual && sane).then_some(FileType::LZMA)
+}
+
+/// Frames to be skipped may precede those of zstd and lz4 alike (RFC 8878 section 3.1.2).
+fn behind_skippable_frames(content: &[u8]) -> Option<FileType> {
+    const MOST: usize = 100;
+    let mut at = 0usize;
+    for _ in 0..MOST {
+        let rest = content.get(at..)?;
+        match *rest.first_chunk::<4>()? {
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18] => at = at.checked_add(8)?.checked_add(le32(rest, 4)?)?,
+            [0x28, 0xb5, 0x2f, 0xfd] => return Some(FileType::ZSTD),
+            [0x04, 0x22, 0x4d, 0x18] => return Some(FileType::LZ4),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// A zip is read from its end, so anything may precede it: the end record is there, and it points at a directory.
+fn zip_behind_something(content: &[u8]) -> Option<FileType> {
+    /// The end record and the longest comment behind it.
+    const NEAR: usize = 22 + 0xffff;
+    let end = &content[content.len().saturating_sub(NEAR)..];
+    let record = memmem::rfind(end, b"PK\x05\x06")?;
+    let directory = le32(end, record + 12)?;
+    let start = (content.len() - end.len() + record).checked_sub(directory)?;
+    content.get(start..)?.starts_with(b"PK\x01\x02").then_some(FileType::ZIP)
 }
 
 /// ARJ: the size of its first header lies within bounds, and the header begins with its own.
@@ -683,5 +720,161 @@ fn mail(head: &[u8]) -> Option<FileType> {
         (true, 2..) => Some(FileType::MBOX),
         (false, 3..) => Some(FileType::EML),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes at a place, zeros before.
+    fn at(place: usize, magic: &[u8]) -> Vec<u8> {
+        [vec![0; place], magic.to_vec(), vec![0; 64]].concat()
+    }
+
+    fn zip_of(names: &[&str]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for name in names {
+            out.extend(b"PK\x03\x04");
+            out.extend([0; 22]);
+            out.extend((name.len() as u16).to_le_bytes());
+            out.extend([0; 2]);
+            out.extend(name.as_bytes());
+        }
+        out
+    }
+
+    fn pe(characteristics: u16) -> Vec<u8> {
+        let mut out = b"MZ".to_vec();
+        out.resize(0x3c, 0);
+        out.extend(0x40u32.to_le_bytes());
+        out.extend(b"PE\0\0");
+        out.resize(0x40 + 22, 0);
+        out.extend(characteristics.to_le_bytes());
+        out
+    }
+
+    fn tar() -> Vec<u8> {
+        let mut header = vec![0u8; 512];
+        header[..5].copy_from_slice(b"a.txt");
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        header
+    }
+
+    #[test]
+    fn every_magic_is_its_type() {
+        for (place, magic, expected) in MAGIC.iter().chain(WEAK_MAGIC) {
+            assert_eq!(FileType::detect(&at(*place, magic)), *expected, "{}", expected.name);
+        }
+    }
+
+    #[test]
+    fn types_by_structure() {
+        let mut installer = at(0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1");
+        installer.resize(1024 + 128, 0);
+        installer[30] = 9;
+        installer[48] = 1;
+        let ole = installer.clone();
+        installer[1024 + 80..1024 + 96].copy_from_slice(b"\x84\x10\x0c\0\0\0\0\0\xc0\0\0\0\0\0\0\x46");
+        let mut zip_end = b"text before PK\x01\x02PK\x05\x06".to_vec();
+        zip_end.extend([0; 8]);
+        zip_end.extend([4, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let mut odt = zip_of(&["mimetype"]);
+        odt.extend(FileType::ODT.mime.as_bytes());
+        let table: Vec<(Vec<u8>, FileType)> = vec![
+            (pe(0x0102), FileType::EXE),
+            (pe(0x2102), FileType::DLL),
+            (b"MZ\x90\0\x03\0\0\0".to_vec(), FileType::DOS),
+            (b"\xca\xfe\xba\xbe\0\0\0\x34".to_vec(), FileType::CLASS),
+            (b"\xca\xfe\xba\xbe\0\0\0\x02".to_vec(), FileType::MACHO),
+            (ole, FileType::OLE),
+            (installer, FileType::MSI),
+            (zip_of(&["a.txt"]), FileType::ZIP),
+            (b"PK\x05\x06\0\0\0\0".to_vec(), FileType::ZIP),
+            (zip_of(&["[Content_Types].xml", "word/document.xml"]), FileType::DOCX),
+            (zip_of(&["[Content_Types].xml", "word/vbaProject.bin"]), FileType::DOCM),
+            (zip_of(&["xl/workbook.xml", "[Content_Types].xml"]), FileType::XLSX),
+            (zip_of(&["[Content_Types].xml", "ppt/slides.xml"]), FileType::PPTX),
+            (zip_of(&["[Content_Types].xml"]), FileType::OOXML),
+            (zip_of(&["word/readme.txt"]), FileType::ZIP),
+            (zip_of(&["META-INF/MANIFEST.MF"]), FileType::JAR),
+            (zip_of(&["AndroidManifest.xml"]), FileType::APK),
+            (odt, FileType::ODT),
+            (b"RIFF\0\0\0\0WEBP".to_vec(), FileType::WEBP),
+            (b"RIFF\0\0\0\0WAVE".to_vec(), FileType::WAV),
+            (b"RIFF\0\0\0\0AVI ".to_vec(), FileType::AVI),
+            (b"BZh91AY&SY".to_vec(), FileType::BZIP2),
+            (b"CWS\x0aabcd".to_vec(), FileType::SWF),
+            (at(0, b"BM\x1a\0\0\0\0\0\0\0\x1a\0\0\0\x0c\0\0\0"), FileType::BMP),
+            (b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0".to_vec(), FileType::LZMA),
+            (at(0, b"\x60\xea\x2c\0\x22"), FileType::ARJ),
+            (at(0, b"\x1a\x08name.txt\0"), FileType::ARC),
+            (b"\x24\x00-lh5-\0\0".to_vec(), FileType::LHA),
+            (b"\x30\xf1-lh1-Z\0".to_vec(), FileType::LHA),
+            (b"\x50\x2a\x4d\x18\x01\0\0\0x\x28\xb5\x2f\xfd".to_vec(), FileType::ZSTD),
+            (b"\x5e\x2a\x4d\x18\0\0\0\0\x04\x22\x4d\x18".to_vec(), FileType::LZ4),
+            (zip_end, FileType::ZIP),
+            (tar(), FileType::TAR),
+            (b"junk before %PDF-1.4".to_vec(), FileType::PDF),
+            (b"\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0".to_vec(), FileType::PKCS7),
+            (b"\0\0\0\x18ftypmp42".to_vec(), FileType::MP4),
+            (b"\0\0\0\x18ftypavif".to_vec(), FileType::HEIF),
+        ];
+        for (content, expected) in table {
+            assert_eq!(FileType::detect(&content), expected, "{:?}", String::from_utf8_lossy(&content));
+        }
+    }
+
+    #[test]
+    fn types_of_text() {
+        let table: &[(&[u8], FileType)] = &[
+            (b"", FileType::TEXT),
+            (b"Hello, world\r\n", FileType::TEXT),
+            (b"caf\xe9", FileType::TEXT),
+            (b"\xff\xfeH\0i\0", FileType::TEXT),
+            (b"MZ is how it begins, but it is text", FileType::TEXT),
+            (b"a\0b\0\x01\x02", FileType::DATA),
+            (b"#!/bin/sh\necho", FileType::SCRIPT),
+            (b"@ECHO OFF\r\n", FileType::BATCH),
+            (b"<?php echo 1;", FileType::PHP),
+            (b"[InternetShortcut]\r\nURL=http://a.example/", FileType::URL),
+            (b"<!DOCTYPE html><p>", FileType::HTML),
+            (b"\xef\xbb\xbf \r\n<!-- c --><HTML>", FileType::HTML),
+            (b"<html>\0</html>", FileType::HTML),
+            (b"<?xml version=\"1.0\"?>\n<html xmlns='x'>", FileType::XHTML),
+            (b"<?xml version=\"1.0\"?>\n<data>", FileType::XML),
+            (b"<?xml version=\"1.0\"?>\n<svg>", FileType::SVG),
+            (b"<?xml version='1.0'?><?mso-application progid='Word.Document'?>", FileType::OFFICEXML),
+            (b"< 5 and > 3", FileType::TEXT),
+            (b"begin 644 x.exe\n", FileType::UUENCODE),
+            (b"begin with this", FileType::TEXT),
+            (b"-----BEGIN CERTIFICATE-----", FileType::PEM),
+            (b"-----BEGIN PGP MESSAGE-----", FileType::PGP),
+            (b"BEGIN:VCARD\r\n", FileType::VCARD),
+            (b"BEGIN:VCALENDAR\r\n", FileType::CALENDAR),
+            (b"Received: by a\r\n\tid 1\r\nFrom: a\r\nSubject: b\r\n\r\nbody", FileType::EML),
+            (b"From a@b Thu Jan 1\nFrom: a\nSubject: b\n\nbody", FileType::MBOX),
+            (b"From: a note\nSubject: this\nis no mail", FileType::TEXT),
+        ];
+        for (content, expected) in table {
+            assert_eq!(FileType::detect(content), *expected, "{:?}", String::from_utf8_lossy(content));
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for (place, (known, meaning)) in FileType::ALL.iter().enumerate() {
+            assert_eq!(FileType::by_name(known.name), Some(*known));
+            assert!(!meaning.is_empty());
+            assert!(
+                FileType::ALL[..place].iter().all(|(other, _)| !other.name.eq_ignore_ascii_case(known.name))
+            );
+        }
+        assert_eq!(FileType::by_name("nonesuch"), None);
+        for kind in FileKind::ALL {
+            assert_eq!(FileKind::by_name(kind.name()), Some(kind));
+        }
     }
 }

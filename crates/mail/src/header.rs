@@ -229,3 +229,68 @@ pub(crate) fn trim_line_break(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(raw: &'static [u8]) -> (Headers, usize, Noticed) {
+        Headers::parse(Bytes::from_static(raw))
+    }
+
+    #[test]
+    fn fields_are_found_where_they_stand() {
+        let raw = b"A: one\r\nB :two\r\n three\r\nA:\r\n\r\nbody";
+        let (headers, body, noticed) = parse(raw);
+        assert_eq!(&raw[body..], b"body");
+        assert!(noticed.is_empty());
+        let all: Vec<(&str, &[u8])> =
+            headers.fields.iter().map(|field| (headers.name(field), headers.raw_value(field))).collect();
+        assert_eq!(all, [("A", &b" one"[..]), ("B", b"two\r\n three"), ("A", b"")]);
+        assert_eq!(headers.all("a").count(), 2);
+        assert_eq!(
+            headers.get("b").map(|field| headers.raw_field(field)),
+            Some(&b"B :two\r\n three\r\n"[..])
+        );
+        assert_eq!(headers.text("nonesuch"), None);
+    }
+
+    #[test]
+    fn where_the_body_begins() {
+        let table: &[(&[u8], usize, &[u8])] = &[
+            (b"", 0, b""),
+            (b"\r\nbody", 0, b"body"),
+            (b"A: b", 1, b""),
+            (b"A: b\n\nbody", 1, b"body"),
+            (b"A: b\r\r\n\r\r\nbody", 1, b"body"),
+            (b"From me\nA: b\n\nbody", 2, b"body"),
+            (b"A: b\nno field\nC: d\n\nbody", 3, b"body"),
+            (b"A: b\nno field\n\nbody", 1, b"no field\n\nbody"),
+            (b"A: b\nno field\nnone\nC: d\n\nbody", 1, b"no field\nnone\nC: d\n\nbody"),
+            (b"A: b\n \n\nbody", 1, b"body"),
+            (b"A: b\n \nbody one\nbody two\n\nbody", 1, b"body one\nbody two\n\nbody"),
+            (b" folded\nA: b\n\nbody", 2, b"body"),
+            (b"body", 0, b"body"),
+        ];
+        for (raw, fields, rest) in table {
+            let (headers, body, _) = parse(raw);
+            let shown = String::from_utf8_lossy(raw);
+            assert_eq!(headers.fields.len(), *fields, "{shown}");
+            assert_eq!(&raw[body..], *rest, "{shown}");
+        }
+    }
+
+    #[test]
+    fn text_is_unfolded_decoded_and_trimmed() {
+        let table: &[(&[u8], &str)] = &[
+            (b"S:  plain text \r\n", "plain text"),
+            (b"S: two\r\n\tlines\r\n", "two\tlines"),
+            (b"S: =?utf-8?q?=C3=A9t=C3=A9?= =?utf-8?b?IQ==?=\r\n", "\u{e9}t\u{e9}!"),
+            (b"S: raw \xc3\xa9\r\n", "raw \u{e9}"),
+            (b"S: raw \xe9\r\n", "raw \u{e9}"),
+        ];
+        for (raw, expected) in table {
+            assert_eq!(parse(raw).0.text("s").as_deref(), Some(*expected));
+        }
+    }
+}

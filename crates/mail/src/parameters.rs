@@ -420,3 +420,81 @@ fn percent_decode(text: &[u8]) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readings_in_order() {
+        let table: &[(&str, &[&str])] = &[
+            ("x; n=a", &["a"]),
+            ("x; N = a ;", &["a"]),
+            ("x; n=\"a;b\"", &["a;b"]),
+            ("x; n=\"a\\\"b\"", &["a\"b", "a\\\"b"]),
+            ("x; n=\"C:\\new\"", &["C:\\new"]),
+            ("x; n=\"a\"b", &["a", "ab"]),
+            ("x; n=\"a", &["a"]),
+            ("x; n=\"a; m=b", &["a"]),
+            ("x; n=a(b)c", &["ac", "a(b)c"]),
+            ("x; n=a(b", &["a(b"]),
+            ("x; n(b)=a", &["a"]),
+            ("x; n=a;b", &["a", "a;b"]),
+            ("x; n=a\\;b", &["a;b", "a\\;b"]),
+            ("x; n='a'", &["'a'", "a"]),
+            ("x; n=a b", &["a b", "a"]),
+            ("x; n=a; n=b", &["a", "b"]),
+            ("x; n*=utf-8'en'%C3%A9", &["\u{e9}"]),
+            ("x; n*=''a%2Eb", &["a.b"]),
+            ("x; n*=a%2Eb", &["a.b"]),
+            ("x; n*=a%2", &["a%2"]),
+            ("x; n*0=a; n*1=b", &["ab"]),
+            ("x; n*1=b; n*0=a", &["ab", "ba"]),
+            ("x; n*0*=utf-8''%C3; n*1*=%A9; n*2=%41", &["\u{e9}%41"]),
+            ("x; n*0=a; n*2=b", &["ab", "a"]),
+            ("x; n=a; n*=''b", &["b", "a"]),
+            ("x; n=\"=?utf-8?q?a?=\"", &["a", "=?utf-8?q?a?="]),
+            ("x; m=a", &[]),
+            ("x", &[]),
+            ("", &[]),
+        ];
+        for (value, expected) in table {
+            let structured = Structured::parse(value.as_bytes());
+            assert_eq!(readings(structured.parameters.iter(), "n"), *expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        let table: &[(&str, bool)] = &[
+            ("x; n=a", false),
+            ("x; n=\"a b\"; m=c", false),
+            ("x; n*0=a; n*1=b", false),
+            ("x; n=a.txt; n*=utf-8''%C3.txt", false),
+            ("x; n=a.txt; n*=utf-8''a.exe", true),
+            ("x; n=a; n=b", true),
+            ("x; n*1=a; n*0=b", true),
+            ("x; n*0=a; n*2=b", true),
+            ("x; n*a=a", true),
+            ("x; n=\"a", true),
+            ("x; n=\"a\"b", true),
+            ("x; n=a(b)", true),
+            ("x; n=a;b", true),
+        ];
+        for (value, expected) in table {
+            let structured = Structured::parse(value.as_bytes());
+            assert_eq!(wrong(structured.parameters.iter(), "n").is_some(), *expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_main_value_is_cleaned() {
+        for (value, main) in [
+            ("Text/HTML ; x=y", "text/html"),
+            ("text/plain (comment)", "text/plain"),
+            ("\"text/plain\"", "text/plain"),
+        ] {
+            assert_eq!(Structured::parse(value.as_bytes()).main, main);
+        }
+    }
+}

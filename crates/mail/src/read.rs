@@ -3,15 +3,16 @@
 //! An explicit stack stands for the nesting, and a multipart is split lazily, so that whatever the budget does not
 //! pay for is not even looked for. Every level searches its own body once: reading is linear in size times depth.
 
-use std::ops::Range;
-
 use bytes::Bytes;
-use memchr::{memchr, memchr_iter, memmem};
+use memchr::memmem;
 
 use crate::charset::Charset;
 use crate::header::{Noticed, counted, unfold};
 use crate::parameters::{self, Structured};
-use crate::{Budget, DefectKind, FileType, Headers, Limit, Message, Origin, Part, PartId, transfer, words};
+use crate::split::{Source, Splitter, boundary_candidates, guess_boundary, wrong_boundary};
+use crate::{
+    Budget, DefectKind, FileType, Headers, Limit, Message, Origin, Part, PartId, names, transfer, words,
+};
 
 impl Message {
     /// Reads a message. It never fails: what is wrong stands in `defects`, and what the budget does not pay for is
@@ -46,174 +47,6 @@ impl Message {
         let mut reader = Reader { message: self, budget, frames: Vec::new() };
         reader.frames.push(Frame { parent, default: "text/plain", kind: Kind::Message(Some(source)) });
         reader.run();
-    }
-
-    /// Defects of the top-level header: missing fields, and such as may stand only once (RFC 5322 section 3.6).
-    fn check_header(&mut self) {
-        const ONCE: [&str; 12] = [
-            "date",
-            "from",
-            "sender",
-            "reply-to",
-            "to",
-            "cc",
-            "bcc",
-            "message-id",
-            "in-reply-to",
-            "references",
-            "subject",
-            "mime-version",
-        ];
-        let missing = [
-            (DefectKind::MissingDate, "Date"),
-            (DefectKind::MissingFrom, "From"),
-            (DefectKind::MissingMessageId, "Message-ID"),
-        ];
-        let mut counts = [0usize; ONCE.len()];
-        for field in &self.headers.fields {
-            let name = self.headers.name(field);
-            if let Some(place) = ONCE.iter().position(|once| once.eq_ignore_ascii_case(name)) {
-                counts[place] += 1;
-            }
-        }
-        let root = PartId(0);
-        if self.headers.fields.is_empty() {
-            self.defect(DefectKind::NoHeader, root, "the message has no header");
-        }
-        for (kind, name) in missing {
-            if self.headers.get(name).is_none() {
-                self.defect(kind, root, name);
-            }
-        }
-        let twice: Vec<&str> =
-            ONCE.iter().zip(counts).filter(|(_, n)| *n > 1).map(|(name, _)| *name).collect();
-        if !twice.is_empty() {
-            self.defect(DefectKind::DuplicateHeader, root, twice.join(", "));
-        }
-    }
-
-    /// Defects of the message's lines, in one pass; parts sent as binary are left out.
-    fn check_lines(&mut self) {
-        let mut lines = LineCounts::default();
-        let raw = self.raw.clone();
-        let mut at = 0;
-        for hole in self.binary_spans() {
-            if hole.start >= at {
-                lines.count(&raw, at..hole.start);
-                at = hole.end;
-            }
-        }
-        lines.count(&raw, at..raw.len());
-        let root = PartId(0);
-        for (kind, count, first) in lines.found() {
-            let what = format!("at byte {first}");
-            self.defect(kind, root, counted(count, what));
-        }
-    }
-
-    /// Places of leaves whose content is announced as binary (RFC 3030), in order.
-    fn binary_spans(&self) -> Vec<Range<usize>> {
-        let is_binary = |part: &&Part| {
-            !part.container
-                && part
-                    .headers
-                    .text("Content-Transfer-Encoding")
-                    .is_some_and(|cte| cte.eq_ignore_ascii_case("binary"))
-        };
-        let body = |part: &Part| {
-            let span = part.span.clone()?;
-            Some(span.end.checked_sub(part.body.len())?..span.end)
-        };
-        self.parts.iter().filter(is_binary).filter_map(body).collect()
-    }
-}
-
-/// Counts of what is wrong with lines.
-#[derive(Default)]
-struct LineCounts {
-    crlf: usize,
-    bare_lf: Seen,
-    bare_cr: Seen,
-    nul: Seen,
-    long: Seen,
-}
-
-#[derive(Default)]
-struct Seen {
-    count: usize,
-    first: usize,
-}
-
-impl Seen {
-    fn add(&mut self, at: usize) {
-        if self.count == 0 {
-            self.first = at;
-        }
-        self.count += 1;
-    }
-}
-
-impl LineCounts {
-    /// Longest line without its break (RFC 5322 section 2.1.1).
-    const LONGEST: usize = 998;
-
-    fn count(&mut self, raw: &[u8], range: Range<usize>) {
-        let text = &raw[range.clone()];
-        let mut start = 0;
-        for end in memchr_iter(b'\n', text) {
-            if end > 0 && text[end - 1] == b'\r' {
-                self.crlf += 1;
-            } else {
-                self.bare_lf.add(range.start + end);
-            }
-            if end - start > Self::LONGEST + 1 {
-                self.long.add(range.start + start);
-            }
-            start = end + 1;
-        }
-        if text.len() - start > Self::LONGEST {
-            self.long.add(range.start + start);
-        }
-        for at in memchr_iter(b'\r', text) {
-            if text.get(at + 1) != Some(&b'\n') {
-                self.bare_cr.add(range.start + at);
-            }
-        }
-        for at in memchr_iter(0, text) {
-            self.nul.add(range.start + at);
-        }
-    }
-
-    /// What was found. A message without any CRLF comes from a file with the line ends of Unix: its LF are not bare.
-    fn found(self) -> Vec<(DefectKind, usize, usize)> {
-        let bare_lf = if self.crlf == 0 { Seen::default() } else { self.bare_lf };
-        let all = [
-            (DefectKind::BareLf, bare_lf),
-            (DefectKind::BareCr, self.bare_cr),
-            (DefectKind::Nul, self.nul),
-            (DefectKind::LongLine, self.long),
-        ];
-        all.into_iter()
-            .filter(|(_, seen)| seen.count > 0)
-            .map(|(kind, seen)| (kind, seen.count, seen.first))
-            .collect()
-    }
-}
-
-/// Bytes to be read, and where they stand in the raw message if they do.
-#[derive(Clone)]
-struct Source {
-    bytes: Bytes,
-    at: Option<usize>,
-}
-
-impl Source {
-    fn slice(&self, range: Range<usize>) -> Source {
-        Source { at: self.at.map(|at| at + range.start), bytes: self.bytes.slice(range) }
-    }
-
-    fn span(&self) -> Option<Range<usize>> {
-        self.at.map(|at| at..at + self.bytes.len())
     }
 }
 
@@ -288,7 +121,7 @@ impl Entity {
         self.boundaries = parameters::readings(types.iter().flat_map(|field| &field.parameters), "boundary");
         self.charset =
             types.iter().find_map(|field| field.get("charset")).map(|label| label.trim().to_lowercase());
-        self.names = names(&types, &dispositions);
+        self.names = names::declared(&types, &dispositions);
         self.check_parameters(&types, &dispositions);
         self.check_words();
     }
@@ -365,59 +198,6 @@ impl Entity {
 
 /// Fields of one name, like Content-Type, that are read at most.
 const MOST_REPEATED: usize = 20;
-
-/// Every name that some reader would show, the most usual first: Content-Disposition's filename, then
-/// Content-Type's name, then either parameter put together over all fields.
-fn names(types: &[Structured], dispositions: &[Structured]) -> Vec<String> {
-    const MOST: usize = 40;
-    let of = |fields: &[Structured], name: &str| -> Vec<String> {
-        fields.iter().flat_map(|field| parameters::readings(field.parameters.iter(), name)).collect()
-    };
-    let mut found = of(dispositions, "filename");
-    found.extend(of(types, "name"));
-    found.extend(of(dispositions, "name"));
-    found.extend(of(types, "filename"));
-    if types.len() + dispositions.len() > 1 {
-        let all = || dispositions.iter().chain(types).flat_map(|field| &field.parameters);
-        found.extend(parameters::readings(all(), "filename"));
-        found.extend(parameters::readings(all(), "name"));
-    }
-    let mut names = Vec::new();
-    for name in found {
-        for name in clean_name(&name) {
-            if !names.contains(&name) && names.len() < MOST {
-                names.push(name);
-            }
-        }
-    }
-    names
-}
-
-/// A name without control characters; and, if it ends in dots or spaces, also as Windows shows it, without those.
-fn clean_name(name: &str) -> Vec<String> {
-    let clean: String = name.chars().filter(|c| !c.is_control()).collect();
-    let clean = shorten(clean.trim());
-    let bare = clean.trim_end_matches(['.', ' ']);
-    let mut names: Vec<String> = vec![clean.to_owned()];
-    if bare != clean {
-        names.push(bare.to_owned());
-    }
-    names.retain(|name| !name.is_empty());
-    names
-}
-
-/// A long name without its middle: what counts is how it begins and what it ends in.
-fn shorten(name: &str) -> String {
-    const LONGEST: usize = 1000;
-    const HEAD: usize = 700;
-    let length = name.chars().count();
-    if length <= LONGEST {
-        return name.to_owned();
-    }
-    let head = name.chars().take(HEAD);
-    let tail = name.chars().skip(length - (LONGEST - HEAD));
-    head.chain(['…']).chain(tail).collect()
-}
 
 /// The work that is left at one level of nesting.
 struct Frame {
@@ -690,9 +470,8 @@ impl Reader<'_> {
         if let Err(limit) = self.budget.take_bytes(file.bytes.len() as u64) {
             return self.over(limit, parent);
         }
-        let name = plain_name(&file.name);
         let part = Part {
-            names: name,
+            names: names::plain(&file.name),
             attachment: true,
             ..Part::new(parent, depth, Origin::Mime, file.bytes.into())
         };
@@ -742,223 +521,3 @@ fn is_message(entity: &Entity) -> bool {
         _ => false,
     }
 }
-
-/// The names for a name that is just text.
-fn plain_name(name: &[u8]) -> Vec<String> {
-    clean_name(&words::decode(name))
-}
-
-/// What is wrong with a boundary (RFC 2046 section 5.1.1), if anything is.
-fn wrong_boundary(boundary: &str) -> Option<&'static str> {
-    /// Without the two hyphens.
-    const LONGEST: usize = 70;
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
-    // Too many mailers write other marks (`#`, `@`, `*` …) for them to mean anything.
-    let usual = |byte: u8| byte.is_ascii_graphic() && byte != b'"' || allowed(byte);
-    match boundary {
-        "" => Some("is empty"),
-        long if long.len() > LONGEST => Some("is longer than 70 characters"),
-        text if text.ends_with(' ') => Some("ends in a space"),
-        text if !text.bytes().all(usual) => Some("holds characters that are not allowed"),
-        _ => None,
-    }
-}
-
-/// The boundaries to try, in this order: as declared in each reading, and without the space at its end.
-fn boundary_candidates(declared: &[String]) -> Vec<Vec<u8>> {
-    let mut candidates: Vec<Vec<u8>> = Vec::new();
-    for boundary in declared.iter().map(String::as_str).chain(declared.iter().map(|text| text.trim_end())) {
-        let candidate = boundary.as_bytes().to_vec();
-        if !candidate.is_empty() && !candidates.contains(&candidate) {
-            candidates.push(candidate);
-        }
-    }
-    candidates
-}
-
-/// Guesses the boundary of a body that shows none of those declared: the first line that begins with `--`, if a
-/// header field stands behind it.
-fn guess_boundary(body: &[u8]) -> Option<Vec<u8>> {
-    const LINES: usize = 200;
-    let mut lines = body.split(|byte| *byte == b'\n').take(LINES);
-    while let Some(line) = lines.next() {
-        let line = line.trim_ascii_end();
-        if line.len() > 4 && line.len() <= 200 && line.starts_with(b"--") {
-            // The boundary may have been folded, so that its rest stands on the next line.
-            let is_field = |next: &[u8]| next.len() > 8 && next[..8].eq_ignore_ascii_case(b"content-");
-            return lines.take(2).any(is_field).then(|| line[2..].to_vec());
-        }
-    }
-    None
-}
-
-/// Splits a body at its boundary, one part at a time.
-struct Splitter {
-    body: Source,
-    boundary: Vec<u8>,
-    finder: memmem::Finder<'static>,
-    /// Lines on which the boundary is followed by other text count as well: no line has it alone.
-    prefix: bool,
-    /// Where the next part begins; None when there is none.
-    next: Option<usize>,
-    preamble: Range<usize>,
-    epilogue: Option<Range<usize>>,
-    closed: bool,
-    reused: bool,
-}
-
-/// A line that parts the body.
-struct Delimiter {
-    /// The end of what stands before it, without the line break, which belongs to the delimiter.
-    before: usize,
-    /// The start of what stands behind its line.
-    after: usize,
-    /// `--` follows the boundary.
-    closing: bool,
-}
-
-impl Splitter {
-    /// A splitter for the first of these boundaries that appears in the body as it should; else for the first that
-    /// appears at the beginning of a longer line.
-    fn first_that_appears(body: &Source, candidates: &[Vec<u8>]) -> Option<Splitter> {
-        for prefix in [false, true] {
-            for boundary in candidates {
-                let mut splitter = Splitter::new(body.clone(), boundary, prefix);
-                splitter.start();
-                if splitter.next.is_some() {
-                    return Some(splitter);
-                }
-            }
-        }
-        None
-    }
-
-    fn new(body: Source, boundary: &[u8], prefix: bool) -> Splitter {
-        let needle = [b"--", boundary].concat();
-        Splitter {
-            body,
-            boundary: boundary.to_vec(),
-            finder: memmem::Finder::new(&needle).into_owned(),
-            prefix,
-            next: None,
-            preamble: 0..0,
-            epilogue: None,
-            closed: false,
-            reused: false,
-        }
-    }
-
-    /// Finds the first delimiter.
-    fn start(&mut self) {
-        if let Some(first) = self.delimiter(0) {
-            self.preamble = 0..first.before;
-            self.take(first);
-        }
-    }
-
-    /// Goes on behind a delimiter.
-    fn take(&mut self, delimiter: Delimiter) {
-        if !delimiter.closing {
-            self.reused |= self.closed;
-            self.next = Some(delimiter.after);
-            return;
-        }
-        self.closed = true;
-        self.next = None;
-        let mut end = self.body.bytes.len();
-        let mut from = delimiter.after;
-        // Some readers go on where the boundary opens again behind its closing line.
-        while let Some(again) = self.delimiter(from) {
-            if !again.closing {
-                end = again.before.max(delimiter.after);
-                self.reused = true;
-                self.next = Some(again.after);
-                break;
-            }
-            from = again.after;
-        }
-        self.epilogue.get_or_insert(delimiter.after..end);
-    }
-
-    /// The next part.
-    fn next(&mut self) -> Option<Source> {
-        let start = self.next.take()?;
-        let end = match self.delimiter(start) {
-            Some(delimiter) => {
-                let end = delimiter.before.max(start);
-                self.take(delimiter);
-                end
-            }
-            None => {
-                self.closed = false;
-                self.body.bytes.len()
-            }
-        };
-        Some(self.body.slice(start..end))
-    }
-
-    /// Finds the next delimiter at or behind `from`, which must be the beginning of a line.
-    fn delimiter(&self, from: usize) -> Option<Delimiter> {
-        let text = &self.body.bytes;
-        let mut at = from;
-        while let Some(found) = self.finder.find(text.get(at..)?) {
-            let start = at + found;
-            at = start + 2 + self.boundary.len();
-            if start > 0 && text[start - 1] != b'\n' {
-                continue;
-            }
-            let line_end = memchr(b'\n', &text[at..]).map_or(text.len(), |end| at + end + 1);
-            let line = &text[at..line_end];
-            let closing = line.trim_ascii_start().starts_with(b"--");
-            // Text may follow the closing hyphens, set off by white space.
-            let closes =
-                line.strip_prefix(b"--").is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace));
-            if line.trim_ascii().is_empty() || line.trim_ascii() == b"--" || closes || self.prefix {
-                let before = text[..start].strip_suffix(b"\n").unwrap_or(&text[..start]);
-                let before = before.strip_suffix(b"\r").unwrap_or(before);
-                return Some(Delimiter { before: before.len(), after: line_end, closing });
-            }
-            at = line_end;
-        }
-        None
-    }
-
-    /// Notes what was wrong with the whole; gives the texts outside the parts, but for the usual note.
-    fn finish(&mut self, message: &mut Message, id: PartId) -> Vec<Source> {
-        let shown = String::from_utf8_lossy(&self.boundary).into_owned();
-        if self.prefix {
-            message.defect(DefectKind::BadBoundary, id, format!("text follows “{shown}” on its lines"));
-        }
-        if self.reused {
-            message.defect(DefectKind::ReusedBoundary, id, shown.as_str());
-        }
-        if !self.closed {
-            message.defect(DefectKind::UnclosedBoundary, id, shown);
-        }
-        let mut outside = Vec::new();
-        let epilogue = self.epilogue.take().unwrap_or(0..0);
-        let texts =
-            [("epilogue", epilogue, USUAL_EPILOGUE), ("preamble", self.preamble.clone(), USUAL_PREAMBLE)];
-        for (name, range, usual) in texts {
-            let text = self.body.bytes[range.clone()].trim_ascii();
-            if text.len() > usual {
-                message.defect(DefectKind::TextOutsideParts, id, format!("{name} of {} bytes", text.len()));
-            }
-            if !text.is_empty() && !is_note(text) {
-                outside.push(Source { at: None, bytes: self.body.bytes.slice(range) });
-            }
-        }
-        outside
-    }
-}
-
-/// Whether text is the note to readers without MIME that mailers put before the first part.
-fn is_note(text: &[u8]) -> bool {
-    const LONGEST: usize = 200;
-    text.len() <= LONGEST && memmem::find(text, b"MIME").is_some()
-}
-
-/// Bytes of a preamble that is no more than the usual note to readers without MIME.
-const USUAL_PREAMBLE: usize = 300;
-/// Bytes of an epilogue that is still nothing.
-const USUAL_EPILOGUE: usize = 0;

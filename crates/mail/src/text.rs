@@ -339,3 +339,104 @@ fn bare_hosts(text: &str) -> Vec<(usize, String)> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Origin, PartId};
+
+    #[test]
+    fn html_becomes_text() {
+        let table: &[(&str, &str)] = &[
+            ("plain", "plain"),
+            ("<p>one<p>two", "one\ntwo"),
+            ("a<br>b<BR/>c", "a\nb\nc"),
+            ("  a \n\t b&nbsp;&nbsp;c ", "a b c"),
+            ("&lt;&eacute;&#x41;&amp;", "<\u{e9}A&"),
+            ("a<script>var b = '<p>';</script>c<style>d{}</style>e", "ace"),
+            ("a<!-- b -->c", "ac"),
+            ("<table><tr><td>a</td><td>b</td></tr><tr><td>c", "a b\nc"),
+            ("<title>t</title>b<img alt='pic'>", "t\nbpic"),
+            ("a<b>b</b>c", "abc"),
+            ("a<script>never closed", "a"),
+        ];
+        for (source, expected) in table {
+            assert_eq!(html(source).text, *expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn links_of_html() {
+        let table: &[(&str, &[&str])] = &[
+            ("<a href='http://a.example/?x=1&amp;y=2'>x</a>", &["http://a.example/?x=1&y=2"]),
+            ("<a href=' ht\ntp://a.example/ '>", &["http://a.example/"]),
+            ("<a href=//a.example/b>", &["http://a.example/b"]),
+            ("<a href=www.a.example>", &["http://www.a.example"]),
+            ("<a href=#top><a href=rel><img src=cid:1><img src='data:x,y'>", &[]),
+            (
+                "<base href=http://a.example/b/c><a href=d><a href=/e>",
+                &["http://a.example/b/c", "http://a.example/b/d", "http://a.example/e"],
+            ),
+            (
+                "<form action=http://a.example/f><img src=http://a.example/i><iframe src=https://a.example/s>",
+                &["http://a.example/f", "http://a.example/i", "https://a.example/s"],
+            ),
+            (
+                "<area href=http://a.example/1><link href=http://a.example/2><body background=http://a.example/3>",
+                &["http://a.example/1", "http://a.example/2", "http://a.example/3"],
+            ),
+            ("<meta http-equiv=refresh content=\"0; URL='http://a.example/'\">", &["http://a.example/"]),
+            (
+                "<a href=mailto:a@a.example>see http://b.example/</a>",
+                &["mailto:a@a.example", "http://b.example/"],
+            ),
+            ("<a href=http://a.example/>http://a.example/</a>", &["http://a.example/"]),
+        ];
+        for (source, expected) in table {
+            assert_eq!(html(source).links, *expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn links_of_text() {
+        let table: &[(&str, &[&str])] = &[
+            (
+                "see http://a.example/b?c, and (https://d.example).",
+                &["http://a.example/b?c", "https://d.example"],
+            ),
+            ("www.a.example/x. WWW.B.EXAMPLE", &["http://www.a.example/x", "http://WWW.B.EXAMPLE"]),
+            ("http://www.a.example and awww.b.example a@www.c.example", &["http://www.a.example"]),
+            ("www. no", &[]),
+            ("nothing.here", &[]),
+        ];
+        for (source, expected) in table {
+            assert_eq!(plain(source).links, *expected, "{source}");
+        }
+        assert_eq!(plain(&"http://a.example/ ".repeat(5)).links.len(), 1);
+        let many: String = (0..2000).map(|n| format!("http://a.example/{n} ")).collect();
+        assert_eq!(plain(&many).links.len(), MOST_LINKS);
+    }
+
+    #[test]
+    fn which_parts_have_text() {
+        let part = |declared: &str, charset: Option<&str>, body: &'static [u8]| Part {
+            declared: declared.to_owned(),
+            charset: charset.map(str::to_owned),
+            ..Part::new(PartId(0), 1, Origin::Mime, bytes::Bytes::from_static(body))
+        };
+        let text = |part: &Part| of(part).map(|text| text.text);
+        assert_eq!(text(&part("text/plain", Some("koi8-r"), b"\xf2")).as_deref(), Some("\u{420}"));
+        assert_eq!(text(&part("text/plain", Some("nonesuch"), b"\xe9")).as_deref(), Some("\u{e9}"));
+        assert_eq!(
+            text(&part("text/html", None, b"<meta charset='koi8-r'>\xf2")).as_deref(),
+            Some("\u{420}")
+        );
+        assert_eq!(
+            text(&part("text/plain", None, b"<html>shown as text or not")).as_deref(),
+            Some("shown as text or not")
+        );
+        assert_eq!(text(&part("", None, b"from an archive")).as_deref(), Some("from an archive"));
+        assert_eq!(text(&part("image/png", None, b"\x89PNG\r\n\x1a\n")), None);
+        assert_eq!(text(&Part { container: true, ..part("text/plain", None, b"x") }), None);
+    }
+}

@@ -289,3 +289,152 @@ fn uu_base64(text: &[u8], at: usize) -> (Vec<u8>, usize, bool) {
     let decoded = base64(&text[at..end]);
     (decoded.bytes, next, !closed || decoded.junk > 0 || decoded.truncated)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn base64_is_read_leniently() {
+        let table: &[(&str, &str, usize, bool, bool)] = &[
+            ("", "", 0, false, false),
+            ("Q2F0", "Cat", 0, false, false),
+            ("Q2E=", "Ca", 0, false, false),
+            ("Qw==", "C", 0, false, false),
+            ("Q 2\r\nF0", "Cat", 0, false, false),
+            ("Q*2F\u{7f}0", "Cat", 2, false, false),
+            ("Qw==RG9n", "CDog", 0, true, false),
+            ("Qw==R*G9n", "CDog", 1, true, false),
+            ("Q2F0RG", "CatD", 0, false, true),
+            ("Q2F0R", "Cat", 0, false, true),
+            ("Q2F0R===", "Cat", 0, false, true),
+            ("====", "", 0, false, false),
+        ];
+        for (text, bytes, junk, after_padding, truncated) in table {
+            let found = base64(text.as_bytes());
+            assert_eq!(found.bytes, bytes.as_bytes(), "{text}");
+            assert_eq!(
+                (found.junk, found.after_padding, found.truncated),
+                (*junk, *after_padding, *truncated),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn quoted_printable_is_read_leniently() {
+        let table: &[(&str, &str, usize)] = &[
+            ("plain", "plain", 0),
+            ("=3D=3d", "==", 0),
+            ("soft=\r\n break=\nhere", "soft breakhere", 0),
+            ("soft= \t\r\nbreak", "softbreak", 0),
+            ("space \t\r\nat end \nof line", "space\r\nat end\nof line", 0),
+            ("kept=20\r\n", "kept \r\n", 0),
+            ("half=", "half", 0),
+            ("=zz=4", "=zz=4", 2),
+        ];
+        for (text, bytes, bad) in table {
+            let (found, wrong) = quoted_printable(text.as_bytes());
+            assert_eq!((String::from_utf8_lossy(&found).as_ref(), wrong), (*bytes, *bad), "{text}");
+        }
+    }
+
+    #[test]
+    fn uuencoded_files_are_found() {
+        /// Name, content, whether something is wrong.
+        type File = (&'static str, &'static str, bool);
+        let table: &[(&str, &[File])] = &[
+            ("begin 644 cat.txt\n#0V%T\n`\nend\n", &[("cat.txt", "Cat", false)]),
+            ("text\r\nbegin 0644 a b\r\n#0V%T\r\n \r\nend\r\nmore", &[("a b", "Cat", false)]),
+            (
+                "begin 644 a\n#0V%T\n`\nend\nbegin 644 b\n#0V%T\n`\nend\n",
+                &[("a", "Cat", false), ("b", "Cat", false)],
+            ),
+            ("begin 644 cut\n#0V%T\n", &[("cut", "Cat", true)]),
+            ("begin 644 short\n#0V\n`\nend\n", &[("short", "C`\0", false)]),
+            ("begin-base64 644 x\nQ2F0\n====\n", &[("x", "Cat", false)]),
+            ("begin at the beginning\nand go on\n", &[]),
+            ("begin 644 reasons to think\nbut no line of it\n", &[]),
+            (" begin 644 x\n#0V%T\n`\nend\n", &[]),
+        ];
+        for (text, expected) in table {
+            let text = text.as_bytes();
+            let mut found = Vec::new();
+            let mut at = 0;
+            while let Some(file) = uuencoded(text, at) {
+                at = file.end;
+                found.push((file.name, file.bytes, file.bad));
+            }
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(name, bytes, bad)| (name.as_bytes().to_vec(), bytes.as_bytes().to_vec(), *bad))
+                .collect();
+            assert_eq!(found, expected, "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn what_looks_like_base64() {
+        let long = "QUJD".repeat(10);
+        for (text, is) in [
+            (long.clone(), true),
+            (format!("{long}\r\n{long}\r\nQUI=\r\n"), true),
+            (format!("{long}A"), false),
+            (format!("{long} {long}"), false),
+            ("QUJD".to_owned(), false),
+        ] {
+            assert_eq!(looks_like_base64(text.as_bytes()), is, "{text}");
+        }
+    }
+
+    fn encode_base64(bytes: &[u8]) -> String {
+        let word = crate::words::base64_encode(bytes);
+        word.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line).into_owned() + "\r\n").collect()
+    }
+
+    fn encode_uu(bytes: &[u8]) -> Vec<u8> {
+        let mut out = b"begin 644 f\n".to_vec();
+        let digit = |value: u32| if value & 63 == 0 { b'`' } else { (value & 63) as u8 + b' ' };
+        for line in bytes.chunks(45) {
+            out.push(line.len() as u8 + b' ');
+            for group in line.chunks(3) {
+                let byte = |place: usize| u32::from(group.get(place).copied().unwrap_or_default());
+                let word = byte(0) << 16 | byte(1) << 8 | byte(2);
+                out.extend([18, 12, 6, 0].map(|shift| digit(word >> shift)));
+            }
+            out.push(b'\n');
+        }
+        out.extend(b"`\nend\n");
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn base64_comes_back(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let found = base64(encode_base64(&bytes).as_bytes());
+            prop_assert_eq!(found.bytes, bytes);
+            prop_assert!(found.junk == 0 && !found.after_padding && !found.truncated);
+        }
+
+        #[test]
+        fn quoted_printable_comes_back(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let mut text = String::new();
+            for (place, byte) in bytes.iter().enumerate() {
+                text.push_str(&format!("={byte:02X}"));
+                if place % 20 == 19 {
+                    text.push_str("=\r\n");
+                }
+            }
+            prop_assert_eq!(quoted_printable(text.as_bytes()), (bytes, 0));
+        }
+
+        #[test]
+        fn uuencode_comes_back(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let found = uuencoded(&encode_uu(&bytes), 0).expect("a file");
+            prop_assert_eq!(found.bytes, bytes);
+            prop_assert!(!found.bad);
+        }
+    }
+}

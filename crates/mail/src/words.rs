@@ -269,7 +269,7 @@ fn q_encode(text: &str) -> String {
     out
 }
 
-fn base64_encode(bytes: &[u8]) -> String {
+pub(crate) fn base64_encode(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
@@ -308,5 +308,60 @@ impl Folder {
         }
         self.text.push_str(word);
         self.column += word.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_decoded() {
+        let table: &[(&str, &str, usize)] = &[
+            ("plain", "plain", 0),
+            ("=?us-ascii?Q?a_b=3F?= c", "a b? c", 0),
+            ("=?UTF-8?b?w6k=?=", "\u{e9}", 0),
+            ("=?utf-8*fr?q?=C3=A9?=", "\u{e9}", 0),
+            ("a =?utf-8?q?b?= =?utf-8?q?c?= d", "a bc d", 0),
+            ("=?utf-8?q?b?=x=?utf-8?q?c?=", "bxc", 0),
+            // A character split between two words.
+            ("=?utf-8?q?=C3?=\r\n =?utf-8?q?=A9?=", "\u{e9}", 0),
+            ("=?utf-8?b?w6?= =?iso-8859-1?q?=E9?=", "\u{c3}\u{e9}", 2),
+            ("\"=?utf-8?q?in quotes?=\"", "\"in quotes\"", 0),
+            ("=?nonesuch?q?x?=", "=?nonesuch?q?x?=", 1),
+            ("=?utf-8?q?=zz?=", "=zz", 1),
+            ("=?utf-8?q?open", "=?utf-8?q?open", 1),
+            ("=? what =?", "=? what =?", 0),
+            ("=?utf-7?q?+AGU-?=", "e", 0),
+        ];
+        for (value, text, bad) in table {
+            let (found, wrong) = decode_noting(value.as_bytes());
+            assert_eq!((found.as_str(), wrong), (*text, *bad), "{value}");
+        }
+    }
+
+    #[test]
+    fn values_are_encoded_and_folded() {
+        let long = "word ".repeat(30);
+        let table: &[(&str, &str)] = &[
+            ("", ""),
+            ("plain text", "plain text"),
+            ("two  spaces", "two  spaces"),
+            ("no\r\nInjected: header\0", "no  Injected: header"),
+            ("caf\u{e9} au lait, s'il", "=?UTF-8?B?Y2Fmw6kgYXUgbGFpdCwgcydpbA==?="),
+            ("caf\u{e9} au lait avec du sucre", "=?UTF-8?Q?caf=C3=A9_au_lait_avec_du_sucre?="),
+            ("\u{420}\u{443}\u{441}", "=?UTF-8?B?0KDRg9GB?="),
+            ("a =?fake?=", "=?UTF-8?B?YSA9P2Zha2U/PQ==?="),
+        ];
+        for (value, expected) in table {
+            let encoded = encode(value);
+            assert_eq!(encoded, *expected, "{value}");
+            assert!(!encoded.replace("\r\n ", "").contains(['\r', '\n', '\0']));
+        }
+        let folded = encode(&long);
+        assert!(folded.split("\r\n").all(|line| line.len() <= LINE) && folded.contains("\r\n word"));
+        assert_eq!(folded.replace("\r\n", ""), long.trim());
+        assert!(encode(&"x".repeat(2000)).split("\r\n").all(|line| line.len() <= LINE));
+        assert!(encode_from("\u{e9}", 70).starts_with("\r\n =?UTF-8?"));
     }
 }

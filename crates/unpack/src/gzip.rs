@@ -1,11 +1,14 @@
 //! gzip files (RFC 1952): one or several members, which together are one file.
 
 use bytes::Bytes;
-use gatepost_mail::{DefectKind, FileType, PartId};
+use gatepost_mail::{DefectKind, FileType, Limit, PartId};
 
 use crate::fields::{u16_le, u32_le};
 use crate::names;
 use crate::opening::{End, Member, Opening, Stop, keep};
+
+/// Members of one file that are read: enough for 4 GiB in the blocks that genome tools write.
+const MOST_MEMBERS: usize = 1 << 16;
 
 /// Whether this is a gzip file.
 pub(crate) fn is(body: &[u8], _detected: FileType) -> bool {
@@ -19,6 +22,10 @@ pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
     let mut at = 0;
     while let Some(header) = body.get(at..).and_then(Header::read) {
         opening.check_time()?;
+        if file.members == MOST_MEMBERS {
+            opening.over(Limit::Parts, None);
+            break;
+        }
         header.names.iter().for_each(|name| names::add(&mut file.names, name.clone()));
         if header.reserved {
             file.complain(DefectKind::BadArchive, "a header with reserved flags");
@@ -123,7 +130,7 @@ impl File {
         }
         let data: Bytes = keep(self.data);
         let first = data.slice(..self.first.min(data.len()));
-        let id = opening.member(Member { names: names.clone(), body: data, encrypted: false })?;
+        let id = opening.member(Member { names: names.clone(), body: data, ..Member::default() })?;
         for (kind, detail) in self.defects {
             opening.defect(kind, id, detail);
         }
@@ -131,7 +138,7 @@ impl File {
             opening.over(limit, Some(id));
         }
         if self.members > 1 && !first.is_empty() {
-            let _: PartId = opening.member(Member { names, body: first, encrypted: false })?;
+            let _: PartId = opening.member(Member { names, body: first, ..Member::default() })?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 
 mod fields;
 mod gzip;
+mod mbox;
 mod names;
 mod opening;
 mod tar;
@@ -51,11 +52,13 @@ pub enum Format {
     Tar,
     /// Mail in a file of its own or in an archive.
     Mail,
+    /// Mailboxes.
+    Mbox,
 }
 
 impl Format {
     /// All of them, in the order in which they are tried on a part.
-    pub const ALL: &[Format] = &[Format::Gzip, Format::Tar, Format::Mail, Format::Zip];
+    pub const ALL: &[Format] = &[Format::Gzip, Format::Tar, Format::Mail, Format::Mbox, Format::Zip];
 
     /// Its name, the usual extension.
     pub const fn name(self) -> &'static str {
@@ -74,6 +77,7 @@ impl Format {
             Format::Gzip => Entry { name: "gz", is: gzip::is, open: gzip::open },
             Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
             Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
+            Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
         }
     }
 }

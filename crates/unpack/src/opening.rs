@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
-use gatepost_mail::{Budget, DefectKind, Limit, Message, Origin, Part, PartId};
+use gatepost_mail::{Budget, DefectKind, FileType, Limit, Message, Origin, Part, PartId};
 
 /// A container being opened. Openers read [`Opening::body`] and hand over what they find.
 pub(crate) struct Opening<'a> {
@@ -44,6 +44,8 @@ pub(crate) struct Member {
     pub(crate) body: Bytes,
     /// It cannot be read without a password.
     pub(crate) encrypted: bool,
+    /// It has content that could not be read at all.
+    pub(crate) unread: bool,
 }
 
 /// What inflating yields.
@@ -105,11 +107,21 @@ impl<'a> Opening<'a> {
         let taken = self.budget.take_part(self.depth);
         taken.map_err(|limit| self.stop(limit))?;
         let part = Part::new(self.container, self.depth, Origin::Archive, member.body);
-        let id = self.message.push(Part { names: member.names, encrypted: member.encrypted, ..part });
+        let lost = member.encrypted || member.unread;
+        let detected = if lost && part.body.is_empty() { FileType::DATA } else { part.detected };
+        let id =
+            self.message.push(Part { names: member.names, encrypted: member.encrypted, detected, ..part });
         if member.encrypted {
             self.defect(DefectKind::Encrypted, id, "");
         }
         Ok(id)
+    }
+
+    /// Appends a member that is a mail, whatever it looks like, and reads it.
+    pub(crate) fn mail(&mut self, member: Member) -> Result<(), Stop> {
+        let id = self.member(member)?;
+        self.message.read_within(id, self.budget);
+        Ok(())
     }
 
     /// Reads the container as a mail.

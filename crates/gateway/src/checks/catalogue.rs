@@ -18,8 +18,11 @@ pub struct Entry {
     /// What it may find.
     pub symbols: Symbols,
     /// Makes it: one for each instance that the configuration names, none when it is turned off.
-    pub build: fn(&Config, &Resources) -> Result<Vec<Box<dyn Check>>, Vec<Problem>>,
+    pub build: fn(&Config, &Resources) -> Built,
 }
+
+/// What building a check yields.
+pub type Built = Result<Vec<Box<dyn Check>>, Vec<Problem>>;
 
 /// Symbols of a check.
 pub enum Symbols {

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use gatepost_mail::{Cause, Counts, Fault, Finding, OnFault, Session};
 use tokio::time::{Instant, timeout_at};
 
-use super::catalogue::Resources;
+use super::catalogue::{Built, Resources};
 use super::run::seconds;
 use super::{Answer, Check, Found, Health, SymbolInfo, looking};
 use crate::config::typed::Dnsbl as Settings;
@@ -45,7 +45,7 @@ pub fn symbols(config: &Config) -> Vec<SymbolInfo> {
 }
 
 /// Makes one check for each list.
-pub fn build(config: &Config, resources: &Resources) -> Result<Vec<Box<dyn Check>>, Vec<Problem>> {
+pub fn build(config: &Config, resources: &Resources) -> Built {
     let mut problems = Vec::new();
     let mut lists: Vec<List> = Vec::new();
     for (name, settings) in &config.checks.dnsbl {
@@ -508,7 +508,7 @@ mod tests {
             ("down.example", Err("down.example: SERVFAIL")),
             ("slow.example", Err("no answer within 1 s")),
         ] {
-            let checks = build(&config(&[("l", zone)]), &resources).ok().expect("a good configuration");
+            let checks = build(&config(&[("l", zone)]), &resources).expect("a good configuration");
             let health = checks[0].health().await;
             let state = health[0].state.as_ref().map(String::as_str).map_err(String::as_str);
             assert_eq!((state, health[0].vital), (expected, false), "{zone}");

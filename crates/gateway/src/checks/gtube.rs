@@ -7,9 +7,9 @@ use std::time::Duration;
 use gatepost_mail::{Counts, FileKind, Finding, Mail, Message, OnFault, Points};
 use memchr::memmem::Finder;
 
-use super::catalogue::Resources;
+use super::catalogue::{Built, Resources};
 use super::{Answer, Check, SymbolInfo, looked};
-use crate::config::{Config, Problem};
+use crate::config::Config;
 
 /// What it finds.
 pub static SYMBOLS: &[SymbolInfo] = &[SymbolInfo::new(
@@ -19,7 +19,7 @@ pub static SYMBOLS: &[SymbolInfo] = &[SymbolInfo::new(
 )];
 
 /// Makes the check.
-pub fn build(config: &Config, _: &Resources) -> Result<Vec<Box<dyn Check>>, Vec<Problem>> {
+pub fn build(config: &Config, _: &Resources) -> Built {
     Ok(if config.checks.gtube.enabled { vec![Box::new(Gtube)] } else { Vec::new() })
 }
 

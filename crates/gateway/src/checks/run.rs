@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn problems_of_all_checks_are_told_at_once() {
-        fn broken(_: &Config, _: &Resources) -> Result<Vec<Box<dyn Check>>, Vec<Problem>> {
+        fn broken(_: &Config, _: &Resources) -> super::super::catalogue::Built {
             Err(vec![Problem::new("checks.x", "wrong")])
         }
         let entry = || Entry {

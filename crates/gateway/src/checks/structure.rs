@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use gatepost_mail::{Category, Counts, Defect, DefectKind, Finding, Mail, OnFault, Points};
 
-use super::catalogue::Resources;
+use super::catalogue::{Built, Resources};
 use super::{Answer, Check, SymbolInfo, looked};
-use crate::config::{Config, Problem};
+use crate::config::Config;
 
 /// One symbol for each kind of defect.
 pub fn symbols(_: &Config) -> Vec<SymbolInfo> {
@@ -18,7 +18,7 @@ pub fn symbols(_: &Config) -> Vec<SymbolInfo> {
 }
 
 /// Makes the check.
-pub fn build(config: &Config, _: &Resources) -> Result<Vec<Box<dyn Check>>, Vec<Problem>> {
+pub fn build(config: &Config, _: &Resources) -> Built {
     Ok(if config.checks.structure.enabled { vec![Box::new(Structure)] } else { Vec::new() })
 }
 

@@ -66,7 +66,8 @@ pub fn page(entry: &Entry, events: &[Event]) -> String {
         decision(&mut page, place + 1, verdict);
     }
     page.list("Faults: checks that could not look", &record.faults, |fault| {
-        format!("{}: {} ({:?}): {}", fault.check, fault.cause, fault.answer, fault.detail)
+        let answer = format!("{:?}", fault.answer).to_lowercase();
+        format!("{}: {}, so {answer}: {}", fault.check, fault.cause, fault.detail)
     });
     page.list("Defects", &record.defects, |defect| {
         let place = if defect.path.is_empty() { "message" } else { &defect.path };
@@ -96,10 +97,8 @@ pub(super) fn facts(page: &mut Page, entry: &Entry) {
     let record = &entry.record;
     page.heading(&format!("Message {}", record.id));
     page.fact("time", &record.time.to_string());
-    page.fact(
-        "came by",
-        &format!("{}, {}, {:?}", record.listener, record.protocol, record.direction).to_lowercase(),
-    );
+    let direction = format!("{:?}", record.direction).to_lowercase();
+    page.fact("came by", &format!("{}, {}, {direction}", record.listener, record.protocol));
     let name = record.client_name.as_deref().map(|name| format!("{name} ")).unwrap_or_default();
     let address = record.client.map_or_else(|| "no address".to_owned(), |client| format!("[{client}]"));
     page.fact(
@@ -176,7 +175,7 @@ fn times(page: &mut Page, record: &Record) {
     let mut times: Vec<_> = record.times_us.iter().collect();
     times.sort_by_key(|(_, microseconds)| std::cmp::Reverse(**microseconds));
     page.list("Times", &times, |(check, microseconds)| {
-        format!("{:>9}.{:03} ms  {check}", *microseconds / 1000, *microseconds % 1000)
+        format!("{:>6}.{:03} ms  {check}", *microseconds / 1000, *microseconds % 1000)
     });
 }
 
@@ -215,3 +214,6 @@ impl Page {
         self.text.write_fmt(text).unwrap_or_default();
     }
 }
+
+#[cfg(test)]
+mod tests;

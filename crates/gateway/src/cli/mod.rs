@@ -268,4 +268,4 @@ fn one_of<const N: usize>(text: &str, names: [impl fmt::Display; N]) -> String {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::Bytes;
 use gatepost_mail::{Action, Address, Category, Envelope, Protocol, Recipient, Session};
@@ -222,7 +222,6 @@ async fn judge(pipeline: &Pipeline, case: &Case, content: &[u8]) -> Record {
     let unix = smtp::from_unix(content);
     let (mended, report) = smtp::normalize(&unix, smtp::Stray::Normalize);
     let raw = Bytes::from(mended.into_owned());
-    let began = Instant::now();
     let early = pipeline.checks.connect(&case.session).await;
     let early = early_with_recipients(pipeline, case, early).await;
     let arrival = Arrival {
@@ -233,7 +232,7 @@ async fn judge(pipeline: &Pipeline, case: &Case, content: &[u8]) -> Record {
         early,
         answers: Answers::Each,
         after_queue: false,
-        began,
+        receiving: Duration::ZERO,
     };
     let judged = pipeline.judge(arrival).await;
     pipeline.record_of(&judged, None)

@@ -210,6 +210,10 @@ impl<'a> Client<'a> {
                     return Err(End::Told);
                 }
                 Ok(command) => self.command(command).await?,
+                // Its chunk follows, and nobody knows how long it is: what comes next must not be read as commands.
+                Err(error) if line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"BDAT") => {
+                    return self.last_reply(Reply::new(error.code, error.enhanced, error.text));
+                }
                 Err(error) => self.error(Reply::new(error.code, error.enhanced, error.text))?,
             }
         }
@@ -601,7 +605,7 @@ impl<'a> Client<'a> {
             early,
             answers: if lmtp || prdr { Answers::Each } else { Answers::One },
             after_queue: self.front.listener.after_queue,
-            began: open.began,
+            receiving: open.began.elapsed(),
         };
         let front: &'a Front = self.front;
         let mut carrier = Lockstep {

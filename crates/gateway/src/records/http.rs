@@ -63,3 +63,50 @@ fn health_page(health: &Health) -> Response {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn get_page(address: std::net::SocketAddr, path: &str) -> String {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn health_and_metrics_are_served() {
+        let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::new()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = router(metrics.clone(), health.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, router).await });
+
+        let page = get_page(address, "/health").await;
+        assert!(page.starts_with("HTTP/1.1 200 ") && page.ends_with("\r\n\r\nready\n"), "{page}");
+        health.set("vault", Err("the disk is full".into()));
+        health.set("journal", Ok(()));
+        health.set("engine clamd:main", Err("no answer".into()));
+        let page = get_page(address, "/health").await;
+        assert!(page.starts_with("HTTP/1.1 503 "), "{page}");
+        assert!(page.ends_with("\r\n\r\nengine clamd:main: no answer\nvault: the disk is full\n"), "{page}");
+        health.set("vault", Ok(()));
+        health.remove("engine clamd:main");
+        assert!(get_page(address, "/health").await.starts_with("HTTP/1.1 200 "));
+
+        metrics.session_opened();
+        let page = get_page(address, "/metrics").await;
+        assert!(
+            page.to_lowercase().contains("content-type: application/openmetrics-text; version=1.0.0"),
+            "{page}"
+        );
+        assert!(page.contains("\ngatepost_sessions 1\n") && page.trim_end().ends_with("# EOF"), "{page}");
+        assert!(get_page(address, "/other").await.starts_with("HTTP/1.1 404 "));
+        server.abort();
+    }
+}

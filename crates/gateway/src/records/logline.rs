@@ -217,4 +217,4 @@ fn is_scored(record: &Record) -> bool {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -34,7 +34,7 @@ struct Check {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Faulted {
     check: String,
-    cause: &'static str,
+    cause: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -91,6 +91,14 @@ impl Metrics {
             resident: Gauge::default(),
         };
         metrics.register();
+        for (category, action) in
+            Category::ALL.into_iter().flat_map(|c| Action::ALL.map(|action| (c, action)))
+        {
+            // A rate over a series that only appears with its first message misses that message.
+            drop(
+                metrics.messages.get_or_create(&Judged { category: category.name(), action: action.name() }),
+            );
+        }
         metrics
     }
 
@@ -157,12 +165,7 @@ impl Metrics {
 
     /// A check could not look.
     pub fn fault(&self, check: &str, cause: Cause) {
-        let cause = match cause {
-            Cause::Timeout => "timeout",
-            Cause::Unavailable => "unavailable",
-            Cause::Limit => "limit",
-            Cause::Bug => "bug",
-        };
+        let cause = cause.to_string();
         self.faults.get_or_create(&Faulted { check: check.to_owned(), cause }).inc();
     }
 
@@ -246,5 +249,51 @@ fn resident_bytes() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::record;
     use super::*;
+
+    #[test]
+    fn everything_is_counted_under_its_name() {
+        let metrics = Metrics::new();
+        metrics.record(&record("a1"), Duration::from_millis(7));
+        metrics.record(&record("a2"), Duration::from_millis(7));
+        metrics.session_opened();
+        metrics.session_opened();
+        metrics.session_closed();
+        metrics.refused_recipient();
+        for code in [250, 354, 451, 550] {
+            metrics.next_hop_reply(&Reply::new(code, "", ""));
+        }
+        metrics.engine_up("clamd:main", true);
+        metrics.engine_up("clamd:\"odd\"", false);
+        metrics.vault(Usage { messages: 3, bytes: 4096 });
+        metrics.journal_dropped().inc_by(5);
+        let text = metrics.encode();
+        for line in [
+            r#"gatepost_messages_total{category="virus",action="refuse"} 2"#,
+            r#"gatepost_messages_total{category="clean",action="deliver"} 0"#,
+            r#"gatepost_message_seconds_count 2"#,
+            r#"gatepost_message_seconds_bucket{le="0.01"} 2"#,
+            r#"gatepost_message_seconds_bucket{le="0.005"} 0"#,
+            r#"gatepost_check_seconds_count{check="clamd:main"} 2"#,
+            r#"gatepost_faults_total{check="clamd:second",cause="timeout"} 2"#,
+            r#"gatepost_sessions 1"#,
+            r#"gatepost_sessions_opened_total 2"#,
+            r#"gatepost_refused_recipients_total 1"#,
+            r#"gatepost_next_hop_replies_total{class="2xx"} 1"#,
+            r#"gatepost_next_hop_replies_total{class="4xx"} 1"#,
+            r#"gatepost_next_hop_replies_total{class="5xx"} 1"#,
+            r#"gatepost_next_hop_replies_total{class="other"} 1"#,
+            r#"gatepost_engine_up{engine="clamd:main"} 1"#,
+            r#"gatepost_engine_up{engine="clamd:\"odd\""} 0"#,
+            r#"gatepost_vault_bytes 4096"#,
+            r#"gatepost_vault_messages 3"#,
+            r#"gatepost_journal_dropped_total 5"#,
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+        let resident = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
+        assert!(resident.unwrap().parse::<u64>().unwrap() > 1 << 20);
+    }
 }

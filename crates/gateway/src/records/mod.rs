@@ -12,7 +12,7 @@ mod upkeep;
 pub mod vault;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 pub use http::{Health, router};
 pub use id::{ID_LENGTH, is_id, new_id};

@@ -155,3 +155,46 @@ pub struct WeighedRecord {
     /// Category it put the mail in.
     pub category: Option<Category>,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::samples::record;
+    use super::Record;
+
+    #[test]
+    fn the_json_that_scan_and_the_journal_show() {
+        let json = serde_json::to_value(record("l1bnIZN88okd")).unwrap();
+        for (pointer, value) in [
+            ("/id", json!("l1bnIZN88okd")),
+            ("/time", json!("2026-03-01T12:30:00.25Z")),
+            ("/client", json!("192.0.2.1")),
+            ("/direction", json!("inbound")),
+            ("/category", json!("virus")),
+            ("/score", json!(8.43)),
+            ("/action", json!("refuse")),
+            ("/policy", json!("default")),
+            (
+                "/findings/1",
+                json!({"symbol": "DNSBL_ZEN", "weight": 5.0, "scope": "mail", "evidence": "127.0.0.2"}),
+            ),
+            ("/faults/0/check", json!("clamd:second")),
+            ("/faults/0/cause", json!("timeout")),
+            (
+                "/parts/0",
+                json!({
+                    "path": "2/a.zip/b.exe", "names": ["b.exe"], "name": "b.exe", "declared": "", "detected": "exe",
+                    "size": 68, "digest": "275a021b"
+                }),
+            ),
+            ("/defects/0/name", json!("MISSING_DATE")),
+            ("/verdicts/0/weighed/0", json!({"symbol": "VIRUS", "points": 0.0, "category": "virus"})),
+            ("/times_us/read", json!(310)),
+        ] {
+            assert_eq!(json.pointer(pointer), Some(&value), "{pointer}");
+        }
+        let back: Record = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(serde_json::to_value(back).unwrap(), json);
+    }
+}

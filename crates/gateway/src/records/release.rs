@@ -298,4 +298,4 @@ fn detail(released: &Released) -> String {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

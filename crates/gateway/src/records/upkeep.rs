@@ -273,4 +273,4 @@ fn before(now: Timestamp, days: u32) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

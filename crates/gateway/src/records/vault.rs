@@ -5,6 +5,7 @@
 //! ```text
 //! 8 bytes   "gpvault" and the version, 1
 //! 4 bytes   length of the header, big-endian
+//! 32 bytes  SHA-256 of the header
 //! header    JSON: the record, the envelope to release to, size and SHA-256 of the original
 //! rest      the original, as one zstd frame
 //! ```
@@ -175,7 +176,7 @@ impl Vault {
     /// Opens the vault in `folder`, which is made (mode 0700) when it is missing and closed to others when it is not.
     /// `floor_bytes` is the free space that `put` leaves on the disk.
     pub fn open(folder: &Path, floor_bytes: u64) -> Result<Vault, VaultError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| at(folder, error))?;
+        super::journal::create_private_folder(folder).map_err(|error| at(folder, error))?;
         let mode = fs::metadata(folder).map_err(|error| at(folder, error))?.permissions().mode();
         if mode & 0o077 != 0 {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
@@ -296,7 +297,7 @@ impl Vault {
             let path = path?;
             let is_temp =
                 path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(TEMP_PREFIX));
-            if !is_temp || File::open(&path).is_ok_and(|file| file.try_lock_shared().is_err()) {
+            if !is_temp || is_locked(&path) {
                 continue;
             }
             match fs::remove_file(&path) {
@@ -382,13 +383,14 @@ impl Vault {
         })?;
         let corrupt = |why: &str| VaultError::Corrupt(key.to_owned(), why.to_owned());
         let mut reader = BufReader::new(file);
-        let mut start = [0; 12];
-        reader.read_exact(&mut start).map_err(|_| corrupt("it is too short"))?;
-        let (magic, length) = start.split_at(MAGIC.len());
-        if magic != MAGIC {
+        let (mut magic, mut length, mut digest) = ([0; MAGIC.len()], [0; 4], [0; 32]);
+        for field in [&mut magic[..], &mut length, &mut digest] {
+            reader.read_exact(field).map_err(|_| corrupt("it is too short"))?;
+        }
+        if magic != *MAGIC {
             return Err(corrupt("it does not begin as a vault file of version 1 does"));
         }
-        let length = length.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+        let length = u32::from_be_bytes(length) as usize;
         if length > MAX_HEADER {
             return Err(corrupt("its header is too long"));
         }
@@ -410,10 +412,12 @@ fn write_file(path: &Path, entry: &Held, raw: &[u8]) -> Result<(), VaultError> {
     };
     let write = || -> io::Result<()> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.lock()?;
+        // Where a file system has no locks, a sweep may take the file from us; then the message is deferred.
+        let _ = file.lock();
         let mut writer = BufWriter::with_capacity(64 << 10, &file);
         writer.write_all(MAGIC)?;
         writer.write_all(&length.to_be_bytes())?;
+        writer.write_all(&Sha256::digest(&json))?;
         writer.write_all(&json)?;
         let mut packer = zstd::Encoder::new(&mut writer, ZSTD_LEVEL)?;
         packer.set_pledged_src_size(Some(raw.len() as u64))?;
@@ -440,6 +444,11 @@ fn publish(temp: &Path, path: &Path) -> io::Result<()> {
         }
         result => result,
     }
+}
+
+/// Whether a living writer holds a file.
+fn is_locked(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
 
 /// Makes the entries of a folder durable.
@@ -489,4 +498,4 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

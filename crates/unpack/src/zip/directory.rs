@@ -9,15 +9,13 @@ use crate::fields::{u16_le, u32_le, u64_le};
 /// Size of an end record without its comment (APPNOTE 4.3.16).
 const END: usize = 22;
 
-/// All central directories together.
+/// One central directory.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     /// Members, in order, each once.
     pub(super) entries: Vec<Entry>,
     /// What is wrong.
     pub(super) complaints: Vec<Complaint>,
-    /// End records found.
-    pub(super) ends: usize,
     /// There were more entries than anybody will look at.
     pub(super) cut: bool,
 }
@@ -42,8 +40,9 @@ pub(super) struct Complaint {
 
 /// An end record.
 #[derive(Debug, Clone, Copy)]
-struct End {
-    at: usize,
+pub(super) struct End {
+    /// Where it stands (its zip64 companion, where there is one).
+    pub(super) at: usize,
     disk: u32,
     entries: u64,
     size: u64,
@@ -61,24 +60,15 @@ pub(super) fn has_end(body: &[u8]) -> bool {
 }
 
 impl Directory {
-    /// Reads every directory, up to `most` entries.
-    pub(super) fn read(body: &[u8], most: usize) -> Directory {
+    /// Reads what an end record leads to, up to `most` entries.
+    pub(super) fn read(body: &[u8], end: End, most: usize) -> Directory {
         let mut directory = Directory::default();
-        for end in ends(body) {
-            directory.ends += 1;
-            let starts = end.directories(body);
-            if starts.is_empty() && end.entries > 0 {
-                directory.complain(DefectKind::BadArchive, "no central directory where the end record says");
-            }
-            for start in starts {
-                directory.read_at(body, start, end, most);
-            }
+        let starts = end.directories(body);
+        if starts.is_empty() && end.entries > 0 {
+            directory.complain(DefectKind::BadArchive, "no central directory where the end record says");
         }
-        if directory.ends > 1 {
-            directory.complain(
-                DefectKind::BadArchive,
-                "several end records: programs read different archives in it",
-            );
+        for start in starts {
+            directory.read_at(body, start, end, most);
         }
         directory
     }
@@ -126,22 +116,19 @@ impl Directory {
     }
 }
 
-/// The end records that lead to a directory or close an empty archive: the last ones, since those are what programs
-/// look for, and the first.
-fn ends(body: &[u8]) -> Vec<End> {
+/// The end records that lead to a directory or close the file: the last ones, since those are what programs look for,
+/// the last of all in front, and the first.
+pub(super) fn ends(body: &[u8]) -> Vec<End> {
     const LAST: usize = 7;
+    const TRIES: usize = 64;
     let real = |at: usize| {
         let end = End::read(body, at)?;
-        let empty =
-            end.entries == 0 && end.size == 0 && at + END + usize::from(u16_le(body, at + 20)?) == body.len();
-        (empty
-            || end.entries > 0 && Central::read(body, end.directories(body).first().copied()?).is_some()
-            || at + END + usize::from(u16_le(body, at + 20)?) == body.len())
-        .then_some(end)
+        let closes = at + END + usize::from(u16_le(body, at + 20)?) == body.len();
+        (closes || !end.directories(body).is_empty()).then_some(end)
     };
-    let mut found: Vec<End> =
-        memmem::rfind_iter(body, b"PK\x05\x06").take(64).filter_map(real).take(LAST).collect();
-    if let Some(first) = memmem::find_iter(body, b"PK\x05\x06").take(64).find_map(real)
+    let last = memmem::rfind_iter(body, b"PK\x05\x06").take(TRIES);
+    let mut found: Vec<End> = last.filter_map(real).take(LAST).collect();
+    if let Some(first) = memmem::find_iter(body, b"PK\x05\x06").take(TRIES).find_map(real)
         && !found.iter().any(|end| end.at == first.at)
     {
         found.push(first);

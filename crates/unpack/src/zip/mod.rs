@@ -35,28 +35,26 @@ const DESCRIPTORS: usize = 1 << 14;
 /// Opens a zip.
 pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
     let body = opening.body.clone();
-    let directory = Directory::read(&body, opening.most_members());
     let descriptors = memmem::find_iter(&body, b"PK\x07\x08").take(DESCRIPTORS).collect();
-    let mut zip = Zip { opening, body, descriptors, covered: Vec::new(), overlap: false };
-    for complaint in &directory.complaints {
-        zip.opening.defective(complaint.kind, complaint.detail.clone());
+    let mut zip = Zip { opening, body, descriptors, covered: Vec::new(), overlap: false, ends: 0 };
+    for end in directory::ends(&zip.body) {
+        // One that lies in a member belongs to that member, a zip in this zip.
+        if !zip.covered.iter().any(|range| range.contains(&end.at)) {
+            zip.directory(end)?;
+        }
     }
-    for entry in &directory.entries {
-        zip.listed(entry)?;
+    if zip.ends > 1 {
+        let detail = "several end records: programs read different archives in it";
+        zip.opening.defective(DefectKind::BadArchive, detail);
     }
-    zip.unlisted(directory.ends == 0)?;
-    if directory.cut {
-        zip.opening.over(gatepost_mail::Limit::Parts, None);
-    }
-    Ok(())
+    let none = zip.ends == 0;
+    zip.unlisted(none)
 }
 
 fn has_local(body: &[u8]) -> bool {
     /// Four bytes that turn up by chance are not worth more tries than this.
     const TRIES: usize = 16;
-    memmem::find_iter(body, b"PK\x03\x04")
-        .take(TRIES)
-        .any(|at| Local::read(body, at).is_some_and(|l| l.plausible()))
+    memmem::find_iter(body, b"PK\x03\x04").take(TRIES).any(|at| Local::is_plausible(body, at))
 }
 
 struct Zip<'a, 'b> {
@@ -67,9 +65,34 @@ struct Zip<'a, 'b> {
     /// Where members that were read lie, header included.
     covered: Vec<std::ops::Range<usize>>,
     overlap: bool,
+    /// Directories that were read.
+    ends: usize,
 }
 
 impl Zip<'_, '_> {
+    /// The members that one end record leads to.
+    fn directory(&mut self, end: directory::End) -> Result<(), Stop> {
+        let directory = Directory::read(&self.body, end, self.opening.most_members());
+        for complaint in directory.complaints {
+            self.opening.defective(complaint.kind, complaint.detail);
+        }
+        for entry in &directory.entries {
+            // Two directories may list the same member.
+            if !entry
+                .places
+                .first()
+                .is_some_and(|at| self.covered.iter().any(|range| range.start == *at && self.ends > 0))
+            {
+                self.listed(entry)?;
+            }
+        }
+        self.ends += 1;
+        if directory.cut {
+            self.opening.over(gatepost_mail::Limit::Parts, None);
+        }
+        Ok(())
+    }
+
     /// A member of the central directory.
     fn listed(&mut self, entry: &directory::Entry) -> Result<(), Stop> {
         let local = entry.places.iter().find_map(|&at| Some((at, Local::read(&self.body, at)?)));
@@ -78,8 +101,12 @@ impl Zip<'_, '_> {
             if central.is_folder() && central.packed == 0 {
                 return Ok(());
             }
-            let member =
-                Member { names: central.names.clone(), encrypted: central.encrypted(), ..Member::default() };
+            let member = Member {
+                names: central.names.clone(),
+                encrypted: central.encrypted(),
+                unread: true,
+                ..Member::default()
+            };
             let id = self.opening.member(member)?;
             let (kind, detail) = if entry.elsewhere {
                 (DefectKind::TruncatedArchive, "it lies on another disk of the set")
@@ -124,8 +151,7 @@ impl Zip<'_, '_> {
             if from < covered.start {
                 let gap = &self.body[from..covered.start];
                 let heads = memmem::find_iter(gap, b"PK\x03\x04").map(|at| from + at);
-                let plausible =
-                    |at: &usize| Local::read(&self.body, *at).is_some_and(|local| local.plausible());
+                let plausible = |at: &usize| Local::is_plausible(&self.body, *at);
                 found.extend(heads.filter(plausible).take(most.saturating_sub(found.len())));
             }
             from = from.max(covered.end);
@@ -146,12 +172,14 @@ impl Zip<'_, '_> {
             let content = reading.read(self.opening, &self.body, local.data_at);
             end = end.max(content.end);
             let folder = names.first().is_some_and(|name| name.ends_with('/')) && content.body.is_empty();
-            let told = bodies.iter().any(|body| *body == content.body);
+            let told = bodies.contains(&content.body);
             if (folder && !content.encrypted) || (told && !ids.is_empty()) {
                 continue;
             }
+            let unread = content.over.is_some() || !content.defects.is_empty();
             bodies.push(content.body.clone());
-            let member = Member { names: names.clone(), body: content.body, encrypted: content.encrypted };
+            let member =
+                Member { names: names.clone(), body: content.body, encrypted: content.encrypted, unread };
             let id = self.opening.member(member)?;
             ids.push(id);
             for (kind, detail) in content.defects {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::Row as _;
 
-use super::writer::{Existing, insert, row};
+use super::writer::{Existing, insert, row, transaction};
 use super::{Journal, JournalError};
 use crate::records::{Record, new_id};
 
@@ -214,11 +214,10 @@ impl Journal {
         who: &str,
     ) -> Result<bool, JournalError> {
         let now = Timestamp::now();
-        let change = async {
-            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let change = transaction(&self.pool, async |connection| {
             let found = sqlx::query("SELECT state, state_time FROM message WHERE id = ?")
                 .bind(id)
-                .fetch_optional(&mut *transaction)
+                .fetch_optional(&mut *connection)
                 .await?;
             let Some(found) = found else { return Ok(false) };
             let before = match state_of(&found) {
@@ -232,12 +231,11 @@ impl Journal {
                 .bind(to.name())
                 .bind(now.as_microsecond())
                 .bind(id)
-                .execute(&mut *transaction)
+                .execute(&mut *connection)
                 .await?;
-            add_event(&mut transaction, id, now, to.into(), detail, who).await?;
-            transaction.commit().await?;
+            add_event(connection, id, now, to.into(), detail, who).await?;
             Ok(true)
-        };
+        });
         change.await.map_err(|error| self.database_error(error))
     }
 
@@ -304,43 +302,8 @@ impl Journal {
     /// Takes a held message (with `again`, a released one as well) to release it. Of several that try at the same
     /// time, in this or another process, one gets it.
     pub async fn claim(&self, id: &str, again: bool, who: &str) -> Result<Claim, JournalError> {
-        self.try_claim(id, again, who).await.map_err(|error| self.database_error(error))
-    }
-
-    async fn try_claim(&self, id: &str, again: bool, who: &str) -> Result<Claim, sqlx::Error> {
-        let now = Timestamp::now();
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let found = sqlx::query("SELECT state, state_time, remaining FROM message WHERE id = ?")
-            .bind(id)
-            .fetch_optional(&mut *transaction)
-            .await?;
-        let Some(found) = found else { return Ok(Claim::Unknown) };
-        let since = time_of(&found, "state_time");
-        let (before, interrupted) = match state_of(&found) {
-            Some(State::Held) => (State::Held, None),
-            Some(State::Released) if again => (State::Released, None),
-            Some(State::Released) => return Ok(Claim::AlreadyReleased(since)),
-            Some(State::Releasing) if is_over(since, now) => (State::Held, Some(since)),
-            Some(State::Releasing) => return Ok(Claim::Busy(since)),
-            other => return Ok(Claim::NotHeld(other)),
-        };
-        let remaining: Option<String> = found.try_get("remaining")?;
-        let ticket = Ticket {
-            id: id.to_owned(),
-            token: new_id(),
-            before,
-            interrupted,
-            remaining: remaining.and_then(|json| serde_json::from_str(&json).ok()),
-        };
-        sqlx::query("UPDATE message SET state = 'releasing', state_time = ?, claim = ? WHERE id = ?")
-            .bind(now.as_microsecond())
-            .bind(&ticket.token)
-            .bind(id)
-            .execute(&mut *transaction)
-            .await?;
-        add_event(&mut transaction, id, now, EventKind::Releasing, "", who).await?;
-        transaction.commit().await?;
-        Ok(Claim::Taken(ticket))
+        let claim = transaction(&self.pool, async |connection| claim(connection, id, again, who).await);
+        claim.await.map_err(|error| self.database_error(error))
     }
 
     /// Renews a claim. False: it ran out and somebody else has taken it.
@@ -370,8 +333,7 @@ impl Journal {
         };
         let remaining = remaining.and_then(|left| serde_json::to_string(left).ok());
         let now = Timestamp::now();
-        let settle = async {
-            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let settle = transaction(&self.pool, async |connection| {
             sqlx::query(
                 "UPDATE message SET state = ?, state_time = ?, claim = NULL, remaining = ? WHERE id = ? AND claim = ?",
             )
@@ -380,14 +342,53 @@ impl Journal {
             .bind(remaining)
             .bind(&ticket.id)
             .bind(&ticket.token)
-            .execute(&mut *transaction)
+            .execute(&mut *connection)
             .await?;
             // Noted even when the claim has run out: it happened all the same.
-            add_event(&mut transaction, &ticket.id, now, kind, detail, who).await?;
-            transaction.commit().await
-        };
+            add_event(connection, &ticket.id, now, kind, detail, who).await
+        });
         settle.await.map_err(|error| self.database_error(error))
     }
+}
+
+/// Does what [`Journal::claim`] says, inside a transaction.
+async fn claim(
+    connection: &mut sqlx::SqliteConnection,
+    id: &str,
+    again: bool,
+    who: &str,
+) -> Result<Claim, sqlx::Error> {
+    let now = Timestamp::now();
+    let found = sqlx::query("SELECT state, state_time, remaining FROM message WHERE id = ?")
+        .bind(id)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(found) = found else { return Ok(Claim::Unknown) };
+    let since = time_of(&found, "state_time");
+    let (before, interrupted) = match state_of(&found) {
+        Some(State::Held) => (State::Held, None),
+        Some(State::Released) if again => (State::Released, None),
+        Some(State::Released) => return Ok(Claim::AlreadyReleased(since)),
+        Some(State::Releasing) if is_over(since, now) => (State::Held, Some(since)),
+        Some(State::Releasing) => return Ok(Claim::Busy(since)),
+        other => return Ok(Claim::NotHeld(other)),
+    };
+    let remaining: Option<String> = found.try_get("remaining")?;
+    let ticket = Ticket {
+        id: id.to_owned(),
+        token: new_id(),
+        before,
+        interrupted,
+        remaining: remaining.and_then(|json| serde_json::from_str(&json).ok()),
+    };
+    sqlx::query("UPDATE message SET state = 'releasing', state_time = ?, claim = ? WHERE id = ?")
+        .bind(now.as_microsecond())
+        .bind(&ticket.token)
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+    add_event(connection, id, now, EventKind::Releasing, "", who).await?;
+    Ok(Claim::Taken(ticket))
 }
 
 /// The state in a row's `state` column.

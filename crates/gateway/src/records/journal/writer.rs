@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{Connection as _, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -406,12 +406,33 @@ pub(super) async fn insert(pool: &SqlitePool, rows: &[Row], existing: Existing) 
     if rows.is_empty() {
         return Ok(0);
     }
-    // IMMEDIATE: a transaction that reads first and writes later can fail at once with BUSY_SNAPSHOT.
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let written = insert_messages(&mut transaction, rows, existing).await?;
-    insert_recipients(&mut transaction, rows).await?;
-    transaction.commit().await?;
-    Ok(written)
+    transaction(pool, async |connection| {
+        let written = insert_messages(connection, rows, existing).await?;
+        insert_recipients(connection, rows).await?;
+        Ok(written)
+    })
+    .await
+}
+
+/// Runs statements in one transaction. A connection on which anything fails is thrown away: SQLite ends the
+/// transaction by itself when the disk is full, sqlx does not notice, and the connection would be good for nothing.
+pub(super) async fn transaction<T>(
+    pool: &SqlitePool,
+    work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+) -> Result<T, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let result = async {
+        // IMMEDIATE: a transaction that reads first and writes later can fail at once with BUSY_SNAPSHOT.
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let value = work(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(value)
+    }
+    .await;
+    if result.is_err() {
+        connection.close_on_drop();
+    }
+    result
 }
 
 async fn insert_messages(

@@ -1,0 +1,7 @@
+//! Tests of the real program against real servers. `rig` starts them; each module tests one promise.
+
+mod rig;
+
+mod dialogs;
+mod founding;
+mod parts;

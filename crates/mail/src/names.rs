@@ -1,0 +1,62 @@
+//! Names of parts: every one that some reader of mail would show.
+
+use crate::parameters::{self, Structured};
+use crate::words;
+
+/// Every name that some reader would show, the most usual first: Content-Disposition's filename, then
+/// Content-Type's name, then either parameter put together over all fields.
+pub(crate) fn declared(types: &[Structured], dispositions: &[Structured]) -> Vec<String> {
+    const MOST: usize = 40;
+    let of = |fields: &[Structured], name: &str| -> Vec<String> {
+        fields.iter().flat_map(|field| parameters::readings(field.parameters.iter(), name)).collect()
+    };
+    let mut found = of(dispositions, "filename");
+    found.extend(of(types, "name"));
+    found.extend(of(dispositions, "name"));
+    found.extend(of(types, "filename"));
+    if types.len() + dispositions.len() > 1 {
+        let all = || dispositions.iter().chain(types).flat_map(|field| &field.parameters);
+        found.extend(parameters::readings(all(), "filename"));
+        found.extend(parameters::readings(all(), "name"));
+    }
+    let mut names = Vec::new();
+    for name in found {
+        for name in clean(&name) {
+            if !names.contains(&name) && names.len() < MOST {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+/// The names for one that stands as plain text, as on the `begin` line of uuencode.
+pub(crate) fn plain(name: &[u8]) -> Vec<String> {
+    clean(&words::decode(name))
+}
+
+/// A name without control characters; and, if it ends in dots or spaces, also as Windows shows it, without those.
+fn clean(name: &str) -> Vec<String> {
+    let clean: String = name.chars().filter(|c| !c.is_control()).collect();
+    let clean = shorten(clean.trim());
+    let bare = clean.trim_end_matches(['.', ' ']);
+    let mut names: Vec<String> = vec![clean.to_owned()];
+    if bare != clean {
+        names.push(bare.to_owned());
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// A long name without its middle: what counts is how it begins and what it ends in.
+fn shorten(name: &str) -> String {
+    const LONGEST: usize = 1000;
+    const HEAD: usize = 700;
+    let length = name.chars().count();
+    if length <= LONGEST {
+        return name.to_owned();
+    }
+    let head = name.chars().take(HEAD);
+    let tail = name.chars().skip(length - (LONGEST - HEAD));
+    head.chain(['…']).chain(tail).collect()
+}

@@ -1,0 +1,240 @@
+//! Splitting the body of a multipart at its boundary (RFC 2046 section 5.1.1), one part at a time.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use memchr::{memchr, memmem};
+
+use crate::{DefectKind, Message, PartId};
+
+/// Bytes to be read, and where they stand in the raw message if they do.
+#[derive(Clone)]
+pub(crate) struct Source {
+    pub bytes: Bytes,
+    pub at: Option<usize>,
+}
+
+impl Source {
+    pub(crate) fn slice(&self, range: Range<usize>) -> Source {
+        Source { at: self.at.map(|at| at + range.start), bytes: self.bytes.slice(range) }
+    }
+
+    pub(crate) fn span(&self) -> Option<Range<usize>> {
+        self.at.map(|at| at..at + self.bytes.len())
+    }
+}
+
+/// What is wrong with a boundary (RFC 2046 section 5.1.1), if anything is.
+pub(crate) fn wrong_boundary(boundary: &str) -> Option<&'static str> {
+    /// Without the two hyphens.
+    const LONGEST: usize = 70;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
+    // Too many mailers write other marks (`#`, `@`, `*` …) for them to mean anything.
+    let usual = |byte: u8| byte.is_ascii_graphic() && byte != b'"' || allowed(byte);
+    match boundary {
+        "" => Some("is empty"),
+        long if long.len() > LONGEST => Some("is longer than 70 characters"),
+        text if text.ends_with(' ') => Some("ends in a space"),
+        text if !text.bytes().all(usual) => Some("holds characters that are not allowed"),
+        _ => None,
+    }
+}
+
+/// The boundaries to try, in this order: as declared in each reading, and without the space at its end.
+pub(crate) fn boundary_candidates(declared: &[String]) -> Vec<Vec<u8>> {
+    let mut candidates: Vec<Vec<u8>> = Vec::new();
+    for boundary in declared.iter().map(String::as_str).chain(declared.iter().map(|text| text.trim_end())) {
+        let candidate = boundary.as_bytes().to_vec();
+        if !candidate.is_empty() && !candidates.contains(&candidate) {
+            candidates.push(candidate);
+        }
+    }
+    candidates
+}
+
+/// Guesses the boundary of a body that shows none of those declared: the first line that begins with `--`, if a
+/// header field stands behind it.
+pub(crate) fn guess_boundary(body: &[u8]) -> Option<Vec<u8>> {
+    const LINES: usize = 200;
+    let mut lines = body.split(|byte| *byte == b'\n').take(LINES);
+    while let Some(line) = lines.next() {
+        let line = line.trim_ascii_end();
+        if line.len() > 4 && line.len() <= 200 && line.starts_with(b"--") {
+            // The boundary may have been folded, so that its rest stands on the next line.
+            let is_field = |next: &[u8]| next.len() > 8 && next[..8].eq_ignore_ascii_case(b"content-");
+            return lines.take(2).any(is_field).then(|| line[2..].to_vec());
+        }
+    }
+    None
+}
+
+/// Splits a body at its boundary, one part at a time.
+pub(crate) struct Splitter {
+    body: Source,
+    boundary: Vec<u8>,
+    finder: memmem::Finder<'static>,
+    /// Lines on which the boundary is followed by other text count as well: no line has it alone.
+    prefix: bool,
+    /// Where the next part begins; None when there is none.
+    next: Option<usize>,
+    preamble: Range<usize>,
+    epilogue: Option<Range<usize>>,
+    closed: bool,
+    reused: bool,
+}
+
+/// A line that parts the body.
+struct Delimiter {
+    /// The end of what stands before it, without the line break, which belongs to the delimiter.
+    before: usize,
+    /// The start of what stands behind its line.
+    after: usize,
+    /// `--` follows the boundary.
+    closing: bool,
+}
+
+impl Splitter {
+    /// A splitter for the first of these boundaries that appears in the body as it should; else for the first that
+    /// appears at the beginning of a longer line.
+    pub(crate) fn first_that_appears(body: &Source, candidates: &[Vec<u8>]) -> Option<Splitter> {
+        for prefix in [false, true] {
+            for boundary in candidates {
+                let mut splitter = Splitter::new(body.clone(), boundary, prefix);
+                splitter.start();
+                if splitter.next.is_some() {
+                    return Some(splitter);
+                }
+            }
+        }
+        None
+    }
+
+    fn new(body: Source, boundary: &[u8], prefix: bool) -> Splitter {
+        let needle = [b"--", boundary].concat();
+        Splitter {
+            body,
+            boundary: boundary.to_vec(),
+            finder: memmem::Finder::new(&needle).into_owned(),
+            prefix,
+            next: None,
+            preamble: 0..0,
+            epilogue: None,
+            closed: false,
+            reused: false,
+        }
+    }
+
+    /// Finds the first delimiter.
+    fn start(&mut self) {
+        if let Some(first) = self.delimiter(0) {
+            self.preamble = 0..first.before;
+            self.take(first);
+        }
+    }
+
+    /// Goes on behind a delimiter.
+    fn take(&mut self, delimiter: Delimiter) {
+        if !delimiter.closing {
+            self.reused |= self.closed;
+            self.next = Some(delimiter.after);
+            return;
+        }
+        self.closed = true;
+        self.next = None;
+        let mut end = self.body.bytes.len();
+        let mut from = delimiter.after;
+        // Some readers go on where the boundary opens again behind its closing line.
+        while let Some(again) = self.delimiter(from) {
+            if !again.closing {
+                end = again.before.max(delimiter.after);
+                self.reused = true;
+                self.next = Some(again.after);
+                break;
+            }
+            from = again.after;
+        }
+        self.epilogue.get_or_insert(delimiter.after..end);
+    }
+
+    /// The next part.
+    pub(crate) fn next(&mut self) -> Option<Source> {
+        let start = self.next.take()?;
+        let end = match self.delimiter(start) {
+            Some(delimiter) => {
+                let end = delimiter.before.max(start);
+                self.take(delimiter);
+                end
+            }
+            None => {
+                self.closed = false;
+                self.body.bytes.len()
+            }
+        };
+        Some(self.body.slice(start..end))
+    }
+
+    /// Finds the next delimiter at or behind `from`, which must be the beginning of a line.
+    fn delimiter(&self, from: usize) -> Option<Delimiter> {
+        let text = &self.body.bytes;
+        let mut at = from;
+        while let Some(found) = self.finder.find(text.get(at..)?) {
+            let start = at + found;
+            at = start + 2 + self.boundary.len();
+            if start > 0 && text[start - 1] != b'\n' {
+                continue;
+            }
+            let line_end = memchr(b'\n', &text[at..]).map_or(text.len(), |end| at + end + 1);
+            let line = &text[at..line_end];
+            let closing = line.trim_ascii_start().starts_with(b"--");
+            // Text may follow the closing hyphens, set off by white space.
+            let closes =
+                line.strip_prefix(b"--").is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace));
+            if line.trim_ascii().is_empty() || line.trim_ascii() == b"--" || closes || self.prefix {
+                let before = text[..start].strip_suffix(b"\n").unwrap_or(&text[..start]);
+                let before = before.strip_suffix(b"\r").unwrap_or(before);
+                return Some(Delimiter { before: before.len(), after: line_end, closing });
+            }
+            at = line_end;
+        }
+        None
+    }
+
+    /// Notes what was wrong with the whole; gives the texts outside the parts, but for the usual note.
+    pub(crate) fn finish(&mut self, message: &mut Message, id: PartId) -> Vec<Source> {
+        let shown = String::from_utf8_lossy(&self.boundary).into_owned();
+        if self.prefix {
+            message.defect(DefectKind::BadBoundary, id, format!("text follows “{shown}” on its lines"));
+        }
+        if self.reused {
+            message.defect(DefectKind::ReusedBoundary, id, shown.as_str());
+        }
+        if !self.closed {
+            message.defect(DefectKind::UnclosedBoundary, id, shown);
+        }
+        let mut outside = Vec::new();
+        let epilogue = self.epilogue.take().unwrap_or(0..0);
+        let texts =
+            [("epilogue", epilogue, USUAL_EPILOGUE), ("preamble", self.preamble.clone(), USUAL_PREAMBLE)];
+        for (name, range, usual) in texts {
+            let text = self.body.bytes[range.clone()].trim_ascii();
+            if text.len() > usual {
+                message.defect(DefectKind::TextOutsideParts, id, format!("{name} of {} bytes", text.len()));
+            }
+            if !text.is_empty() && !is_note(text) {
+                outside.push(Source { at: None, bytes: self.body.bytes.slice(range) });
+            }
+        }
+        outside
+    }
+}
+
+/// Whether text is the note to readers without MIME that mailers put before the first part.
+fn is_note(text: &[u8]) -> bool {
+    const LONGEST: usize = 200;
+    text.len() <= LONGEST && memmem::find(text, b"MIME").is_some()
+}
+
+/// Bytes of a preamble that is no more than the usual note to readers without MIME.
+const USUAL_PREAMBLE: usize = 300;
+/// Bytes of an epilogue that is still nothing.
+const USUAL_EPILOGUE: usize = 0;

@@ -1,0 +1,90 @@
+//! Archives that others made, where they are at hand. `GATEPOST_SUITES` names the folder.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use gatepost_mail::{Limits, Message};
+use gatepost_unpack::read;
+
+fn suites() -> Option<PathBuf> {
+    let named = std::env::var_os("GATEPOST_SUITES").map(PathBuf::from);
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/suites");
+    let folder = named.unwrap_or(beside);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: no suites in {}", folder.display());
+    None
+}
+
+fn attached(file: &[u8]) -> Message {
+    let head =
+        b"From: a@example.org\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream; name=file\r\n\
+                 Content-Transfer-Encoding: binary\r\n\r\n";
+    read([&head[..], file].concat().into(), &Limits::default())
+}
+
+/// The contents of a uuencoded file; lines that make no sense are left out.
+fn uudecode(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let lines = text.split(|&byte| byte == b'\n').skip_while(|line| !line.starts_with(b"begin "));
+    for line in lines.skip(1).take_while(|line| !line.starts_with(b"end")) {
+        let value = |place: usize| line.get(place).map_or(0, |byte| byte.wrapping_sub(32) & 63);
+        let count = usize::from(value(0));
+        let mut bytes = Vec::new();
+        for at in (1..=count.div_ceil(3) * 4).step_by(4) {
+            let [a, b, c, d] = [value(at), value(at + 1), value(at + 2), value(at + 3)];
+            bytes.extend([a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d]);
+        }
+        out.extend(&bytes[..count]);
+    }
+    out
+}
+
+/// Whatever libarchive's own tests hold, fuzz crashers included: no panic, no hang.
+#[test]
+fn libarchive_samples() {
+    let Some(folder) = suites() else { return };
+    let mut opened = 0;
+    for entry in std::fs::read_dir(folder.join("archives/libarchive")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.ends_with(".uu") {
+            continue;
+        }
+        let start = Instant::now();
+        let message = attached(&uudecode(&std::fs::read(&path).unwrap()));
+        assert!(start.elapsed() < Duration::from_secs(10), "{name}");
+        opened += usize::from(message.parts.len() > 1);
+        let honest = [".zip.uu", ".tar.uu", ".tgz.uu"].iter().any(|end| name.ends_with(end));
+        // Those without any member: empty, or so malformed that nobody reads one.
+        let bare = ["malformed1", "bz2_hang", "empty", "negative_size", "pax_g_large"];
+        if honest && !bare.iter().any(|word| name.contains(word)) {
+            assert!(message.parts.len() > 1, "{name} was not opened");
+        }
+    }
+    assert!(opened > 100, "{opened}");
+}
+
+/// Debian's clamav-testfiles: the file that ClamAV knows comes out of each container read here.
+#[test]
+fn clamav_test_files() {
+    let folder = PathBuf::from("/usr/share/clamav-testfiles");
+    let Ok(known) = std::fs::read(folder.join("clam.exe")) else {
+        println!("skipped: clamav-testfiles is not installed");
+        return;
+    };
+    let names = [
+        "clam.exe",
+        "clam.zip",
+        "clam.tar.gz",
+        "clam_cache_emax.tgz",
+        "clam.mail",
+        "clam.exe.mbox.base64",
+        "clam.exe.mbox.uu",
+    ];
+    for name in names {
+        let message = attached(&std::fs::read(folder.join(name)).unwrap());
+        assert!(message.parts.iter().any(|part| part.body == known), "{name}");
+    }
+}
