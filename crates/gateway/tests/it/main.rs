@@ -4,4 +4,7 @@ mod rig;
 
 mod dialogs;
 mod founding;
+mod malware;
+mod next_hop;
 mod parts;
+mod smuggling;
