@@ -11,5 +11,7 @@ fuzz_target!(|value: &[u8]| {
     assert!(!encoded.replace("\r\n ", "").contains(['\r', '\n', '\0']));
     let clean: String = text.chars().map(|c| if c.is_ascii_control() { ' ' } else { c }).collect();
     let again = words::decode(encoded.replace("\r\n", "").as_bytes());
-    assert_eq!(again.trim(), clean.trim());
+    // A byte order mark at the beginning of a word is no character.
+    let bare = |text: &str| text.trim().replace('\u{feff}', "").trim().to_owned();
+    assert_eq!(bare(&again), bare(&clean));
 });

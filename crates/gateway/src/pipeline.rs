@@ -209,7 +209,11 @@ impl Pipeline {
         }
         let mut conclusion = plan.conclude(&results);
         if !conclusion.hold_after.is_empty() {
-            // Others have the message already, so its sender shall not send it again; these must not lose it.
+            // Others have the message already, so its sender shall not send it again; these must not lose it. An entry
+            // is never overwritten; that the first is gone for a moment costs nothing while nobody has heard a 250.
+            if let Some(key) = held.take() {
+                self.let_go(&key).await;
+            }
             let all = [hold.as_slice(), &conclusion.hold_after].concat();
             match self.hold(judged, &all).await {
                 Ok(key) => held = Some(key),

@@ -333,6 +333,9 @@ async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store, St
     let journal = Journal::open_counting(&config.journal_path(), metrics.journal_dropped())
         .await
         .map_err(|error| format!("journal {}: {error}", config.journal_path().display()))?;
+    if let Err(error) = vault.sweep_temp() {
+        tracing::warn!(%error, "leftovers of a killed process stay in the vault");
+    }
     match records::reconcile(&vault, &journal).await {
         Ok(report) => tracing::debug!(?report, "vault and journal compared"),
         Err(error) => tracing::error!(%error, "vault and journal cannot be compared"),

@@ -236,8 +236,10 @@ impl FileType {
         }
         by_structure(content)
             .or_else(|| by_magic(content))
+            .or_else(|| zip_behind_something(content))
             .or_else(|| by_text(content))
             .or_else(|| by_weak_magic(content))
+            .or_else(|| lzma(content))
             .unwrap_or(FileType::DATA)
     }
 }
@@ -346,6 +348,10 @@ fn of_table(table: &[(usize, &[u8], FileType)], content: &[u8]) -> Option<FileTy
 
 /// Types whose magic is shared, or that need more than magic.
 fn by_structure(content: &[u8]) -> Option<FileType> {
+    by_first_word(content).or_else(|| lha(content)).or_else(|| old_tar(content)).or_else(|| pdf(content))
+}
+
+fn by_first_word(content: &[u8]) -> Option<FileType> {
     match *content.first_chunk::<4>()? {
         [b'M', b'Z', _, _] => portable_executable(content),
         [0xca, 0xfe, 0xba, 0xbe] => Some(java_or_macho(content)),
@@ -360,12 +366,12 @@ fn by_structure(content: &[u8]) -> Option<FileType> {
         [b'B', b'Z', b'h', b'1'..=b'9'] => Some(FileType::BZIP2),
         [b'F' | b'C' | b'Z', b'W', b'S', 1..=60] => Some(FileType::SWF),
         [b'B', b'M', _, _] => bitmap(content),
-        [0x5d, 0, 0, _] => lzma(content),
+        [0x50..=0x5f, 0x2a, 0x4d, 0x18] => behind_skippable_frames(content),
         [0x60, 0xea, low, high] => arj(content, u16::from_le_bytes([low, high])),
         [0x1a, 1..=9, ..] => arc(content),
         [0x30, ..] => pkcs7(content),
         _ if content.get(4..8) == Some(b"ftyp") => Some(iso_media(content)),
-        _ => lha(content).or_else(|| old_tar(content)).or_else(|| pdf(content)),
+        _ => None,
     }
 }
 
@@ -464,11 +470,42 @@ fn bitmap(content: &[u8]) -> Option<FileType> {
     matches!(header, 12 | 40 | 52 | 56 | 64 | 108 | 124).then_some(FileType::BMP)
 }
 
-/// Lzma has no magic: properties, a dictionary of a power of two, then a size that is unknown or not absurd.
+/// Lzma has no magic: properties, the size of a dictionary, a size that is unknown or not absurd, and a first byte of
+/// the range coder, which is always 0.
 fn lzma(content: &[u8]) -> Option<FileType> {
     let dictionary = le32(content, 1)?;
+    // 2^n or 2^n + 2^(n-1), as encoders write it.
+    let usual = dictionary >= 4096 && matches!(dictionary >> dictionary.trailing_zeros(), 1 | 3);
     let size = u64::from_le_bytes(*content.get(5..)?.first_chunk::<8>()?);
-    (dictionary.is_power_of_two() && (size == u64::MAX || size < 1 << 40)).then_some(FileType::LZMA)
+    let sane = content[0] < 9 * 5 * 5 && (size == u64::MAX || size < 1 << 38) && content.get(13) == Some(&0);
+    (usual && sane).then_some(FileType::LZMA)
+}
+
+/// Frames to be skipped may precede those of zstd and lz4 alike (RFC 8878 section 3.1.2).
+fn behind_skippable_frames(content: &[u8]) -> Option<FileType> {
+    const MOST: usize = 100;
+    let mut at = 0usize;
+    for _ in 0..MOST {
+        let rest = content.get(at..)?;
+        match *rest.first_chunk::<4>()? {
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18] => at = at.checked_add(8)?.checked_add(le32(rest, 4)?)?,
+            [0x28, 0xb5, 0x2f, 0xfd] => return Some(FileType::ZSTD),
+            [0x04, 0x22, 0x4d, 0x18] => return Some(FileType::LZ4),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// A zip is read from its end, so anything may precede it: the end record is there, and it points at a directory.
+fn zip_behind_something(content: &[u8]) -> Option<FileType> {
+    /// The end record and the longest comment behind it.
+    const NEAR: usize = 22 + 0xffff;
+    let end = &content[content.len().saturating_sub(NEAR)..];
+    let record = memmem::rfind(end, b"PK\x05\x06")?;
+    let directory = le32(end, record + 12)?;
+    let start = (content.len() - end.len() + record).checked_sub(directory)?;
+    content.get(start..)?.starts_with(b"PK\x01\x02").then_some(FileType::ZIP)
 }
 
 /// ARJ: the size of its first header lies within bounds, and the header begins with its own.
@@ -741,6 +778,9 @@ mod tests {
         installer[48] = 1;
         let ole = installer.clone();
         installer[1024 + 80..1024 + 96].copy_from_slice(b"\x84\x10\x0c\0\0\0\0\0\xc0\0\0\0\0\0\0\x46");
+        let mut zip_end = b"text before PK\x01\x02PK\x05\x06".to_vec();
+        zip_end.extend([0; 8]);
+        zip_end.extend([4, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         let mut odt = zip_of(&["mimetype"]);
         odt.extend(FileType::ODT.mime.as_bytes());
         let table: Vec<(Vec<u8>, FileType)> = vec![
@@ -772,6 +812,10 @@ mod tests {
             (at(0, b"\x60\xea\x2c\0\x22"), FileType::ARJ),
             (at(0, b"\x1a\x08name.txt\0"), FileType::ARC),
             (b"\x24\x00-lh5-\0\0".to_vec(), FileType::LHA),
+            (b"\x30\xf1-lh1-Z\0".to_vec(), FileType::LHA),
+            (b"\x50\x2a\x4d\x18\x01\0\0\0x\x28\xb5\x2f\xfd".to_vec(), FileType::ZSTD),
+            (b"\x5e\x2a\x4d\x18\0\0\0\0\x04\x22\x4d\x18".to_vec(), FileType::LZ4),
+            (zip_end, FileType::ZIP),
             (tar(), FileType::TAR),
             (b"junk before %PDF-1.4".to_vec(), FileType::PDF),
             (b"\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0".to_vec(), FileType::PKCS7),

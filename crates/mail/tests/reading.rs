@@ -487,8 +487,40 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// A mail like real ones, with some stretches of it taken out, doubled or written over.
+fn mutated() -> impl Strategy<Value = Vec<u8>> {
+    const LIKE_REAL: &str = "Received: from a.example (a.example [192.0.2.1])\r\n\tby b.example; Thu, 1 Jan 2026 00:00:00 +0000\r\n\
+        From: =?utf-8?q?Andr=C3=A9?= <a@a.example>\r\nTo: b@b.example\r\nSubject: =?utf-8?b?w6l0w6k=?=\r\nMIME-Version: 1.0\r\n\
+        Content-Type: multipart/mixed; boundary=\"outer\"\r\n\r\nThis is a multi-part message in MIME format.\r\n\
+        --outer\r\nContent-Type: multipart/alternative; boundary=inner\r\n\r\n--inner\r\nContent-Type: text/plain; charset=utf-8\r\n\
+        Content-Transfer-Encoding: quoted-printable\r\n\r\ncaf=C3=A9 =\r\nwww.a.example\r\n--inner\r\nContent-Type: text/html\r\n\r\n\
+        <p><a href=\"http://a.example/?x&amp;y\">link</a>\r\n--inner--\r\n--outer\r\nContent-Type: application/zip; name=\"a.zip\"\r\n\
+        Content-Disposition: attachment; filename*0*=utf-8''%C3%A9; filename*1=.zip\r\nContent-Transfer-Encoding: base64\r\n\r\n\
+        UEsDBBQAAAAIAA==\r\n--outer\r\nContent-Type: message/rfc822\r\n\r\nSubject: in\r\n\r\nbegin 644 x.txt\r\n#0V%T\r\n`\r\nend\r\n\
+        --outer--\r\n";
+    let change = (any::<proptest::sample::Index>(), any::<proptest::sample::Index>(), 0..3, piece());
+    proptest::collection::vec(change, 1..8).prop_map(|changes| {
+        let mut mail = LIKE_REAL.as_bytes().to_vec();
+        for (from, length, how, piece) in changes {
+            let from = from.index(mail.len() + 1);
+            let to = (from + length.index(60)).min(mail.len());
+            let stretch = mail[from..to].to_vec();
+            mail.splice(
+                from..to,
+                match how {
+                    0 => Vec::new(),
+                    1 => stretch.repeat(2),
+                    _ => piece,
+                },
+            );
+        }
+        mail
+    })
+}
+
 fn any_mail() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
+        mutated(),
         proptest::collection::vec(any::<u8>(), 0..400),
         proptest::collection::vec(piece(), 0..80).prop_map(|pieces| pieces.concat()),
     ]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use gatepost_mail::{Budget, Defect, DefectKind, Limits, Message, Part, text};
+use gatepost_mail::{Budget, Defect, DefectKind, FileKind, FileType, Limits, Message, Part, text};
 
 fn suites(folder: &str) -> Option<PathBuf> {
     let root = std::env::var_os("GATEPOST_SUITES")
@@ -163,4 +163,62 @@ fn time_of_reading() {
         links / mails.len(),
         with_text / count,
     );
+}
+
+/// All files below a folder.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder that can be listed") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found
+}
+
+#[test]
+fn types_of_real_files() {
+    let expected: &[(&str, &[&str], &[FileType])] = &[
+        ("archives/lha", &["lzh", "lzs", "pma"], &[FileType::LHA]),
+        ("archives/tnef", &["tnef"], &[FileType::TNEF]),
+        ("office", &["doc", "dot", "xls", "xlt", "xla", "ppt", "pps", "pot"], &[FileType::OLE]),
+        ("office", &["docx", "docm", "dotx", "dotm"], &[FileType::DOCX, FileType::DOCM, FileType::OLE]),
+        (
+            "office",
+            &["pptx", "pptm", "potx", "potm", "ppsx", "ppsm"],
+            &[FileType::PPTX, FileType::PPTM, FileType::OLE],
+        ),
+        ("office", &["odt", "ods", "odp"], &[FileType::ODT, FileType::ODS, FileType::ODP]),
+        ("office", &["rtf"], &[FileType::RTF]),
+    ];
+    for (folder, extensions, types) in expected {
+        let Some(folder) = suites(folder) else { return };
+        for file in below(&folder) {
+            let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+            if extensions.contains(&extension) {
+                let found = FileType::detect(&std::fs::read(&file).expect("a file that can be read"));
+                assert!(types.contains(&found), "{}: {}", file.display(), found.name);
+            }
+        }
+    }
+}
+
+/// The archives of libarchive's tests, uuencoded as they are, are found in a mail and known for what they are.
+#[test]
+fn uuencoded_archives_are_found() {
+    let Some(folder) = suites("archives/libarchive") else { return };
+    let limits = Limits { bytes: 1 << 32, time: std::time::Duration::from_secs(600), ..Limits::default() };
+    let mut known = 0;
+    let files = files(&folder, "uu");
+    for file in &files {
+        let raw = [b"\n", std::fs::read(file).expect("a file that can be read").as_slice()].concat();
+        let message = Message::read(raw.into(), &mut Budget::new(&limits));
+        assert_eq!(message.parts.len(), 2, "{}", file.display());
+        let kind = message.parts[1].detected.kind;
+        known += usize::from(matches!(kind, FileKind::Archive | FileKind::Compressed));
+    }
+    // The others are pieces of split archives, programs that unpack themselves, or text.
+    assert!(known * 100 >= files.len() * 88, "{known} of {}", files.len());
 }

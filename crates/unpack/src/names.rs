@@ -8,6 +8,13 @@ const LONGEST: usize = 1024;
 /// read to its end and up to the NUL.
 pub(crate) fn readings(raw: &[u8], utf8: bool) -> Vec<String> {
     let mut names = Vec::with_capacity(1);
+    let shortened;
+    let raw = if raw.len() > 8 * LONGEST {
+        shortened = [&raw[..4 * LONGEST], &raw[raw.len() - 4 * LONGEST..]].concat();
+        &shortened
+    } else {
+        raw
+    };
     let mut read = |raw: &[u8]| {
         if utf8 || raw.is_ascii() {
             add(&mut names, clean(&String::from_utf8_lossy(raw)));

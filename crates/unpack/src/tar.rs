@@ -25,8 +25,16 @@ pub(crate) fn is(body: &[u8], _detected: FileType) -> bool {
 /// Opens a tar.
 pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
     let body = opening.body.clone();
-    let mut tar =
-        Tar { opening, body, seen: HashSet::new(), pending: vec![0], known: HashMap::new(), end: 0 };
+    let mut tar = Tar {
+        opening,
+        body,
+        seen: HashSet::new(),
+        pending: vec![0],
+        barren: usize::MAX,
+        gap: 0..0,
+        known: HashMap::new(),
+        end: 0,
+    };
     while let Some(at) = tar.pending.pop() {
         tar.run(at)?;
     }
@@ -40,6 +48,10 @@ struct Tar<'a, 'b> {
     seen: HashSet<usize>,
     /// Places where further headers may be.
     pending: Vec<usize>,
+    /// No header begins here or behind.
+    barren: usize,
+    /// What was skipped last, up to the next header.
+    gap: std::ops::Range<usize>,
     /// Members by name, for hard links.
     known: HashMap<String, PartId>,
     /// End of what was understood.
@@ -103,14 +115,22 @@ impl Tar<'_, '_> {
     }
 
     /// The next place with a header's checksum: programs skip to it.
-    fn next_header(&self, at: usize) -> Option<usize> {
+    fn next_header(&mut self, at: usize) -> Option<usize> {
+        if at >= self.barren {
+            return None;
+        }
+        if self.gap.contains(&at) {
+            return Some(self.gap.end);
+        }
         let mut next = at + BLOCK;
         while let Some(block) = block(&self.body, next) {
             if block[0] != 0 && checksum_fits(block) {
+                self.gap = at..next;
                 return Some(next);
             }
             next += BLOCK;
         }
+        self.barren = at;
         None
     }
 
@@ -160,7 +180,7 @@ impl Tar<'_, '_> {
             self.opening
                 .defective(DefectKind::BadArchive, format!("two sizes for one member at offset {at}"));
         }
-        const MOST: usize = 1000;
+        const MOST: usize = 64;
         if self.pending.len() < MOST {
             self.pending.extend(others);
         }

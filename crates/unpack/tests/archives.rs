@@ -87,7 +87,8 @@ fn headers_that_disagree_are_both_followed() {
     let raw = format!("a={}", String::from_utf8_lossy(&data[..data.len().min(12)]));
     let bad = DefectKind::BadArchive;
     let clear = "a=hello hello ".to_owned();
-    let table: &[(&Entry, &Entry, Vec<String>, &[DefectKind])] = &[
+    type Row<'a> = (&'a Entry, &'a Entry, Vec<String>, &'a [DefectKind]);
+    let table: &[Row] = &[
         (&junk, &honest, vec![clear.clone(), "a=".into()], &[bad, DefectKind::UnknownMethod]),
         (&honest, &junk, vec!["a=".into(), clear.clone()], &[bad, DefectKind::UnknownMethod]),
         (&stored, &honest, vec![clear.clone(), raw], &[bad]),
@@ -191,7 +192,8 @@ fn tars() {
     let long = "d/".repeat(80) + "name.exe";
     let pax_record = format!("{} path={long}\n", long.len() + 10);
     let big = [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
-    let table: &[(&str, Vec<Vec<u8>>, Vec<String>, &[DefectKind])] = &[
+    type Row<'a> = (&'a str, Vec<Vec<u8>>, Vec<String>, &'a [DefectKind]);
+    let table: &[Row] = &[
         ("plain", vec![tar_file("a", b"1"), tar_file("b", b"2")], vec!["a=1".into(), "b=2".into()], &[]),
         (
             "GNU",
@@ -272,13 +274,13 @@ fn two_sizes_in_a_tar_are_both_followed() {
 
 #[test]
 fn mail_in_archives_and_mailboxes() {
-    let inner = mail("x.zip", &Zip::with(&[("evil.exe", b"MZ", 0)]).end());
+    let inner = base64_mail("x.zip", &Zip::with(&[("evil.exe", b"MZ", 0)]).end());
     let zip = Zip::with(&[("forwarded.eml", &inner, DEFLATE)]).end();
     let message = read(mail("a.zip", &zip).into(), &Limits::default());
     let names: Vec<&str> = message.parts.iter().filter_map(|part| part.name()).collect();
     assert_eq!(names, ["a.zip", "forwarded.eml", "x.zip", "evil.exe"]);
     let from = b"From a@example.org Mon Jan  1 00:00:00 2024\n".as_slice();
-    let mbox = [from, &inner, b"\n\n", from, &mail("b.txt", b"second")].concat();
+    let mbox = [from, &inner, b"\n\n", from, &base64_mail("b.txt", b"second")].concat();
     let message = open(Format::Mbox, mbox.into(), &Limits::default());
     let names: Vec<&str> = message.parts.iter().filter_map(|part| part.name()).collect();
     assert_eq!(names, ["x.zip", "b.txt", "evil.exe"]);

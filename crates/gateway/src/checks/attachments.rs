@@ -403,3 +403,324 @@ fn is_type_name(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     FileKind::by_name(&text).is_some() || FileType::by_name(&text).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatepost_mail::{Limits, Session};
+
+    const PROGRAM: &[u8] = b"MZ\x90\0\x03\0\0\0\x04\0\0\0\xff\xff\0\0\xb8\0\0\0\0\0\0\0@\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
+        \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x40\0\0\0PE\0\0\x4c\x01\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\xe0\0\x02\x01";
+
+    fn part(parent: Option<PartId>, name: &str, body: &[u8]) -> Part {
+        let depth = u32::from(parent.is_some());
+        let part = Part::new(PartId(0), depth, Origin::Mime, body.to_vec().into());
+        let names = if name.is_empty() { Vec::new() } else { vec![name.to_owned()] };
+        Part { parent, names, declared: "application/octet-stream".into(), ..part }
+    }
+
+    /// A multipart with these parts.
+    fn message(parts: Vec<Part>) -> Message {
+        let mut message = gatepost_unpack::read("Subject: x\r\n\r\nx\r\n".into(), &Limits::default());
+        message.parts[0].container = true;
+        message.parts[0].declared = "multipart/mixed".into();
+        message.parts.extend(parts);
+        message
+    }
+
+    fn named(name: &str) -> Message {
+        message(vec![part(Some(PartId(0)), name, b"some text that is no program\n")])
+    }
+
+    fn builtin_rules() -> AttachmentRules {
+        AttachmentRules::build(&Attachments::default()).unwrap()
+    }
+
+    #[track_caller]
+    fn symbols(message: &Message) -> Vec<String> {
+        builtin_rules().look(message).into_iter().map(|finding| finding.symbol.into_owned()).collect()
+    }
+
+    #[test]
+    fn names_that_are_banned() {
+        let table = [
+            ("setup.exe", NAME),
+            ("SETUP.EXE", NAME),
+            ("a.vbs", NAME),
+            ("a.js", NAME),
+            ("a.iso", NAME),
+            ("a.lnk", NAME),
+            ("backup.settingcontent-ms", NAME),
+            ("setup.v2.exe", NAME),
+            ("a.exe.", NAME),
+            ("a.exe. . ", NAME),
+            ("a.exe:stream", NAME),
+            ("folder/a.exe", NAME),
+            ("folder\\a.exe", NAME),
+            ("a.ｅｘｅ", NAME),
+            ("a\u{ff0e}exe", NAME),
+            ("a.e\u{200b}xe", NAME),
+            (".exe", NAME),
+            ("letter.txt.vbs", DOUBLE),
+            ("letter.TXT.VBS", DOUBLE),
+            ("invoice.pdf.exe", DOUBLE),
+            ("invoice.pdf                         .exe", DOUBLE),
+            ("invoice.pdf .exe", DOUBLE),
+            ("invoice                  .exe", DOUBLE),
+            ("invoice.pdf....exe", DOUBLE),
+            ("photo.jpg.scr ", DOUBLE),
+            ("annual\u{202e}fdp.exe", DOUBLE),
+            ("annual\u{2067}fdp.exe", DOUBLE),
+            ("letter.{00020812-0000-0000-C000-000000000046}", CLSID),
+            ("letter.txt.{3050f4d8-98B5-11CF-BB82-00AA00BDCE0B}", CLSID),
+            ("letter.{00020812-0000-0000-C000-000000000046", CLSID),
+            ("folder.{00020812-0000-0000-C000-000000000046}/a.txt", CLSID),
+            ("{00020812-0000-0000-C000-000000000046}", CLSID),
+        ];
+        for (name, symbol) in table {
+            assert_eq!(symbols(&named(name)), [symbol], "{name}");
+        }
+    }
+
+    #[test]
+    fn ordinary_names_pass() {
+        let names = [
+            "",
+            "a",
+            "letter.txt",
+            "invoice.pdf",
+            "Invoice 2024.01.31.pdf",
+            "photo.JPG",
+            "archive.tar.gz",
+            "data.zip",
+            "report.docx",
+            "report.docm",
+            "sheet.xlsx",
+            "sheet.xlsm",
+            "slides.pptx",
+            "list.csv",
+            "mail.eml",
+            "event.ics",
+            "card.vcf",
+            "smime.p7s",
+            "signature.asc",
+            "server.crt",
+            "key.pem",
+            "data.mat",
+            "base.mdb",
+            "patch.diff",
+            "0001-fix.patch",
+            "script.py",
+            "page.html",
+            "drawing.svg",
+            "song.mp3",
+            "clip.mp4",
+            "file.exe.txt",
+            "executable.pdf",
+            "how to run setup.exe.pdf",
+            "wordexe",
+            "exe",
+            "a.b.c.d",
+            "résumé.pdf",
+            "счёт.pdf",
+            "請求書.xlsx",
+            "{3F2504E0-4F89-11D3-9A0C-0305E82C3301}.pdf",
+            "{3F2504E0-4F89-11D3-9A0C-0305E82C3301}.png",
+            "winmail.dat",
+            "word/vbaProject.bin",
+            "_rels/.rels",
+            "[Content_Types].xml",
+            "docProps/app.xml",
+            "word/theme/theme1.xml",
+            "xl/printerSettings/printerSettings1.bin",
+            "word/embeddings/oleObject1.bin",
+            "customXml/item1.xml",
+            "image001.wmf",
+            "Thumbnails/thumbnail.png",
+            "Basic/script-lb.xml",
+            "version 1.5",
+            "12.30 Uhr",
+            "Re: meeting.msg",
+            "a..pdf",
+            "תמונה\u{200f}.png",
+        ];
+        for name in names {
+            assert_eq!(symbols(&named(name)), [""; 0], "{name}");
+        }
+    }
+
+    #[test]
+    fn types_are_banned_whatever_they_are_called() {
+        for name in ["invoice.pdf", "x", ""] {
+            let mut message = message(vec![part(Some(PartId(0)), name, PROGRAM)]);
+            message.parts[1].attachment = true;
+            assert_eq!(symbols(&message), [TYPE], "{name}");
+        }
+        let findings = builtin_rules().look(&message(vec![part(Some(PartId(0)), "invoice.pdf", PROGRAM)]));
+        assert_eq!(findings[0].evidence, "invoice.pdf (exe)");
+    }
+
+    #[test]
+    fn the_text_of_a_mail_is_no_attachment() {
+        for (declared, body) in
+            [("text/plain", "#!/bin/sh\nexit\n"), ("text/html", "<script>x</script>"), ("", "x")]
+        {
+            let mut text = part(Some(PartId(0)), "", body.as_bytes());
+            text.declared = declared.into();
+            assert_eq!(symbols(&message(vec![text])), [""; 0], "{declared}");
+        }
+    }
+
+    /// Evidence leads through all containers to the name that is banned.
+    #[test]
+    fn nested_in_archives() {
+        let inner = zip("invoice.pdf.exe", PROGRAM);
+        let outer = zip("inner.zip", &inner);
+        let message = attached("outer.zip", &outer);
+        let findings = builtin_rules().look(&message);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!(findings[0].symbol, DOUBLE);
+        assert!(findings[0].evidence.ends_with("inner.zip/invoice.pdf.exe"), "{}", findings[0].evidence);
+    }
+
+    /// All names that a reader would show are looked at, and the evidence says which it was.
+    #[test]
+    fn every_name_counts() {
+        let mut message = named("harmless.txt");
+        message.parts[1].names.push("bad\u{202e}txt.exe".into());
+        let findings = builtin_rules().look(&message);
+        assert_eq!(findings[0].evidence, "harmless.txt (also named bad\\u{202e}txt.exe)");
+    }
+
+    #[test]
+    fn the_first_own_rule_that_matches_decides() {
+        let rule = |allow, filename: &str| AttachmentRule {
+            name: format!("{filename}!"),
+            allow,
+            filename: Some(filename.into()),
+            ..AttachmentRule::default()
+        };
+        let table: &[(Vec<AttachmentRule>, &str, &[&str])] = &[
+            (vec![rule(true, r"^setup\.exe$")], "setup.exe", &[]),
+            (vec![rule(true, r"^setup\.exe$")], "other.exe", &[NAME]),
+            (vec![rule(false, r"\.docm$")], "a.DOCM", &[RULE]),
+            (vec![rule(false, r"\.docm$"), rule(true, "^ours")], "ours.docm", &[RULE]),
+            (vec![rule(true, "^ours"), rule(false, r"\.docm$")], "ours.docm", &[]),
+            (vec![rule(true, "^ours"), rule(false, r"\.docm$")], "dir/ours.docm", &[]),
+            (vec![rule(false, r"\.exe$")], "a.ｅｘｅ", &[RULE]),
+        ];
+        for (place, (rules, name, want)) in table.iter().enumerate() {
+            let rules =
+                AttachmentRules::build(&Attachments { rule: rules.clone(), ..Attachments::default() })
+                    .unwrap();
+            let found: Vec<_> = rules.look(&named(name)).into_iter().map(|finding| finding.symbol).collect();
+            assert_eq!(found, *want, "row {place}");
+        }
+    }
+
+    #[test]
+    fn every_condition_of_a_rule() {
+        let rule = |change: fn(&mut AttachmentRule)| {
+            let mut rule = AttachmentRule::default();
+            change(&mut rule);
+            rule
+        };
+        let table: &[(AttachmentRule, bool)] = &[
+            (rule(|rule| rule.declared = vec!["Application/*".into()]), true),
+            (rule(|rule| rule.declared = vec!["image/*".into(), "application/octet-stream".into()]), true),
+            (rule(|rule| rule.declared = vec!["application/zip".into()]), false),
+            (rule(|rule| rule.detected = vec!["EXE".into()]), true),
+            (rule(|rule| rule.detected = vec!["executable".into()]), true),
+            (rule(|rule| rule.detected = vec!["zip".into()]), false),
+            (rule(|rule| rule.encrypted = Some(true)), true),
+            (rule(|rule| rule.encrypted = Some(false)), false),
+            (rule(|rule| rule.deeper_than = Some(0)), true),
+            (rule(|rule| rule.deeper_than = Some(1)), false),
+            (rule(|rule| rule.larger_than = Some(crate::config::units::Size::mebibytes(0))), true),
+            (rule(|rule| rule.larger_than = Some(crate::config::units::Size::mebibytes(1))), false),
+            (rule(|rule| rule.path = Some("^a.zip$".into())), true),
+            (rule(|rule| rule.path = Some("other".into())), false),
+            (rule(|rule| (rule.encrypted, rule.filename) = (Some(true), Some("b".into()))), false),
+        ];
+        let mut message = message(vec![part(Some(PartId(0)), "a.zip", PROGRAM)]);
+        message.parts[1].encrypted = true;
+        for (place, (rule, banned)) in table.iter().enumerate() {
+            let typed = Attachments { rule: vec![rule.clone()], builtin: false, ..Attachments::default() };
+            let findings = AttachmentRules::build(&typed).unwrap().look(&message);
+            assert_eq!(!findings.is_empty(), *banned, "row {place}");
+            assert!(findings.iter().all(|finding| finding.evidence == "rule 1: a.zip"));
+        }
+    }
+
+    #[test]
+    fn mistakes_name_the_key() {
+        let rule = |change: fn(&mut AttachmentRule)| {
+            let mut rule = AttachmentRule::default();
+            change(&mut rule);
+            rule
+        };
+        let rules = vec![
+            rule(|rule| rule.filename = Some("(".into())),
+            rule(|rule| rule.path = Some("x{1000}{1000}{1000}".into())),
+            rule(|rule| rule.declared = vec!["image/png".into(), "exe".into()]),
+            rule(|rule| rule.detected = vec!["nonsense".into()]),
+            rule(|_| {}),
+        ];
+        let problems =
+            AttachmentRules::build(&Attachments { rule: rules, ..Attachments::default() }).unwrap_err();
+        let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        let want = ["[0].filename", "[1].path", "[2].declared[1]", "[3].detected[0]", "[4]"];
+        assert_eq!(keys, want.map(|key| format!("checks.attachments.rule{key}")));
+    }
+
+    /// An archive of a thousand programs is told of fifty times.
+    #[test]
+    fn findings_are_bounded() {
+        let parts = (0..1000).map(|place| part(Some(PartId(0)), &format!("{place}.exe"), b"x")).collect();
+        assert_eq!(symbols(&message(parts)).len(), MOST_FINDINGS);
+    }
+
+    #[tokio::test]
+    async fn the_check_answers_with_findings() {
+        let check: Box<dyn Check> = Box::new(builtin_rules());
+        let mail =
+            Mail { session: Session::default(), envelope: Default::default(), message: named("a.exe") };
+        let found = check.on_mail(&mail, &[]).unwrap().await.unwrap();
+        assert_eq!(found.findings.len(), 1);
+        assert!(SYMBOLS.iter().any(|symbol| symbol.name == found.findings[0].symbol));
+    }
+
+    /// A zip of one stored member, without a directory.
+    fn zip(name: &str, content: &[u8]) -> Vec<u8> {
+        let mut crc = crc32(content).to_le_bytes().to_vec();
+        let mut out = b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0".to_vec();
+        out.append(&mut crc);
+        for _ in 0..2 {
+            out.extend((content.len() as u32).to_le_bytes());
+        }
+        out.extend((name.len() as u16).to_le_bytes());
+        out.extend([0, 0]);
+        out.extend(name.as_bytes());
+        out.extend(content);
+        out
+    }
+
+    fn crc32(content: &[u8]) -> u32 {
+        let step = |crc: u32, byte: &u8| {
+            (0..8).fold(
+                crc ^ u32::from(*byte),
+                |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 },
+            )
+        };
+        !content.iter().fold(!0, step)
+    }
+
+    fn attached(name: &str, body: &[u8]) -> Message {
+        let head = format!(
+            "From: a@example.org\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nHello\r\n\
+             --b\r\nContent-Type: application/zip; name={name}\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+        );
+        let raw = [head.as_bytes(), body, b"\r\n--b--\r\n"].concat();
+        gatepost_unpack::read(raw.into(), &Limits::default())
+    }
+}

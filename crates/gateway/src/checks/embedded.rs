@@ -309,3 +309,233 @@ fn told(file: &Path, error: &str) -> String {
     let lines: Vec<_> = lines.collect();
     format!("{}: {}", file.display(), lines.join(" | "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatepost_mail::Limits;
+
+    /// In two halves, so that this file is not taken for the test file itself.
+    fn eicar() -> String {
+        ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD", "-ANTIVIRUS-TEST-FILE!$H+H*"].concat()
+    }
+
+    fn message(raw: impl Into<Vec<u8>>) -> Message {
+        gatepost_unpack::read(raw.into().into(), &Limits::default())
+    }
+
+    fn built_in() -> Scanner {
+        Scanner::build(&Embedded::default()).unwrap()
+    }
+
+    fn names(scan: &Scan) -> Vec<&str> {
+        scan.hits.iter().map(|hit| hit.name.as_str()).collect()
+    }
+
+    /// Bytes, size and name for a hash list.
+    fn md5_line(content: &[u8], name: &str) -> String {
+        use md5::Digest;
+        let digest: Vec<String> =
+            md5::Md5::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{}:{}:{name}\n", digest.concat(), content.len())
+    }
+
+    #[test]
+    fn eicar_wherever_it_stands_alone() {
+        let eicar = eicar();
+        assert_eq!(eicar.len(), 68);
+        let head = "Subject: test\r\nFrom: a@example.org\r\nTo: b@example.org\r\n";
+        let base64 =
+            "WDVPIVAlQEFQWzRcUFpYNTQoUF4pN0NDKTd9JEVJQ0FSLVNUQU5EQVJELUFOVElWSVJVUy1URVNULUZJTEUhJEgrSCo=";
+        let attached = "Content-Type: application/octet-stream; name=eicar.com\r\nContent-Transfer-Encoding: base64\r\n\r\n";
+        let table = [
+            ("body", format!("{head}\r\n{eicar}\r\n"), true),
+            ("no empty line after the header", format!("{head}{eicar}\r\n"), true),
+            ("nothing else", eicar.clone(), true),
+            ("bare LF", format!("{}\n{eicar}\n", head.replace('\r', "")), true),
+            ("spaces around", format!("{head}\r\n  {eicar} \t\r\n"), true),
+            ("first of several lines", format!("{head}\r\n{eicar}\r\nhello\r\n"), true),
+            ("behind other lines", format!("{head}\r\nhello\r\n\r\n{eicar}\r\n"), true),
+            ("base64", format!("{head}{attached}{base64}\r\n"), true),
+            ("quoted in a sentence", format!("{head}\r\nThe line {eicar} is harmless.\r\n"), false),
+            ("one character short", format!("{head}\r\n{}\r\n", &eicar[1..]), false),
+            ("clean", format!("{head}\r\nhello\r\n"), false),
+        ];
+        let scanner = built_in();
+        for (what, raw, found) in table {
+            let scan = scanner.scan(&message(raw));
+            let want: &[&str] = if found { &["Eicar-Test-Signature"] } else { &[] };
+            assert_eq!(names(&scan), want, "{what}");
+            assert_eq!(scan.fault, None);
+        }
+    }
+
+    #[test]
+    fn a_hit_names_the_part() {
+        let raw = format!(
+            "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n\r\n{}\r\n--b--\r\n",
+            eicar()
+        );
+        let message = message(raw);
+        let scan = built_in().scan(&message);
+        assert_eq!(scan.hits.len(), 1);
+        assert_eq!(scan.hits[0].by, "yara");
+        assert_eq!(message.path(scan.hits[0].part.unwrap()), "2");
+    }
+
+    #[test]
+    fn rules_and_lists_from_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.yar"), "rule Marker { strings: $a = \"needle\" condition: $a }")
+            .unwrap();
+        fs::write(
+            folder.path().join("b.yara"),
+            "rule Marker { meta: name = \"Test.Named\" strings: $a = \"needle\" condition: $a }",
+        )
+        .unwrap();
+        fs::write(folder.path().join("notes.txt"), "not read").unwrap();
+        fs::write(folder.path().join("l.hdb"), md5_line(b"hello\r\n", "Test.Hash")).unwrap();
+        let typed = Embedded {
+            rules: Some(folder.path().into()),
+            hashes: vec![folder.path().into()],
+            ..Embedded::default()
+        };
+        let scanner = Scanner::build(&typed).unwrap();
+        assert_eq!(scanner.summary(), "3 YARA rules, 1 hashes");
+        let found = |raw: &str| {
+            let scan = scanner.scan(&message(raw));
+            let mut found: Vec<_> = scan.hits.into_iter().map(|hit| (hit.name, hit.by)).collect();
+            found.sort();
+            found
+        };
+        assert_eq!(
+            found("Subject: x\r\n\r\na needle\r\n"),
+            [("Test.Named".into(), "yara"), ("YARA.Marker".into(), "yara")]
+        );
+        assert_eq!(found("Subject: x\r\n\r\nhello\r\n"), [("Test.Hash".into(), "hash")]);
+        assert_eq!(found("Subject: x\r\n\r\nother\r\n"), []);
+    }
+
+    #[test]
+    fn mistakes_name_key_file_and_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("bad.hdb");
+        fs::write(&list, "# fine\nnonsense\n").unwrap();
+        fs::write(folder.path().join("bad.yar"), "rule a {\n condition: nothing_such\n}").unwrap();
+        let typed = Embedded {
+            rules: Some(folder.path().into()),
+            hashes: vec![folder.path().join("absent.hdb"), list],
+            ..Embedded::default()
+        };
+        let problems = Scanner::build(&typed).unwrap_err();
+        let told: Vec<_> =
+            problems.iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect();
+        assert_eq!(told.len(), 3, "{told:#?}");
+        assert!(
+            told[0].starts_with("checks.embedded.rules: ") && told[0].contains("bad.yar:2"),
+            "{}",
+            told[0]
+        );
+        assert!(
+            told[1].starts_with("checks.embedded.hashes[0]: ") && told[1].contains("absent.hdb"),
+            "{}",
+            told[1]
+        );
+        assert!(
+            told[2].starts_with("checks.embedded.hashes[1]: ") && told[2].contains("bad.hdb:2"),
+            "{}",
+            told[2]
+        );
+        let typed = Embedded { rules: Some(folder.path().join("absent")), ..Embedded::default() };
+        assert_eq!(Scanner::build(&typed).unwrap_err()[0].key, "checks.embedded.rules");
+    }
+
+    #[test]
+    fn changed_files_are_read_again_and_broken_ones_are_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let rules = folder.path().join("a.yar");
+        let rule = |word: &str| format!("rule R {{ strings: $a = \"{word}\" condition: $a }}");
+        fs::write(&rules, rule("needle")).unwrap();
+        let typed = Embedded { rules: Some(folder.path().into()), ..Embedded::default() };
+        let scanner = Scanner::build(&typed).unwrap();
+        let finds =
+            |word: &str| !scanner.scan(&message(format!("Subject: x\r\n\r\n{word}\r\n"))).hits.is_empty();
+        assert_eq!(scanner.reload_if_changed(), None);
+        assert!(finds("needle") && !finds("haystack"));
+        fs::write(&rules, "rule R { broken").unwrap();
+        assert!(matches!(scanner.reload_if_changed(), Some(Err(problems)) if problems.len() == 1));
+        assert!(finds("needle"), "the old rules stay");
+        assert_eq!(scanner.reload_if_changed(), None, "a mistake is told once");
+        fs::write(&rules, rule("haystack")).unwrap();
+        assert_eq!(scanner.reload_if_changed(), Some(Ok(())));
+        assert!(finds("haystack") && !finds("needle"));
+        fs::write(folder.path().join("b.yar"), "rule S { strings: $a = \"needle\" condition: $a }").unwrap();
+        assert_eq!(scanner.reload_if_changed(), Some(Ok(())));
+        assert!(finds("haystack") && finds("needle"), "a new file is a change");
+        fs::remove_file(&rules).unwrap();
+        assert_eq!(scanner.reload_if_changed(), Some(Ok(())));
+        assert!(!finds("haystack"));
+    }
+
+    #[test]
+    fn when_the_time_is_up_it_is_a_fault() {
+        let typed = Embedded { time: crate::config::units::Seconds::new(0), ..Embedded::default() };
+        let scan = Scanner::build(&typed).unwrap().scan(&message("Subject: x\r\n\r\nhello\r\n"));
+        let fault = scan.fault.unwrap();
+        assert_eq!((fault.cause, fault.answer), (Cause::Timeout, OnFault::Defer));
+    }
+
+    /// Debian's clamav-testfiles: a list with one hash finds the known file in every container that is unpacked here.
+    #[test]
+    fn clamav_test_files_by_one_hash() {
+        let folder = Path::new("/usr/share/clamav-testfiles");
+        let Ok(known) = fs::read(folder.join("clam.exe")) else {
+            println!("skipped: clamav-testfiles is not installed");
+            return;
+        };
+        let lists = tempfile::tempdir().unwrap();
+        let list = lists.path().join("clam.hdb");
+        fs::write(&list, md5_line(&known, "ClamAV-Test-File")).unwrap();
+        let scanner = Scanner::build(&Embedded { hashes: vec![list], ..Embedded::default() }).unwrap();
+        let names_of_files = [
+            "clam.exe",
+            "clam.zip",
+            "clam.tar.gz",
+            "clam_cache_emax.tgz",
+            "clam.mail",
+            "clam.exe.mbox.base64",
+            "clam.exe.mbox.uu",
+        ];
+        for name in names_of_files {
+            let head = "From: a@example.org\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream; name=x\r\nContent-Transfer-Encoding: binary\r\n\r\n";
+            let raw = [head.as_bytes(), &fs::read(folder.join(name)).unwrap()].concat();
+            assert_eq!(names(&scanner.scan(&message(raw))), ["ClamAV-Test-File"], "{name}");
+        }
+    }
+
+    /// What a scan of an ordinary mail costs: run with `--release -- --ignored --nocapture`.
+    #[test]
+    #[ignore = "a measurement"]
+    fn cost_of_an_ordinary_mail() {
+        let line = "The quick brown fox jumps over the lazy dog, and so it goes on and on.\r\n";
+        let body = line.repeat(5000 / line.len());
+        let raw = format!(
+            "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\r\n{}\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>{}\r\n--b--\r\n",
+            &body[..2000],
+            &body[..2800]
+        );
+        let scanner = built_in();
+        let rounds: u32 = 20_000;
+        let start = Instant::now();
+        for _ in 0..rounds {
+            std::hint::black_box(message(raw.clone()));
+        }
+        println!("reading and unpacking: {:?}", start.elapsed() / rounds);
+        let message = message(raw);
+        let start = Instant::now();
+        for _ in 0..rounds {
+            std::hint::black_box(scanner.scan(&message));
+        }
+        println!("scan: {:?}", start.elapsed() / rounds);
+    }
+}

@@ -119,7 +119,7 @@ pub struct ShowArgs {
     /// The id
     pub id: String,
     /// The message's header as well
-    #[arg(long, conflicts_with = "raw")]
+    #[arg(long, conflicts_with_all = ["raw", "json"])]
     pub headers: bool,
     /// Nothing but the message, byte for byte
     #[arg(long, conflicts_with = "json")]
@@ -210,15 +210,25 @@ async fn list(args: &ListArgs, journal: &Journal, io: &mut Io<'_>) -> Result<u8,
 
 fn row(entry: &Entry, now: Timestamp) -> Vec<String> {
     let record = &entry.record;
-    let recipients = entry.remaining.as_deref().unwrap_or(&record.recipients);
     vec![
         record.id.clone(),
         show_age(now, record.time),
         record.category.to_string(),
-        format!("{} -> {}", show_path(record.sender.as_deref()), show_recipients(recipients, 2)),
+        format!("{} -> {}", show_path(record.sender.as_deref()), show_recipients(&held_for(entry), 2)),
         clean(&record.subject, 60),
         show_size(record.size),
     ]
+}
+
+/// Those who have not got it: of a message that was delivered to some, only the others.
+fn held_for(entry: &Entry) -> Vec<String> {
+    let held = entry.record.verdicts.iter().filter(|verdict| verdict.outcome.starts_with("held"));
+    let held: Vec<String> = held.flat_map(|verdict| verdict.recipients.iter().cloned()).collect();
+    match &entry.remaining {
+        Some(remaining) => remaining.clone(),
+        None if held.is_empty() => entry.record.recipients.clone(),
+        None => held,
+    }
 }
 
 async fn show(args: &ShowArgs, journal: &Journal, vault: &Vault, io: &mut Io<'_>) -> Result<u8, Failure> {

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_error_has_its_place_and_says_what_is_right() {
+    fn unknown_keys_have_their_place_and_what_was_meant() {
         for (text, expected) in [
             (
                 "dta = \"x\"",
@@ -212,6 +212,14 @@ mod tests {
                 "[log]\ncolour = 1",
                 "gatepost.toml:2:1: unknown key \"colour\" in [log]; known are level, format",
             ),
+        ] {
+            assert_eq!(problems(text), [expected], "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_values_have_their_place_and_what_would_be_right() {
+        for (text, expected) in [
             (
                 "limits.sessions = \"many\"",
                 "gatepost.toml:1:19: limits.sessions: the text \"many\" where a whole number from 0 to 4294967295 is expected",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::typed::{Listener, Policy};
+use super::typed::Listener;
 use super::{Config, ListenAddress, NextHop, Problem};
 
 impl Config {
@@ -210,9 +210,7 @@ impl Config {
                     problems.add(format!("{key}.when.listeners[{index}]"), message);
                 }
             }
-            problems.thresholds(&key, policy, &self.default_policy);
         }
-        problems.thresholds("default_policy", &self.default_policy, &Policy::default());
         let when = &self.default_policy.when;
         let unconditional = when.recipients.is_empty()
             && when.senders.is_empty()
@@ -288,20 +286,6 @@ impl Problems {
             }
         }
     }
-
-    fn thresholds(&mut self, key: &str, policy: &Policy, base: &Policy) {
-        if policy.spammy_at.is_none() && policy.spam_at.is_none() {
-            return;
-        }
-        if let (Some(spammy), Some(spam)) =
-            (policy.spammy_at.or(base.spammy_at), policy.spam_at.or(base.spam_at))
-            && spammy > spam
-        {
-            let last = if policy.spam_at.is_some() { "spam_at" } else { "spammy_at" };
-            let message = format!("spam_at ({spam}) lies below spammy_at ({spammy}); it must not");
-            self.add(format!("{key}.{last}"), message);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -350,8 +334,6 @@ mod tests {
             ("checks.dns.servers = [\"dns\"]", "checks.dns.servers[0]", "not a name server"),
             ("policy = [{name = \"a\"}, {name = \"a\"}]", "policy[1].name", "another policy"),
             ("policy = [{when.listeners = [\"in\"]}]", "policy[0].when.listeners[0]", "known are smtp"),
-            ("policy = [{spam_at = 5, spammy_at = 6}]", "policy[0].spam_at", "lies below"),
-            ("default_policy.spammy_at = 5\npolicy = [{spam_at = 4}]", "policy[0].spam_at", "lies below"),
             ("default_policy.when.authenticated = true", "default_policy.when", "no place here"),
             ("headers.flag = \"X Spam\"", "headers.flag", "header field"),
             ("headers.remove = [\"*\"]", "headers.remove[0]", "neither"),

@@ -14,7 +14,7 @@ pub use state::{CLAIM_TIME, Claim, Event, EventKind, State, Ticket};
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::OpenOptions;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{SqlSafeStr, SqlitePool};
+use sqlx::{ConnectOptions as _, SqlSafeStr, SqlitePool};
 
 use super::Record;
 use writer::Queue;
@@ -58,10 +58,11 @@ impl Journal {
             .filename(path)
             .create_if_missing(false)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
+            .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIME)
-            .pragma("journal_size_limit", WAL_LIMIT);
+            .pragma("journal_size_limit", WAL_LIMIT)
+            .disable_statement_logging();
         let connect = async |connections, options: SqliteConnectOptions| {
             SqlitePoolOptions::new()
                 .max_connections(connections)
@@ -72,7 +73,10 @@ impl Journal {
         };
         let pool = connect(CONNECTIONS, options.clone()).await?;
         migrate(&pool).await.map_err(|source| JournalError::Migration { path: path.to_owned(), source })?;
-        let writer = connect(1, options.busy_timeout(WRITER_BUSY_TIME)).await?;
+        // A release must not be forgotten, hence FULL above. Records may lose their last moments to a power failure
+        // (the held ones come back from the vault), and cost one fsync less a batch.
+        let options = options.synchronous(SqliteSynchronous::Normal).busy_timeout(WRITER_BUSY_TIME);
+        let writer = connect(1, options).await?;
         let queue = Queue::start(path.to_owned(), writer, dropped);
         Ok(Journal { path: path.to_owned(), pool, queue })
     }
@@ -204,14 +208,38 @@ impl std::error::Error for JournalError {
 /// mode of the database. A file that others may read is closed to them.
 fn create_private(path: &Path) -> std::io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        create_private_folder(folder)?;
     }
+    let is_new = !path.exists();
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     let mut permissions = file.metadata()?.permissions();
     if permissions.mode() & 0o077 != 0 {
         permissions.set_mode(0o600);
         file.set_permissions(permissions)?;
+    }
+    if is_new {
+        give_to_owner_of_folder(path)?;
+    }
+    Ok(())
+}
+
+/// Makes a folder with mode 0700, and those above it that are missing.
+pub(super) fn create_private_folder(folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    give_to_owner_of_folder(folder)
+}
+
+/// What root makes with a command, before the daemon has ever run, must be the daemon's: its owner becomes that of the
+/// folder it lies in.
+fn give_to_owner_of_folder(path: &Path) -> std::io::Result<()> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    let owner = std::fs::metadata(folder)?;
+    if nix::unistd::geteuid().is_root() && owner.uid() != 0 {
+        std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()))?;
     }
     Ok(())
 }

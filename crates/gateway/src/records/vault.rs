@@ -176,7 +176,7 @@ impl Vault {
     /// Opens the vault in `folder`, which is made (mode 0700) when it is missing and closed to others when it is not.
     /// `floor_bytes` is the free space that `put` leaves on the disk.
     pub fn open(folder: &Path, floor_bytes: u64) -> Result<Vault, VaultError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| at(folder, error))?;
+        super::journal::create_private_folder(folder).map_err(|error| at(folder, error))?;
         let mode = fs::metadata(folder).map_err(|error| at(folder, error))?.permissions().mode();
         if mode & 0o077 != 0 {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
@@ -297,7 +297,7 @@ impl Vault {
             let path = path?;
             let is_temp =
                 path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(TEMP_PREFIX));
-            if !is_temp || File::open(&path).is_ok_and(|file| file.try_lock_shared().is_err()) {
+            if !is_temp || is_locked(&path) {
                 continue;
             }
             match fs::remove_file(&path) {
@@ -412,7 +412,8 @@ fn write_file(path: &Path, entry: &Held, raw: &[u8]) -> Result<(), VaultError> {
     };
     let write = || -> io::Result<()> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.lock()?;
+        // Where a file system has no locks, a sweep may take the file from us; then the message is deferred.
+        let _ = file.lock();
         let mut writer = BufWriter::with_capacity(64 << 10, &file);
         writer.write_all(MAGIC)?;
         writer.write_all(&length.to_be_bytes())?;
@@ -443,6 +444,11 @@ fn publish(temp: &Path, path: &Path) -> io::Result<()> {
         }
         result => result,
     }
+}
+
+/// Whether a living writer holds a file.
+fn is_locked(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
 
 /// Makes the entries of a folder durable.

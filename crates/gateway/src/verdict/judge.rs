@@ -691,6 +691,29 @@ mod tests {
         assert!(added && verdict.keep);
     }
 
+    #[test]
+    fn a_verdict_written_out() {
+        let config = "[default_policy]
+            actions.virus = 'strip'
+            subject_tags.spammy = '[SPAM?] '
+            strip_text = '{name} is gone: {reason}'
+        ";
+        let raw = ATTACHED.replace("Subject", "X-Spam-Flag: NO\r\nSubject");
+        let mail = mail(&raw, &["user@in.test"]);
+        let found = findings("VIRUS@2 FIVE ONE HALF");
+        let verdicts = judge(&case(&mail, &found, &[]), &policies(config), &HeaderNames::default());
+        let applied = gatepost_mail::apply(&mail.message, &verdicts[0].edits);
+        let expected = "X-Virus-Scanned: gatepost at mx.test\r\nX-Gatepost-Id: l1bnIZN88okd\r\n\
+            X-Spam-Flag: YES\r\nX-Spam-Score: 6.5\r\nX-Spam-Level: ******\r\n\
+            X-Spam-Status: Yes, score=6.5 tag=-999 tag2=6.31 kill=10 tests=[FIVE=5.0,\r\n ONE=1.0, HALF=0.5]\r\n\
+            From: a@a.test\r\nSubject: [SPAM?] Hello\r\nMIME-Version: 1.0\r\n\
+            Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nText.\r\n\
+            --x\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 7bit\r\n\
+            Content-Disposition: inline; filename=\"a.exe-removed.txt\"\r\n\r\na.exe is gone: Eicar-Test\r\n--x--\r\n";
+        assert_eq!(String::from_utf8(applied.chunks.concat()).unwrap(), expected);
+        assert!(applied.skipped.is_empty());
+    }
+
     /// Lists of the length and kind that sites of this field publish, with the sums they give.
     #[test]
     fn long_lists_add_up_exactly() {

@@ -544,122 +544,108 @@ mod tests {
     use crate::verdict::testing::{build, policies};
     use gatepost_mail::Direction;
 
+    /// Configuration, key of the problem, part of what is told.
+    const PROBLEMS: &[(&str, &str, &str)] = &[
+        // Symbols.
+        ("default_policy.weights.FIVEE = 1", "default_policy.weights.FIVEE", "the nearest is FIVE"),
+        (
+            "default_policy.weights.QQQQQQ = 1",
+            "default_policy.weights.QQQQQQ",
+            "no check finds a symbol QQQQQQ",
+        ),
+        (
+            "policy = [{name = 'a', categories = {VIRUZ = 'virus'}}]",
+            "policy[0].categories.VIRUZ",
+            "the nearest is VIRUS",
+        ),
+        (
+            "default_policy = {weights = {FIVE = 0}, categories = {FIVE = 'spam'}}",
+            "default_policy.categories.FIVE",
+            "turns FIVE off",
+        ),
+        // Thresholds.
+        ("default_policy = {spammy_at = 11}", "default_policy.spammy_at", "may not be over spam_at"),
+        ("default_policy = {spam_at = 5}", "default_policy.spam_at", "before it is spammy"),
+        (
+            "default_policy = {spammy_at = 8}\npolicy = [{name = 'a', spam_at = 7}]",
+            "policy[0].spam_at",
+            "from 7.0",
+        ),
+        // Actions.
+        (
+            "default_policy.actions.clean = 'refuse'",
+            "default_policy.actions.clean",
+            "cannot be met with refuse",
+        ),
+        (
+            "default_policy.actions.clean = 'defer'",
+            "default_policy.actions.clean",
+            "cannot be met with defer",
+        ),
+        ("default_policy.actions.clean = 'discard'", "default_policy.actions.clean", "deliver, mark or"),
+        ("default_policy.actions.spam = 'strip'", "default_policy.actions.spam", "not about a part"),
+        // Replies.
+        (
+            "default_policy.replies.virus = '550 5.7.1 {virus}'",
+            "default_policy.replies.virus",
+            "unknown field {virus}",
+        ),
+        ("default_policy.replies.virus = 'Virus!'", "default_policy.replies.virus", "is not a reply code"),
+        ("default_policy.replies.virus = '451 later'", "default_policy.replies.virus", "must be 5xx"),
+        ("default_policy.replies.clean = '550 no'", "default_policy.replies.clean", "never sent"),
+        (
+            "default_policy.replies.virus = '554 no'\npolicy = [{name = 'a', actions = {virus = 'defer'}}]",
+            "policy[0].replies.virus",
+            "must be 4xx, but default_policy.replies.virus is 5xx",
+        ),
+        // Marks.
+        ("default_policy.subject_tags.spam = '[S] '", "default_policy.subject_tags.spam", "is refuse"),
+        ("default_policy.subject_tags.spammy = ' '", "default_policy.subject_tags.spammy", "1 to 64"),
+        (
+            "default_policy.subject_tags.spammy = \"a\\r\\nb\"",
+            "default_policy.subject_tags.spammy",
+            "control",
+        ),
+        ("default_policy.extensions.spam = '+spam'", "default_policy.extensions.spam", "is refuse"),
+        ("default_policy.extensions.spammy = 'spam'", "default_policy.extensions.spammy", "such as +spam"),
+        ("default_policy.extensions.spammy = '+'", "default_policy.extensions.spammy", "such as +spam"),
+        ("default_policy.extensions.spammy = '+a@b'", "default_policy.extensions.spammy", "such as +spam"),
+        ("default_policy.strip_text = '{score}'", "default_policy.strip_text", "unknown field {score}"),
+        // Names and conditions.
+        ("policy = [{}]", "policy[0].name", "needs a name"),
+        (
+            "policy = [{name = 'a', when = {authenticated = true}}, {name = 'a'}]",
+            "policy[1].name",
+            "already the name at policy[0].name",
+        ),
+        ("policy = [{name = 'default'}]", "default_policy.name", "already the name at policy[0].name"),
+        ("default_policy.when.authenticated = true", "default_policy.when", "is for whatever no other"),
+        ("policy = [{name = 'a'}, {name = 'b'}]", "policy[0].when", "without conditions"),
+        (
+            "policy = [{name = 'a', when = {recipients = ['x.test', '*@x.test']}}]",
+            "policy[0].when.recipients[1]",
+            "write user@example.org",
+        ),
+        ("policy = [{name = 'a', when = {recipients = ['<>']}}]", "policy[0].when.recipients[0]", "a sender"),
+        (
+            "listener = [{name = 'mx'}, {}]\npolicy = [{name = 'a', when = {listeners = ['smtp2', 'mxx']}}]",
+            "policy[0].when.listeners[1]",
+            "the nearest is mx",
+        ),
+        // Header fields.
+        ("headers.flag = 'X Spam'", "headers.flag", "is not the name of a header field"),
+        ("headers.flag = 'X-Spam-Score'", "headers.score", "already the name at headers.flag"),
+        ("headers.scanned = 'Received'", "headers.scanned", "would remove Received"),
+        ("headers.remove = ['X-Spam-*', '*']", "headers.remove[1]", "is not the name"),
+        ("headers.remove = ['re*']", "headers.remove[0]", "would remove Reply-To"),
+        ("headers.rename_prefix = 'X:'", "headers.rename_prefix", "cannot begin"),
+    ];
+
     #[test]
     fn problems_are_told_with_their_keys() {
-        let table = [
-            // Symbols.
-            ("default_policy.weights.FIVEE = 1", "default_policy.weights.FIVEE", "the nearest is FIVE"),
-            (
-                "default_policy.weights.QQQQQQ = 1",
-                "default_policy.weights.QQQQQQ",
-                "no check finds a symbol QQQQQQ",
-            ),
-            (
-                "policy = [{name = 'a', categories = {VIRUZ = 'virus'}}]",
-                "policy[0].categories.VIRUZ",
-                "the nearest is VIRUS",
-            ),
-            (
-                "default_policy = {weights = {FIVE = 0}, categories = {FIVE = 'spam'}}",
-                "default_policy.categories.FIVE",
-                "turns FIVE off",
-            ),
-            // Thresholds.
-            ("default_policy = {spammy_at = 11}", "default_policy.spammy_at", "may not be over spam_at"),
-            ("default_policy = {spam_at = 5}", "default_policy.spam_at", "before it is spammy"),
-            (
-                "default_policy = {spammy_at = 8}\npolicy = [{name = 'a', spam_at = 7}]",
-                "policy[0].spam_at",
-                "from 7.0",
-            ),
-            // Actions.
-            (
-                "default_policy.actions.clean = 'refuse'",
-                "default_policy.actions.clean",
-                "cannot be met with refuse",
-            ),
-            (
-                "default_policy.actions.clean = 'defer'",
-                "default_policy.actions.clean",
-                "cannot be met with defer",
-            ),
-            ("default_policy.actions.clean = 'discard'", "default_policy.actions.clean", "deliver, mark or"),
-            ("default_policy.actions.spam = 'strip'", "default_policy.actions.spam", "not about a part"),
-            // Replies.
-            (
-                "default_policy.replies.virus = '550 5.7.1 {virus}'",
-                "default_policy.replies.virus",
-                "unknown field {virus}",
-            ),
-            (
-                "default_policy.replies.virus = 'Virus!'",
-                "default_policy.replies.virus",
-                "is not a reply code",
-            ),
-            ("default_policy.replies.virus = '451 later'", "default_policy.replies.virus", "must be 5xx"),
-            ("default_policy.replies.clean = '550 no'", "default_policy.replies.clean", "never sent"),
-            (
-                "default_policy.replies.virus = '554 no'\npolicy = [{name = 'a', actions = {virus = 'defer'}}]",
-                "policy[0].replies.virus",
-                "must be 4xx, but default_policy.replies.virus is 5xx",
-            ),
-            // Marks.
-            ("default_policy.subject_tags.spam = '[S] '", "default_policy.subject_tags.spam", "is refuse"),
-            ("default_policy.subject_tags.spammy = ' '", "default_policy.subject_tags.spammy", "1 to 64"),
-            (
-                "default_policy.subject_tags.spammy = \"a\\r\\nb\"",
-                "default_policy.subject_tags.spammy",
-                "control",
-            ),
-            ("default_policy.extensions.spam = '+spam'", "default_policy.extensions.spam", "is refuse"),
-            (
-                "default_policy.extensions.spammy = 'spam'",
-                "default_policy.extensions.spammy",
-                "such as +spam",
-            ),
-            ("default_policy.extensions.spammy = '+'", "default_policy.extensions.spammy", "such as +spam"),
-            (
-                "default_policy.extensions.spammy = '+a@b'",
-                "default_policy.extensions.spammy",
-                "such as +spam",
-            ),
-            ("default_policy.strip_text = '{score}'", "default_policy.strip_text", "unknown field {score}"),
-            // Names and conditions.
-            ("policy = [{}]", "policy[0].name", "needs a name"),
-            (
-                "policy = [{name = 'a', when = {authenticated = true}}, {name = 'a'}]",
-                "policy[1].name",
-                "already the name at policy[0].name",
-            ),
-            ("policy = [{name = 'default'}]", "default_policy.name", "already the name at policy[0].name"),
-            ("default_policy.when.authenticated = true", "default_policy.when", "is for whatever no other"),
-            ("policy = [{name = 'a'}, {name = 'b'}]", "policy[0].when", "without conditions"),
-            (
-                "policy = [{name = 'a', when = {recipients = ['x.test', '*@x.test']}}]",
-                "policy[0].when.recipients[1]",
-                "write user@example.org",
-            ),
-            (
-                "policy = [{name = 'a', when = {recipients = ['<>']}}]",
-                "policy[0].when.recipients[0]",
-                "a sender",
-            ),
-            (
-                "listener = [{name = 'mx'}, {}]\npolicy = [{name = 'a', when = {listeners = ['smtp2', 'mxx']}}]",
-                "policy[0].when.listeners[1]",
-                "the nearest is mx",
-            ),
-            // Header fields.
-            ("headers.flag = 'X Spam'", "headers.flag", "is not the name of a header field"),
-            ("headers.flag = 'X-Spam-Score'", "headers.score", "already the name at headers.flag"),
-            ("headers.scanned = 'Received'", "headers.scanned", "would remove Received"),
-            ("headers.remove = ['X-Spam-*', '*']", "headers.remove[1]", "is not the name"),
-            ("headers.remove = ['re*']", "headers.remove[0]", "would remove Reply-To"),
-            ("headers.rename_prefix = 'X:'", "headers.rename_prefix", "cannot begin"),
-        ];
-        for (toml, key, part) in table {
+        for (toml, key, part) in PROBLEMS {
             let problems = build(toml).map(drop).expect_err(toml);
-            let found = problems.iter().find(|problem| problem.key == key);
+            let found = problems.iter().find(|problem| problem.key == *key);
             assert!(found.is_some_and(|problem| problem.message.contains(part)), "{toml}: {problems:?}");
             assert_eq!(problems.len(), 1, "{toml}: {problems:?}");
         }

@@ -142,11 +142,16 @@ impl Local {
         Some(Local { header, data_at: at + 30 + name_len + extra.len() })
     }
 
-    /// Whether four bytes that look like a signature really begin a header.
-    pub(super) fn plausible(&self) -> bool {
-        let known = super::member::method_name(self.header.method).is_some();
-        let named = self.header.names.first().is_some_and(|name| name.len() <= 2048);
-        known && named
+    /// Whether what looks like a signature at `at` really begins a header. Cheap: megabytes of signatures are tried.
+    pub(super) fn is_plausible(body: &[u8], at: usize) -> bool {
+        /// Highest version that APPNOTE 4.4.3 knows.
+        const NEWEST: u16 = 63;
+        let field = |place: usize| u16_le(body, at + place);
+        let version = field(4).is_some_and(|version| version & 0xff <= NEWEST);
+        let method = field(8).is_some_and(|method| super::member::method_name(method).is_some());
+        let name = field(26)
+            .is_some_and(|len| (1..=2048).contains(&len) && body.len() - at >= 30 + usize::from(len));
+        version && method && name
     }
 }
 

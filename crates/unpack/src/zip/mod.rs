@@ -54,9 +54,7 @@ pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
 fn has_local(body: &[u8]) -> bool {
     /// Four bytes that turn up by chance are not worth more tries than this.
     const TRIES: usize = 16;
-    memmem::find_iter(body, b"PK\x03\x04")
-        .take(TRIES)
-        .any(|at| Local::read(body, at).is_some_and(|l| l.plausible()))
+    memmem::find_iter(body, b"PK\x03\x04").take(TRIES).any(|at| Local::is_plausible(body, at))
 }
 
 struct Zip<'a, 'b> {
@@ -153,8 +151,7 @@ impl Zip<'_, '_> {
             if from < covered.start {
                 let gap = &self.body[from..covered.start];
                 let heads = memmem::find_iter(gap, b"PK\x03\x04").map(|at| from + at);
-                let plausible =
-                    |at: &usize| Local::read(&self.body, *at).is_some_and(|local| local.plausible());
+                let plausible = |at: &usize| Local::is_plausible(&self.body, *at);
                 found.extend(heads.filter(plausible).take(most.saturating_sub(found.len())));
             }
             from = from.max(covered.end);
@@ -175,7 +172,7 @@ impl Zip<'_, '_> {
             let content = reading.read(self.opening, &self.body, local.data_at);
             end = end.max(content.end);
             let folder = names.first().is_some_and(|name| name.ends_with('/')) && content.body.is_empty();
-            let told = bodies.iter().any(|body| *body == content.body);
+            let told = bodies.contains(&content.body);
             if (folder && !content.encrypted) || (told && !ids.is_empty()) {
                 continue;
             }

@@ -183,6 +183,26 @@ pub fn mail(name: &str, attachment: &[u8]) -> Vec<u8> {
     [head.as_bytes(), attachment].concat()
 }
 
+/// The same in base64, as mail programs send it.
+pub fn base64_mail(name: &str, attachment: &[u8]) -> Vec<u8> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let head = String::from_utf8(mail(name, b"")).unwrap().replace("binary", "base64");
+    let mut out = head.into_bytes();
+    for (place, group) in attachment.chunks(3).enumerate() {
+        if place > 0 && place % 19 == 0 {
+            out.extend(b"\r\n");
+        }
+        let at = |n: usize| u32::from(group.get(n).copied().unwrap_or(0));
+        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        for digit in 0..4 {
+            let used = digit <= group.len();
+            out.push(if used { ALPHABET[(bits >> (18 - 6 * digit) & 63) as usize] } else { b'=' });
+        }
+    }
+    out.extend(b"\r\n");
+    out
+}
+
 /// A zip whose only member is the zip itself, byte for byte (its checksum apart): a program for inflate in steps of
 /// 40 bytes, each of which either prints what follows it or repeats what was printed.
 pub fn quine() -> Vec<u8> {

@@ -370,3 +370,22 @@ async fn a_full_disk_stops_nobody_and_records_follow_when_there_is_space() {
     assert!(journal.get("n199").await.unwrap().is_some());
     journal.close().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_root_makes_belongs_to_the_owner_of_the_folder() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can give files away");
+        return;
+    }
+    const SOMEBODY: u32 = 12345;
+    let folder = tempfile::tempdir().unwrap();
+    chown(folder.path(), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    let journal = journal(&folder).await;
+    write_all(&journal, [record("a1")]).await;
+    super::super::Vault::open(&folder.path().join("vault"), 0).unwrap();
+    for name in ["journal.db", "journal.db-wal", "journal.db-shm", "vault"] {
+        assert_eq!(std::fs::metadata(folder.path().join(name)).unwrap().uid(), SOMEBODY, "{name}");
+    }
+}

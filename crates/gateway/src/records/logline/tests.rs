@@ -58,6 +58,15 @@ fn lines_as_amavis_users_know_them() {
              quarantine: l/l1bnIZN88okd, Message-ID: <m1@example.net>, mail_id: l1bnIZN88okd, Hits: -, size: 1234, \
              4730 ms",
         ),
+    ] {
+        assert_eq!(log_line(&record, Duration::from_millis(4730)), line);
+    }
+}
+
+#[test]
+fn lines_of_mail_that_went_another_way_than_judged() {
+    let clean = || clean_record("l1bnIZN88okd");
+    for (record, line) in [
         (
             // To be delivered, but the next hop would not have it.
             Record { verdicts: vec![verdict(Action::Deliver, "refused: 550 5.1.1 No such user")], ..clean() },
