@@ -2,6 +2,13 @@
 
 mod rig;
 
+mod commands;
+mod crowd;
 mod dialogs;
 mod founding;
+mod kills;
+mod lifecycle;
+mod malware;
+mod next_hop;
 mod parts;
+mod smuggling;
