@@ -78,6 +78,8 @@ fn functions_fit_on_a_screen() {
         sources(crates).into_iter().filter(|file| file.components().any(|part| part.as_os_str() == "src"))
     {
         let text = fs::read_to_string(&file).unwrap();
+        // Tables of cases may be as long as they like.
+        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
         let mut open: Option<(usize, usize, String)> = None;
         for (number, line) in text.lines().enumerate() {
             let indent = line.len() - line.trim_start().len();

@@ -78,6 +78,7 @@ fn scope(mail: &Mail, scope: Scope) -> String {
             Some(recipient) => format!("recipient {}", recipient.address),
             None => format!("recipient {place}"),
         },
+        Scope::Part(PartId(0)) => "message".into(),
         Scope::Part(part) => format!("part {}", mail.message.path(part)),
     }
 }
