@@ -171,7 +171,7 @@ fn errors_of_the_configuration_name_file_line_and_column() {
         let listener = format!("[[listener]]\nlisten = [\"{}\"]\n", free_address());
         let listener = if content.contains("[[listener]]") { "" } else { &listener };
         std::fs::write(&file, format!("{content}{listener}")).expect("write");
-        for command in ["serve", "check", "config"] {
+        for command in ["serve", "check"] {
             let output = run(&[command, "-c", file.to_str().expect("a plain path")], b"");
             assert_eq!(output.status.code(), Some(2), "{command} with {content:?}: {}", text(&output));
             assert!(text(&output).contains(place), "{command} with {content:?}: {}", text(&output));
