@@ -187,7 +187,8 @@ impl Gatepost {
 
     /// A page of its HTTP port: status code and body.
     pub fn http(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.metrics).expect("metrics answer");
+        let connect = || TcpStream::connect(self.metrics).ok();
+        let mut stream = super::wait_for("metrics answer", START, connect);
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("ask");
         let mut answer = String::new();
