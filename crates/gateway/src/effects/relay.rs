@@ -363,21 +363,33 @@ impl Hop {
         // A kept connection may have been closed by the other side meanwhile: then, once, a new one. Before the
         // first RCPT that repeats nothing.
         if let Some(mut connection) = self.take_idle() {
+            if let Some(error) = self.cannot_take(&connection, envelope) {
+                self.keep(connection, options.idle);
+                return Err(error);
+            }
             if let Ok(reply) = connection.mail(session, sender, &envelope.parameters, options).await {
                 return Ok((transaction(Link::Smtp(connection)), reply));
             }
         }
         let mut connection = self.connect(options).await?;
-        if envelope.parameters.smtputf8 && !connection.offers.smtputf8 {
+        if let Some(error) = self.cannot_take(&connection, envelope) {
             self.keep(connection, options.idle);
-            let reply = Reply::new(553, "5.6.7", "Next hop does not take internationalized addresses");
-            return Err(RelayError { cause: format!("{}: does not offer SMTPUTF8", self.target), reply });
+            return Err(error);
         }
         let reply = connection
             .mail(session, sender, &envelope.parameters, options)
             .await
             .map_err(|error| RelayError::new(&self.target, error))?;
         Ok((transaction(Link::Smtp(connection)), reply))
+    }
+
+    /// Without SMTPUTF8 such addresses must not go there, and nothing can be made of them (RFC 6531 section 3.2).
+    fn cannot_take(&self, connection: &Connection, envelope: &Envelope) -> Option<RelayError> {
+        if !envelope.parameters.smtputf8 || connection.offers.smtputf8 {
+            return None;
+        }
+        let reply = Reply::new(553, "5.6.7", "Next hop does not take internationalized addresses");
+        Some(RelayError { cause: format!("{}: does not offer SMTPUTF8", self.target), reply })
     }
 
     fn take_idle(&self) -> Option<Connection> {

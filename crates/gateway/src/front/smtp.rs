@@ -319,7 +319,9 @@ impl<'a> Client<'a> {
 
     async fn hello(&mut self, protocol: Protocol, name: String) -> Step {
         self.in_step()?;
-        self.count_idle()?;
+        if !matches!(self.phase, Phase::Silent) {
+            self.count_idle()?;
+        }
         self.reset().await;
         self.session.helo = name;
         self.session.protocol = protocol;

@@ -52,6 +52,7 @@ dialogs! {
     helo
     idle_commands
     lines_too_long
+    command_too_long
     lmtp
     lmtp_verbs
     message_limit
