@@ -268,10 +268,13 @@ impl Drop for Gatepost {
     }
 }
 
-/// Runs `gatepost` with arguments and standard input.
+/// Runs `gatepost` with arguments and standard input, in a folder of its own: without a configuration it keeps its data
+/// where it is started.
 pub fn run(arguments: &[&str], input: &[u8]) -> Output {
+    let folder = folder();
     let mut child = Command::new(env!("CARGO_BIN_EXE_gatepost"))
         .args(arguments)
+        .current_dir(folder.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
