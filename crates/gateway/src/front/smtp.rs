@@ -808,10 +808,23 @@ impl<'a> Client<'a> {
         Err(End::Told)
     }
 
+    /// Says what is left to say and closes. What the client still sends is read for a moment: closed with unread input,
+    /// TCP would reset the connection and might take our last words with it.
     async fn say_last(&mut self) {
+        const MOST: usize = 256 * 1024;
         let _ = timeout(Duration::from_secs(5), async {
             self.flush().await.ok();
-            self.stream.shutdown().await
+            self.stream.shutdown().await?;
+            let mut read = 0;
+            while read < MOST {
+                self.input.clear();
+                self.input.reserve(2048);
+                match self.stream.read_buf(&mut self.input).await? {
+                    0 => break,
+                    more => read += more,
+                }
+            }
+            Ok::<(), std::io::Error>(())
         })
         .await;
     }

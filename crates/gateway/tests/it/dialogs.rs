@@ -45,6 +45,7 @@ dialogs! {
     bdat_errors
     bodies
     client_limit
+    command_too_long
     early_talker
     ehlo
     errors_limit
@@ -52,7 +53,6 @@ dialogs! {
     helo
     idle_commands
     lines_too_long
-    command_too_long
     lmtp
     lmtp_verbs
     message_limit

@@ -61,6 +61,10 @@ impl Postfix {
             .flat_map(|domain| ["user", "other"].map(|user| format!("{user}@{domain} {user}/\n")))
             .collect();
         std::fs::write(self.path("config/users"), users).expect("write");
+        // Whoever comes first writes into it: root's master, or a tool that has become Postfix's user.
+        let log = self.path("log/postfix.log");
+        std::fs::write(&log, "").expect("write");
+        std::fs::set_permissions(&log, std::os::unix::fs::PermissionsExt::from_mode(0o666)).expect("chmod");
         std::fs::write(self.path("config/main.cf"), self.main_cf(setup, domains, &owner)).expect("write");
         std::fs::write(self.path("config/master.cf"), self.master_cf()).expect("write");
     }
