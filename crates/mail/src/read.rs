@@ -128,7 +128,9 @@ impl Entity {
 
     fn structured(&self, name: &str) -> Vec<Structured> {
         let value = |field| Structured::parse(&unfold(self.headers.raw_value(field)));
-        self.headers.all(name).take(MOST_REPEATED).map(value).collect()
+        let mut fields = self.headers.all(name).collect();
+        parameters::ends(&mut fields, MOST_REPEATED);
+        fields.into_iter().map(value).collect()
     }
 
     fn read_type(&mut self, field: &Structured) {
@@ -196,7 +198,7 @@ impl Entity {
     }
 }
 
-/// Fields of one name, like Content-Type, that are read at most.
+/// Fields of one name, like Content-Type, that are read at most: the first and the last.
 const MOST_REPEATED: usize = 20;
 
 /// The work that is left at one level of nesting.

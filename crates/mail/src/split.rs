@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use memchr::{memchr, memmem};
 
+use crate::parameters::ends;
 use crate::{DefectKind, Message, PartId};
 
 /// Bytes to be read, and where they stand in the raw message if they do.
@@ -42,6 +43,8 @@ pub(crate) fn wrong_boundary(boundary: &str) -> Option<&'static str> {
 
 /// The boundaries to try, in this order: as declared in each reading, and without the space at its end.
 pub(crate) fn boundary_candidates(declared: &[String]) -> Vec<Vec<u8>> {
+    /// Each costs a search through the whole body.
+    const MOST: usize = 16;
     let mut candidates: Vec<Vec<u8>> = Vec::new();
     for boundary in declared.iter().map(String::as_str).chain(declared.iter().map(|text| text.trim_end())) {
         let candidate = boundary.as_bytes().to_vec();
@@ -49,6 +52,7 @@ pub(crate) fn boundary_candidates(declared: &[String]) -> Vec<Vec<u8>> {
             candidates.push(candidate);
         }
     }
+    ends(&mut candidates, MOST);
     candidates
 }
 
