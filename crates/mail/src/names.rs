@@ -42,16 +42,20 @@ pub(crate) fn plain(name: &[u8]) -> Vec<String> {
     clean(&words::decode(name))
 }
 
-/// A name without control characters; and, if it ends in dots or spaces, also as Windows shows it, without those.
+/// A name without control characters; the same up to its first NUL, where readers written in C end; and, where these
+/// end in dots or spaces, also as Windows shows them, without those.
 fn clean(name: &str) -> Vec<String> {
-    let clean: String = name.chars().filter(|c| !c.is_control()).collect();
-    let clean = shorten(clean.trim());
-    let bare = clean.trim_end_matches(['.', ' ']);
-    let mut names: Vec<String> = vec![clean.to_owned()];
-    if bare != clean {
-        names.push(bare.to_owned());
+    let mut names: Vec<String> = Vec::new();
+    for text in [name, name.split('\0').next().unwrap_or_default()] {
+        let clean: String = text.chars().filter(|c| !c.is_control()).collect();
+        let clean = shorten(clean.trim());
+        let bare = clean.trim_end_matches(['.', ' ']).to_owned();
+        for name in [clean, bare] {
+            if !name.is_empty() && !names.contains(&name) {
+                names.push(name);
+            }
+        }
     }
-    names.retain(|name| !name.is_empty());
     names
 }
 

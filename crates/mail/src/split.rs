@@ -232,10 +232,31 @@ impl Splitter {
     }
 }
 
-/// Whether text is the note to readers without MIME that mailers put before the first part.
+/// Whether text is one of the notes to readers without MIME that mailers put before the first part, and nothing else.
 fn is_note(text: &[u8]) -> bool {
-    const LONGEST: usize = 200;
-    text.len() <= LONGEST && memmem::find(text, b"MIME").is_some()
+    /// In letters and digits only, lower case.
+    const NOTES: &[&str] = &[
+        "thisisamultipartmessageinmimeformat",
+        "thisisamultipartmimemessage",
+        "thisisamultipartmessage",
+        "thisisamimeencapsulatedmessage",
+        "thisisamimemessage",
+        "thisisamessagewithmultiplepartsinmimeformat",
+        "thisisacryptographicallysignedmessageinmimeformat",
+        "thisisanopenpgpmimesignedmessagerfc4880and3156",
+        "thisisanopenpgpmimesignedmessagerfc2440and3156",
+        "thisisanopenpgpmimeencryptedmessagerfc4880and3156",
+        "thisisanopenpgpmimeencryptedmessagerfc2440and3156",
+        "thismessageisinmimeformat",
+        "thismessageisinmimeformatsinceyourmailreaderdoesnotunderstandthisformatsomeorallofthismessagemaynotbelegible",
+        "thismessageisinmimeformatthefirstpartshouldbereadabletextwhiletheremainingpartsarelikelyunreadablewithoutmimeawaretools",
+    ];
+    const LONGEST: usize = 300;
+    text.len() <= LONGEST && {
+        let letters = text.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase);
+        let letters: Vec<u8> = letters.collect();
+        text.is_ascii() && NOTES.iter().any(|note| note.as_bytes() == letters)
+    }
 }
 
 /// Bytes of a preamble that is no more than the usual note to readers without MIME.
