@@ -113,6 +113,11 @@ impl Splitter {
         None
     }
 
+    /// Whether it splits at this boundary.
+    pub(crate) fn is_at(&self, boundary: &[u8]) -> bool {
+        self.boundary == boundary
+    }
+
     fn new(body: Source, boundary: &[u8], prefix: bool) -> Splitter {
         let needle = [b"--", boundary].concat();
         Splitter {

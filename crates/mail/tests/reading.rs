@@ -228,6 +228,74 @@ fn trees_are_flattened() {
     }
 }
 
+/// Readers that go by another of several fields, or stop at the padding of base64: what they see is there as well.
+#[test]
+fn other_readings_are_parts_too() {
+    let evil = "ZXZpbCBjb250ZW50";
+    let table: &[(&str, &str, &[&str])] = &[
+        (
+            "two encodings",
+            "Content-Transfer-Encoding: 7bit\nContent-Transfer-Encoding: base64\n\nEVIL\n",
+            &["text/plain:EVIL", "text/plain:evil content"],
+        ),
+        (
+            "two encodings, the other way round",
+            "Content-Transfer-Encoding: base64\nContent-Transfer-Encoding: 7bit\n\nEVIL\n",
+            &["text/plain:evil content", "text/plain:EVIL"],
+        ),
+        (
+            "the same encoding twice",
+            "Content-Transfer-Encoding: base64\nContent-Transfer-Encoding: BASE64\n\nEVIL\n",
+            &["text/plain:evil content"],
+        ),
+        (
+            "text after the padding",
+            "Content-Transfer-Encoding: base64\n\nZXZpbA==EVIL\n",
+            &["text/plain:evilevil content", "text/plain:evil"],
+        ),
+        (
+            "text, and a multipart",
+            "Content-Type: text/plain\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\none\n--x--\n",
+            &["text/plain:--x\n\none\n--x--", "text/plain:one"],
+        ),
+        (
+            "a multipart, and encoded text",
+            "Content-Type: multipart/mixed; boundary=x\nContent-Type: text/plain\nContent-Transfer-Encoding: quoted-printable\n\n--x\n\none\n--x--\n=65vil\n",
+            &[
+                "multipart/mixed:--x\n\none\n--x--\nevil",
+                "text/plain:one",
+                "text/plain:=65vil",
+                "text/plain:one",
+                "text/plain:evil",
+            ],
+        ),
+        (
+            "two boundaries",
+            "Content-Type: multipart/mixed; boundary=x\nContent-Type: multipart/mixed; boundary=y\n\n--x\n\none\n--y\n\ntwo\n--y--\n--x--\n",
+            &[
+                "text/plain:one\n--y\n\ntwo\n--y--",
+                "text/plain:two",
+                "text/plain:--x\n\none",
+                "text/plain:--x--",
+            ],
+        ),
+        (
+            "two boundaries, of which one appears",
+            "Content-Type: multipart/mixed; boundary=x; boundary=y\n\n--x\n\none\n--x--\n",
+            &["text/plain:one"],
+        ),
+    ];
+    for (what, rest, expected) in table {
+        let message = read(mail(&rest.replace("EVIL", evil)));
+        let expected: Vec<String> = expected.iter().map(|part| part.replace("EVIL", evil)).collect();
+        assert_eq!(leaves(&message), expected, "{what}: {:?}", message.defects);
+        let unique: Vec<DefectKind> = kinds(&message);
+        assert!(!unique.contains(&DefectKind::Over(Limit::Parts)), "{what}");
+    }
+    let many = "Content-Type: text/plain\n".repeat(21) + "\nbody\n";
+    assert!(kinds(&read(mail(&many))).contains(&DefectKind::Over(Limit::Parts)), "some were not read");
+}
+
 #[test]
 fn defects_of_structure() {
     use DefectKind::*;
