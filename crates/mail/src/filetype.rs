@@ -229,6 +229,11 @@ impl FileType {
         FileType::ALL.iter().map(|(known, _)| *known).find(|known| known.name.eq_ignore_ascii_case(name))
     }
 
+    /// Whether these bytes begin with the header of a mail, whatever follows: binary content, or a zip.
+    pub fn begins_as_mail(content: &[u8]) -> bool {
+        mail(&content[..content.len().min(4096)]) == Some(FileType::EML)
+    }
+
     /// What these bytes are.
     pub fn detect(content: &[u8]) -> FileType {
         if content.is_empty() {

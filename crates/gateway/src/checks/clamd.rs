@@ -197,9 +197,8 @@ fn is_ambiguous(message: &Message) -> bool {
             | ReusedBoundary | TextOutsideParts | BadBase64 | TruncatedBase64 | BadQuotedPrintable
             | BadUuencode | Partial | BadArchive | TruncatedArchive | UnknownMethod | Over(_) => true,
             BareLf | SmuggledEnd | LongLine | EightBitHeader | MissingDate | MissingFrom
-            | MissingMessageId | DuplicateHeader | BadEncodedWord | BadCharset | ExternalBody | Encrypted => {
-                false
-            }
+            | MissingMessageId | DuplicateHeader | BadEncodedWord | BadCharset | ExternalBody | Encrypted
+            | NotOpened => false,
         }
     })
 }

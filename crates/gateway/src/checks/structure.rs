@@ -90,6 +90,9 @@ fn counts(kind: DefectKind) -> Counts {
 
         // What could be unpacked was checked; the rest would not open elsewhere either, except in lenient programs.
         BadArchive => points(1000),
+        // Ordinary mail has such files too, and a malware scanner may know how to open them. Where none does, a policy
+        // can make them count as unchecked.
+        NotOpened => points(0),
         TruncatedArchive => points(300),
     }
 }
