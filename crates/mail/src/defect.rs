@@ -102,5 +102,6 @@ defects! {
     Encrypted "ENCRYPTED" "encrypted: it cannot be looked into";
     BadArchive "BAD_ARCHIVE" "an archive that is damaged or lies about its contents";
     TruncatedArchive "TRUNCATED_ARCHIVE" "an archive that ends early";
+    NotOpened "NOT_OPENED" "an archive or compressed file of a kind that is not opened here";
     UnknownMethod "UNKNOWN_METHOD" "packed by a method that cannot be unpacked here";
 }

@@ -229,13 +229,20 @@ impl FileType {
         FileType::ALL.iter().map(|(known, _)| *known).find(|known| known.name.eq_ignore_ascii_case(name))
     }
 
+    /// Whether these bytes begin with the header of a mail, whatever follows: binary content, or a zip.
+    pub fn begins_as_mail(content: &[u8]) -> bool {
+        mail(&content[..content.len().min(4096)]) == Some(FileType::EML)
+    }
+
     /// What these bytes are.
     pub fn detect(content: &[u8]) -> FileType {
         if content.is_empty() {
             return FileType::TEXT;
         }
-        by_structure(content)
+        by_first_word(content)
             .or_else(|| by_magic(content))
+            .or_else(|| old_tar(content))
+            .or_else(|| by_loose_mark(content))
             .or_else(|| zip_behind_something(content))
             .or_else(|| by_text(content))
             .or_else(|| by_weak_magic(content))
@@ -244,7 +251,7 @@ impl FileType {
     }
 }
 
-/// Bytes that stand at a fixed place, and the type they tell.
+/// Bytes that stand at a fixed place, and the type they tell. Programs and what runs them come first.
 const MAGIC: &[(usize, &[u8], FileType)] = &[
     (0, b"\x7fELF", FileType::ELF),
     (0, b"\xfe\xed\xfa\xce", FileType::MACHO),
@@ -346,9 +353,12 @@ fn of_table(table: &[(usize, &[u8], FileType)], content: &[u8]) -> Option<FileTy
     table.iter().find(|(at, magic, _)| stands(*at, magic)).map(|(_, _, found)| *found)
 }
 
-/// Types whose magic is shared, or that need more than magic.
-fn by_structure(content: &[u8]) -> Option<FileType> {
-    by_first_word(content).or_else(|| lha(content)).or_else(|| old_tar(content)).or_else(|| pdf(content))
+/// Types whose mark need not stand at the beginning, so that a program or script may bear it too.
+fn by_loose_mark(content: &[u8]) -> Option<FileType> {
+    let found = lha(content).or_else(|| pdf(content))?;
+    let runs = |other: &FileType| matches!(other.kind, FileKind::Executable | FileKind::Script);
+    let other = by_text(content).filter(runs).or_else(|| by_weak_magic(content).filter(runs));
+    Some(other.unwrap_or(found))
 }
 
 fn by_first_word(content: &[u8]) -> Option<FileType> {
@@ -818,6 +828,13 @@ mod tests {
             (zip_end, FileType::ZIP),
             (tar(), FileType::TAR),
             (b"junk before %PDF-1.4".to_vec(), FileType::PDF),
+            (b"\x7fELF\x02\x01 %PDF-1.4".to_vec(), FileType::ELF),
+            (b"\x4c\0\0\0\x01\x14\x02\0 %PDF-1.4".to_vec(), FileType::LNK),
+            (b"ITSF\x03 %PDF-1.4".to_vec(), FileType::CHM),
+            (b"#!/bin/sh\n# %PDF-1.4".to_vec(), FileType::SCRIPT),
+            (b"@echo off\r\nrem %PDF-1.4".to_vec(), FileType::BATCH),
+            (b"MZ-lh5-\0".to_vec(), FileType::DOS),
+            (b"#!-lh5-/bin/sh\n".to_vec(), FileType::SCRIPT),
             (b"\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0".to_vec(), FileType::PKCS7),
             (b"\0\0\0\x18ftypmp42".to_vec(), FileType::MP4),
             (b"\0\0\0\x18ftypavif".to_vec(), FileType::HEIF),

@@ -35,7 +35,7 @@ pub use filetype::{FileKind, FileType};
 pub use finding::{Category, Cause, Counts, Fault, Finding, OnFault, Scope, Symbol};
 pub use header::{Field, Headers, Noticed};
 pub use limits::{Budget, Limit, Limits};
-pub use message::{MOST_DEFECTS, Mail, Message, Origin, Part, PartId};
+pub use message::{Mail, Message, Origin, Part, PartId};
 pub use points::Points;
 pub use session::{Direction, Protocol, Session, Tls, Via};
 pub use verdict::{Action, Reply, Verdict, Weighed};

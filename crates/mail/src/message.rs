@@ -102,10 +102,9 @@ impl Message {
     }
 
     /// Notes a defect. The detail is escaped and shortened. Of each kind the first for a part stands, so hostile
-    /// mail cannot make many; beyond [`MOST_DEFECTS`] in all, only kinds that were not seen yet are taken.
+    /// mail cannot make more than its parts allow; no further limit, for what is told of a part decides about it.
     pub fn defect(&mut self, kind: DefectKind, part: PartId, detail: impl AsRef<str>) {
-        let full = self.defects.len() >= MOST_DEFECTS;
-        if self.defects.iter().any(|defect| defect.kind == kind && (full || defect.part == part)) {
+        if self.defects.iter().any(|defect| defect.kind == kind && defect.part == part) {
             return;
         }
         self.defects.push(Defect { kind, part, detail: shown(detail.as_ref()) });
@@ -154,14 +153,12 @@ impl Message {
     }
 }
 
-/// Defects of one message beyond which only kinds not seen yet are noted.
-pub const MOST_DEFECTS: usize = 500;
-
-/// Text from a message made fit for people: control and invisible characters escaped, cut after 200 characters.
+/// Text from a message made fit for people: without line ends behind it, control and invisible characters escaped,
+/// cut after 200 characters.
 fn shown(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut out = String::with_capacity(text.len().min(LONGEST + 8));
-    for (place, c) in text.chars().enumerate() {
+    for (place, c) in text.trim_end_matches(['\r', '\n']).chars().enumerate() {
         if place == LONGEST {
             out.push('…');
             break;

@@ -6,9 +6,13 @@ use crate::words;
 /// Every name that some reader would show, the most usual first: Content-Disposition's filename, then
 /// Content-Type's name, then either parameter put together over all fields.
 pub(crate) fn declared(types: &[Structured], dispositions: &[Structured]) -> Vec<String> {
+    /// Readings of one parameter, over all fields of a name, that are kept: the first and the last.
     const MOST: usize = 40;
     let of = |fields: &[Structured], name: &str| -> Vec<String> {
-        fields.iter().flat_map(|field| parameters::readings(field.parameters.iter(), name)).collect()
+        let readings = fields.iter().flat_map(|field| parameters::readings(field.parameters.iter(), name));
+        let mut list = readings.collect();
+        parameters::ends(&mut list, MOST);
+        list
     };
     let mut found = of(dispositions, "filename");
     found.extend(of(types, "name"));
@@ -16,13 +20,16 @@ pub(crate) fn declared(types: &[Structured], dispositions: &[Structured]) -> Vec
     found.extend(of(types, "filename"));
     if types.len() + dispositions.len() > 1 {
         let all = || dispositions.iter().chain(types).flat_map(|field| &field.parameters);
-        found.extend(parameters::readings(all(), "filename"));
-        found.extend(parameters::readings(all(), "name"));
+        for name in ["filename", "name"] {
+            let mut list = parameters::readings(all(), name);
+            parameters::ends(&mut list, MOST);
+            found.extend(list);
+        }
     }
     let mut names = Vec::new();
     for name in found {
         for name in clean(&name) {
-            if !names.contains(&name) && names.len() < MOST {
+            if !names.contains(&name) {
                 names.push(name);
             }
         }
@@ -35,16 +42,20 @@ pub(crate) fn plain(name: &[u8]) -> Vec<String> {
     clean(&words::decode(name))
 }
 
-/// A name without control characters; and, if it ends in dots or spaces, also as Windows shows it, without those.
+/// A name without control characters; the same up to its first NUL, where readers written in C end; and, where these
+/// end in dots or spaces, also as Windows shows them, without those.
 fn clean(name: &str) -> Vec<String> {
-    let clean: String = name.chars().filter(|c| !c.is_control()).collect();
-    let clean = shorten(clean.trim());
-    let bare = clean.trim_end_matches(['.', ' ']);
-    let mut names: Vec<String> = vec![clean.to_owned()];
-    if bare != clean {
-        names.push(bare.to_owned());
+    let mut names: Vec<String> = Vec::new();
+    for text in [name, name.split('\0').next().unwrap_or_default()] {
+        let clean: String = text.chars().filter(|c| !c.is_control()).collect();
+        let clean = shorten(clean.trim());
+        let bare = clean.trim_end_matches(['.', ' ']).to_owned();
+        for name in [clean, bare] {
+            if !name.is_empty() && !names.contains(&name) {
+                names.push(name);
+            }
+        }
     }
-    names.retain(|name| !name.is_empty());
     names
 }
 

@@ -1,6 +1,8 @@
 //! Structured values `main; name=value; …` of Content-Type and Content-Disposition (RFC 2045 section 5.1, RFC 2231),
 //! read in every way that readers of mail do.
 
+use std::borrow::Cow;
+
 use crate::charset::{self, Charset};
 use crate::transfer;
 use crate::words;
@@ -10,7 +12,7 @@ use crate::words;
 pub(crate) struct Structured {
     /// What stands before the first `;`: lower case, without comments, quotes and space.
     pub main: String,
-    /// The parameters, in order.
+    /// The parameters of [`KNOWN`] names, in order.
     pub parameters: Vec<Parameter>,
 }
 
@@ -23,14 +25,25 @@ pub(crate) struct Parameter {
     pub piece: Option<u32>,
     /// Percent-encoded with charset: `name*=`, `name*0*=`.
     pub extended: bool,
-    /// Its value in every reading, the one by the book first.
+    /// Its value in every reading, the one by the book first. None is longer than [`LONGEST`], nearly.
     pub values: Vec<Vec<u8>>,
     /// What is wrong with it.
     pub wrong: Option<&'static str>,
+    /// The last of the values is the one that goes on behind semicolons.
+    goes_on: bool,
 }
 
-/// Parameters of one field beyond which no more are read.
+/// Names of the parameters that are kept: those that somebody asks for. Others cannot crowd them out.
+const KNOWN: &[&str] = &["filename", "name", "boundary", "charset", "access-type", "number"];
+
+/// Parameters that are kept of one field: the first and the last.
 const MOST_PARAMETERS: usize = 1000;
+
+/// Parameters of one name and form that are read: the first and the last.
+const MOST_SAME: usize = 16;
+
+/// Longest value that is kept whole; a longer one loses its middle, so that the beginning and the extension stay.
+const LONGEST: usize = 16 << 10;
 
 impl Structured {
     /// Takes an unfolded value apart.
@@ -38,20 +51,30 @@ impl Structured {
         let mut segments = Segments { rest: Some(value), plain: false };
         let main = segments.next().unwrap_or_default();
         let mut structured = Structured { main: clean_token(main), parameters: Vec::new() };
-        for segment in segments.take(MOST_PARAMETERS) {
+        let mut kept = false;
+        for segment in segments {
             if segment.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
             match Parameter::parse(segment) {
-                Some(parameter) => structured.parameters.push(parameter),
+                Some(parameter) => {
+                    kept = KNOWN.contains(&parameter.name.as_str());
+                    if kept {
+                        structured.parameters.push(parameter);
+                    }
+                }
                 // `name=file;.txt`: the rest of an unquoted value that holds a semicolon.
                 None => {
-                    if let Some(last) = structured.parameters.last_mut() {
+                    if let Some(last) = structured.parameters.last_mut().filter(|_| kept) {
                         last.go_on(segment);
                     }
                 }
             }
+            if structured.parameters.len() > 2 * MOST_PARAMETERS {
+                ends(&mut structured.parameters, MOST_PARAMETERS);
+            }
         }
+        ends(&mut structured.parameters, MOST_PARAMETERS);
         structured
     }
 
@@ -70,12 +93,16 @@ pub(crate) fn readings<'a>(
 ) -> Vec<String> {
     let mut found = Readings::default();
     let named = parameters.filter(|parameter| parameter.name == name);
-    for parameter in named.clone().filter(|parameter| parameter.extended && parameter.piece.is_none()) {
+    let mut whole: Vec<&Parameter> = named.clone().filter(|parameter| parameter.piece.is_none()).collect();
+    let mut plain: Vec<&Parameter> = whole.extract_if(.., |parameter| !parameter.extended).collect();
+    ends(&mut whole, MOST_SAME);
+    ends(&mut plain, MOST_SAME);
+    for parameter in whole {
         for value in &parameter.values {
             found.add(extended(value));
         }
     }
-    let pieces: Vec<&Parameter> = named.clone().filter(|parameter| parameter.piece.is_some()).collect();
+    let pieces: Vec<&Parameter> = named.filter(|parameter| parameter.piece.is_some()).collect();
     if !pieces.is_empty() {
         let mut sorted = pieces.clone();
         sorted.sort_by_key(|piece| piece.piece);
@@ -89,8 +116,6 @@ pub(crate) fn readings<'a>(
             found.add(joined(&whole));
         }
     }
-    let plain: Vec<&Parameter> =
-        named.filter(|parameter| !parameter.extended && parameter.piece.is_none()).collect();
     for parameter in &plain {
         for value in &parameter.values {
             found.add(words::decode(value));
@@ -141,7 +166,14 @@ pub(crate) fn wrong<'a>(
     None
 }
 
-/// A list without repetition, bounded.
+/// Shortens a list to its beginning and its end: of too many, some readers take the first and some the last.
+pub(crate) fn ends<T>(list: &mut Vec<T>, most: usize) {
+    if list.len() > most {
+        list.drain(most / 2..list.len() - most.div_ceil(2));
+    }
+}
+
+/// A list without repetition.
 #[derive(Default)]
 struct Readings {
     list: Vec<String>,
@@ -149,8 +181,7 @@ struct Readings {
 
 impl Readings {
     fn add(&mut self, reading: String) {
-        const MOST: usize = 16;
-        if !reading.is_empty() && self.list.len() < MOST && !self.list.contains(&reading) {
+        if !reading.is_empty() && !self.list.contains(&reading) {
             self.list.push(reading);
         }
     }
@@ -168,6 +199,7 @@ impl Parameter {
             extended: false,
             values: Vec::new(),
             wrong: commented.then_some("its name holds a comment"),
+            goes_on: false,
         };
         if let Some((base, marks)) = name.split_once('*') {
             let number = marks.strip_suffix('*').unwrap_or(marks);
@@ -180,7 +212,9 @@ impl Parameter {
             name = base.to_owned();
         }
         parameter.name = name;
-        parameter.read_value(segment[equals + 1..].trim_ascii());
+        let mut value = segment[equals + 1..].trim_ascii().into();
+        shorten(&mut value);
+        parameter.read_value(&value);
         Some(parameter)
     }
 
@@ -233,10 +267,27 @@ impl Parameter {
     /// Adds the reading in which the value went on behind a semicolon.
     fn go_on(&mut self, segment: &[u8]) {
         self.wrong = Some("its value holds a semicolon outside quotes");
-        if let Some(first) = self.values.first() {
-            let longer = [first.as_slice(), b";", segment.trim_ascii_end()].concat();
-            self.values.push(longer);
+        if !self.goes_on {
+            self.goes_on = true;
+            self.values.extend(self.values.first().cloned());
         }
+        if let Some(longer) = self.values.last_mut() {
+            longer.push(b';');
+            let mut segment = segment.trim_ascii_end().into();
+            shorten(&mut segment);
+            longer.extend_from_slice(&segment);
+            if longer.len() > 2 * LONGEST {
+                ends(longer, LONGEST);
+            }
+        }
+    }
+}
+
+/// Takes out the middle of a long value.
+fn shorten(value: &mut Cow<[u8]>) {
+    if value.len() > LONGEST {
+        let (head, tail) = (&value[..LONGEST / 2], &value[value.len() - LONGEST / 2..]);
+        *value = Cow::Owned([head, tail].concat());
     }
 }
 
@@ -428,62 +479,89 @@ mod tests {
     #[test]
     fn readings_in_order() {
         let table: &[(&str, &[&str])] = &[
-            ("x; n=a", &["a"]),
-            ("x; N = a ;", &["a"]),
-            ("x; n=\"a;b\"", &["a;b"]),
-            ("x; n=\"a\\\"b\"", &["a\"b", "a\\\"b"]),
-            ("x; n=\"C:\\new\"", &["C:\\new"]),
-            ("x; n=\"a\"b", &["a", "ab"]),
-            ("x; n=\"a", &["a"]),
-            ("x; n=\"a; m=b", &["a"]),
-            ("x; n=a(b)c", &["ac", "a(b)c"]),
-            ("x; n=a(b", &["a(b"]),
-            ("x; n(b)=a", &["a"]),
-            ("x; n=a;b", &["a", "a;b"]),
-            ("x; n=a\\;b", &["a;b", "a\\;b"]),
-            ("x; n='a'", &["'a'", "a"]),
-            ("x; n=a b", &["a b", "a"]),
-            ("x; n=a; n=b", &["a", "b"]),
-            ("x; n*=utf-8'en'%C3%A9", &["\u{e9}"]),
-            ("x; n*=''a%2Eb", &["a.b"]),
-            ("x; n*=a%2Eb", &["a.b"]),
-            ("x; n*=a%2", &["a%2"]),
-            ("x; n*0=a; n*1=b", &["ab"]),
-            ("x; n*1=b; n*0=a", &["ab", "ba"]),
-            ("x; n*0*=utf-8''%C3; n*1*=%A9; n*2=%41", &["\u{e9}%41"]),
-            ("x; n*0=a; n*2=b", &["ab", "a"]),
-            ("x; n=a; n*=''b", &["b", "a"]),
-            ("x; n=\"=?utf-8?q?a?=\"", &["a", "=?utf-8?q?a?="]),
+            ("x; name=a", &["a"]),
+            ("x; NAME = a ;", &["a"]),
+            ("x; name=\"a;b\"", &["a;b"]),
+            ("x; name=\"a\\\"b\"", &["a\"b", "a\\\"b"]),
+            ("x; name=\"C:\\new\"", &["C:\\new"]),
+            ("x; name=\"a\"b", &["a", "ab"]),
+            ("x; name=\"a", &["a"]),
+            ("x; name=\"a; m=b", &["a"]),
+            ("x; name=a(b)c", &["ac", "a(b)c"]),
+            ("x; name=a(b", &["a(b"]),
+            ("x; name(b)=a", &["a"]),
+            ("x; name=a;b", &["a", "a;b"]),
+            ("x; name=a;b;c", &["a", "a;b;c"]),
+            ("x; name=a; other=b;c", &["a"]),
+            ("x; name=a\\;b", &["a;b", "a\\;b"]),
+            ("x; name='a'", &["'a'", "a"]),
+            ("x; name=a b", &["a b", "a"]),
+            ("x; name=a; name=b", &["a", "b"]),
+            ("x; name*=utf-8'en'%C3%A9", &["\u{e9}"]),
+            ("x; name*=''a%2Eb", &["a.b"]),
+            ("x; name*=a%2Eb", &["a.b"]),
+            ("x; name*=a%2", &["a%2"]),
+            ("x; name*0=a; name*1=b", &["ab"]),
+            ("x; name*1=b; name*0=a", &["ab", "ba"]),
+            ("x; name*0*=utf-8''%C3; name*1*=%A9; name*2=%41", &["\u{e9}%41"]),
+            ("x; name*0=a; name*2=b", &["ab", "a"]),
+            ("x; name=a; name*=''b", &["b", "a"]),
+            ("x; name=\"=?utf-8?q?a?=\"", &["a", "=?utf-8?q?a?="]),
             ("x; m=a", &[]),
             ("x", &[]),
             ("", &[]),
         ];
         for (value, expected) in table {
             let structured = Structured::parse(value.as_bytes());
-            assert_eq!(readings(structured.parameters.iter(), "n"), *expected, "{value}");
+            assert_eq!(readings(structured.parameters.iter(), "name"), *expected, "{value}");
         }
     }
 
     #[test]
     fn what_is_wrong_is_told() {
         let table: &[(&str, bool)] = &[
-            ("x; n=a", false),
-            ("x; n=\"a b\"; m=c", false),
-            ("x; n*0=a; n*1=b", false),
-            ("x; n=a.txt; n*=utf-8''%C3.txt", false),
-            ("x; n=a.txt; n*=utf-8''a.exe", true),
-            ("x; n=a; n=b", true),
-            ("x; n*1=a; n*0=b", true),
-            ("x; n*0=a; n*2=b", true),
-            ("x; n*a=a", true),
-            ("x; n=\"a", true),
-            ("x; n=\"a\"b", true),
-            ("x; n=a(b)", true),
-            ("x; n=a;b", true),
+            ("x; name=a", false),
+            ("x; name=\"a b\"; m=c", false),
+            ("x; name*0=a; name*1=b", false),
+            ("x; name=a.txt; name*=utf-8''%C3.txt", false),
+            ("x; name=a.txt; name*=utf-8''a.exe", true),
+            ("x; name=a; name=b", true),
+            ("x; name*1=a; name*0=b", true),
+            ("x; name*0=a; name*2=b", true),
+            ("x; name*a=a", true),
+            ("x; name=\"a", true),
+            ("x; name=\"a\"b", true),
+            ("x; name=a(b)", true),
+            ("x; name=a;b", true),
         ];
         for (value, expected) in table {
             let structured = Structured::parse(value.as_bytes());
-            assert_eq!(wrong(structured.parameters.iter(), "n").is_some(), *expected, "{value}");
+            assert_eq!(wrong(structured.parameters.iter(), "name").is_some(), *expected, "{value}");
+        }
+    }
+
+    /// Hostile fields: what is kept of them is bounded, and the first and the last value are there.
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let long = "a".repeat(1 << 20);
+        let table = [
+            (format!("x; name=first{long}{}.last", ";x".repeat(10_000)), "first", ".last"),
+            (format!("x; name=first{};y{long}.last", ";x".repeat(10_000)), "first", ".last"),
+            (format!("x; name=first{};name=.last", ";name=x".repeat(10_000)), "first", ".last"),
+            (format!("x; name*=''first{};name*=''.last", ";name*=''x".repeat(10_000)), "first", ".last"),
+            (format!("x; name=first{};name=.last", ";other=x".repeat(10_000)), "first", ".last"),
+            (format!("x; name*0=first{};name*10001=.last", ";name*1=x".repeat(10_000)), "first", ".last"),
+        ];
+        for (field, first, last) in table {
+            let shown = &field[..30];
+            let structured = Structured::parse(field.as_bytes());
+            let held: usize =
+                structured.parameters.iter().flat_map(|parameter| &parameter.values).map(Vec::len).sum();
+            assert!(held < 200_000, "{shown} keeps {held} bytes");
+            let found = readings(structured.parameters.iter(), "name");
+            assert!(found.iter().map(String::len).sum::<usize>() < 1 << 20, "{shown}");
+            assert!(found.iter().any(|name| name.starts_with(first)), "{shown}");
+            assert!(found.iter().any(|name| name.ends_with(last)), "{shown}");
         }
     }
 

@@ -45,7 +45,7 @@ impl Message {
         part.detected = FileType::EML;
         let source = Source { bytes: part.body.clone(), at: None };
         let mut reader = Reader { message: self, budget, frames: Vec::new() };
-        reader.frames.push(Frame { parent, default: "text/plain", kind: Kind::Message(Some(source)) });
+        reader.frames.push(Frame::new(parent, "text/plain", Kind::Message(Some(source))));
         reader.run();
     }
 }
@@ -55,7 +55,13 @@ struct Entity {
     headers: Headers,
     body: Source,
     declared: String,
+    /// As the first field says.
     transfer: Transfer,
+    /// What the other fields say, where they differ.
+    other_transfers: Vec<Transfer>,
+    /// Some field says that it is a multipart, and some that it is none.
+    multipart: bool,
+    leaf: bool,
     charset: Option<String>,
     attachment: bool,
     names: Vec<String>,
@@ -75,6 +81,28 @@ enum Transfer {
     Unknown,
 }
 
+impl Transfer {
+    /// The text decoded, without a word about what is wrong; None where there is nothing to decode.
+    fn plain(self, text: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Transfer::Identity | Transfer::Unknown => None,
+            Transfer::Base64 => Some(transfer::base64(text).bytes),
+            Transfer::QuotedPrintable => Some(transfer::quoted_printable(text).0),
+            Transfer::Uuencode => transfer::uuencoded(text, 0).map(|file| file.bytes),
+        }
+    }
+
+    fn of(token: &str) -> Transfer {
+        match token {
+            "7bit" | "8bit" | "binary" | "" => Transfer::Identity,
+            "base64" => Transfer::Base64,
+            "quoted-printable" => Transfer::QuotedPrintable,
+            "x-uuencode" | "x-uue" | "uuencode" | "uue" | "x-uu" => Transfer::Uuencode,
+            _ => Transfer::Unknown,
+        }
+    }
+}
+
 impl Entity {
     /// Reads the header; `default` is the type where none is declared.
     fn open(source: &Source, default: &str) -> Entity {
@@ -84,6 +112,9 @@ impl Entity {
             body: source.slice(at..source.bytes.len()),
             declared: default.to_owned(),
             transfer: Transfer::Identity,
+            other_transfers: Vec::new(),
+            multipart: default.starts_with("multipart"),
+            leaf: false,
             charset: None,
             attachment: false,
             names: Vec::new(),
@@ -102,20 +133,30 @@ impl Entity {
             .all("Content-Transfer-Encoding")
             .map(|field| parameters::clean_token(&unfold(self.headers.raw_value(field))))
             .collect();
-        for (count, name) in [
-            (types.len(), "Content-Type"),
-            (dispositions.len(), "Content-Disposition"),
-            (encodings.len(), "Content-Transfer-Encoding"),
-        ] {
+        for name in ["Content-Type", "Content-Disposition", "Content-Transfer-Encoding"] {
+            let count = self.headers.all(name).count();
             if count > 1 {
                 self.note(DefectKind::DuplicateMimeHeader, format!("{name} stands {count} times"));
+            }
+            if count > MOST_REPEATED && name != "Content-Transfer-Encoding" {
+                self.note(
+                    DefectKind::Over(Limit::Parts),
+                    format!("{name} stands too often to read them all"),
+                );
             }
         }
         if let Some(first) = types.first() {
             self.read_type(first);
+            self.multipart = types.iter().any(|field| field.main.starts_with("multipart"));
+            self.leaf = types.iter().any(|field| !field.main.starts_with("multipart"));
         }
         if let Some(first) = encodings.first() {
             self.read_transfer(first);
+            for transfer in encodings[1..].iter().map(|token| Transfer::of(token)) {
+                if transfer != self.transfer && !self.other_transfers.contains(&transfer) {
+                    self.other_transfers.push(transfer);
+                }
+            }
         }
         self.attachment = dispositions.first().is_some_and(|first| first.main == "attachment");
         self.boundaries = parameters::readings(types.iter().flat_map(|field| &field.parameters), "boundary");
@@ -128,7 +169,9 @@ impl Entity {
 
     fn structured(&self, name: &str) -> Vec<Structured> {
         let value = |field| Structured::parse(&unfold(self.headers.raw_value(field)));
-        self.headers.all(name).take(MOST_REPEATED).map(value).collect()
+        let mut fields = self.headers.all(name).collect();
+        parameters::ends(&mut fields, MOST_REPEATED);
+        fields.into_iter().map(value).collect()
     }
 
     fn read_type(&mut self, field: &Structured) {
@@ -149,13 +192,7 @@ impl Entity {
     }
 
     fn read_transfer(&mut self, token: &str) {
-        self.transfer = match token {
-            "7bit" | "8bit" | "binary" | "" => Transfer::Identity,
-            "base64" => Transfer::Base64,
-            "quoted-printable" => Transfer::QuotedPrintable,
-            "x-uuencode" | "x-uue" | "uuencode" | "uue" | "x-uu" => Transfer::Uuencode,
-            _ => Transfer::Unknown,
-        };
+        self.transfer = Transfer::of(token);
         if self.transfer == Transfer::Unknown {
             self.note(DefectKind::BadTransferEncoding, format!("“{token}” is not known"));
         }
@@ -196,7 +233,7 @@ impl Entity {
     }
 }
 
-/// Fields of one name, like Content-Type, that are read at most.
+/// Fields of one name, like Content-Type, that are read at most: the first and the last.
 const MOST_REPEATED: usize = 20;
 
 /// The work that is left at one level of nesting.
@@ -205,6 +242,14 @@ struct Frame {
     /// Type of children that declare none.
     default: &'static str,
     kind: Kind,
+    /// Another reading of a body that was read already: what stands where some child of the parent stands is skipped.
+    again: bool,
+}
+
+impl Frame {
+    fn new(parent: PartId, default: &'static str, kind: Kind) -> Frame {
+        Frame { parent, default, kind, again: false }
+    }
 }
 
 enum Kind {
@@ -229,6 +274,13 @@ impl Reader<'_> {
         while let Some(mut frame) = self.frames.pop() {
             let depth = self.message.part(frame.parent).depth + 1;
             let Some(found) = self.next_within(&mut frame) else { continue };
+            if frame.again && self.stands_already(&found, frame.parent) {
+                match self.budget.check_time() {
+                    Ok(()) => self.frames.push(frame),
+                    Err(limit) => self.over(limit, frame.parent),
+                }
+                continue;
+            }
             if let Err(limit) = self.budget.take_part(depth) {
                 self.over(limit, frame.parent);
                 self.message.parts[frame.parent.0].container = false;
@@ -275,6 +327,15 @@ impl Reader<'_> {
         }
     }
 
+    /// Whether a child of `parent` is made of the same bytes.
+    fn stands_already(&self, found: &Found, parent: PartId) -> bool {
+        let (Found::Entity(source) | Found::Text(source)) = found else { return false };
+        let children = self.message.parts[parent.0..].iter().filter(|part| part.parent == Some(parent));
+        let same =
+            |part: &Part| part.span.is_some() && part.span == source.span() || part.body == source.bytes;
+        source.bytes.is_empty() || children.into_iter().any(same)
+    }
+
     /// Adds an entity, and a frame for what is inside it.
     fn add(&mut self, mut entity: Entity, source: Source, parent: Option<PartId>, depth: u32) {
         let id = PartId(self.message.parts.len());
@@ -295,6 +356,7 @@ impl Reader<'_> {
             (None, false) => FileType::detect(&body.bytes),
         };
         self.check_leaf(&entity, &body.bytes, id);
+        let others = Others::find(&entity, splitter.as_ref(), &raw_body, &body.bytes);
         self.message.parts.push(Part {
             parent,
             depth,
@@ -310,14 +372,17 @@ impl Reader<'_> {
             encrypted: false,
             headers: entity.headers,
         });
-        let declared = self.message.part(id).declared.as_str();
+        let declared = self.message.part(id).declared.clone();
         let default = if declared == "multipart/digest" { "message/rfc822" } else { "text/plain" };
+        // They come last: behind what the first reading gives.
+        let others = others.map(|others| self.add_others(others, id, default)).unwrap_or_default();
+        self.frames.extend(others);
         if let Some(splitter) = splitter {
-            self.frames.push(Frame { parent: id, default, kind: Kind::Multipart(Box::new(splitter)) });
+            self.frames.push(Frame::new(id, default, Kind::Multipart(Box::new(splitter))));
         } else if is_message {
-            self.frames.push(Frame { parent: id, default, kind: Kind::Message(Some(body)) });
+            self.frames.push(Frame::new(id, default, Kind::Message(Some(body))));
         } else if declared.starts_with("text/") && memmem::find(&body.bytes, b"begin").is_some() {
-            self.frames.push(Frame { parent: id, default, kind: Kind::Uuencoded(body.bytes, 0) });
+            self.frames.push(Frame::new(id, default, Kind::Uuencoded(body.bytes, 0)));
         } else if entity.transfer == Transfer::Unknown && transfer::looks_like_base64(&raw_body.bytes) {
             self.add_hidden_base64(&raw_body.bytes, id, depth + 1);
         }
@@ -462,7 +527,7 @@ impl Reader<'_> {
             Part { declared: "text/plain".into(), ..Part::new(parent, depth, Origin::Mime, source.bytes) };
         let text = part.body.clone();
         let id = self.message.push(part);
-        self.frames.push(Frame { parent: id, default: "text/plain", kind: Kind::Uuencoded(text, 0) });
+        self.frames.push(Frame::new(id, "text/plain", Kind::Uuencoded(text, 0)));
     }
 
     /// Adds a uuencoded file that stands in text.
@@ -479,6 +544,38 @@ impl Reader<'_> {
         if file.bad {
             self.message.defect(DefectKind::BadUuencode, id, "broken lines, or no end");
         }
+    }
+
+    /// Adds bodies that other readings give; gives the frames for multiparts that they see.
+    fn add_others(&mut self, others: Others, parent: PartId, default: &'static str) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        for splitter in others.splitters {
+            let frame = Frame::new(parent, default, Kind::Multipart(Box::new(splitter)));
+            frames.push(Frame { again: true, ..frame });
+        }
+        let depth = self.message.part(parent).depth + 1;
+        for bytes in others.bodies {
+            let taken =
+                self.budget.take_part(depth).and_then(|()| self.budget.take_bytes(bytes.len() as u64));
+            if let Err(limit) = taken {
+                self.over(limit, parent);
+                break;
+            }
+            let like = self.message.part(parent);
+            let part = Part {
+                names: like.names.clone(),
+                declared: like.declared.clone(),
+                charset: like.charset.clone(),
+                attachment: like.attachment,
+                ..Part::new(parent, depth, Origin::Mime, bytes)
+            };
+            let source = Source { bytes: part.body.clone(), at: None };
+            let id = self.message.push(part);
+            if let Some(splitter) = Splitter::first_that_appears(&source, &others.boundaries) {
+                frames.push(Frame::new(id, default, Kind::Multipart(Box::new(splitter))));
+            }
+        }
+        frames
     }
 
     /// Adds what a body of unknown transfer encoding gives when it is base64 after all.
@@ -498,6 +595,54 @@ impl Reader<'_> {
             part,
             format!("over the limit of {limit}; the rest is unread"),
         );
+    }
+}
+
+/// What readers see who go by another than the first of several fields or parameters that differ, or who stop at the
+/// padding of base64.
+struct Others {
+    /// The body, decoded in other ways.
+    bodies: Vec<Bytes>,
+    /// The body, split at other boundaries.
+    splitters: Vec<Splitter>,
+    /// What decoded bodies may be split at.
+    boundaries: Vec<Vec<u8>>,
+}
+
+impl Others {
+    /// None for ordinary entities. `raw` is the body as it stands, `body` as the first reading has it.
+    fn find(entity: &Entity, chosen: Option<&Splitter>, raw: &Source, body: &Bytes) -> Option<Others> {
+        let padding = if chosen.is_none() && entity.transfer == Transfer::Base64 {
+            transfer::base64_up_to_padding(&raw.bytes)
+        } else {
+            None
+        };
+        let both = entity.multipart && entity.leaf;
+        let one = entity.other_transfers.is_empty() && entity.boundaries.len() < 2 && !both;
+        if one && padding.is_none() {
+            return None;
+        }
+        let mut bodies: Vec<Bytes> = Vec::new();
+        let first = (both && chosen.is_some()).then_some(entity.transfer);
+        let transfers = entity.other_transfers.iter().copied().chain(first);
+        for bytes in padding.into_iter().chain(transfers.filter_map(|transfer| transfer.plain(&raw.bytes))) {
+            let bytes = Bytes::from(bytes);
+            if !bytes.is_empty() && *body != bytes && raw.bytes != bytes && !bodies.contains(&bytes) {
+                bodies.push(bytes);
+            }
+        }
+        // What the first reading decodes, others may see as it stands.
+        if entity.other_transfers.iter().any(|other| matches!(other, Transfer::Identity | Transfer::Unknown))
+            && body != &raw.bytes
+        {
+            bodies.push(raw.bytes.clone());
+        }
+        let boundaries = if entity.multipart { boundary_candidates(&entity.boundaries) } else { Vec::new() };
+        let not_chosen = boundaries.iter().filter(|boundary| !chosen.is_some_and(|it| it.is_at(boundary)));
+        let splitters = not_chosen
+            .filter_map(|boundary| Splitter::first_that_appears(&entity.body, std::slice::from_ref(boundary)))
+            .collect();
+        Some(Others { bodies, splitters, boundaries })
     }
 }
 

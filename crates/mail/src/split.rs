@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use memchr::{memchr, memmem};
 
+use crate::parameters::ends;
 use crate::{DefectKind, Message, PartId};
 
 /// Bytes to be read, and where they stand in the raw message if they do.
@@ -42,6 +43,8 @@ pub(crate) fn wrong_boundary(boundary: &str) -> Option<&'static str> {
 
 /// The boundaries to try, in this order: as declared in each reading, and without the space at its end.
 pub(crate) fn boundary_candidates(declared: &[String]) -> Vec<Vec<u8>> {
+    /// Each costs a search through the whole body.
+    const MOST: usize = 16;
     let mut candidates: Vec<Vec<u8>> = Vec::new();
     for boundary in declared.iter().map(String::as_str).chain(declared.iter().map(|text| text.trim_end())) {
         let candidate = boundary.as_bytes().to_vec();
@@ -49,6 +52,7 @@ pub(crate) fn boundary_candidates(declared: &[String]) -> Vec<Vec<u8>> {
             candidates.push(candidate);
         }
     }
+    ends(&mut candidates, MOST);
     candidates
 }
 
@@ -107,6 +111,11 @@ impl Splitter {
             }
         }
         None
+    }
+
+    /// Whether it splits at this boundary.
+    pub(crate) fn is_at(&self, boundary: &[u8]) -> bool {
+        self.boundary == boundary
     }
 
     fn new(body: Source, boundary: &[u8], prefix: bool) -> Splitter {
@@ -228,10 +237,31 @@ impl Splitter {
     }
 }
 
-/// Whether text is the note to readers without MIME that mailers put before the first part.
+/// Whether text is one of the notes to readers without MIME that mailers put before the first part, and nothing else.
 fn is_note(text: &[u8]) -> bool {
-    const LONGEST: usize = 200;
-    text.len() <= LONGEST && memmem::find(text, b"MIME").is_some()
+    /// In letters and digits only, lower case.
+    const NOTES: &[&str] = &[
+        "thisisamultipartmessageinmimeformat",
+        "thisisamultipartmimemessage",
+        "thisisamultipartmessage",
+        "thisisamimeencapsulatedmessage",
+        "thisisamimemessage",
+        "thisisamessagewithmultiplepartsinmimeformat",
+        "thisisacryptographicallysignedmessageinmimeformat",
+        "thisisanopenpgpmimesignedmessagerfc4880and3156",
+        "thisisanopenpgpmimesignedmessagerfc2440and3156",
+        "thisisanopenpgpmimeencryptedmessagerfc4880and3156",
+        "thisisanopenpgpmimeencryptedmessagerfc2440and3156",
+        "thismessageisinmimeformat",
+        "thismessageisinmimeformatsinceyourmailreaderdoesnotunderstandthisformatsomeorallofthismessagemaynotbelegible",
+        "thismessageisinmimeformatthefirstpartshouldbereadabletextwhiletheremainingpartsarelikelyunreadablewithoutmimeawaretools",
+    ];
+    const LONGEST: usize = 300;
+    text.len() <= LONGEST && {
+        let letters = text.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase);
+        let letters: Vec<u8> = letters.collect();
+        text.is_ascii() && NOTES.iter().any(|note| note.as_bytes() == letters)
+    }
 }
 
 /// Bytes of a preamble that is no more than the usual note to readers without MIME.

@@ -87,6 +87,13 @@ pub(crate) fn base64(text: &[u8]) -> Base64 {
     out
 }
 
+/// What a reader makes of base64 that stops at the first padding; None where nothing follows it.
+pub(crate) fn base64_up_to_padding(text: &[u8]) -> Option<Vec<u8>> {
+    let padding = memchr(b'=', text)?;
+    let (before, behind) = text.split_at(padding);
+    behind.iter().copied().any(is_base64).then(|| base64(before).bytes)
+}
+
 /// Writes the whole bytes of a group that is not full.
 fn flush(bytes: &mut Vec<u8>, group: &mut u32, held: &mut u32) {
     let word = (*group << (24 - 6 * *held)).to_be_bytes();

@@ -55,9 +55,10 @@ pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
         let kind = if body.len() < 18 { DefectKind::TruncatedArchive } else { DefectKind::BadArchive };
         file.complain(kind, "a header that makes no sense");
     }
-    let complete = file.end == End::Complete && file.members > 0;
+    // Behind data that is damaged there may be something else: a zip is read from its end.
+    let more = at > 0 && !matches!(file.end, End::Over(_));
     file.hand_over(opening)?;
-    if complete { trailing(opening, at) } else { Ok(()) }
+    if more { trailing(opening, at) } else { Ok(()) }
 }
 
 /// What follows the compressed data: nothing, padding, or something that some programs look into.

@@ -4,7 +4,8 @@
 //! file or a mail gives its members as further parts, and those are walked in their turn; nothing recurses. One
 //! [`Budget`] pays for everything, so a bomb costs what the limits allow and is noted as a defect.
 //!
-//! What opens a part is chosen by its content alone. Damaged containers yield what can be read, and defects. Members
+//! What opens a part is chosen by its content alone. One that several programs would open as different things, such as
+//! a zip behind a gzip file, is opened as all of them. Damaged containers yield what can be read, and defects. Members
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
 mod fields;
@@ -16,7 +17,9 @@ mod tar;
 mod zip;
 
 use bytes::Bytes;
-use gatepost_mail::{Budget, FileType, Headers, Limits, Message, Origin, Part, PartId};
+use gatepost_mail::{
+    Budget, DefectKind, FileKind, FileType, Headers, Limit, Limits, Message, Origin, Part, PartId,
+};
 
 use opening::{Opening, Root, Stop};
 
@@ -65,9 +68,9 @@ impl Format {
         self.entry().name
     }
 
-    /// The format of a part, by its content.
-    pub fn of(part: &Part) -> Option<Format> {
-        Format::ALL.iter().copied().find(|format| (format.entry().is)(&part.body, part.detected))
+    /// The formats of a part, by its content; for an ordinary one this is one at most.
+    pub fn of(part: &Part) -> Vec<Format> {
+        Format::ALL.iter().copied().filter(|format| (format.entry().is)(&part.body, part.detected)).collect()
     }
 
     /// The table of formats: one line for each.
@@ -88,8 +91,9 @@ struct Entry {
     open: fn(&mut Opening) -> Result<(), Stop>,
 }
 
-fn is_mail(_body: &[u8], detected: FileType) -> bool {
+fn is_mail(body: &[u8], detected: FileType) -> bool {
     detected == FileType::EML
+        || (matches!(detected, FileType::ZIP | FileType::DATA) && FileType::begins_as_mail(body))
 }
 
 fn open_mail(opening: &mut Opening) -> Result<(), Stop> {
@@ -102,14 +106,34 @@ fn walk(message: &mut Message, budget: &mut Budget, roots: &mut Roots, first: us
     let mut at = first;
     while at < message.parts.len() && budget.check_time().is_ok() {
         let part = &message.parts[at];
-        if !part.container
-            && !part.encrypted
-            && let Some(format) = Format::of(part)
-        {
-            roots.open(format, message, PartId(at), budget);
+        if !part.container && !part.encrypted {
+            let (id, detected) = (PartId(at), part.detected);
+            for format in Format::of(part) {
+                roots.open(format, message, id, budget);
+            }
+            if is_closed(message, id) {
+                message.defect(DefectKind::NotOpened, id, detected.name);
+            }
         }
         at += 1;
     }
+    for left in at..message.parts.len() {
+        if !message.parts[left].container {
+            let detail = "over the limit of time; not looked into";
+            message.defect(DefectKind::Over(Limit::Time), PartId(left), detail);
+        }
+    }
+}
+
+/// Whether a part holds others that nobody here takes out.
+fn is_closed(message: &Message, id: PartId) -> bool {
+    const OPENED: &[FileType] = &[FileType::ZIP, FileType::JAR, FileType::APK, FileType::GZIP, FileType::TAR];
+    let detected = message.part(id).detected;
+    let holds = matches!(detected.kind, FileKind::Archive | FileKind::Compressed);
+    // The reader of mails has taken them out of text.
+    let taken_out =
+        || detected == FileType::UUENCODE && message.parts.iter().any(|part| part.parent == Some(id));
+    holds && !OPENED.contains(&detected) && !taken_out()
 }
 
 /// For every part, the attachment that it came out of in the end, and what was made of that so far.
@@ -130,5 +154,25 @@ impl Roots {
         // What stopped it is noted as a defect.
         let _stopped: Result<(), Stop> = (format.entry().open)(&mut opening);
         self.of.resize(message.parts.len(), root);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// What is not looked into because the time is up is told of, part by part.
+    #[test]
+    fn time_that_is_up_is_told() {
+        let mail =
+            "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\none\r\n--x\r\n\r\ntwo\r\n--x--\r\n";
+        let mut message = Message::read(mail.into(), &mut Budget::new(&Limits::default()));
+        let mut budget = Budget::new(&Limits { time: Duration::ZERO, ..Limits::default() });
+        std::thread::sleep(Duration::from_millis(2));
+        let mut roots = Roots::new(&message);
+        walk(&mut message, &mut budget, &mut roots, 0);
+        let over = message.defects.iter().filter(|defect| defect.kind == DefectKind::Over(Limit::Time));
+        assert_eq!(over.map(|defect| defect.part.0).collect::<Vec<_>>(), [1, 2]);
     }
 }

@@ -35,11 +35,12 @@ pub(crate) fn readings(raw: &[u8], utf8: bool) -> Vec<String> {
     names
 }
 
-/// Adds a name unless it is empty or there already.
+/// Adds a name unless it is empty or there already. Of too many, the first stay and the last.
 pub(crate) fn add(names: &mut Vec<String>, name: String) {
     /// So many names of one part are enough for anybody; more only cost.
     const MOST: usize = 32;
-    if !name.is_empty() && names.len() < MOST && !names.contains(&name) {
+    if !name.is_empty() && !names.contains(&name) {
+        names.truncate(MOST - 1);
         names.push(name);
     }
 }
@@ -117,6 +118,13 @@ mod tests {
         for (raw, utf8, want) in table {
             assert_eq!(readings(raw, *utf8), *want, "{raw:?}");
         }
+    }
+
+    #[test]
+    fn of_too_many_names_the_last_stays() {
+        let mut names = Vec::new();
+        (0..100).for_each(|number| add(&mut names, number.to_string()));
+        assert_eq!((names.len(), names[0].as_str(), names[31].as_str()), (32, "0", "99"));
     }
 
     #[test]

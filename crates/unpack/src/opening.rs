@@ -15,7 +15,10 @@ pub(crate) struct Opening<'a> {
     depth: u32,
     /// Bytes that were handed out as slices of the body.
     sliced: u64,
-    defects: u32,
+    /// Members that were told of, for each kind of defect.
+    defects: Vec<(DefectKind, u32)>,
+    /// The container was opened in another format before, which gave these.
+    before: Vec<PartId>,
     over: Vec<Limit>,
 }
 
@@ -83,7 +86,10 @@ impl<'a> Opening<'a> {
     ) -> Opening<'a> {
         let part = message.part(container);
         let (body, depth) = (part.body.clone(), part.depth + 1);
-        Opening { body, message, budget, root, container, depth, sliced: 0, defects: 0, over: Vec::new() }
+        let children = message.parts().skip(container.0).filter(|(_, part)| part.parent == Some(container));
+        let before = children.map(|(id, _)| id).collect();
+        let (defects, over) = (Vec::new(), Vec::new());
+        Opening { body, message, budget, root, container, depth, sliced: 0, defects, before, over }
     }
 
     /// The container's own first name.
@@ -102,8 +108,31 @@ impl<'a> Opening<'a> {
         checked.map_err(|limit| self.stop(limit))
     }
 
-    /// Appends a member as a child of the container.
+    /// Where members that another format found lie in the body, those that stand there as they are.
+    pub(crate) fn known(&self) -> Vec<std::ops::Range<usize>> {
+        let start = self.body.as_ptr() as usize;
+        let range = |id: &PartId| {
+            let body = &self.message.part(*id).body;
+            let at = (body.as_ptr() as usize).checked_sub(start)?;
+            (!body.is_empty() && at + body.len() <= self.body.len()).then(|| at..at + body.len())
+        };
+        self.before.iter().filter_map(range).collect()
+    }
+
+    /// Whether another format gave members of it.
+    pub(crate) fn opened_before(&self) -> bool {
+        !self.before.is_empty()
+    }
+
+    /// Appends a member as a child of the container, unless another format gave the same.
     pub(crate) fn member(&mut self, member: Member) -> Result<PartId, Stop> {
+        let same = |id: &&PartId| self.message.part(**id).body == member.body;
+        if !member.body.is_empty()
+            && let Some(&id) = self.before.iter().find(same)
+        {
+            member.names.into_iter().for_each(|name| self.also_called(id, name));
+            return Ok(id);
+        }
         let taken = self.budget.take_part(self.depth);
         taken.map_err(|limit| self.stop(limit))?;
         let part = Part::new(self.container, self.depth, Origin::Archive, member.body);
@@ -141,11 +170,15 @@ impl<'a> Opening<'a> {
         self.defect(kind, self.container, detail);
     }
 
-    /// Notes a defect of a member. An archive of a thousand broken members is told of sixteen times.
+    /// Notes a defect of a member. An archive of a thousand broken members is told of sixteen times for each kind.
     pub(crate) fn defect(&mut self, kind: DefectKind, part: PartId, detail: impl Into<String>) {
         const MOST: u32 = 16;
-        self.defects += 1;
-        if self.defects <= MOST {
+        let place = self.defects.iter().position(|(known, _)| *known == kind).unwrap_or_else(|| {
+            self.defects.push((kind, 0));
+            self.defects.len() - 1
+        });
+        self.defects[place].1 += 1;
+        if self.defects[place].1 <= MOST {
             self.message.defect(kind, part, detail.into());
         }
     }

@@ -53,6 +53,73 @@ fn honest_zips() {
     expect(Format::Zip, nested, &want, &[]);
 }
 
+/// Files that programs open as different things: whatever any of them finds is there, once.
+#[test]
+fn polyglots_are_opened_as_all_that_they_are() {
+    let inner = Zip::with(&[("evil.exe", b"MZ evil", 0)]);
+    let (zip, empty) = (inner.clone().end(), Zip::new().end());
+    let fakes = b"PK\x05\x06 fake ".repeat(100);
+    let base64 = b"Subject: a\r\nFrom: a@example.org\r\nTo: b@example.org\r\nDate: x\r\nContent-Transfer-Encoding: base64\r\n\r\nabcd\r\n";
+    let table: &[(&str, Vec<u8>)] = &[
+        ("gzip, corrupt", [b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xff\xff\xff junk", &zip[..]].concat()),
+        ("gzip, no method", [b"\x1f\x8b\xff junk and more junk", &zip[..]].concat()),
+        ("gzip, whole", [&gzip(None, b"harmless")[..], &zip].concat()),
+        ("tar", [tar_file("harmless", b"1"), vec![0; 1024], zip.clone()].concat()),
+        ("mail", [&base64[..], &zip].concat()),
+        ("mail, fake ends", [&base64[..], &inner.clone().end_with(&fakes)].concat()),
+        ("gzip, fake ends", [b"\x1f\x8b\xff junk and more", &inner.clone().end_with(&fakes)[..]].concat()),
+        ("an end in the comment", inner.clone().end_with(&empty)),
+        ("a directory in the comment", inner.end_with(&Zip::with(&[("a", b"harmless", 0)]).end())),
+        ("a zip in a tar", [tar_file("in.zip", &zip), vec![0; 1024]].concat()),
+    ];
+    for (what, file) in table {
+        let message = read(base64_mail("a.bin", file).into(), &Limits::default());
+        let evil = message.parts.iter().filter(|part| part.body == b"MZ evil"[..]);
+        assert_eq!(evil.count(), 1, "{what}: {:?}", listed(&message));
+    }
+    // What stands before a zip may be a mail with parts of its own.
+    let eml = [&mail("evil.exe", b"MZ evil")[..], &Zip::with(&[("a", b"harmless", 0)]).end()].concat();
+    let message = read(base64_mail("a.eml", &eml).into(), &Limits::default());
+    assert!(message.parts.iter().any(|part| part.name() == Some("evil.exe")), "{:?}", listed(&message));
+}
+
+#[test]
+fn archives_that_nobody_opens_are_told_of() {
+    let table: &[(&[u8], bool)] = &[
+        (b"Rar!\x1a\x07\x01\0", true),
+        (b"7z\xbc\xaf\x27\x1c", true),
+        (b"MSCF\0\0\0\0", true),
+        (b"BZh91AY&SY", true),
+        (b"\xfd7zXZ\0", true),
+        (b"plain text", false),
+        (&Zip::with(&[("a", b"1", 0)]).end(), false),
+        (&gzip(None, b"1"), false),
+        (b"begin 644 f.txt\n#0V%T\n`\nend\n", true),
+    ];
+    for (file, told) in table {
+        let message = read(base64_mail("a.bin", file).into(), &Limits::default());
+        let found = message.defects.iter().any(|defect| defect.kind == DefectKind::NotOpened);
+        assert_eq!(found, *told, "{:?}", String::from_utf8_lossy(file));
+    }
+    let text = read("Subject: a\r\n\r\nbegin 644 f.txt\n#0V%T\n`\nend\n".into(), &Limits::default());
+    assert!(text.defects.iter().all(|defect| defect.kind != DefectKind::NotOpened));
+}
+
+/// A kind of defect that many members have leaves the others their place.
+#[test]
+fn each_kind_of_defect_is_told() {
+    let mut zip = Zip::new();
+    for place in 0..40 {
+        let (honest, data) = Entry::of(&place.to_string(), TEXT, DEFLATE);
+        let flags = if place < 30 { 0 } else { 1 };
+        let method = if place < 30 { 98 } else { DEFLATE };
+        let entry = Entry { method, flags, ..honest };
+        zip.add(&entry, &entry, &data.iter().map(|byte| byte ^ 0xa5).collect::<Vec<u8>>());
+    }
+    let (_, kinds) = listing(Format::Zip, zip.end());
+    assert_eq!(kinds, [DefectKind::Encrypted, DefectKind::UnknownMethod]);
+}
+
 #[test]
 fn stored_members_are_not_copied() {
     let zip = Bytes::from(Zip::with(&[("a", TEXT, 0)]).end());

@@ -69,9 +69,6 @@ const HARMLESS_LOOKING: &[&str] = &[
     "7z", "gz", "tar", "ics", "vcf", "dwg", "ps", "eps", "md",
 ];
 
-/// One dangerous attachment is enough; a list of all thousand files of an archive is of no use to anybody.
-const MOST_FINDINGS: usize = 50;
-
 /// Makes the check.
 pub fn build(config: &Config, _: &Resources) -> Result<Vec<Box<dyn Check>>, Vec<Problem>> {
     let attachments = &config.checks.attachments;
@@ -102,10 +99,10 @@ impl AttachmentRules {
         }
     }
 
-    /// What is not let in.
+    /// What is not let in: a finding for every such part, since each decides about its part.
     pub fn look(&self, message: &Message) -> Vec<Finding> {
         let parts = message.parts().filter(|(_, part)| is_attachment(part));
-        parts.filter_map(|(id, part)| self.judge(message, id, part)).take(MOST_FINDINGS).collect()
+        parts.filter_map(|(id, part)| self.judge(message, id, part)).collect()
     }
 
     fn judge(&self, message: &Message, id: PartId, part: &Part) -> Option<Finding> {
@@ -137,11 +134,13 @@ impl Check for AttachmentRules {
     }
 }
 
-/// Whether rules are about this part at all: not for what only holds others, and not for the text of a mail.
+/// Whether rules are about this part at all: not for what only holds others, and not for the text of a mail. A program
+/// that is declared to be text is none.
 fn is_attachment(part: &Part) -> bool {
     let holder = part.container && part.declared.starts_with("multipart/");
     let text = matches!(part.declared.as_str(), "text/plain" | "text/html" | "");
-    let body = part.origin == Origin::Mime && part.names.is_empty() && text && !part.attachment;
+    let other = matches!(part.detected.kind, FileKind::Executable | FileKind::Script | FileKind::Archive);
+    let body = part.origin == Origin::Mime && part.names.is_empty() && text && !other && !part.attachment;
     !holder && !body
 }
 
@@ -357,7 +356,8 @@ impl Rule {
                 || self.declared.iter().any(|wanted| is_declared(wanted, &part.declared)))
             && (self.detected.is_empty() || self.detected.iter().any(|wanted| is_detected(wanted, part)))
             && self.filename.as_ref().is_none_or(|pattern| {
-                facts.names.iter().flat_map(Name::forms).any(|form| pattern.is_match(form))
+                let named = |name: &Name| name.forms().iter().any(|form| pattern.is_match(form));
+                self.names_match(facts, named)
             })
             && self.path.as_ref().is_none_or(|pattern| self.path_matches(pattern, facts))
     }
@@ -366,8 +366,21 @@ impl Rule {
         let path = facts.message.path(facts.id);
         let own = facts.part.name().unwrap_or_default();
         let holder = path.strip_suffix(own).unwrap_or(&path);
-        pattern.is_match(&path)
-            || facts.names.iter().any(|name| pattern.is_match(&format!("{holder}{}", name.plain)))
+        let named = |name: &Name| pattern.is_match(&format!("{holder}{}", name.plain));
+        match (self.allow, facts.names.is_empty()) {
+            (_, true) => pattern.is_match(&path),
+            (true, false) => self.names_match(facts, named),
+            (false, false) => pattern.is_match(&path) || self.names_match(facts, named),
+        }
+    }
+
+    /// Any name is enough to ban a part. To allow it takes all of them: each is what some reader would open it as.
+    fn names_match(&self, facts: &Facts, matches: impl Fn(&Name) -> bool) -> bool {
+        if self.allow {
+            !facts.names.is_empty() && facts.names.iter().all(matches)
+        } else {
+            facts.names.iter().any(matches)
+        }
     }
 }
 
@@ -562,13 +575,50 @@ mod tests {
 
     #[test]
     fn the_text_of_a_mail_is_no_attachment() {
-        for (declared, body) in
-            [("text/plain", "#!/bin/sh\nexit\n"), ("text/html", "<script>x</script>"), ("", "x")]
-        {
+        for (declared, body) in [("text/plain", "exit\n"), ("text/html", "<script>x</script>"), ("", "x")] {
             let mut text = part(Some(PartId(0)), "", body.as_bytes());
             text.declared = declared.into();
             assert_eq!(symbols(&message(vec![text])), [""; 0], "{declared}");
         }
+    }
+
+    #[test]
+    fn a_program_declared_to_be_text_is_an_attachment() {
+        for (declared, body) in [
+            ("text/plain", PROGRAM),
+            ("text/html", PROGRAM),
+            ("", PROGRAM),
+            ("text/plain", b"#!/bin/sh\nexit\n"),
+        ] {
+            let mut text = part(Some(PartId(0)), "", body);
+            text.declared = declared.into();
+            assert_eq!(symbols(&message(vec![text])), [TYPE], "{declared}");
+        }
+    }
+
+    /// What one reader shows under the allowed name, another may open under a dangerous one.
+    #[test]
+    fn to_be_allowed_every_name_must_match() {
+        let rule = |change: fn(&mut AttachmentRule)| {
+            let mut rule = AttachmentRule { allow: true, ..AttachmentRule::default() };
+            change(&mut rule);
+            AttachmentRules::build(&Attachments { rule: vec![rule], ..Attachments::default() }).unwrap()
+        };
+        let by_name = rule(|rule| rule.filename = Some(r"^ours.*\.exe$".into()));
+        let by_path = rule(|rule| rule.path = Some(r"^ours.*\.exe$".into()));
+        for (names, allowed) in [
+            (&["ours.exe"][..], true),
+            (&["ours.exe", "ours-2.exe"], true),
+            (&["ours.exe", "evil.exe"], false),
+            (&["evil.exe", "ours.exe"], false),
+        ] {
+            let mut message = named("x");
+            message.parts[1].names = names.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(by_name.look(&message).is_empty(), allowed, "{names:?}");
+            assert_eq!(by_path.look(&message).is_empty(), allowed, "{names:?}");
+        }
+        let nameless = message(vec![part(Some(PartId(0)), "", PROGRAM)]);
+        assert_eq!(by_name.look(&nameless).len(), 1);
     }
 
     /// Evidence leads through all containers to the name that is banned.
@@ -673,11 +723,11 @@ mod tests {
         assert_eq!(keys, want.map(|key| format!("checks.attachments.rule{key}")));
     }
 
-    /// An archive of a thousand programs is told of fifty times.
+    /// A program that no finding names would not be stripped.
     #[test]
-    fn findings_are_bounded() {
+    fn every_part_is_named() {
         let parts = (0..1000).map(|place| part(Some(PartId(0)), &format!("{place}.exe"), b"x")).collect();
-        assert_eq!(symbols(&message(parts)).len(), MOST_FINDINGS);
+        assert_eq!(symbols(&message(parts)).len(), 1000);
     }
 
     #[tokio::test]

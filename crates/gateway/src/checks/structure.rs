@@ -22,9 +22,6 @@ pub fn build(config: &Config, _: &Resources) -> Built {
     Ok(if config.checks.structure.enabled { vec![Box::new(Structure)] } else { Vec::new() })
 }
 
-/// Findings of one kind that name a category, at most: each names a part, so that it can be stripped.
-const MOST_PARTS: usize = 100;
-
 struct Structure;
 
 impl Check for Structure {
@@ -76,8 +73,9 @@ fn counts(kind: DefectKind) -> Counts {
         // Nobody writes that by accident. It was mended, so it did not work here.
         SmuggledEnd => points(3000),
 
-        // Structure that readers understand in several ways: every way was read and checked, so it is a sign of
-        // intent and not a gap. Repeated and conflicting fields hardly happen by accident.
+        // Structure that readers understand in several ways. Where fields differ, what their encodings and boundaries
+        // make of the body is read as further parts, and OVER_PARTS tells of fields that are not read; but not every
+        // reader's every way is known. Repeated and conflicting fields hardly happen by accident.
         DuplicateMimeHeader | ReusedBoundary => points(1500),
         BadContentType | BadBoundary => points(500),
         BadParameter | BadTransferEncoding => points(200),
@@ -90,34 +88,23 @@ fn counts(kind: DefectKind) -> Counts {
 
         // What could be unpacked was checked; the rest would not open elsewhere either, except in lenient programs.
         BadArchive => points(1000),
+        // Ordinary mail has such files too, and a malware scanner may know how to open them. Where none does, a policy
+        // can make them count as unchecked.
+        NotOpened => points(0),
         TruncatedArchive => points(300),
     }
 }
 
-/// One finding a kind that counts points, so that a hundred broken parts weigh what one does; one finding a part for
-/// kinds that name a category.
+/// One finding for each part and kind: a policy may give any kind a category, and a part that no finding names would
+/// not be stripped. A verdict counts the points of a symbol once, so a hundred broken parts weigh what one does.
 fn findings(defects: &[Defect]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for &kind in DefectKind::ALL {
-        let mut of_kind = defects.iter().filter(|defect| defect.kind == kind).peekable();
-        let Some(first) = of_kind.peek().copied() else { continue };
-        let finding = |defect: &Defect| Finding::part(kind.name(), defect.part, defect.detail.as_str());
-        if matches!(counts(kind), Counts::Points(_)) {
-            let mut finding = finding(first);
-            let more = of_kind.count() - 1;
-            if more > 0 {
-                finding.evidence.push_str(&format!(" (and {more} more)"));
-            }
-            findings.push(finding);
-            continue;
-        }
         let mut last = None;
-        findings.extend(
-            of_kind
-                .filter(|defect| last.replace(defect.part) != Some(defect.part))
-                .take(MOST_PARTS)
-                .map(finding),
-        );
+        let of_kind = defects.iter().filter(|defect| defect.kind == kind);
+        let of_parts = of_kind.filter(|defect| last.replace(defect.part) != Some(defect.part));
+        findings
+            .extend(of_parts.map(|defect| Finding::part(kind.name(), defect.part, defect.detail.as_str())));
     }
     findings
 }
@@ -145,7 +132,7 @@ mod tests {
         assert_eq!(shown(&[(BareCr, 0, "line 3")]), ["BARE_CR in 0: line 3"]);
         assert_eq!(
             shown(&[(BadBase64, 1, "a"), (BadBase64, 2, "b"), (BadBase64, 3, "c")]),
-            ["BAD_BASE64 in 1: a (and 2 more)"]
+            ["BAD_BASE64 in 1: a", "BAD_BASE64 in 2: b", "BAD_BASE64 in 3: c"]
         );
         assert_eq!(
             shown(&[
@@ -159,11 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn many_defects_make_few_findings() {
-        let defects: Vec<_> = (0..5000).map(|part| (DefectKind::Encrypted, part, "x")).collect();
-        assert_eq!(shown(&defects).len(), MOST_PARTS);
-        let defects: Vec<_> = (0..5000).map(|part| (DefectKind::BadBase64, part, "x")).collect();
-        assert_eq!(shown(&defects), ["BAD_BASE64 in 0: x (and 4999 more)"]);
+    fn every_part_is_named() {
+        for kind in [DefectKind::Encrypted, DefectKind::BadBase64] {
+            let defects: Vec<_> = (0..5000).map(|part| (kind, part, "x")).collect();
+            assert_eq!(shown(&defects).len(), 5000, "{kind:?}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(super) fn has_end(body: &[u8]) -> bool {
     const TAIL: usize = (64 << 10) + (64 << 10) + END;
     let start = body.len().saturating_sub(TAIL);
     let tail = &body[start..];
-    let ends = memmem::rfind_iter(tail, b"PK\x05\x06").take(4);
+    let ends = memmem::rfind_iter(tail, b"PK\x05\x06");
     ends.filter_map(|at| End::read(body, start + at)).any(|end| !end.directories(body).is_empty())
 }
 
@@ -123,7 +123,7 @@ impl Directory {
 /// the last of all in front, and the first.
 pub(super) fn ends(body: &[u8]) -> Vec<End> {
     const LAST: usize = 7;
-    const TRIES: usize = 64;
+    const TRIES: usize = 1 << 12;
     let real = |at: usize| {
         let end = End::read(body, at)?;
         let closes = at + END + usize::from(u16_le(body, at + 20)?) == body.len();
@@ -175,6 +175,11 @@ impl End {
             .into_iter()
             .flatten()
             .find(|&place| body.get(place..).is_some_and(|rest| rest.starts_with(b"PK\x06\x06")))
+    }
+
+    /// Whether it and every directory that it leads to lie in this range.
+    pub(super) fn lies_in(&self, body: &[u8], range: &std::ops::Range<usize>) -> bool {
+        range.contains(&self.at) && self.directories(body).iter().all(|start| range.contains(start))
     }
 
     /// Where the directory may begin: right before the end record (so that a program before the archive does not

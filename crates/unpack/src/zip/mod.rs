@@ -36,10 +36,12 @@ const DESCRIPTORS: usize = 1 << 14;
 pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
     let body = opening.body.clone();
     let descriptors = memmem::find_iter(&body, b"PK\x07\x08").take(DESCRIPTORS).collect();
-    let mut zip = Zip { opening, body, descriptors, covered: Vec::new(), overlap: false, ends: 0 };
+    let covered = opening.known();
+    let second = opening.opened_before();
+    let mut zip = Zip { opening, body, descriptors, covered, overlap: false, ends: 0 };
     for end in directory::ends(&zip.body) {
-        // One that lies in a member belongs to that member, a zip in this zip.
-        if !zip.covered.iter().any(|range| range.contains(&end.at)) {
+        // One that lies in a member, with its directory, belongs to that member, a zip in this zip.
+        if !zip.covered.iter().any(|range| end.lies_in(&zip.body, range)) {
             zip.directory(end)?;
         }
     }
@@ -47,7 +49,7 @@ pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
         let detail = "several end records: programs read different archives in it";
         zip.opening.defective(DefectKind::BadArchive, detail);
     }
-    let none = zip.ends == 0;
+    let none = zip.ends == 0 && !second;
     zip.unlisted(none)
 }
 

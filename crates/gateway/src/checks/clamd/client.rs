@@ -72,6 +72,17 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// What came of a scan.
+#[derive(Debug, PartialEq)]
+pub enum Looked {
+    /// Nothing is known against it.
+    Clean,
+    /// It is known by this name.
+    Found(String),
+    /// It was not looked at: it is longer than clamd takes (its StreamMaxLength).
+    TooLarge,
+}
+
 /// Why a scan was not done.
 #[derive(Debug)]
 pub struct Failure {
@@ -118,8 +129,8 @@ impl Client {
         (idle.len(), idle.last().map_or(0, |session| session.id))
     }
 
-    /// The name of what is found in `prefix` and `bytes` together, or None.
-    pub async fn scan(&self, prefix: &'static [u8], bytes: &Bytes) -> Result<Option<String>, Failure> {
+    /// What is found in `prefix` and `bytes` together.
+    pub async fn scan(&self, prefix: &'static [u8], bytes: &Bytes) -> Result<Looked, Failure> {
         // The semaphore is never closed; were it, a scan without a permit would do no harm.
         let _permit = self.permits.acquire().await.ok();
         let file =
@@ -136,10 +147,11 @@ impl Client {
     }
 
     /// What an answer means. The session may be used again unless clamd gave up on it.
-    fn finish(&self, session: Session, answer: Answer) -> Result<Option<String>, Failure> {
-        let name = match answer {
-            Answer::Clean => None,
-            Answer::Found(name) => Some(name),
+    fn finish(&self, session: Session, answer: Answer) -> Result<Looked, Failure> {
+        let looked = match answer {
+            Answer::Clean => Looked::Clean,
+            Answer::Found(name) => Looked::Found(name),
+            _ if answer.is_stream_limit() => return Ok(Looked::TooLarge),
             Answer::Error(why) => {
                 return Err(Failure { cause: Cause::Limit, detail: format!("{}: {why}", self.place) });
             }
@@ -150,7 +162,7 @@ impl Client {
         let mut idle = self.idle();
         idle.retain(|other| other.used.elapsed() < IDLE_TIME);
         idle.push(session);
-        Ok(name)
+        Ok(looked)
     }
 
     /// Engine, version and date of the signatures, over a connection of its own so that a busy pool says nothing.

@@ -174,7 +174,9 @@ mod tests {
             (format!("{SHA256_OF_ABC}:3:Abc-2"), vec!["Abc-2"]),
             (format!("{MD5_OF_ABC}:3:A\n{SHA256_OF_ABC}:*:B"), vec!["A", "B"]),
             (format!("{MD5_OF_ABC}:4:Abc"), vec![]),
-            (format!("{MD5_OF_ABC}:4:Abc\n{MD5_OF_ABC}:3:Abc"), vec!["Abc"]),
+            (format!("{MD5_OF_ABC}:4:Abc\n{MD5_OF_ABC}:3:Other"), vec!["Abc"]),
+            (format!("{MD5_OF_ABC}:3:Abc\n{MD5_OF_ABC}:4:Other"), vec!["Abc"]),
+            (format!("{MD5_OF_ABC}:4:Abc\n{MD5_OF_ABC}:*:Other"), vec!["Abc"]),
         ];
         for (list, want) in table {
             let hashes = hashes(&list).unwrap();
