@@ -1,3 +1,5 @@
+//! Tests of `explain`.
+
 use super::*;
 use crate::records::samples::{clean_record, record};
 use crate::records::{EventKind, State};

@@ -1,3 +1,5 @@
+//! Tests of the journal.
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Instant;
 

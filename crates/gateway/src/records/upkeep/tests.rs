@@ -1,3 +1,5 @@
+//! Tests of upkeep, with a process that is killed on the way.
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
@@ -25,6 +27,7 @@ async fn journal_and_vault_are_made_to_agree() {
     // A session that ended between vault and reply: its record does not speak of the vault.
     vault.put(&held("unsaid"), ORIGINAL).unwrap();
     journal.write(clean_record("unsaid").into()).await;
+    journal.flush().await.unwrap();
     // A file that somebody took away, and one that came back.
     vault.delete("g/gone").unwrap();
     journal.set_state("lost", State::Missing, "", "test").await.unwrap();
