@@ -187,6 +187,17 @@ async fn a_second_write_replaces_the_record_but_not_its_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_out_of_the_vault_again_is_not_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal(&folder).await;
+    // Somebody looked while the message was in the vault; then the next hop deferred it and the file was removed.
+    assert!(journal.recover(&Record { quarantine: Some("a/a1".into()), ..record("a1") }).await.unwrap());
+    write_all(&journal, [clean_record("a1")]).await;
+    let entry = journal.get("a1").await.unwrap().unwrap();
+    assert_eq!((entry.state, entry.state_time), (None, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_process_reads_while_another_writes() {
     let folder = tempfile::tempdir().unwrap();
     let (writing, reading) = (journal(&folder).await, journal(&folder).await);

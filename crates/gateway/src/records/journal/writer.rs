@@ -340,7 +340,7 @@ fn may_pass(error: &sqlx::Error) -> bool {
 /// What to do with a record whose id is there already.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Existing {
-    /// The new one counts, but the state of a held message stays.
+    /// The new one counts, but the state of a held message stays, unless the new one says that it is not held.
     Replace,
     /// The old one counts.
     Keep,
@@ -465,8 +465,11 @@ async fn insert_messages(
             " ON CONFLICT (id) DO UPDATE SET time = excluded.time, sender = excluded.sender, \
              sender_domain = excluded.sender_domain, category = excluded.category, action = excluded.action, \
              client = excluded.client, words = excluded.words, record = excluded.record, \
-             vault_key = excluded.vault_key, state = COALESCE(message.state, excluded.state), \
-             state_time = COALESCE(message.state_time, excluded.state_time)"
+             vault_key = excluded.vault_key, \
+             state = CASE WHEN excluded.vault_key IS NULL AND message.state = 'held' THEN NULL \
+             ELSE COALESCE(message.state, excluded.state) END, \
+             state_time = CASE WHEN excluded.vault_key IS NULL AND message.state = 'held' THEN NULL \
+             ELSE COALESCE(message.state_time, excluded.state_time) END"
         }
     });
     // The text differs with the number of rows, so it isn't worth a place in the statement cache.
