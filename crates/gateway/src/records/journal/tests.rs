@@ -256,6 +256,25 @@ async fn a_locked_database_stops_nobody_and_the_oldest_give_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_says_nothing_at_all_holds_nobody_up() {
+    const MORE: usize = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal(&folder).await;
+    let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+    // Nobody else gets a connection, so statements neither fail nor end.
+    let _taken = pool.acquire().await.unwrap();
+    let queue = Queue::start(journal.path().to_owned(), pool.clone(), Counter::default());
+    let started = Instant::now();
+    for place in 0..4096 + 256 + MORE {
+        queue.push(Arc::new(clean_record(&format!("n{place}")))).await;
+    }
+    assert!(started.elapsed() < Duration::from_secs(8), "took {:?}", started.elapsed());
+    assert!(queue.dropped() >= MORE as u64, "{}", queue.dropped());
+    assert!(queue.trouble().unwrap().contains("stuck"), "{:?}", queue.trouble());
+    queue.let_go();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn closing_a_locked_journal_says_what_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, other) = (journal(&folder).await, journal(&folder).await);

@@ -24,8 +24,9 @@ const BATCH_TIME: Duration = Duration::from_millis(20);
 /// Pauses between tries while the database cannot be written.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Without any progress for so long, the disk counts as stuck and nobody waits for it any more.
-const STALL_TIME: Duration = Duration::from_secs(10);
+/// Longest wait for room: replies to clients wait with it. Then the disk counts as stuck, and nobody waits for it any
+/// more until something is written again.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How long `flush` waits.
 const FLUSH_TIME: Duration = Duration::from_secs(10);
 /// A lasting trouble is logged this often.
@@ -81,6 +82,7 @@ impl Queue {
 
     pub(super) async fn push(&self, record: Arc<Record>) {
         let mut entry = Waiting { bytes: weight(&record), record };
+        let deadline = tokio::time::Instant::now() + LONGEST_WAIT;
         loop {
             let progress = self.progress.notified();
             tokio::pin!(progress);
@@ -90,8 +92,8 @@ impl Queue {
                 None => return,
                 Some(back) => entry = back,
             }
-            if tokio::time::timeout(STALL_TIME, progress).await.is_err() {
-                self.trouble_began("no record could be written for 10 s; the disk seems stuck");
+            if tokio::time::timeout_at(deadline, progress).await.is_err() {
+                self.trouble_began("there was no room for a record within 2 s; the disk seems stuck");
             }
         }
     }
