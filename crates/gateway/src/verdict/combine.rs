@@ -269,7 +269,8 @@ impl Plan {
         let one = one.cloned().unwrap_or_else(no_answer);
         // Copies for those alone who will get it with the next try: that one will be kept then, and not both.
         let comes_again = |&recipient: &usize| matches!(outcomes.get(recipient), Some(Outcome::Deferred(_)));
-        let drop_held = self.hold.is_empty() && !self.keep.is_empty() && self.kept_for.iter().all(comes_again);
+        let drop_held =
+            self.hold.is_empty() && !self.keep.is_empty() && self.kept_for.iter().all(comes_again);
         Conclusion { one, each, outcomes, hold_after: Vec::new(), drop_held }
     }
 }
