@@ -56,7 +56,7 @@ pub struct Which {
     /// Envelope sender, in the same forms; <> is the empty one
     #[arg(long, value_name = "ADDRESS|DOMAIN")]
     pub sender: Option<String>,
-    /// Category: spammy, spam, bad-header, oversized, unchecked, banned or virus
+    /// Category: clean, spammy, spam, bad-header, oversized, unchecked, banned or virus
     #[arg(long, value_parser = parse_category)]
     pub category: Option<Category>,
     /// Held for longer than this: 3d, 12h, 15m
