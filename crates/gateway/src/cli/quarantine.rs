@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use gatepost_mail::{Address, Category};
+use gatepost_mail::Category;
 use jiff::Timestamp;
 
 use super::explain::{Page, facts};
 use super::{
-    EntryJson, Failure, Io, NOT_DONE, OK, ago, finish, parse_age, parse_category, parse_state, show_age,
-    show_path, show_recipients, show_size, table, who,
+    EntryJson, Failure, Io, NOT_DONE, OK, ago, finish, parse_address, parse_age, parse_category, parse_state,
+    show_age, show_path, show_recipients, show_size, table, who,
 };
 use crate::records::text::clean;
 use crate::records::{
@@ -302,14 +302,7 @@ async fn forward_one(
     io: &mut Io<'_>,
     deliver: &impl AsyncFn(Release) -> Delivery,
 ) -> Result<u8, Failure> {
-    let address = Address::new(&args.to).filter(|to| !to.domain().is_empty() && !to.local().is_empty());
-    let Some(to) = address.filter(|_| !args.to.contains(|c: char| c.is_control() || "<> ".contains(c)))
-    else {
-        return Err(Failure::Usage(format!(
-            "“{}” is no address such as user@example.org",
-            clean(&args.to, 80)
-        )));
-    };
+    let to = parse_address(&args.to).map_err(Failure::Usage)?;
     let forwarded = forward(journal, vault, &args.id, &to, &who(), deliver).await;
     report(forwarded, io)
 }
