@@ -131,6 +131,8 @@ pub(crate) struct EntryJson<'a> {
     record: &'a Record,
     state: Option<State>,
     state_time: Option<Timestamp>,
+    /// It is a copy of mail that was delivered or refused.
+    kept: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     remaining: Option<&'a [String]>,
 }
@@ -141,6 +143,7 @@ impl<'a> From<&'a Entry> for EntryJson<'a> {
             record: &entry.record,
             state: entry.state,
             state_time: entry.state_time,
+            kept: entry.record.is_copy(),
             remaining: entry.remaining.as_deref(),
         }
     }

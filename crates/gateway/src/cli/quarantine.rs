@@ -33,11 +33,11 @@ pub struct QuarantineArgs {
 /// What to do with held messages.
 #[derive(Clone, Debug, Subcommand)]
 pub enum QuarantineCommand {
-    /// List held messages, the latest first
+    /// List held messages, the latest first; `kept` are copies of mail that was delivered or refused
     List(ListArgs),
     /// Show who sent a message to whom and why it is held; nothing of its content unless asked
     Show(ShowArgs),
-    /// Send messages to their recipients as they came, without showing them
+    /// Send messages to the recipients they are held (or kept) for, as they came, without showing them
     Release(ReleaseArgs),
     /// Send a message to another address; it stays held
     Forward(ForwardArgs),
@@ -213,16 +213,17 @@ fn row(entry: &Entry, now: Timestamp) -> Vec<String> {
     vec![
         record.id.clone(),
         show_age(now, record.time),
-        record.category.to_string(),
+        if record.is_copy() { format!("{}, kept", record.category) } else { record.category.to_string() },
         format!("{} -> {}", show_path(record.sender.as_deref()), show_recipients(&held_for(entry), 2)),
         clean(&record.subject, 60),
         show_size(record.size),
     ]
 }
 
-/// Those who have not got it: of a message that was delivered to some, only the others.
+/// Those who have not got it: of a message that was delivered to some, only the others. A copy is for nobody, so all
+/// are shown.
 fn held_for(entry: &Entry) -> Vec<String> {
-    let held = entry.record.verdicts.iter().filter(|verdict| verdict.outcome.starts_with("held"));
+    let held = entry.record.verdicts.iter().filter(|verdict| verdict.is_held());
     let held: Vec<String> = held.flat_map(|verdict| verdict.recipients.iter().cloned()).collect();
     match &entry.remaining {
         Some(remaining) => remaining.clone(),
