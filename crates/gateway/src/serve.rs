@@ -203,28 +203,15 @@ impl Daemon {
     async fn listen(
         &mut self,
         loaded: &Loaded,
-        mut sockets: BTreeMap<String, Vec<Socket>>,
+        sockets: BTreeMap<String, Vec<Socket>>,
     ) -> Result<(), String> {
         let (_, never) = watch::channel(false);
         let planned = build::fronts(&loaded.config, &self.pipeline, &self.metrics, &never)
             .and_then(by_address)
             .map_err(|problems| cli::problem_list(&loaded.locate(problems)))?;
-        // Bind and start what is new before anything changes, so that a failure leaves all as it is.
-        let mut started: BTreeMap<String, Vec<Listening>> = BTreeMap::new();
-        for (text, (address, _)) in &planned {
-            if self.listeners.contains_key(text) {
-                continue;
-            }
-            let bound = match sockets.remove(text) {
-                Some(bound) => Ok(bound),
-                None => bind(address, &mut self.handed),
-            };
-            let listening = bound.and_then(|bound| bound.into_iter().map(Socket::start).collect());
-            started.insert(
-                text.clone(),
-                listening.map_err(|error| format!("cannot listen on {text}: {error}"))?,
-            );
-        }
+        // All that can fail comes before anything changes, so that a failure leaves all as it is.
+        let addresses = planned.iter().map(|(text, (address, _))| (text, address));
+        let mut started = self.start_sockets(addresses, sockets)?;
         let mut watch_files = Watch::new(EVERY);
         let pipeline = self.pipeline.clone();
         watch_files.add("checks", move || pipeline.checks.reload());
@@ -274,6 +261,22 @@ impl Daemon {
         }
         self.watching = watch_files.start();
         Ok(())
+    }
+
+    /// Binds the addresses that are new, unless that was done, and hands their sockets to the runtime.
+    fn start_sockets<'a>(
+        &mut self,
+        addresses: impl Iterator<Item = (&'a String, &'a ListenAddress)>,
+        mut bound: BTreeMap<String, Vec<Socket>>,
+    ) -> Result<BTreeMap<String, Vec<Listening>>, String> {
+        let mut started = BTreeMap::new();
+        for (text, address) in addresses.filter(|(text, _)| !self.listeners.contains_key(*text)) {
+            let sockets = bound.remove(text).map_or_else(|| bind(address, &mut self.handed), Ok);
+            let sockets = sockets.and_then(|sockets| sockets.into_iter().map(Socket::start).collect());
+            let sockets = sockets.map_err(|error| format!("cannot listen on {text}: {error}"))?;
+            started.insert(text.clone(), sockets);
+        }
+        Ok(started)
     }
 
     async fn bind_metrics(&self) -> Result<Option<TcpListener>, String> {

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
 use crate::config::typed::Config;
 use crate::pipeline::{Pipeline, Store};
 use crate::records::{self, Health, Metrics};
+
+/// A round of looking that takes longer is told as ill health itself: what was known before it is too old.
+const LONGEST_LOOK: Duration = Duration::from_secs(90);
 
 /// Rounds of looking after things. A round that takes long makes the next ones fall out, so that they do not pile up
 /// behind a disk or a scanner that hangs.
@@ -16,19 +20,37 @@ pub(super) struct Tending {
     health: Arc<Health>,
     engines: Arc<Mutex<BTreeSet<String>>>,
     looking: Option<JoinHandle<()>>,
+    looking_since: Instant,
     expiring: Option<JoinHandle<()>>,
 }
 
 impl Tending {
     pub fn new(metrics: Arc<Metrics>, health: Arc<Health>) -> Tending {
-        Tending { metrics, health, engines: Arc::default(), looking: None, expiring: None }
+        Tending {
+            metrics,
+            health,
+            engines: Arc::default(),
+            looking: None,
+            looking_since: Instant::now(),
+            expiring: None,
+        }
     }
 
     /// Asks engines, journal and vault how they are.
     pub fn look(&mut self, pipeline: &Arc<Pipeline>, store: &Store) {
+        if is_running(&self.looking) {
+            if self.looking_since.elapsed() > LONGEST_LOOK {
+                let message =
+                    format!("nothing is known for {} s: a disk hangs, or a scanner", LONGEST_LOOK.as_secs());
+                self.health.set("health", Err(message));
+            }
+            return;
+        }
+        self.looking_since = Instant::now();
+        self.health.remove("health");
         let (pipeline, store) = (pipeline.clone(), store.clone());
         let (metrics, health, engines) = (self.metrics.clone(), self.health.clone(), self.engines.clone());
-        unless_running(&mut self.looking, async move {
+        self.looking = Some(tokio::spawn(async move {
             let states = pipeline.checks.health().await;
             let states = states.into_iter().map(|engine| (engine.name, engine.state.map(|_| ())));
             {
@@ -43,19 +65,22 @@ impl Tending {
             if let Ok(usage) = usage {
                 metrics.vault(usage);
             }
-        });
+        }));
     }
 
     /// Lets go of what is too old.
     pub fn expire(&mut self, config: &Config, store: &Store) {
+        if is_running(&self.expiring) {
+            return;
+        }
         let (store, quarantine, journal) = (store.clone(), config.quarantine.clone(), config.journal.clone());
-        unless_running(&mut self.expiring, async move {
+        self.expiring = Some(tokio::spawn(async move {
             let now = jiff::Timestamp::now();
             match records::expire(&store.journal, &store.vault, &quarantine, &journal, now).await {
                 Ok(report) => tracing::debug!(?report, "retention"),
                 Err(error) => tracing::error!(%error, "what is too old stays for now"),
             }
-        });
+        }));
     }
 }
 
@@ -80,17 +105,12 @@ fn tell_engines(
     }
 }
 
-/// Starts a round, unless the last one still runs.
-fn unless_running(running: &mut Option<JoinHandle<()>>, round: impl Future<Output = ()> + Send + 'static) {
-    if running.as_ref().is_none_or(JoinHandle::is_finished) {
-        *running = Some(tokio::spawn(round));
-    }
+fn is_running(round: &Option<JoinHandle<()>>) -> bool {
+    round.as_ref().is_some_and(|round| !round.is_finished())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -107,27 +127,24 @@ mod tests {
 
     #[tokio::test]
     async fn rounds_do_not_pile_up() {
-        let rounds = Arc::new(Mutex::new(0));
-        let (mut running, (release, wait)) = (None, tokio::sync::oneshot::channel::<()>());
-        let round = |wait: Option<tokio::sync::oneshot::Receiver<()>>| {
-            let rounds = rounds.clone();
-            async move {
-                *rounds.lock().unwrap() += 1;
-                if let Some(wait) = wait {
-                    let _ = wait.await;
-                }
-            }
-        };
-        unless_running(&mut running, round(Some(wait)));
-        for _ in 0..5 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            unless_running(&mut running, round(None));
-        }
-        assert_eq!(*rounds.lock().unwrap(), 1);
-        release.send(()).unwrap();
-        running.take().unwrap().await.unwrap();
-        unless_running(&mut running, round(None));
-        running.unwrap().await.unwrap();
-        assert_eq!(*rounds.lock().unwrap(), 2);
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let vault = records::Vault::open(&folder.path().join("vault"), 0).unwrap();
+        let journal = records::Journal::open(&folder.path().join("journal.db")).await.unwrap();
+        let store = Store { journal: Arc::new(journal), vault: Arc::new(vault) };
+        let pipeline =
+            crate::build::pipeline(&Config::default(), None, metrics.clone()).unwrap_or_else(|_| panic!());
+        let pipeline = Arc::new(pipeline);
+        let mut tending = Tending::new(metrics, Arc::default());
+        tending.looking = Some(tokio::spawn(std::future::pending()));
+        tending.look(&pipeline, &store);
+        assert!(is_running(&tending.looking) && tending.health.check().is_ok());
+        tending.looking_since = Instant::now().checked_sub(LONGEST_LOOK * 2).unwrap();
+        tending.look(&pipeline, &store);
+        assert!(tending.health.check().unwrap_err()[0].contains("hangs"));
+        tending.looking.take().unwrap().abort();
+        tending.look(&pipeline, &store);
+        tending.looking.take().unwrap().await.unwrap();
+        assert!(tending.health.check().is_ok());
     }
 }
