@@ -25,7 +25,7 @@ use crate::checks::Found;
 use crate::checks::run::CheckSet;
 use crate::config::typed::{Config, HeaderNames, LogFormat};
 use crate::records::{self, Held, Journal, Metrics, Record, Vault, VaultError};
-use crate::verdict::{self, Answers, Case, Conclusion, Delivery, Outcome, Plan, Policies};
+use crate::verdict::{self, Answers, Case, Conclusion, Delivery, Plan, Policies};
 
 /// What judges messages: made once from a configuration, shared by all sessions that began under it.
 pub struct Pipeline {
@@ -150,12 +150,16 @@ impl Pipeline {
         let mut times = BTreeMap::new();
         times.insert("receive".to_owned(), micros(arrival.receiving));
         let began = Instant::now();
-        // Closed semaphores do not occur: nobody closes this one.
-        let _turn = self.judging.acquire().await;
+        // Nobody waits longer for a turn than a turn may last: a sender that has given up meanwhile comes again, and
+        // what it left behind would only be delivered twice. Without a turn the message is put off.
+        let turn = tokio::time::timeout(self.judging_time, self.judging.acquire()).await;
         times.insert("wait".to_owned(), micros(began.elapsed()));
 
         let started = Instant::now();
-        let (mut message, unread) = read(arrival.raw, &self.limits).await;
+        let (mut message, unread) = match &turn {
+            Ok(_) => read(arrival.raw, &self.limits).await,
+            Err(_) => (shallow(arrival.raw, &self.limits), Some(too_slow(self.judging_time))),
+        };
         note_stray(&mut message, &arrival.stray);
         times.insert("read".to_owned(), micros(started.elapsed()));
         let mail = Mail { session: arrival.session, envelope: arrival.envelope, message };
@@ -163,7 +167,8 @@ impl Pipeline {
         let started = Instant::now();
         let mut found = arrival.early;
         found.faults.extend(unread);
-        match tokio::time::timeout(self.judging_time, self.checks.mail(&mail, &found.findings)).await {
+        let checking = self.checks.mail(&mail, &found.findings);
+        match tokio::time::timeout(self.judging_time.saturating_sub(began.elapsed()), checking).await {
             Ok(more) => found.merge(more),
             Err(_) => found.faults.push(too_slow(self.judging_time)),
         }
@@ -193,9 +198,13 @@ impl Pipeline {
     async fn carry_out(&self, judged: &Judged, mut plan: Plan, carrier: &mut dyn Carrier) -> Done {
         let started = Instant::now();
         let mut held = None;
-        let hold = recipients_of(&judged.verdicts, &[plan.hold.as_slice(), &plan.keep].concat());
-        if !hold.is_empty() {
-            match self.hold(judged, &hold).await {
+        // Releasing gives the original to whom the entry names: those it is held for, and only where it is a mere copy,
+        // those it was kept of.
+        let hold = recipients_of(&judged.verdicts, &plan.hold);
+        let keep = recipients_of(&judged.verdicts, &plan.keep);
+        let wanted = if hold.is_empty() { &keep } else { &hold };
+        if !wanted.is_empty() {
+            match self.hold(judged, wanted).await {
                 Ok(key) => held = Some(key),
                 Err(error) => {
                     tracing::error!("{}: cannot be put into the vault: {error}", judged.id);
@@ -219,7 +228,7 @@ impl Pipeline {
                 Ok(key) => held = Some(key),
                 Err(error) => {
                     tracing::error!("{}: cannot be put into the vault, deferred: {error}", judged.id);
-                    conclusion = put_off(judged);
+                    conclusion = conclusion.without_vault();
                 }
             }
         }
@@ -292,20 +301,6 @@ pub struct Done {
     time: Duration,
 }
 
-/// What should have been held after others had it could not be: the sender comes again, and those get it twice.
-fn put_off(judged: &Judged) -> Conclusion {
-    let text = format!("Insufficient system storage, please try again later (id {})", judged.id);
-    let reply = Reply::new(452, "4.3.1", text);
-    let recipients = judged.mail.envelope.recipients.len();
-    Conclusion {
-        one: reply.clone(),
-        each: vec![reply.clone(); recipients],
-        outcomes: vec![Outcome::Deferred(reply); recipients],
-        hold_after: Vec::new(),
-        drop_held: false,
-    }
-}
-
 /// Reading is work for the processor. What is large goes to a thread of its own so that other sessions are not kept
 /// waiting; what is small is done sooner than it could be handed over. A reader that panics is a fault of ours: the
 /// message is then known by its header only, and must not pass for one that was looked into.
@@ -320,14 +315,18 @@ async fn read(raw: Bytes, limits: &Limits) -> (Message, Option<Fault>) {
     if let Ok(message) = outcome {
         return (message, None);
     }
-    let shallow = Limits { parts: 1, ..limits.clone() };
     let fault = Fault {
         check: "reading".into(),
         cause: Cause::Bug,
         detail: "reading the message panicked; please report it".into(),
         answer: OnFault::Defer,
     };
-    (Message::read(raw, &mut Budget::new(&shallow)), Some(fault))
+    (shallow(raw, limits), Some(fault))
+}
+
+/// The header alone.
+fn shallow(raw: Bytes, limits: &Limits) -> Message {
+    Message::read(raw, &mut Budget::new(&Limits { parts: 1, ..limits.clone() }))
 }
 
 /// What was mended on the way in is no longer in the message, but it was there.

@@ -38,9 +38,15 @@ impl Address {
         self.to_string().to_lowercase()
     }
 
-    /// The address with an extension, its delimiter included, put behind the local part: `user+spam@domain`.
+    /// The address with an extension, its delimiter included, put behind the local part: `user+spam@domain`,
+    /// `"a b+spam"@domain`. A bare `postmaster` stays what it is.
     pub fn with_extension(&self, extension: &str) -> Address {
-        Address { local: format!("{}{extension}", self.local).into(), domain: self.domain.clone() }
+        let local = match self.local.strip_suffix('"') {
+            _ if self.domain.is_empty() => self.local.clone(),
+            Some(open) if open.len() > 1 => format!("{open}{extension}\"").into(),
+            _ => format!("{}{extension}", self.local).into(),
+        };
+        Address { local, domain: self.domain.clone() }
     }
 }
 

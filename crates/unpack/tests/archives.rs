@@ -147,6 +147,23 @@ fn damaged_zips_yield_what_is_left() {
     }
 }
 
+/// Found by fuzzing: the last of all disks that zip64 can number.
+#[test]
+fn the_highest_disk_number() {
+    let zip = Zip::with(&[("a", b"1", 0)]);
+    let (at, size) = (zip.bytes.len() as u64, zip.directory.len() as u64);
+    let mut wide = b"PK\x06\x06".to_vec();
+    wide.extend([&44_u64.to_le_bytes()[..], &[45, 0, 45, 0], &[0xff; 8]].concat());
+    for number in [1, 1, size, at] {
+        wide.extend(number.to_le_bytes());
+    }
+    let locator = [b"PK\x06\x07", &[0; 4][..], &(at + size).to_le_bytes(), &[1, 0, 0, 0]].concat();
+    let end = [b"PK\x05\x06", &[0; 4][..], &[0xff; 12], &[0, 0]].concat();
+    let bytes = [zip.bytes, zip.directory, wide, locator, end].concat();
+    let (found, kinds) = listing(Format::Zip, bytes);
+    assert_eq!((found, kinds), (vec!["a=1".to_owned()], vec![DefectKind::TruncatedArchive]));
+}
+
 #[test]
 fn what_cannot_be_read_is_still_named() {
     let mut zip = Zip::new();

@@ -4,13 +4,13 @@
 //! recipient checks answer the sender. Nothing is owned here: until the next hop says 250 the sender has the message.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use gatepost_mail::{Address, Envelope, Parameters, Protocol, Recipient, Reply, Session};
-use gatepost_wire::smtp::{self, Capabilities, ReplyReader, Stuffer};
+use gatepost_wire::smtp::{self, Capabilities, Param, ReplyReader, Stuffer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -50,24 +50,28 @@ struct Hop {
 /// A connection that has been idle this long is not trusted to be alive any more.
 const IDLE_TIME: Duration = Duration::from_secs(60);
 
-/// Why a next hop could not be used. The sender only hears that it shall try again.
+/// Why a next hop could not be used: the cause for the log, and what the sender is told, which never is the cause.
 #[derive(Debug)]
-pub struct RelayError(String);
+pub struct RelayError {
+    cause: String,
+    reply: Reply,
+}
 
 impl std::fmt::Display for RelayError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.cause)
     }
 }
 
 impl RelayError {
     fn new(target: &NextHop, what: impl std::fmt::Display) -> RelayError {
-        RelayError(format!("{target}: {what}"))
+        let reply = Reply::new(451, "4.4.1", "Next hop is not available, please try again later");
+        RelayError { cause: format!("{target}: {what}"), reply }
     }
 
-    /// What the sender is told: never the private cause.
+    /// What the sender is told.
     pub fn reply(&self) -> Reply {
-        Reply::new(451, "4.4.1", "Next hop is not available, please try again later")
+        self.reply.clone()
     }
 }
 
@@ -125,7 +129,10 @@ impl NextHops {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| RelayError("no next hop is configured".into())))
+        Err(last.unwrap_or_else(|| {
+            let reply = Reply::new(451, "4.3.5", "No next hop is configured");
+            RelayError { cause: "no next hop is configured".into(), reply }
+        }))
     }
 
     /// Sends one message to its recipients by itself: what releasing from quarantine does. One reply per recipient.
@@ -138,22 +145,15 @@ impl NextHops {
             transaction.finish().await;
             return vec![reply; envelope.recipients.len()];
         }
-        let mut replies = Vec::new();
+        let mut told = Vec::new();
         for recipient in &envelope.recipients {
-            replies.push(transaction.recipient(recipient).await.unwrap_or_else(|error| error.reply()));
+            told.push(transaction.recipient(recipient).await.unwrap_or_else(|error| error.reply()));
         }
-        let taken: Vec<usize> = (0..replies.len()).filter(|&at| replies[at].is_positive()).collect();
-        if !taken.is_empty() {
-            let answers = transaction.message(message).await;
-            for (place, at) in taken.into_iter().enumerate() {
-                replies[at] = match &answers {
-                    Ok(answers) => answers[place.min(answers.len() - 1)].clone(),
-                    Err(error) => error.reply(),
-                };
-            }
-        }
+        let replies = transaction.message_to(told.clone(), message).await;
         transaction.finish().await;
-        replies
+        replies.unwrap_or_else(|error| {
+            told.into_iter().map(|told| if told.is_positive() { error.reply() } else { told }).collect()
+        })
     }
 }
 
@@ -172,6 +172,8 @@ pub struct Transaction<'a> {
     link: Link,
     /// How many recipients the next hop has taken.
     taken: usize,
+    /// When the next hop last answered.
+    answered: Instant,
 }
 
 enum Link {
@@ -191,6 +193,30 @@ impl Transaction<'_> {
         self.hop.target.to_string()
     }
 
+    /// Whether the connection to the next hop was lost: what was told is forgotten there.
+    pub fn lost(&self) -> bool {
+        matches!(self.link, Link::Gone)
+    }
+
+    /// Whether the next hop still stands with what it was told. One that was left alone for a while, because the
+    /// message came slowly, is asked: it may have given up waiting.
+    pub async fn stands(&mut self) -> bool {
+        const LONG: Duration = Duration::from_secs(5);
+        match &mut self.link {
+            Link::Maildir { .. } => true,
+            Link::Smtp(_) if self.answered.elapsed() < LONG => true,
+            Link::Smtp(connection) => {
+                let stands = connection.command("NOOP", self.options.command_time).await;
+                let stands = stands.is_ok_and(|reply| reply.is_positive());
+                if !stands {
+                    self.link = Link::Gone;
+                }
+                stands
+            }
+            Link::Gone => false,
+        }
+    }
+
     /// Tells the next hop one recipient; its reply is the sender's.
     pub async fn recipient(&mut self, recipient: &Recipient) -> Result<Reply, RelayError> {
         let reply = match &mut self.link {
@@ -208,45 +234,68 @@ impl Transaction<'_> {
             Link::Gone => return Err(RelayError::new(&self.hop.target, "connection lost")),
         };
         self.taken += usize::from(reply.is_positive());
+        self.answered = Instant::now();
         Ok(reply)
     }
 
-    /// Forgets this envelope and tells another one: for a verdict that delivers to some recipients only, or in a
-    /// second group. The answer says whether every one of them was taken.
+    /// Forgets this envelope and tells another one: for a verdict that delivers to some recipients only, for a second
+    /// group, or after the connection was lost. The replies are those to the recipients, or to MAIL if that was refused.
     pub async fn begin_again(
         &mut self,
         session: &Session,
-        sender: Option<&Address>,
-        parameters: &Parameters,
-        recipients: &[Recipient],
-    ) -> Result<Result<(), Reply>, RelayError> {
+        envelope: &Envelope,
+    ) -> Result<Vec<Reply>, RelayError> {
         self.taken = 0;
+        let all = envelope.recipients.len();
+        let (sender, parameters) = (envelope.sender.as_ref(), &envelope.parameters);
         match &mut self.link {
             Link::Maildir { sender: from, recipients: to } => {
                 *from = sender.cloned();
                 to.clear();
             }
             Link::Smtp(connection) => {
-                let time = self.options.command_time;
                 let again = async {
-                    connection.command("RSET", time).await?;
+                    connection.command("RSET", self.options.command_time).await?;
                     connection.mail(session, sender, parameters, self.options).await
                 };
                 match again.await {
                     Ok(reply) if reply.is_positive() => {}
-                    Ok(reply) => return Ok(Err(reply)),
+                    Ok(reply) => return Ok(vec![reply; all]),
                     Err(error) => return Err(self.fail(error)),
                 }
             }
-            Link::Gone => return Err(RelayError::new(&self.hop.target, "connection lost")),
-        }
-        for recipient in recipients {
-            let reply = self.recipient(recipient).await?;
-            if !reply.is_positive() {
-                return Ok(Err(reply));
+            Link::Gone => {
+                let (begun, reply) = self.hop.begin(self.options, session, envelope).await?;
+                *self = begun;
+                if !reply.is_positive() {
+                    return Ok(vec![reply; all]);
+                }
             }
         }
-        Ok(Ok(()))
+        let mut replies = Vec::with_capacity(all);
+        for recipient in &envelope.recipients {
+            replies.push(self.recipient(recipient).await?);
+        }
+        Ok(replies)
+    }
+
+    /// Sends the message to those recipients whose reply in `told` is positive, and puts the answers in its place: one
+    /// for each recipient that was told.
+    pub async fn message_to(
+        &mut self,
+        mut told: Vec<Reply>,
+        chunks: &[Bytes],
+    ) -> Result<Vec<Reply>, RelayError> {
+        if told.iter().any(Reply::is_positive) {
+            let answers = self.message(chunks).await?;
+            let mut answers = answers.iter().chain(std::iter::repeat(&answers[answers.len() - 1]));
+            for reply in told.iter_mut().filter(|reply| reply.is_positive()) {
+                if let Some(answer) = answers.next() {
+                    *reply = answer.clone();
+                }
+            }
+        }
+        Ok(told)
     }
 
     /// Sends the message. One reply, or from an LMTP hop one for each recipient it had taken.
@@ -273,6 +322,9 @@ impl Transaction<'_> {
     /// Ends the transaction, whatever its state, and keeps the connection for the next if it is still good.
     pub async fn finish(mut self) {
         if let Link::Smtp(mut connection) = std::mem::replace(&mut self.link, Link::Gone) {
+            if connection.broken {
+                return;
+            }
             if connection.in_transaction
                 && !connection
                     .command("RSET", self.options.command_time)
@@ -303,7 +355,7 @@ impl Hop {
         envelope: &Envelope,
     ) -> Result<(Transaction<'a>, Reply), RelayError> {
         let sender = envelope.sender.as_ref();
-        let transaction = |link| Transaction { hop: self, options, link, taken: 0 };
+        let transaction = |link| Transaction { hop: self, options, link, taken: 0, answered: Instant::now() };
         if let NextHop::Maildir(_) = self.target {
             let link = Link::Maildir { sender: sender.cloned(), recipients: Vec::new() };
             return Ok((transaction(link), Reply::new(250, "2.1.0", "Ok")));
@@ -311,12 +363,19 @@ impl Hop {
         // A kept connection may have been closed by the other side meanwhile: then, once, a new one. Before the
         // first RCPT that repeats nothing.
         if let Some(mut connection) = self.take_idle() {
-            let told = connection.mail(session, sender, &envelope.parameters, options).await;
-            if let Some(reply) = told.ok().filter(|reply| reply.code != 421) {
+            if let Some(error) = self.cannot_take(&connection, envelope) {
+                self.keep(connection, options.idle);
+                return Err(error);
+            }
+            if let Ok(reply) = connection.mail(session, sender, &envelope.parameters, options).await {
                 return Ok((transaction(Link::Smtp(connection)), reply));
             }
         }
         let mut connection = self.connect(options).await?;
+        if let Some(error) = self.cannot_take(&connection, envelope) {
+            self.keep(connection, options.idle);
+            return Err(error);
+        }
         let reply = connection
             .mail(session, sender, &envelope.parameters, options)
             .await
@@ -324,17 +383,28 @@ impl Hop {
         Ok((transaction(Link::Smtp(connection)), reply))
     }
 
+    /// Without SMTPUTF8 such addresses must not go there, and nothing can be made of them (RFC 6531 section 3.2).
+    fn cannot_take(&self, connection: &Connection, envelope: &Envelope) -> Option<RelayError> {
+        if !envelope.parameters.smtputf8 || connection.offers.smtputf8 {
+            return None;
+        }
+        let reply = Reply::new(553, "5.6.7", "Next hop does not take internationalized addresses");
+        Some(RelayError { cause: format!("{}: does not offer SMTPUTF8", self.target), reply })
+    }
+
     fn take_idle(&self) -> Option<Connection> {
         let mut idle = lock(&self.idle);
         // Last in, first out, so that a quiet time lets the surplus grow old and be dropped.
         let found = idle.pop();
         idle.retain(|(since, _)| since.elapsed() < IDLE_TIME);
-        found.filter(|(since, _)| since.elapsed() < IDLE_TIME).map(|(_, connection)| connection)
+        drop(idle);
+        let (since, mut connection) = found?;
+        (since.elapsed() < IDLE_TIME && connection.is_quiet()).then_some(connection)
     }
 
     fn keep(&self, connection: Connection, most: usize) {
         let mut idle = lock(&self.idle);
-        if idle.len() < most {
+        if idle.len() < most && connection.input.is_empty() {
             idle.push((Instant::now(), connection));
         }
     }
@@ -385,6 +455,9 @@ impl Hop {
     }
 }
 
+/// Attributes of a client as XCLIENT and XFORWARD name them; None is "not known".
+type Attributes = Vec<(&'static str, Option<String>)>;
+
 /// A greeted connection.
 struct Connection {
     stream: Stream,
@@ -394,8 +467,10 @@ struct Connection {
     offers: Arc<Capabilities>,
     /// MAIL was taken and neither the message nor RSET has ended it.
     in_transaction: bool,
-    /// The client that was last told by XCLIENT, which holds until told otherwise.
-    told: Option<(Option<IpAddr>, u16, String)>,
+    /// Something went wrong in the middle of an answer: not to be used again.
+    broken: bool,
+    /// What was last told by XCLIENT, which holds until told otherwise.
+    told: Option<Attributes>,
 }
 
 impl Connection {
@@ -407,6 +482,7 @@ impl Connection {
             hello,
             offers: Arc::new(Capabilities::default()),
             in_transaction: false,
+            broken: false,
             told: None,
         }
     }
@@ -439,7 +515,7 @@ impl Connection {
     ) -> io::Result<Reply> {
         let limited = async {
             let command = mail_command(sender, parameters, &self.offers);
-            if !self.offers.xclient.is_empty() {
+            if !self.offers.xclient.is_empty() || self.told.is_some() {
                 self.tell_xclient(session, &options.hostname).await?;
             } else if !self.offers.xforward.is_empty() {
                 let attributes = client_attributes(session, &self.offers.xforward);
@@ -450,23 +526,32 @@ impl Connection {
             self.exchange(&command).await
         };
         let reply = timeout(options.command_time, limited).await.map_err(|_| no_answer("MAIL"))??;
+        if reply.code == 421 {
+            return Err(io::Error::other(format!("answered MAIL with {reply}")));
+        }
         self.in_transaction = reply.is_positive();
         Ok(self.own(reply))
     }
 
-    /// XCLIENT resets the session, so it is said only when the client is another one than last time.
+    /// XCLIENT resets the session, so it is said only when something of the client differs from what was last told.
+    /// A client must never pass for the one before it: if that cannot be told, the connection is of no use any more.
     async fn tell_xclient(&mut self, session: &Session, hostname: &str) -> io::Result<()> {
-        let client = (session.client, session.port, session.helo.clone());
-        if self.told.as_ref() == Some(&client) || session.client.is_none() {
+        let attributes = client_attributes(session, &self.offers.xclient);
+        if self.told.as_ref() == Some(&attributes) || (self.told.is_none() && attributes.is_empty()) {
             return Ok(());
         }
-        let attributes = client_attributes(session, &self.offers.xclient);
+        if attributes.is_empty() {
+            return Err(io::Error::other("stands for another client and cannot be told of this one"));
+        }
         let reply = self.exchange(&smtp::xclient_command(&borrowed(&attributes))).await?;
         if !reply.is_positive() {
             return Err(io::Error::other(format!("answered XCLIENT with {reply}")));
         }
-        self.hello(hostname).await?;
-        self.told = Some(client);
+        // What is said in EHLO now takes the place of XCLIENT's HELO.
+        let plain = |helo: &&str| !helo.is_empty() && helo.bytes().all(|byte| byte.is_ascii_graphic());
+        let name = Some(session.helo.as_str()).filter(plain).unwrap_or(hostname).to_owned();
+        self.hello(&name).await?;
+        self.told = Some(attributes);
         Ok(())
     }
 
@@ -478,60 +563,87 @@ impl Connection {
         Ok(self.own(reply))
     }
 
-    /// Sends the content by BDAT where that is offered, which saves a round trip, else by DATA.
+    /// Sends the content and reads the answer, or over LMTP the answers.
     async fn message(
         &mut self,
         chunks: &[Bytes],
         replies: usize,
         options: &Options,
     ) -> io::Result<Vec<Reply>> {
-        let size: usize = chunks.iter().map(Bytes::len).sum();
-        let sending = async {
-            if self.offers.chunking {
-                let mut first = BytesMut::from(format!("BDAT {size} LAST\r\n").as_bytes());
-                // Small messages go out in one write with their command.
-                if size <= 64 * 1024 {
-                    chunks.iter().for_each(|chunk| first.extend_from_slice(chunk));
-                    return self.write(&first).await.map(|()| None);
-                }
-                self.write(&first).await?;
-                for chunk in chunks {
-                    self.write(chunk).await?;
-                }
-                return Ok(None);
-            }
-            let reply = self.exchange("DATA").await?;
-            if reply.code != 354 {
-                return Ok(Some(reply));
-            }
-            let mut stuffer = Stuffer::new();
-            let mut out = Vec::with_capacity(size.min(64 * 1024) + 128);
-            for chunk in chunks {
-                for piece in chunk.chunks(64 * 1024) {
-                    stuffer.stuff(piece, &mut out);
-                    if out.len() >= 64 * 1024 {
-                        self.write(&out).await?;
-                        out.clear();
+        let sent = timeout(options.data_time, self.send_content(chunks)).await;
+        match sent.map_err(|_| no_answer("the message"))? {
+            Ok(None) => self.read_answers(replies.max(1), options.data_time).await,
+            Ok(Some(refusal)) => Ok(vec![self.own(refusal)]),
+            // A server that has had enough of a message says so and closes: its answer may be there already.
+            Err(error) => {
+                self.broken = true;
+                match timeout(Duration::from_secs(1), self.read_reply()).await {
+                    Ok(Ok(reply)) if reply.is_permanent() || reply.is_transient() => {
+                        Ok(vec![self.own(reply)])
                     }
+                    _ => Err(error),
                 }
             }
-            stuffer.finish(&mut out);
-            self.write(&out).await.map(|()| None)
-        };
-        if let Some(refusal) =
-            timeout(options.data_time, sending).await.map_err(|_| no_answer("the message"))??
-        {
-            return Ok(vec![self.own(refusal)]);
         }
-        let mut answers = Vec::with_capacity(replies.max(1));
-        for _ in 0..replies.max(1) {
-            let reply = timeout(options.data_time, self.read_reply())
-                .await
-                .map_err(|_| no_answer("the message"))??;
-            answers.push(self.own(reply));
+    }
+
+    /// By BDAT where that is offered, which saves a round trip, else by DATA. Some reply is the refusal of DATA.
+    async fn send_content(&mut self, chunks: &[Bytes]) -> io::Result<Option<smtp::Reply>> {
+        const PIECE: usize = 64 * 1024;
+        let size: usize = chunks.iter().map(Bytes::len).sum();
+        if self.offers.chunking {
+            let mut first = BytesMut::from(format!("BDAT {size} LAST\r\n").as_bytes());
+            // Small messages go out in one write with their command.
+            if size <= PIECE {
+                chunks.iter().for_each(|chunk| first.extend_from_slice(chunk));
+                return self.write(&first).await.map(|()| None);
+            }
+            self.write(&first).await?;
+            for chunk in chunks {
+                self.write(chunk).await?;
+            }
+            return Ok(None);
+        }
+        let reply = self.exchange("DATA").await?;
+        if reply.code != 354 {
+            return Ok(Some(reply));
+        }
+        let mut stuffer = Stuffer::new();
+        let mut out = Vec::with_capacity(size.min(PIECE) + 128);
+        for piece in chunks.iter().flat_map(|chunk| chunk.chunks(PIECE)) {
+            stuffer.stuff(piece, &mut out);
+            if out.len() >= PIECE {
+                self.write(&out).await?;
+                out.clear();
+            }
+        }
+        stuffer.finish(&mut out);
+        self.write(&out).await.map(|()| None)
+    }
+
+    /// One answer, or over LMTP one for each recipient. Where the connection ends between them, those that came stand:
+    /// their recipients have the message.
+    async fn read_answers(&mut self, expected: usize, time: Duration) -> io::Result<Vec<Reply>> {
+        let mut answers = Vec::with_capacity(expected);
+        while answers.len() < expected {
+            let read = timeout(time, self.read_reply()).await;
+            match read.unwrap_or_else(|_| Err(no_answer("the message"))) {
+                Ok(reply) => answers.push(self.own(reply)),
+                Err(error) if answers.is_empty() => return Err(error),
+                Err(_) => {
+                    self.broken = true;
+                    let lost = Reply::new(451, "4.4.2", "Next hop was lost, please try again later");
+                    answers.resize(expected, lost);
+                }
+            }
         }
         self.in_transaction = false;
         Ok(answers)
+    }
+
+    /// Whether nothing has come that nobody asked for; an end of the connection counts as something.
+    fn is_quiet(&mut self) -> bool {
+        self.input.is_empty() && self.stream.read_buf(&mut self.input).now_or_never().is_none()
     }
 
     async fn exchange(&mut self, command: &str) -> io::Result<smtp::Reply> {
@@ -555,6 +667,10 @@ impl Connection {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // A reply that belongs to no command would be taken for the answer to this one.
+        if !self.input.is_empty() {
+            return Err(io::Error::other("spoke out of turn"));
+        }
         self.stream.write_all(bytes).await?;
         self.stream.flush().await
     }
@@ -573,8 +689,10 @@ impl Connection {
     }
 
     /// The reply as data. An enhanced code that the next hop did not give is not invented.
+    /// 421 speaks of our connection to the next hop, not of the sender's to us.
     fn own(&self, reply: smtp::Reply) -> Reply {
-        Reply { code: reply.code, enhanced: reply.enhanced, text: reply.lines.join("\n") }
+        let code = if reply.code == 421 { 451 } else { reply.code };
+        Reply { code, enhanced: reply.enhanced, text: reply.lines.join("\n") }
     }
 }
 
@@ -594,34 +712,34 @@ fn mail_command(sender: Option<&Address>, parameters: &Parameters, offers: &Capa
     if parameters.smtputf8 && offers.smtputf8 {
         command += " SMTPUTF8";
     }
-    for parameter in &parameters.other {
-        let dsn = ["RET=", "ENVID="].iter().any(|name| starts_with(parameter, name));
-        if offers.dsn || !dsn {
-            command.push(' ');
-            command += parameter;
-        }
+    for parameter in parameters.other.iter().filter(|parameter| accepts(offers, parameter)) {
+        command.push(' ');
+        command += parameter;
     }
     command
 }
 
 fn rcpt_command(recipient: &Recipient, offers: &Capabilities) -> String {
     let mut command = format!("RCPT TO:<{}>", recipient.address);
-    for parameter in &recipient.parameters {
-        let dsn = ["NOTIFY=", "ORCPT="].iter().any(|name| starts_with(parameter, name));
-        if offers.dsn || !dsn {
-            command.push(' ');
-            command += parameter;
-        }
+    for parameter in recipient.parameters.iter().filter(|parameter| accepts(offers, parameter)) {
+        command.push(' ');
+        command += parameter;
     }
     command
 }
 
-fn starts_with(parameter: &str, name: &str) -> bool {
-    parameter.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name))
+/// Whether a parameter means something to the next hop. We are trusted there, so what an outsider says reaches it only
+/// where the next hop has offered that to everybody.
+fn accepts(offers: &Capabilities, parameter: &str) -> bool {
+    let (keyword, value) = match parameter.split_once('=') {
+        Some((keyword, value)) => (keyword, Some(value.to_owned())),
+        None => (parameter, None),
+    };
+    offers.accepts(&Param { keyword: keyword.to_uppercase(), value }) && !keyword.eq_ignore_ascii_case("AUTH")
 }
 
 /// Attributes of the client in the names that XCLIENT and XFORWARD share, those the server offered.
-fn client_attributes(session: &Session, offered: &[String]) -> Vec<(&'static str, Option<String>)> {
+fn client_attributes(session: &Session, offered: &[String]) -> Attributes {
     let Some(client) = session.client else { return Vec::new() };
     let protocol = match session.protocol {
         Protocol::Smtp => "SMTP",

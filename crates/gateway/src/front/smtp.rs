@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
-use gatepost_mail::{Address, Direction, Envelope, Parameters, Protocol, Recipient, Reply, Session, Via};
+use gatepost_mail::{
+    Address, Cause, Direction, Envelope, Fault, OnFault, Parameters, Protocol, Recipient, Reply, Session, Via,
+};
 use gatepost_wire::proxy;
 use gatepost_wire::smtp::{
     self, BdatDecoder, Command, DataDecoder, Line, LineReader, MailFrom, RcptTo, Stray, StrayReport,
@@ -24,7 +26,7 @@ use super::spool::Spool;
 use crate::checks::Found;
 use crate::config::typed::{Listener, ListenerProtocol, Mixed, SessionLimits, StrayLineEndings};
 use crate::config::units::Net;
-use crate::effects::relay::{NextHops, Transaction};
+use crate::effects::relay::{NextHops, RelayError, Transaction};
 use crate::pipeline::{Arrival, Carrier, Pipeline};
 use crate::records::Metrics;
 use crate::resources::net::Stream;
@@ -84,6 +86,7 @@ pub async fn serve(front: Arc<Front>, stream: Stream, peer: Option<SocketAddr>, 
         phase: Phase::Silent,
         early: Early::NotAsked,
         errors: 0,
+        put_off: 0,
         idle: 0,
         messages: 0,
         draining: front.draining.clone(),
@@ -139,6 +142,8 @@ struct Client<'a> {
     phase: Phase<'a>,
     early: Early,
     errors: u32,
+    /// Recipients that were told to come in another transaction.
+    put_off: u32,
     idle: u32,
     messages: u32,
     draining: watch::Receiver<bool>,
@@ -169,22 +174,36 @@ struct Open<'a> {
 struct Chunks {
     decoder: BdatDecoder,
     spool: Spool,
+    /// When the whole message must have arrived.
+    deadline: Instant,
 }
 
 /// Checks of the connection run beside the dialogue, from the first MAIL on, and are waited for only at the end.
 enum Early {
     NotAsked,
-    Running(JoinHandle<Found>),
+    Running(Asking),
     Known(Found),
+}
+
+/// Ends with the session: nobody waits for it then.
+struct Asking(JoinHandle<Found>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 type Step = Result<(), End>;
 
 impl<'a> Client<'a> {
     async fn run(&mut self, early: bool) -> Step {
+        let mut early = early;
         if self.trusted(&self.front.listener.proxy_protocol_from) {
             self.read_proxy_header().await?;
-        } else if self.talks_early(early).await? {
+            early = !self.input.is_empty();
+        }
+        if self.talks_early(early).await? {
             return self.last_reply(Reply::new(554, "5.5.1", "You spoke before it was your turn"));
         }
         self.session.direction = self.direction();
@@ -199,10 +218,8 @@ impl<'a> Client<'a> {
                 Line::BareLf(_) => {
                     return self.last_reply(Reply::new(500, "5.5.2", "Lines end in CRLF"));
                 }
-                _ => {
-                    self.error(Reply::new(500, "5.5.2", "Line too long"))?;
-                    continue;
-                }
+                // It may have been a BDAT, whose chunk must not be read as commands.
+                _ => return self.last_reply(Reply::new(500, "5.5.2", "Line too long")),
             };
             match smtp::parse(&line) {
                 Ok(Command::Quit) => {
@@ -262,6 +279,8 @@ impl<'a> Client<'a> {
                 Ok(Some(header)) => {
                     if let Some(source) = header.source {
                         self.session.client = Some(source.ip().to_canonical());
+                        // What the balancer may do, its clients may not.
+                        self.peer = self.session.client;
                         self.session.port = source.port();
                         self.session.via = Via::Proxy;
                     }
@@ -300,6 +319,9 @@ impl<'a> Client<'a> {
 
     async fn hello(&mut self, protocol: Protocol, name: String) -> Step {
         self.in_step()?;
+        if !matches!(self.phase, Phase::Silent) {
+            self.count_idle()?;
+        }
         self.reset().await;
         self.session.helo = name;
         self.session.protocol = protocol;
@@ -378,6 +400,7 @@ impl<'a> Client<'a> {
         if matches!(self.phase, Phase::Open(_)) {
             return self.error(Reply::new(503, "5.5.1", "Mail transaction in progress"));
         }
+        self.reset().await;
         apply(&mut self.session, attributes, Via::Xclient);
         self.session.direction = self.direction();
         self.early = Early::NotAsked;
@@ -415,7 +438,7 @@ impl<'a> Client<'a> {
             return self.last_reply(Reply::new(421, "4.7.0", "Too many messages in one session"));
         }
         let non_ascii = !mail.path.is_ascii();
-        let (parameters, prdr) = match mail_parameters(mail.params, self.size_limit()) {
+        let (parameters, prdr) = match mail_parameters(mail.params, self.size_limit(), &self.front.hops) {
             Ok(parsed) => parsed,
             Err(refusal) => return self.error(refusal),
         };
@@ -428,7 +451,6 @@ impl<'a> Client<'a> {
         let front: &'a Front = self.front;
         match front.hops.begin(&self.session, &envelope).await {
             Ok((transaction, reply)) if reply.is_positive() => {
-                self.idle = 0;
                 self.phase = Phase::Open(Box::new(Open {
                     envelope,
                     transaction,
@@ -443,9 +465,13 @@ impl<'a> Client<'a> {
             Ok((transaction, reply)) => {
                 self.metrics_next_hop(&reply);
                 transaction.finish().await;
+                self.end_of_transaction();
                 self.error(reply)
             }
-            Err(error) => self.error(error.reply()),
+            Err(error) => {
+                self.end_of_transaction();
+                self.error(error.reply())
+            }
         }
     }
 
@@ -461,7 +487,7 @@ impl<'a> Client<'a> {
             return self.error(Reply::new(503, "5.5.1", "Content has begun"));
         }
         if open.envelope.recipients.len() >= front.limits.recipients as usize {
-            return self.error(Reply::new(452, "4.5.3", "Too many recipients"));
+            return self.later(Reply::new(452, "4.5.3", "Too many recipients"));
         }
         if !rcpt.path.is_ascii() && !open.envelope.parameters.smtputf8 {
             return self.error(Reply::new(553, "5.6.7", "Address needs SMTPUTF8"));
@@ -471,17 +497,21 @@ impl<'a> Client<'a> {
             && open.policy.is_some_and(|first| first != policy)
             && !lmtp(front)
         {
-            return self.error(Reply::new(452, "4.5.3", "One policy at a time; send this recipient again"));
+            return self.later(Reply::new(452, "4.5.3", "One policy at a time; send this recipient again"));
+        }
+        if let Some(param) =
+            rcpt.params.iter().find(|param| !front.hops.offer(|offers| offers.accepts(param)))
+        {
+            return self.error(unsupported(param));
         }
         let parameters = rcpt.params.iter().map(ToString::to_string).collect();
         let recipient = Recipient { address, parameters };
         let reply = match open.transaction.recipient(&recipient).await {
             Ok(reply) => reply,
             Err(error) => {
+                // The sender must hear 4xx until it begins anew, not that it has lost its place.
                 tracing::warn!(%error, "next hop failed");
-                let reply = error.reply();
-                self.reset().await;
-                return self.error(reply);
+                return self.error(error.reply());
             }
         };
         if !reply.is_positive() {
@@ -512,6 +542,10 @@ impl<'a> Client<'a> {
         if open.chunks.is_some() {
             return self.error(Reply::new(503, "5.5.1", "BDAT has begun; DATA cannot follow it"));
         }
+        if open.transaction.lost() {
+            self.reset().await;
+            return self.error(hop_lost());
+        }
         if open.envelope.recipients.is_empty() {
             return self.error(Reply::new(554, "5.5.1", "No valid recipients"));
         }
@@ -539,14 +573,16 @@ impl<'a> Client<'a> {
         let limits = &self.front.limits;
         let deadline = Instant::now() + limits.message_time.duration();
         let (most, stray) = (self.size_limit(), self.stray());
+        let lost = matches!(&self.phase, Phase::Open(open) if open.transaction.lost());
         let taken = match &mut self.phase {
             Phase::Open(open) if !open.envelope.recipients.is_empty() => Some(open.chunks.take()),
             _ => None,
         };
-        let in_sequence = taken.is_some();
-        let Chunks { mut decoder, mut spool } = taken.flatten().unwrap_or_else(|| Chunks {
+        let in_sequence = taken.is_some() && !lost;
+        let Chunks { mut decoder, mut spool, deadline } = taken.flatten().unwrap_or_else(|| Chunks {
             decoder: BdatDecoder::new(if in_sequence { most } else { 0 }, stray),
             spool: Spool::new(limits.memory.bytes()),
+            deadline,
         });
         let mut full = None;
         decoder.begin(size);
@@ -558,6 +594,10 @@ impl<'a> Client<'a> {
             decoder.finish(spool.buffer());
         }
         self.settle(&mut spool, &mut full);
+        if lost {
+            self.reset().await;
+            return self.error(hop_lost());
+        }
         if !in_sequence {
             return self.error(Reply::new(503, "5.5.1", "Need MAIL and RCPT before BDAT"));
         }
@@ -566,7 +606,7 @@ impl<'a> Client<'a> {
             return self.complete(spool, full, &report).await;
         }
         if let Phase::Open(open) = &mut self.phase {
-            open.chunks = Some(Chunks { decoder, spool });
+            open.chunks = Some(Chunks { decoder, spool, deadline });
         }
         self.reply(&Reply::new(250, "2.0.0", format!("{size} octets received")));
         Ok(())
@@ -577,8 +617,11 @@ impl<'a> Client<'a> {
             return self.spool_failed(&error).await;
         }
         if report.over_limit {
-            self.reset().await;
-            return self.error(too_large());
+            return self.not_judged(too_large()).await;
+        }
+        if report.refused {
+            let reply = Reply::new(550, "5.5.2", "Message has bare CR or LF; lines end in CRLF");
+            return self.not_judged(reply).await;
         }
         match spool.finish() {
             Ok(raw) => self.judge(raw, report).await,
@@ -589,10 +632,7 @@ impl<'a> Client<'a> {
     async fn judge(&mut self, raw: Bytes, report: &StrayReport) -> Step {
         let Phase::Open(mut open) = std::mem::replace(&mut self.phase, Phase::Ready) else { return Ok(()) };
         self.messages += 1;
-        if report.refused {
-            open.transaction.finish().await;
-            return self.error(Reply::new(550, "5.5.2", "Message has bare CR or LF; lines end in CRLF"));
-        }
+        self.idle = 0;
         let lmtp = self.lmtp();
         let prdr = open.envelope.parameters.prdr && open.envelope.recipients.len() > 1;
         let mut early = self.known_early().await;
@@ -616,10 +656,12 @@ impl<'a> Client<'a> {
             metrics: &front.metrics,
         };
         let conclusion = front.pipeline.process(arrival, &mut carrier).await;
+        // The sender hears it first: the next hop may take its time to forget what it was told and will not get.
         self.answer(&conclusion, prdr);
+        let said = self.flush().await;
         open.transaction.finish().await;
         self.end_of_transaction();
-        self.flush().await
+        said
     }
 
     fn answer(&mut self, conclusion: &Conclusion, prdr: bool) {
@@ -640,16 +682,27 @@ impl<'a> Client<'a> {
         if matches!(self.early, Early::NotAsked) {
             let (front, session) = (self.front.clone(), self.session.clone());
             let asking = async move { front.pipeline.checks.connect(&session).await };
-            self.early = Early::Running(tokio::spawn(asking));
+            self.early = Early::Running(Asking(tokio::spawn(asking)));
         }
     }
 
     async fn known_early(&mut self) -> Found {
         if let Early::Running(asking) = &mut self.early {
-            self.early = Early::Known(asking.await.unwrap_or_default());
+            let found = (&mut asking.0).await.unwrap_or_else(|error| {
+                let detail = format!("checks of the connection failed: {error}");
+                let fault =
+                    Fault { check: "connection".into(), cause: Cause::Bug, detail, answer: OnFault::Defer };
+                Found { faults: vec![fault], ..Found::default() }
+            });
+            self.early = Early::Known(found);
         }
-        match &self.early {
-            Early::Known(found) => found.clone(),
+        match &mut self.early {
+            Early::Known(found) => {
+                let known = found.clone();
+                // Time is spent once, however many messages profit.
+                found.times.clear();
+                known
+            }
             _ => Found::default(),
         }
     }
@@ -659,8 +712,8 @@ impl<'a> Client<'a> {
             && let Phase::Open(open) = std::mem::replace(&mut self.phase, Phase::Ready)
         {
             open.transaction.finish().await;
-            self.end_of_transaction();
         }
+        self.end_of_transaction();
     }
 
     fn end_of_transaction(&mut self) {
@@ -672,8 +725,21 @@ impl<'a> Client<'a> {
 
     async fn spool_failed(&mut self, error: &std::io::Error) -> Step {
         tracing::error!(%error, folder = %self.front.spool.display(), "cannot hold a message");
+        self.not_judged(no_space()).await
+    }
+
+    /// A message that is refused before it was looked at. LMTP wants an answer for each recipient even so.
+    async fn not_judged(&mut self, reply: Reply) -> Step {
+        if let Phase::Open(open) = &self.phase {
+            let sender = open.envelope.sender.as_ref().map(Address::to_string).unwrap_or_default();
+            let recipients = open.envelope.recipients.len();
+            let client = self.session.client.map(|client| client.to_string()).unwrap_or_default();
+            tracing::info!("Blocked UNREAD, [{client}] <{sender}> -> {recipients} recipients: {reply}");
+            let more = if self.lmtp() { recipients.saturating_sub(1) } else { 0 };
+            (0..more).for_each(|_| self.reply(&reply));
+        }
         self.reset().await;
-        self.error(no_space())
+        self.error(reply)
     }
 
     fn settle(&self, spool: &mut Spool, full: &mut Option<std::io::Error>) {
@@ -699,11 +765,16 @@ impl<'a> Client<'a> {
 
     /// An answer to a command that brings no message forward; too many of them end the session.
     fn idle(&mut self, reply: Reply) -> Step {
+        self.count_idle()?;
+        self.reply(&reply);
+        Ok(())
+    }
+
+    fn count_idle(&mut self) -> Step {
         self.idle += 1;
         if self.idle > self.front.limits.idle_commands {
             return self.last_reply(Reply::new(421, "4.7.0", "Too many commands without mail"));
         }
-        self.reply(&reply);
         Ok(())
     }
 
@@ -720,15 +791,40 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
+    /// A recipient that shall come in another transaction is no error of the client's (RFC 5321 section 4.5.3.1.10):
+    /// those that were taken must get their message. Only somebody who goes on for very long is cut off.
+    fn later(&mut self, reply: Reply) -> Step {
+        const MOST: u32 = 1000;
+        self.put_off += 1;
+        if self.put_off > MOST {
+            return self.error(reply);
+        }
+        self.reply(&reply);
+        Ok(())
+    }
+
     fn last_reply(&mut self, reply: Reply) -> Step {
         self.reply(&reply);
         Err(End::Told)
     }
 
+    /// Says what is left to say and closes. What the client still sends is read for a moment: closed with unread input,
+    /// TCP would reset the connection and might take our last words with it.
     async fn say_last(&mut self) {
+        const MOST: usize = 256 * 1024;
         let _ = timeout(Duration::from_secs(5), async {
             self.flush().await.ok();
-            self.stream.shutdown().await
+            self.stream.shutdown().await?;
+            let mut read = 0;
+            while read < MOST {
+                self.input.clear();
+                self.input.reserve(2048);
+                match self.stream.read_buf(&mut self.input).await? {
+                    0 => break,
+                    more => read += more,
+                }
+            }
+            Ok::<(), std::io::Error>(())
         })
         .await;
     }
@@ -747,7 +843,12 @@ impl<'a> Client<'a> {
         self.flush().await?;
         self.input.reserve(room);
         let idle = !matches!(self.phase, Phase::Open(_));
-        let time = self.front.limits.command_time.duration();
+        let mut time = self.front.limits.command_time.duration();
+        if let Phase::Open(open) = &self.phase
+            && let Some(chunks) = &open.chunks
+        {
+            time = time.min(chunks.deadline.saturating_duration_since(Instant::now()));
+        }
         let stopping = async {
             if !idle || self.draining.wait_for(|draining| *draining).await.is_err() {
                 std::future::pending::<()>().await;
@@ -779,12 +880,15 @@ impl<'a> Client<'a> {
             return Ok(());
         }
         let time = self.front.limits.command_time.duration();
+        // Taken first: what may have gone out in part must not go out again.
+        let mut output = std::mem::take(&mut self.output);
         let writing = async {
-            self.stream.write_all(&self.output).await?;
+            self.stream.write_all(&output).await?;
             self.stream.flush().await
         };
         timeout(time, writing).await.map_err(|_| End::Timeout)??;
-        self.output.clear();
+        output.clear();
+        self.output = output;
         Ok(())
     }
 
@@ -850,13 +954,14 @@ impl Carrier for Lockstep<'_, '_> {
         message: Vec<Bytes>,
     ) -> BoxFuture<'a, Vec<Reply>> {
         Box::pin(async move {
-            let as_told =
-                self.told && extension.is_none() && recipients.len() == self.envelope.recipients.len();
+            let everybody = recipients.len() == self.envelope.recipients.len();
+            let as_told = self.told && everybody && extension.is_none();
             self.told = false;
-            if !as_told && let Err(reply) = self.tell_again(recipients, extension).await {
-                return vec![reply];
-            }
-            let replies = self.transaction.message(&message).await.unwrap_or_else(|error| {
+            let sent = match as_told && self.transaction.stands().await {
+                true => self.transaction.message(&message).await,
+                false => self.send_again(recipients, extension, &message).await,
+            };
+            let replies = sent.unwrap_or_else(|error| {
                 tracing::warn!(%error, "next hop failed");
                 vec![error.reply()]
             });
@@ -867,28 +972,39 @@ impl Carrier for Lockstep<'_, '_> {
 }
 
 impl Lockstep<'_, '_> {
-    async fn tell_again(&mut self, recipients: &[usize], extension: Option<&str>) -> Result<(), Reply> {
-        let recipients: Vec<Recipient> = recipients
-            .iter()
-            .map(|&at| {
-                let mut recipient = self.envelope.recipients[at].clone();
-                if let Some(extension) = extension {
-                    recipient.address = recipient.address.with_extension(extension);
-                }
-                recipient
-            })
-            .collect();
-        let (sender, parameters) = (self.envelope.sender.as_ref(), &self.envelope.parameters);
-        let told = self.transaction.begin_again(self.session, sender, parameters, &recipients).await;
-        told.unwrap_or_else(|error| {
-            tracing::warn!(%error, "next hop failed");
-            Err(error.reply())
-        })
+    /// To some of the recipients, or under other addresses, or after the next hop was lost: the envelope is told anew.
+    /// A reply for each recipient.
+    async fn send_again(
+        &mut self,
+        recipients: &[usize],
+        extension: Option<&str>,
+        message: &[Bytes],
+    ) -> Result<Vec<Reply>, RelayError> {
+        let mut envelope = Envelope { recipients: Vec::new(), ..self.envelope.clone() };
+        for &at in recipients {
+            let mut recipient = self.envelope.recipients[at].clone();
+            if let Some(extension) = extension {
+                recipient.address = recipient.address.with_extension(extension);
+            }
+            envelope.recipients.push(recipient);
+        }
+        let told = self.transaction.begin_again(self.session, &envelope).await?;
+        self.transaction.message_to(told, message).await
     }
 }
 
 fn lmtp(front: &Front) -> bool {
     front.listener.protocol == ListenerProtocol::Lmtp
+}
+
+/// A parameter that nobody offered (RFC 5321 section 4.1.1.11).
+fn unsupported(param: &smtp::Param) -> Reply {
+    let error = param.unsupported();
+    Reply::new(error.code, error.enhanced, error.text)
+}
+
+fn hop_lost() -> Reply {
+    Reply::new(451, "4.4.2", "Next hop was lost, please try again later")
 }
 
 fn too_large() -> Reply {
@@ -900,7 +1016,11 @@ fn no_space() -> Reply {
 }
 
 /// Parameters of MAIL: those we answer for ourselves, and the others as they came. The flag is PRDR.
-fn mail_parameters(params: Vec<smtp::Param>, size_limit: u64) -> Result<(Parameters, bool), Reply> {
+fn mail_parameters(
+    params: Vec<smtp::Param>,
+    size_limit: u64,
+    hops: &NextHops,
+) -> Result<(Parameters, bool), Reply> {
     let mut parameters = Parameters::default();
     let mut prdr = false;
     for param in params {
@@ -909,6 +1029,9 @@ fn mail_parameters(params: Vec<smtp::Param>, size_limit: u64) -> Result<(Paramet
             "SIZE" => match value.parse::<u64>() {
                 Ok(size) if size > size_limit => return Err(too_large()),
                 Ok(size) => parameters.size = Some(size),
+                Err(_) if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    return Err(too_large());
+                }
                 Err(_) => return Err(Reply::new(501, "5.5.4", "SIZE is not a number")),
             },
             "BODY" => match value.to_ascii_uppercase().as_str() {
@@ -918,7 +1041,8 @@ fn mail_parameters(params: Vec<smtp::Param>, size_limit: u64) -> Result<(Paramet
             },
             "SMTPUTF8" => parameters.smtputf8 = true,
             "PRDR" => prdr = true,
-            _ => parameters.other.push(param.to_string()),
+            _ if hops.offer(|offers| offers.accepts(&param)) => parameters.other.push(param.to_string()),
+            _ => return Err(unsupported(&param)),
         }
     }
     Ok((parameters, prdr))

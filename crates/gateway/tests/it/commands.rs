@@ -167,8 +167,11 @@ fn errors_of_the_configuration_name_file_line_and_column() {
         ("[default_policy]\nweights.NO_SUCH_SYMBOL = 1\n", "gatepost.toml:2:", "NO_SUCH_SYMBOL"),
         ("data = \n", "gatepost.toml:1:", ""),
     ] {
-        std::fs::write(&file, content).expect("write");
-        for command in ["serve", "check", "config"] {
+        // Its own port, so that nobody else's is in the way of `serve`.
+        let listener = format!("[[listener]]\nlisten = [\"{}\"]\n", free_address());
+        let listener = if content.contains("[[listener]]") { "" } else { &listener };
+        std::fs::write(&file, format!("{content}{listener}")).expect("write");
+        for command in ["serve", "check"] {
             let output = run(&[command, "-c", file.to_str().expect("a plain path")], b"");
             assert_eq!(output.status.code(), Some(2), "{command} with {content:?}: {}", text(&output));
             assert!(text(&output).contains(place), "{command} with {content:?}: {}", text(&output));

@@ -12,9 +12,14 @@ const CROWD: usize = 10_000;
 
 /// Room for the crowd's descriptors, here and in what is started from here.
 fn room() -> bool {
-    let wanted = 30_000;
-    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return false };
-    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).is_ok()
+    let wanted = CROWD as u64 + 2000;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return false };
+    let enough =
+        soft >= wanted || setrlimit(Resource::RLIMIT_NOFILE, wanted.max(soft), hard.max(wanted)).is_ok();
+    if !enough {
+        println!("skipped: needs {wanted} descriptors");
+    }
+    enough
 }
 
 /// A connection from one of our other addresses.
@@ -31,17 +36,14 @@ fn connect(
     })
 }
 
-/// The crowd: all from 127.0.0.9, each giving a byte now and then.
+/// The crowd: all from 127.0.0.9.
 fn crowd(gatepost: &Gatepost) -> Vec<TcpStream> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let from = IpAddr::from([127, 0, 0, 9]);
     (0..CROWD)
         .map(|number| {
-            let mut stream = connect(from, gatepost.smtp, &runtime)
-                .unwrap_or_else(|error| panic!("number {number}: {error}"));
-            // One that was turned away may be closed already.
-            let _ = stream.write(b"E");
-            stream
+            // Nobody speaks yet: before the banner that would be the end of it.
+            connect(from, gatepost.smtp, &runtime).unwrap_or_else(|error| panic!("number {number}: {error}"))
         })
         .collect()
 }
@@ -75,7 +77,6 @@ fn good_mail(gatepost: &Gatepost) {
 #[test]
 fn one_clients_crowd_is_turned_away_and_good_mail_flows() {
     if !room() {
-        println!("skipped: needs 30,000 descriptors");
         return;
     }
     let sink = Sink::start();
@@ -100,7 +101,6 @@ fn one_clients_crowd_is_turned_away_and_good_mail_flows() {
 #[test]
 fn ten_thousand_sessions_cost_little_and_good_mail_flows() {
     if !room() {
-        println!("skipped: needs 30,000 descriptors");
         return;
     }
     let sink = Sink::start();

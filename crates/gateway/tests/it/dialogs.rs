@@ -45,6 +45,7 @@ dialogs! {
     bdat_errors
     bodies
     client_limit
+    command_too_long
     early_talker
     ehlo
     errors_limit

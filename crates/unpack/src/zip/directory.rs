@@ -107,7 +107,10 @@ impl Directory {
             self.complain(DefectKind::BadArchive, detail);
         }
         if end.disk != 0 {
-            self.complain(DefectKind::TruncatedArchive, format!("disk {} of a set of several", end.disk + 1));
+            self.complain(
+                DefectKind::TruncatedArchive,
+                format!("disk {} of a set of several", u64::from(end.disk) + 1),
+            );
         }
     }
 

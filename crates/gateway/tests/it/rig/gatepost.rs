@@ -187,7 +187,8 @@ impl Gatepost {
 
     /// A page of its HTTP port: status code and body.
     pub fn http(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.metrics).expect("metrics answer");
+        let connect = || TcpStream::connect(self.metrics).ok();
+        let mut stream = super::wait_for("metrics answer", START, connect);
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("ask");
         let mut answer = String::new();
@@ -267,10 +268,13 @@ impl Drop for Gatepost {
     }
 }
 
-/// Runs `gatepost` with arguments and standard input.
+/// Runs `gatepost` with arguments and standard input, in a folder of its own: without a configuration it keeps its data
+/// where it is started.
 pub fn run(arguments: &[&str], input: &[u8]) -> Output {
+    let folder = folder();
     let mut child = Command::new(env!("CARGO_BIN_EXE_gatepost"))
         .args(arguments)
+        .current_dir(folder.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

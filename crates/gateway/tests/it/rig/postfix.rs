@@ -1,7 +1,7 @@
 //! A private Postfix: own configuration, queue and data folders, one smtpd on a free loopback port.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -61,6 +61,10 @@ impl Postfix {
             .flat_map(|domain| ["user", "other"].map(|user| format!("{user}@{domain} {user}/\n")))
             .collect();
         std::fs::write(self.path("config/users"), users).expect("write");
+        // Whoever comes first writes into it: root's master, or a tool that has become Postfix's user.
+        let log = self.path("log/postfix.log");
+        std::fs::write(&log, "").expect("write");
+        std::fs::set_permissions(&log, std::os::unix::fs::PermissionsExt::from_mode(0o666)).expect("chmod");
         std::fs::write(self.path("config/main.cf"), self.main_cf(setup, domains, &owner)).expect("write");
         std::fs::write(self.path("config/master.cf"), self.master_cf()).expect("write");
     }
@@ -140,24 +144,14 @@ impl Postfix {
         text.trim().parse().ok().map(Pid::from_raw)
     }
 
-    /// Ends its master process, and with it all others.
-    pub fn stop(&mut self) {
-        self.end(Signal::SIGTERM);
-    }
-
     /// SIGKILL to master and everything it started.
     pub fn kill(&mut self) {
-        self.end(Signal::SIGKILL);
-    }
-
-    fn end(&mut self, signal: Signal) {
         if !std::mem::take(&mut self.running) {
             return;
         }
         let Some(master) = self.master() else { return };
         // master leads a process group of its own that its children stay in.
-        let target = if signal == Signal::SIGKILL { Pid::from_raw(-master.as_raw()) } else { master };
-        let _ = kill(target, signal);
+        let _ = kill(Pid::from_raw(-master.as_raw()), Signal::SIGKILL);
         wait_for("Postfix ends", START, || kill(master, None).is_err().then_some(()));
     }
 
@@ -203,11 +197,6 @@ impl Postfix {
         wait_for("an empty queue", Duration::from_secs(30), || {
             self.queue().contains("is empty").then_some(())
         });
-    }
-
-    /// Its folder.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -81,7 +81,6 @@ pub struct Sink {
     /// Where it listens.
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
-    connections: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
 }
 
@@ -99,17 +98,15 @@ impl Sink {
         let sink = Sink {
             address,
             state: Arc::new(Mutex::new(State::default())),
-            connections: Arc::new(AtomicUsize::new(0)),
             stop: Arc::new(AtomicBool::new(false)),
         };
         sink.offer(&["PIPELINING", "SIZE 104857600", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]);
-        let (state, connections, stop) = (sink.state.clone(), sink.connections.clone(), sink.stop.clone());
+        let (state, stop) = (sink.state.clone(), sink.stop.clone());
         std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
+            for (number, stream) in (1..).zip(listener.incoming().flatten()) {
                 if stop.load(SeqCst) {
                     return;
                 }
-                let number = connections.fetch_add(1, SeqCst) + 1;
                 let state = state.clone();
                 std::thread::spawn(move || Session::new(stream, state, number).map(Session::serve));
             }
@@ -155,11 +152,6 @@ impl Sink {
     /// All commands it was given, over all connections.
     pub fn commands(&self) -> Vec<String> {
         lock(&self.state).commands.clone()
-    }
-
-    /// Connections so far.
-    pub fn connections(&self) -> usize {
-        self.connections.load(SeqCst)
     }
 }
 
