@@ -1,5 +1,7 @@
 //! The daemon: starts, reloads, drains.
 
+mod tend;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -11,7 +13,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -20,13 +23,14 @@ use crate::cli;
 use crate::config::listen::ListenAddress;
 use crate::config::load::{self, Loaded};
 use crate::config::typed::Config;
-use crate::front::listen::{Handed, Sessions, Socket, accept, bind};
+use crate::front::listen::{Handed, Listening, Sessions, Socket, accept, bind};
 use crate::front::smtp::Front;
 use crate::logging::{self, Logging};
 use crate::pipeline::{Pipeline, Store};
 use crate::privileges;
 use crate::records::{self, Health, Journal, Metrics, Vault};
 use crate::resources::watch::{EVERY, Watch, Watching};
+use tend::Tending;
 
 /// Run the daemon.
 #[derive(Debug, clap::Args)]
@@ -55,34 +59,81 @@ pub fn run(args: Args) -> ExitCode {
     });
     let (sockets, runtime) = match ready {
         Ok(ready) => ready,
-        Err(error) => return cli::usage_error(&error),
+        Err(error) => return not_started(&loaded, &error),
     };
     runtime.block_on(async {
-        match Daemon::start(args.config, loaded, logging, sockets).await {
-            Ok(daemon) => daemon.run().await,
+        let Ok(mut signals) = Signals::new() else { return cli::usage_error("cannot wait for signals") };
+        let started = tokio::select! {
+            started = Daemon::start(args.config, loaded, logging, sockets) => started,
+            () = signals.stop() => return ExitCode::SUCCESS,
+        };
+        match started {
+            Ok(daemon) => daemon.run(signals).await,
             Err(error) => cli::usage_error(&error),
         }
     })
 }
 
+/// Says why nothing was started: what is wrong with the configuration, if anything is, explains more than an address
+/// that is in use.
+fn not_started(loaded: &Loaded, error: &str) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let problems = runtime.map(|runtime| runtime.block_on(async { build::problems(&loaded.config) }));
+    match problems {
+        Ok(problems) if !problems.is_empty() => cli::configuration_error(&loaded.locate(problems)),
+        _ => cli::usage_error(error),
+    }
+}
+
+/// The signals that we mind, from before anything is started: one that came earlier would end the process.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits until we are told to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Sockets of the addresses as they are written, and what systemd handed over besides.
+struct Sockets {
+    bound: BTreeMap<String, Vec<Socket>>,
+    handed: Handed,
+}
+
 /// What only root may do, and then no more root.
-fn prepare(config: &Config) -> Result<BTreeMap<String, Socket>, String> {
+fn prepare(config: &Config) -> Result<Sockets, String> {
     privileges::prepare();
     for folder in [config.data.clone(), build::spool(config)] {
         make_folder(&folder, &config.user)?;
     }
     let mut handed = Handed::from_environment();
-    let mut sockets = BTreeMap::new();
+    let mut bound = BTreeMap::new();
     for listener in config.listeners() {
         for text in &listener.listen {
             let address: ListenAddress = text.parse()?;
-            let socket = bind(&address, &mut handed);
-            let socket = socket.map_err(|error| format!("cannot listen on {address}: {error}"))?;
-            sockets.insert(address.to_string(), socket);
+            let sockets = bind(&address, &mut handed);
+            let sockets = sockets.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+            bound.insert(address.to_string(), sockets);
         }
     }
     privileges::give_up(&config.user)?;
-    Ok(sockets)
+    Ok(Sockets { bound, handed })
 }
 
 struct Daemon {
@@ -91,20 +142,24 @@ struct Daemon {
     store: Store,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    tending: Tending,
     sessions: Arc<Sessions>,
     pipeline: Arc<Pipeline>,
+    handed: Handed,
     listeners: BTreeMap<String, Running>,
+    /// Sessions of listeners that a reload has removed.
+    leaving: Vec<JoinHandle<()>>,
     watching: Watching,
     logging: Logging,
     /// Holds the lock on the data folder as long as we live.
     _lock: File,
 }
 
-/// One socket that is served.
+/// One address that is served: by one socket, or by all that systemd gave the name.
 struct Running {
     front: Arc<ArcSwap<Front>>,
     stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Daemon {
@@ -112,7 +167,7 @@ impl Daemon {
         file: Option<PathBuf>,
         loaded: Loaded,
         logging: Logging,
-        sockets: BTreeMap<String, Socket>,
+        sockets: Sockets,
     ) -> Result<Daemon, String> {
         let config = loaded.config.clone();
         let lock = lock(&config.data)?;
@@ -124,8 +179,11 @@ impl Daemon {
         let mut daemon = Daemon {
             file,
             sessions: Sessions::new(metrics.clone()),
+            tending: Tending::new(metrics.clone(), health.clone()),
             pipeline: Arc::new(pipeline),
+            handed: sockets.handed,
             listeners: BTreeMap::new(),
+            leaving: Vec::new(),
             watching: Watch::new(EVERY).start(),
             logging,
             config,
@@ -134,25 +192,26 @@ impl Daemon {
             health,
             _lock: lock,
         };
-        daemon.listen(&loaded, sockets).await?;
-        daemon.serve_metrics().await?;
+        // Bound first, so that whoever reaches a listener reaches these too; answered once the listeners are there.
+        let metrics_socket = daemon.bind_metrics().await?;
+        daemon.listen(&loaded, sockets.bound).await?;
+        daemon.serve_metrics(metrics_socket);
         Ok(daemon)
     }
 
     /// Puts fronts on sockets. Those that are there already get the new front, those no longer named are closed.
-    async fn listen(&mut self, loaded: &Loaded, mut sockets: BTreeMap<String, Socket>) -> Result<(), String> {
+    async fn listen(
+        &mut self,
+        loaded: &Loaded,
+        sockets: BTreeMap<String, Vec<Socket>>,
+    ) -> Result<(), String> {
         let (_, never) = watch::channel(false);
         let planned = build::fronts(&loaded.config, &self.pipeline, &self.metrics, &never)
             .and_then(by_address)
             .map_err(|problems| cli::problem_list(&loaded.locate(problems)))?;
-        // Bind what is new before anything changes, so that a failure leaves all as it is.
-        for (text, (address, _)) in &planned {
-            if !self.listeners.contains_key(text) && !sockets.contains_key(text) {
-                let bound = bind(address, &mut Handed::from_environment());
-                let socket = bound.map_err(|error| format!("cannot listen on {address}: {error}"))?;
-                sockets.insert(text.clone(), socket);
-            }
-        }
+        // All that can fail comes before anything changes, so that a failure leaves all as it is.
+        let addresses = planned.iter().map(|(text, (address, _))| (text, address));
+        let mut started = self.start_sockets(addresses, sockets)?;
         let mut watch_files = Watch::new(EVERY);
         let pipeline = self.pipeline.clone();
         watch_files.add("checks", move || pipeline.checks.reload());
@@ -175,69 +234,85 @@ impl Daemon {
                     tracing::warn!(%error, "next hop does not answer");
                 }
             });
-            let running = match (before.remove(&text), sockets.remove(&text)) {
+            let running = match (before.remove(&text), started.remove(&text)) {
                 (Some(running), _) => {
                     front.draining = running.stop.subscribe();
                     running.front.store(Arc::new(front));
                     running
                 }
-                (None, Some(socket)) => {
+                (None, Some(sockets)) => {
                     let (stop, draining) = watch::channel(false);
                     front.draining = draining;
                     tracing::info!("listening on {text} ({})", front.listener.name);
                     let front = Arc::new(ArcSwap::from_pointee(front));
-                    let socket =
-                        socket.start().map_err(|error| format!("cannot listen on {text}: {error}"))?;
-                    let task = tokio::spawn(accept(socket, front.clone(), self.sessions.clone()));
-                    Running { front, stop, task }
+                    let serve = |socket| tokio::spawn(accept(socket, front.clone(), self.sessions.clone()));
+                    let tasks = sockets.into_iter().map(serve).collect();
+                    Running { front, stop, tasks }
                 }
                 (None, None) => continue,
             };
             self.listeners.insert(text, running);
         }
+        self.leaving.retain(|task| !task.is_finished());
         for (text, gone) in before {
             tracing::info!("no longer listening on {text}");
             let _ = gone.stop.send(true);
+            self.leaving.extend(gone.tasks);
         }
         self.watching = watch_files.start();
         Ok(())
     }
 
-    async fn serve_metrics(&self) -> Result<(), String> {
+    /// Binds the addresses that are new, unless that was done, and hands their sockets to the runtime.
+    fn start_sockets<'a>(
+        &mut self,
+        addresses: impl Iterator<Item = (&'a String, &'a ListenAddress)>,
+        mut bound: BTreeMap<String, Vec<Socket>>,
+    ) -> Result<BTreeMap<String, Vec<Listening>>, String> {
+        let mut started = BTreeMap::new();
+        for (text, address) in addresses.filter(|(text, _)| !self.listeners.contains_key(*text)) {
+            let sockets = bound.remove(text).map_or_else(|| bind(address, &mut self.handed), Ok);
+            let sockets = sockets.and_then(|sockets| sockets.into_iter().map(Socket::start).collect());
+            let sockets = sockets.map_err(|error| format!("cannot listen on {text}: {error}"))?;
+            started.insert(text.clone(), sockets);
+        }
+        Ok(started)
+    }
+
+    async fn bind_metrics(&self) -> Result<Option<TcpListener>, String> {
         let address = &self.config.metrics.listen;
         if address.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        let listener = tokio::net::TcpListener::bind(address)
-            .await
-            .map_err(|error| format!("metrics.listen: cannot listen on {address}: {error}"))?;
+        let listener = TcpListener::bind(address).await;
+        listener.map(Some).map_err(|error| format!("metrics.listen: cannot listen on {address}: {error}"))
+    }
+
+    fn serve_metrics(&self, listener: Option<TcpListener>) {
+        let Some(listener) = listener else { return };
         let router = records::router(self.metrics.clone(), self.health.clone());
         tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::error!(%error, "metrics are no longer served");
             }
         });
-        Ok(())
     }
 
-    async fn run(mut self) -> ExitCode {
-        let signals =
-            (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-        let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
-            eprintln!("gatepost: cannot wait for signals");
-            return ExitCode::from(2);
-        };
+    async fn run(mut self, mut signals: Signals) -> ExitCode {
         let mut tending = tokio::time::interval(Duration::from_secs(10));
         let mut expiring = tokio::time::interval(Duration::from_secs(3600));
         let _ = sd_notify::notify(&[NotifyState::Ready]);
         tracing::info!("ready");
         loop {
             tokio::select! {
-                _ = hangup.recv() => self.reload().await,
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = tending.tick() => self.tend().await,
-                _ = expiring.tick() => self.expire(),
+                _ = signals.hangup.recv() => self.reload().await,
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = tending.tick() => {
+                    let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+                    self.tending.look(&self.pipeline, &self.store);
+                }
+                _ = expiring.tick() => self.tending.expire(&self.config, &self.store),
             }
         }
         self.drain().await;
@@ -255,12 +330,12 @@ impl Daemon {
     }
 
     async fn try_reload(&mut self) -> Result<(), String> {
-        let loaded = load::load(self.file.as_deref()).map_err(|problems| cli::problem_list(&problems))?;
-        let pipeline = build::pipeline(&loaded.config, Some(self.store.clone()), self.metrics.clone())
-            .map_err(|problems| cli::problem_list(&loaded.locate(problems)))?;
-        for (key, old, new) in needs_restart(&self.config, &loaded.config) {
+        let mut loaded = load::load(self.file.as_deref()).map_err(|problems| cli::problem_list(&problems))?;
+        for (key, old, new) in keep_until_restart(&self.config, &mut loaded.config) {
             tracing::warn!("{key} changed from {old} to {new}: that takes a restart");
         }
+        let pipeline = build::pipeline(&loaded.config, Some(self.store.clone()), self.metrics.clone())
+            .map_err(|problems| cli::problem_list(&loaded.locate(problems)))?;
         let before = std::mem::replace(&mut self.pipeline, Arc::new(pipeline));
         if let Err(error) = self.listen(&loaded, BTreeMap::new()).await {
             self.pipeline = before;
@@ -271,39 +346,6 @@ impl Daemon {
         Ok(())
     }
 
-    /// Keeps health and the watchdog up to date.
-    async fn tend(&self) {
-        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
-        let (pipeline, health, metrics) = (self.pipeline.clone(), self.health.clone(), self.metrics.clone());
-        let (vault, journal) = (self.store.vault.clone(), self.store.journal.clone());
-        tokio::spawn(async move {
-            for engine in pipeline.checks.health().await {
-                metrics.engine_up(&engine.name, engine.state.is_ok());
-                health.set(&engine.name, engine.state.map(|_| ()));
-            }
-            health.set("journal", journal.trouble().map_or(Ok(()), Err));
-            let looking = tokio::task::spawn_blocking(move || (vault.check_floor(0), vault.usage())).await;
-            let Ok((room, usage)) = looking else { return };
-            health.set("vault", room.map_err(|error| error.to_string()));
-            if let Ok(usage) = usage {
-                metrics.vault(usage);
-            }
-        });
-    }
-
-    fn expire(&self) {
-        let (store, config) = (self.store.clone(), self.config.clone());
-        tokio::spawn(async move {
-            let now = jiff::Timestamp::now();
-            match records::expire(&store.journal, &store.vault, &config.quarantine, &config.journal, now)
-                .await
-            {
-                Ok(report) => tracing::debug!(?report, "retention"),
-                Err(error) => tracing::error!(%error, "what is too old stays for now"),
-            }
-        });
-    }
-
     async fn drain(self) {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         tracing::info!(sessions = self.sessions.count(), "stopping");
@@ -311,8 +353,9 @@ impl Daemon {
             let _ = running.stop.send(true);
         }
         let ended = async {
-            for running in self.listeners.into_values() {
-                let _ = running.task.await;
+            let tasks = self.listeners.into_values().flat_map(|running| running.tasks);
+            for task in tasks.chain(self.leaving) {
+                let _ = task.await;
             }
         };
         if tokio::time::timeout(DRAIN, ended).await.is_err() {
@@ -369,16 +412,31 @@ fn lock(data: &Path) -> Result<File, String> {
     Ok(file)
 }
 
-fn needs_restart(old: &Config, new: &Config) -> Vec<(&'static str, String, String)> {
+/// Puts back what only a restart can change, so that none of it is changed by half; tells which keys, their old and new
+/// values.
+fn keep_until_restart(old: &Config, new: &mut Config) -> Vec<(&'static str, String, String)> {
     let keys = |config: &Config| {
         [
             ("data", config.data.display().to_string()),
             ("user", config.user.clone()),
             ("journal.path", config.journal_path().display().to_string()),
             ("quarantine.vault", config.vault_folder().display().to_string()),
+            ("quarantine.disk_floor", config.quarantine.disk_floor.to_string()),
             ("metrics.listen", config.metrics.listen.clone()),
+            ("log.format", format!("{:?}", config.log.format).to_lowercase()),
         ]
     };
     let changed = keys(old).into_iter().zip(keys(new)).filter(|(old, new)| old != new);
-    changed.map(|((key, old), (_, new))| (key, old, new)).collect()
+    let changed = changed.map(|((key, old), (_, new))| (key, old, new)).collect();
+    new.data.clone_from(&old.data);
+    new.user.clone_from(&old.user);
+    new.journal.path = Some(old.journal_path());
+    new.quarantine.vault = Some(old.vault_folder());
+    new.quarantine.disk_floor = old.quarantine.disk_floor;
+    new.metrics.listen.clone_from(&old.metrics.listen);
+    new.log.format = old.log.format;
+    changed
 }
+
+#[cfg(test)]
+mod tests;

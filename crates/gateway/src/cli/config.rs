@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::build;
 use crate::config::{self, effective, reference};
 
 /// Prints the effective configuration: every key, its value, and where it comes from.
@@ -26,7 +27,12 @@ pub fn run(args: &ConfigArgs) -> ExitCode {
             for warning in &loaded.warnings {
                 eprintln!("warning: {warning}");
             }
-            print(&effective(&loaded))
+            let problems = loaded.locate(build::problems(&loaded.config));
+            if problems.is_empty() {
+                print(&effective(&loaded))
+            } else {
+                super::configuration_error(&problems)
+            }
         }
         Err(problems) => {
             for problem in problems {

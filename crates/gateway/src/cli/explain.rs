@@ -121,7 +121,8 @@ pub(super) fn facts(page: &mut Page, entry: &Entry) {
     if let Some(key) = &record.quarantine {
         let state = entry.state.map(|state| format!(", {state}")).unwrap_or_default();
         let since = entry.state_time.map(|time| format!(" since {}", time.strftime("%Y-%m-%dT%H:%M:%SZ")));
-        page.fact("quarantine", &format!("{key}{state}{}", since.unwrap_or_default()));
+        let copy = if record.is_copy() { ", a copy of what was delivered or refused" } else { "" };
+        page.fact("quarantine", &format!("{key}{state}{}{copy}", since.unwrap_or_default()));
     }
     if let Some(remaining) = &entry.remaining {
         page.fact("still to get it", &show_recipients(remaining, 20));

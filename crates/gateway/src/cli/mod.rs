@@ -17,7 +17,7 @@ use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use gatepost_mail::{Action, Category};
+use gatepost_mail::{Action, Address, Category};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -131,6 +131,8 @@ pub(crate) struct EntryJson<'a> {
     record: &'a Record,
     state: Option<State>,
     state_time: Option<Timestamp>,
+    /// It is a copy of mail that was delivered or refused.
+    kept: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     remaining: Option<&'a [String]>,
 }
@@ -141,6 +143,7 @@ impl<'a> From<&'a Entry> for EntryJson<'a> {
             record: &entry.record,
             state: entry.state,
             state_time: entry.state_time,
+            kept: entry.record.is_copy(),
             remaining: entry.remaining.as_deref(),
         }
     }
@@ -170,6 +173,19 @@ pub(crate) fn parse_net(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
         .map_err(|_| format!("“{text}” is neither an address nor a network such as 192.0.2.0/24"))
+}
+
+/// Reads an address of an envelope, in angle brackets or not: `user@example.org`, or `postmaster` alone.
+pub(crate) fn parse_address(text: &str) -> Result<Address, String> {
+    let bare = text.strip_prefix('<').and_then(|inner| inner.strip_suffix('>')).unwrap_or(text);
+    let plain = !bare.contains(|c: char| c.is_control() || c.is_whitespace() || "<>".contains(c));
+    Address::new(bare)
+        .filter(|address| plain && !address.local().is_empty())
+        .filter(|address| match address.domain() {
+            "" => address.local().eq_ignore_ascii_case("postmaster") && !bare.contains('@'),
+            _ => true,
+        })
+        .ok_or_else(|| format!("“{}” is no address such as user@example.org", clean(text, 80)))
 }
 
 /// Reads an age: `90`, `90s`, `15m`, `12h`, `3d`, `2w`.

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use gatepost_mail::{Address, Category};
+use gatepost_mail::Category;
 use jiff::Timestamp;
 
 use super::explain::{Page, facts};
 use super::{
-    EntryJson, Failure, Io, NOT_DONE, OK, ago, finish, parse_age, parse_category, parse_state, show_age,
-    show_path, show_recipients, show_size, table, who,
+    EntryJson, Failure, Io, NOT_DONE, OK, ago, finish, parse_address, parse_age, parse_category, parse_state,
+    show_age, show_path, show_recipients, show_size, table, who,
 };
 use crate::records::text::clean;
 use crate::records::{
@@ -33,11 +33,11 @@ pub struct QuarantineArgs {
 /// What to do with held messages.
 #[derive(Clone, Debug, Subcommand)]
 pub enum QuarantineCommand {
-    /// List held messages, the latest first
+    /// List held messages, the latest first; `kept` are copies of mail that was delivered or refused
     List(ListArgs),
     /// Show who sent a message to whom and why it is held; nothing of its content unless asked
     Show(ShowArgs),
-    /// Send messages to their recipients as they came, without showing them
+    /// Send messages to the recipients they are held (or kept) for, as they came, without showing them
     Release(ReleaseArgs),
     /// Send a message to another address; it stays held
     Forward(ForwardArgs),
@@ -56,7 +56,7 @@ pub struct Which {
     /// Envelope sender, in the same forms; <> is the empty one
     #[arg(long, value_name = "ADDRESS|DOMAIN")]
     pub sender: Option<String>,
-    /// Category: spammy, spam, bad-header, oversized, unchecked, banned or virus
+    /// Category: clean, spammy, spam, bad-header, oversized, unchecked, banned or virus
     #[arg(long, value_parser = parse_category)]
     pub category: Option<Category>,
     /// Held for longer than this: 3d, 12h, 15m
@@ -213,16 +213,17 @@ fn row(entry: &Entry, now: Timestamp) -> Vec<String> {
     vec![
         record.id.clone(),
         show_age(now, record.time),
-        record.category.to_string(),
+        if record.is_copy() { format!("{}, kept", record.category) } else { record.category.to_string() },
         format!("{} -> {}", show_path(record.sender.as_deref()), show_recipients(&held_for(entry), 2)),
         clean(&record.subject, 60),
         show_size(record.size),
     ]
 }
 
-/// Those who have not got it: of a message that was delivered to some, only the others.
+/// Those who have not got it: of a message that was delivered to some, only the others. A copy is for nobody, so all
+/// are shown.
 fn held_for(entry: &Entry) -> Vec<String> {
-    let held = entry.record.verdicts.iter().filter(|verdict| verdict.outcome.starts_with("held"));
+    let held = entry.record.verdicts.iter().filter(|verdict| verdict.is_held());
     let held: Vec<String> = held.flat_map(|verdict| verdict.recipients.iter().cloned()).collect();
     match &entry.remaining {
         Some(remaining) => remaining.clone(),
@@ -302,14 +303,7 @@ async fn forward_one(
     io: &mut Io<'_>,
     deliver: &impl AsyncFn(Release) -> Delivery,
 ) -> Result<u8, Failure> {
-    let address = Address::new(&args.to).filter(|to| !to.domain().is_empty() && !to.local().is_empty());
-    let Some(to) = address.filter(|_| !args.to.contains(|c: char| c.is_control() || "<> ".contains(c)))
-    else {
-        return Err(Failure::Usage(format!(
-            "“{}” is no address such as user@example.org",
-            clean(&args.to, 80)
-        )));
-    };
+    let to = parse_address(&args.to).map_err(Failure::Usage)?;
     let forwarded = forward(journal, vault, &args.id, &to, &who(), deliver).await;
     report(forwarded, io)
 }

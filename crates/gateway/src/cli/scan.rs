@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatepost_mail::{Action, Address, Category, Envelope, Protocol, Recipient, Session};
+use gatepost_mail::{Action, Category, Envelope, Protocol, Recipient, Session};
 use gatepost_wire::smtp;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -17,8 +17,9 @@ use tokio::task::JoinHandle;
 
 use crate::build;
 use crate::checks::Found;
-use crate::cli::TRY_LATER;
-use crate::config::load;
+use crate::cli::{TRY_LATER, parse_address};
+use crate::config::{Config, load};
+use crate::front::direction::{direction, with_recipients};
 use crate::pipeline::{Arrival, Pipeline};
 use crate::records::text::clean;
 use crate::records::{Metrics, Record};
@@ -42,7 +43,7 @@ pub struct Args {
     /// What the client said in HELO.
     #[arg(long, value_name = "NAME", default_value = "")]
     helo: String,
-    /// Envelope sender; leave it out for the empty sender.
+    /// Envelope sender; `<>` or none at all is the empty sender.
     #[arg(long, value_name = "ADDR")]
     from: Option<String>,
     /// Envelope recipient; may be given several times.
@@ -60,15 +61,19 @@ pub async fn run(args: Args) -> ExitCode {
         Err(problems) => return super::configuration_error(&problems),
     };
     let config = &loaded.config;
+    let case = match Case::new(&args, config) {
+        Ok(case) => case,
+        Err(error) => return super::usage_error(&error),
+    };
     let pipeline = match build::pipeline(config, None, Arc::new(Metrics::new())) {
         Ok(pipeline) => Arc::new(pipeline),
         Err(problems) => return super::configuration_error(&loaded.locate(problems)),
     };
     let files = match list(&args.files) {
         Ok(files) => files,
-        Err(error) => return super::usage_error(&error),
+        Err(error) => return super::usage_error(&clean(&error, 5000)),
     };
-    judge_all(&args, pipeline, files).await
+    judge_all(&args, pipeline, case, files).await
 }
 
 /// What became of all files.
@@ -105,10 +110,10 @@ struct Line<'a> {
 type Results = Result<Vec<(String, Record)>, String>;
 
 /// Many files are judged at once, and told in the order they were given.
-async fn judge_all(args: &Args, pipeline: Arc<Pipeline>, files: Vec<PathBuf>) -> ExitCode {
+async fn judge_all(args: &Args, pipeline: Arc<Pipeline>, case: Case, files: Vec<PathBuf>) -> ExitCode {
     let at_once = std::thread::available_parallelism().map_or(2, usize::from) * 2;
     let bar = progress(files.len());
-    let case = Arc::new(Case::new(args));
+    let case = Arc::new(case);
     let mut tally = Tally::default();
     let mut running: VecDeque<JoinHandle<Results>> = VecDeque::new();
     let mut files = files.into_iter();
@@ -131,7 +136,7 @@ async fn judge_all(args: &Args, pipeline: Arc<Pipeline>, files: Vec<PathBuf>) ->
             }
             Ok(Err(error)) => {
                 tally.unreadable = true;
-                bar.suspend(|| eprintln!("gatepost: {error}"));
+                bar.suspend(|| eprintln!("gatepost: {}", clean(&error, 5000)));
             }
             Err(error) => {
                 tally.deferred = true;
@@ -167,7 +172,15 @@ fn write_line(out: &mut impl Write, json: bool, file: &str, record: &Record) -> 
         record.findings.iter().map(|finding| format!("{}={}", finding.symbol, finding.weight)).collect();
     let faults: Vec<String> =
         record.faults.iter().map(|fault| format!("{} {}", fault.check, fault.cause)).collect();
-    write!(out, "{file}: {} {} {} [{}]", record.category, record.score, record.action, symbols.join(", "))?;
+    write!(
+        out,
+        "{}: {} {} {} [{}]",
+        clean(file, 4096),
+        record.category,
+        record.score,
+        record.action,
+        symbols.join(", ")
+    )?;
     for finding in record.findings.iter().filter(|finding| !finding.evidence.is_empty()).take(3) {
         write!(out, " {}: {};", finding.symbol, clean(&finding.evidence, 120))?;
     }
@@ -185,22 +198,26 @@ struct Case {
 }
 
 impl Case {
-    fn new(args: &Args) -> Case {
-        Case {
-            session: Session {
-                client: args.client,
-                helo: args.helo.clone(),
-                protocol: Protocol::Local,
-                listener: "scan".into(),
-                ..Session::default()
-            },
-            envelope: Envelope {
-                sender: args.from.as_deref().and_then(|text| Address::new(text.trim_matches(['<', '>']))),
-                recipients: args.to.iter().filter_map(|to| Address::new(to)).map(Recipient::from).collect(),
-                ..Envelope::default()
-            },
-            mbox: args.mbox,
-        }
+    /// An error says which address is none.
+    fn new(args: &Args, config: &Config) -> Result<Case, String> {
+        let mut session = Session {
+            client: args.client,
+            helo: args.helo.clone(),
+            protocol: Protocol::Local,
+            listener: "scan".into(),
+            ..Session::default()
+        };
+        let sender = match args.from.as_deref() {
+            None | Some("" | "<>") => None,
+            Some(text) => Some(parse_address(text).map_err(|error| format!("--from: {error}"))?),
+        };
+        let recipients = args.to.iter().map(|to| parse_address(to).map(Recipient::from));
+        let recipients: Vec<Recipient> =
+            recipients.collect::<Result<_, _>>().map_err(|error| format!("--to: {error}"))?;
+        session.direction = direction(&session, &config.networks, &config.domains);
+        session.direction = with_recipients(session.direction, &recipients, &config.domains);
+        let envelope = Envelope { sender, recipients, ..Envelope::default() };
+        Ok(Case { session, envelope, mbox: args.mbox })
     }
 }
 
@@ -320,6 +337,70 @@ mod tests {
         let messages = split_mbox(mbox);
         let texts: Vec<_> = messages.iter().map(|message| String::from_utf8_lossy(message)).collect();
         assert_eq!(texts, ["Subject: 1\n\ntext\nFrom x\n\n", "Subject: 2\n\n>From y\n"]);
+    }
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn case(line: &str) -> Result<Case, String> {
+        let words = ["scan", "file"].into_iter().chain(line.split_whitespace());
+        let config = Config { domains: vec!["example.org".into()], ..Config::default() };
+        Case::new(&<Command as clap::Parser>::parse_from(words).args, &config)
+    }
+
+    #[test]
+    fn addresses_are_checked() {
+        for (line, expected) in [
+            ("", Ok(None)),
+            ("--from=", Ok(None)),
+            ("--from <>", Ok(None)),
+            ("--from a@b.test", Ok(Some("a@b.test"))),
+            ("--from <a@b.test>", Ok(Some("a@b.test"))),
+            ("--from <<a@b.test>", Err("--from: ")),
+            ("--from alice", Err("--from: ")),
+            ("--to @b.test", Err("--to: ")),
+            ("--to a@b.test --to a@", Err("--to: ")),
+            ("--to postmaster", Ok(None)),
+        ] {
+            match (case(line), expected) {
+                (Ok(case), Ok(sender)) => {
+                    assert_eq!(
+                        case.envelope.sender.map(|sender| sender.to_string()).as_deref(),
+                        sender,
+                        "{line}"
+                    );
+                }
+                (Err(error), Err(part)) => assert!(error.starts_with(part), "{line}: {error}"),
+                (Ok(_), Err(_)) => panic!("{line} is taken"),
+                (Err(error), Ok(_)) => panic!("{line}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn files_go_the_way_the_daemon_would_say() {
+        use gatepost_mail::Direction::*;
+        for (line, expected) in [
+            ("", Inbound),
+            ("--client 198.51.100.1 --to a@example.org", Inbound),
+            ("--client 127.0.0.1 --to a@elsewhere.test", Outbound),
+            ("--client 127.0.0.1 --to a@example.org", Internal),
+        ] {
+            assert_eq!(case(line).unwrap().session.direction, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn names_of_files_cannot_drive_the_terminal() {
+        let record = crate::records::samples::clean_record("a1");
+        let mut out = Vec::new();
+        write_line(&mut out, false, "a\u{1b}[2J\nb: clean", &record).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        assert!(!text.trim_end().contains(char::is_control), "{text:?}");
     }
 
     #[test]

@@ -194,6 +194,13 @@ mod tests {
     }
 
     #[test]
+    fn what_policies_say_is_left_to_those_who_compile_them() {
+        let text =
+            "policy = [{ name = \"files\", when.listeners = [\"scan\"] }, { when.listeners = [\"smtp\"] }]";
+        assert_eq!(problems(text), [""; 0]);
+    }
+
+    #[test]
     fn unknown_keys_have_their_place_and_what_was_meant() {
         for (text, expected) in [
             (

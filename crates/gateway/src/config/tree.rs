@@ -93,7 +93,29 @@ pub(super) fn path_text(path: &[Step]) -> String {
 pub(super) fn key_text(key: &str) -> String {
     let bare =
         !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    if bare { key.to_owned() } else { toml::Value::from(key).to_string() }
+    if bare {
+        return key.to_owned();
+    }
+    let mut text = String::from("\"");
+    for c in key.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            c if c.is_control() => text.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text + "\""
+}
+
+/// The length of a key in quotes at the beginning of a text.
+fn quoted_length(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    let end = text.char_indices().skip(1).find(|(_, c)| {
+        let end = *c == '"' && !escaped;
+        escaped = *c == '\\' && !escaped;
+        end
+    });
+    end.map(|(at, _)| at + 1)
 }
 
 /// Reads what [`path_text`] writes. What cannot be read ends the path: the rest is then looked up as its ancestor.
@@ -106,10 +128,11 @@ fn path_of(text: &str) -> Vec<Step> {
             let Ok(place) = place.parse() else { break };
             path.push(Step::Place(place));
             rest = after;
-        } else if let Some(inner) = rest.strip_prefix('"') {
-            let Some((key, after)) = inner.split_once('"') else { break };
-            path.push(Step::Key(key.to_owned()));
-            rest = after;
+        } else if rest.starts_with('"') {
+            let Some(length) = quoted_length(rest) else { break };
+            let Some(Data::String(key)) = read_value(&rest[..length], &Origin::Default) else { break };
+            path.push(Step::Key(key));
+            rest = &rest[length..];
         } else {
             let end = rest.find(['.', '[']).unwrap_or(rest.len());
             path.push(Step::Key(rest[..end].to_owned()));
@@ -186,9 +209,34 @@ impl Node {
 
     /// The value at a path, when it or an ancestor that is written whole in one place (an inline list, a variable of
     /// the environment) is present; else the nearest ancestor below the root.
+    ///
+    /// Names that people chose may have dots in them and come without quotes here: `checks.dnsbl.zen.test.zone`.
     pub fn nearest(&self, key: &str) -> Option<&Node> {
         let path = path_of(key);
-        (1..=path.len()).rev().find_map(|length| self.get(&path[..length]))
+        let (mut node, mut rest, mut found) = (self, &path[..], None);
+        while let Some((inner, after)) = node.step_into(rest) {
+            (node, rest, found) = (inner, after, Some(inner));
+        }
+        found
+    }
+
+    /// The value that the first steps of a path lead to, as many of them as make up one key, and the steps left.
+    fn step_into<'n, 'p>(&'n self, path: &'p [Step]) -> Option<(&'n Node, &'p [Step])> {
+        match &self.data {
+            Data::List(list) => match path.first()? {
+                Step::Place(place) => Some((list.get(*place)?, &path[1..])),
+                Step::Key(_) => None,
+            },
+            Data::Table(table) => (1..=path.len()).rev().find_map(|length| {
+                let keys = path[..length].iter().map(|step| match step {
+                    Step::Key(key) => Some(key.as_str()),
+                    Step::Place(_) => None,
+                });
+                let key = keys.collect::<Option<Vec<_>>>()?.join(".");
+                Some((table.get(&key)?, &path[length..]))
+            }),
+            _ => None,
+        }
     }
 
     /// The reference to a secret, if this is one: `{ file = "/path" }` or `{ env = "NAME" }`.
@@ -408,9 +456,14 @@ mod tests {
 
     #[test]
     fn paths_are_written_and_read() {
-        for text in
-            ["data", "listener[0].next_hop[1]", "checks.clamd.main.socket", "checks.dnsbl.\"a.b\".zone"]
-        {
+        for text in [
+            "data",
+            "listener[0].next_hop[1]",
+            "checks.clamd.main.socket",
+            "checks.dnsbl.\"a.b\".zone",
+            r#"checks.dnsbl."a\"b\\".zone"#,
+            r#"checks.dnsbl."\u0001é".zone"#,
+        ] {
             assert_eq!(path_text(&path_of(text)), text);
         }
     }
@@ -436,6 +489,22 @@ mod tests {
             );
         }
         assert!(root.nearest("nothing").is_none());
+    }
+
+    #[test]
+    fn names_with_dots_are_found_with_and_without_quotes() {
+        let text = "[checks.dnsbl.'a.b']\nzone = 'x'\n[checks.dnsbl.a]\nzone = 'y'\n[checks.dnsbl.'c\"d']\nzone = 'z'\n";
+        let root = read_text(Path::new("f.toml"), text).unwrap();
+        for (key, place) in [
+            ("checks.dnsbl.\"a.b\".zone", "f.toml:2:8"),
+            ("checks.dnsbl.a.b.zone", "f.toml:2:8"),
+            ("checks.dnsbl.a.b.time", "f.toml:1:15"),
+            ("checks.dnsbl.a.zone", "f.toml:4:8"),
+            ("checks.dnsbl.\"c\\\"d\".zone", "f.toml:6:8"),
+        ] {
+            let found = root.nearest(key).map(|node| node.place().to_string());
+            assert_eq!(found.as_deref(), Some(place), "{key}");
+        }
     }
 
     #[test]

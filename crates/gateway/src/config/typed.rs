@@ -387,7 +387,7 @@ pub struct Structure {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    /// Its name, shown in records and headers.
+    /// Its name, shown in records and headers. Every policy needs one of its own; `default_policy` is called `default`.
     pub name: String,
     /// Whom it is for. All conditions that are given must hold. Not allowed in `default_policy`.
     pub when: When,
@@ -395,7 +395,8 @@ pub struct Policy {
     pub spammy_at: Option<Points>,
     /// From so many points on, mail is `spam`. Built-in: 10.
     pub spam_at: Option<Points>,
-    /// Messages larger than this are `oversized`. Built-in: no limit but `limits.message_size`.
+    /// Messages larger than this are `oversized`. 0 lifts the limit of `default_policy`. Built-in: no limit but
+    /// `limits.message_size`.
     pub max_size: Option<Size>,
     /// Points for symbols, instead of those of the catalogue: `weights.DNSBL_ZEN = 5`. 0 turns a symbol off.
     pub weights: BTreeMap<String, Points>,
@@ -430,7 +431,7 @@ pub struct When {
     pub senders: Vec<String>,
     /// Client networks.
     pub networks: Vec<Net>,
-    /// Names of listeners.
+    /// Names of listeners; `scan` stands for files judged by `gatepost scan`.
     pub listeners: Vec<String>,
     /// Authenticated, or not.
     pub authenticated: Option<bool>,
@@ -467,7 +468,7 @@ pub struct HeaderNames {
 pub struct Quarantine {
     /// Where originals are kept. Default: `vault` in the data folder.
     pub vault: Option<PathBuf>,
-    /// Days that held messages are kept.
+    /// Days that held messages are kept; at least 1, as for the two below.
     pub keep_days: u32,
     /// Days that messages with a virus are kept.
     pub keep_days_virus: u32,
@@ -485,7 +486,7 @@ pub struct Quarantine {
 pub struct Journal {
     /// Where it is. Default: `journal.db` in the data folder.
     pub path: Option<PathBuf>,
-    /// Days that records are kept. Records of held messages are kept as long as the message.
+    /// Days that records are kept, at least 1. Records of held messages are kept as long as the message.
     pub keep_days: u32,
 }
 

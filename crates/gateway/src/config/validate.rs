@@ -17,7 +17,7 @@ impl Config {
         }
         for (place, listener) in listeners.iter_mut().enumerate() {
             if listener.name.is_empty() {
-                listener.name = default_name("smtp", place);
+                listener.name = default_name(place);
             }
             if listener.next_hop.is_empty() {
                 listener.next_hop.push(NextHop::Maildir(self.data.join("Maildir")).to_string());
@@ -30,11 +30,6 @@ impl Config {
     pub fn resolved(&self) -> Config {
         let mut config = self.clone();
         config.listener = self.listeners();
-        for (place, policy) in config.policy.iter_mut().enumerate() {
-            if policy.name.is_empty() {
-                policy.name = default_name("policy", place);
-            }
-        }
         if config.default_policy.name.is_empty() {
             config.default_policy.name = "default".into();
         }
@@ -53,15 +48,14 @@ impl Config {
         self.journal.path.clone().unwrap_or_else(|| self.data.join("journal.db"))
     }
 
-    /// What is wrong with the values, as far as that can be said without a look at the system. Names of symbols,
-    /// patterns, reply templates and sockets are judged by those who use them.
+    /// What is wrong with the values, as far as that can be said without a look at the system. Policies, the names of
+    /// header fields, patterns and sockets are judged by those who use them.
     pub fn validate(&self) -> Vec<Problem> {
         let mut problems = Problems::default();
         self.validate_general(&mut problems);
         self.validate_listeners(&mut problems);
         self.validate_limits(&mut problems);
-        self.validate_policies(&mut problems);
-        self.validate_headers(&mut problems);
+        self.validate_keeping(&mut problems);
         for (place, server) in self.checks.dns.servers.iter().enumerate() {
             if server.parse::<SocketAddr>().is_err() && server.parse::<IpAddr>().is_err() {
                 let message = format!("{server:?} is not a name server; write 127.0.0.1:53 or [::1]:53");
@@ -108,7 +102,7 @@ impl Config {
         for (place, listener) in self.listener.iter().enumerate() {
             let key = |name: &str| format!("listener[{place}].{name}");
             let name = match listener.name.as_str() {
-                "" => default_name("smtp", place),
+                "" => default_name(place),
                 name => name.to_owned(),
             };
             if !names.insert(name.clone()) {
@@ -139,6 +133,25 @@ impl Config {
             }
         }
         problems.next_hops("quarantine.release_to", &self.quarantine.release_to);
+    }
+
+    fn validate_keeping(&self, problems: &mut Problems) {
+        let quarantine = &self.quarantine;
+        let mut days = vec![
+            ("quarantine.keep_days".to_owned(), quarantine.keep_days),
+            ("quarantine.keep_days_virus".to_owned(), quarantine.keep_days_virus),
+            ("journal.keep_days".to_owned(), self.journal.keep_days),
+        ];
+        let by_category = quarantine.keep_days_for.iter();
+        days.extend(
+            by_category.map(|(category, days)| (format!("quarantine.keep_days_for.{category}"), *days)),
+        );
+        for (key, _) in days.into_iter().filter(|(_, days)| *days == 0) {
+            problems.add(
+                key,
+                "is 0: all would be deleted at once; write at least 1, or a large number to keep it",
+            );
+        }
     }
 
     fn validate_limits(&self, problems: &mut Problems) {
@@ -188,76 +201,11 @@ impl Config {
             }
         }
     }
-
-    fn validate_policies(&self, problems: &mut Problems) {
-        let listeners: BTreeSet<String> =
-            self.listeners().into_iter().map(|listener| listener.name).collect();
-        let mut names = BTreeSet::new();
-        for (place, policy) in self.policy.iter().enumerate() {
-            let key = format!("policy[{place}]");
-            let name = match policy.name.as_str() {
-                "" => default_name("policy", place),
-                name => name.to_owned(),
-            };
-            if !names.insert(name.clone()) {
-                problems.add(format!("{key}.name"), format!("{name:?} is the name of another policy too"));
-            }
-            for (index, listener) in policy.when.listeners.iter().enumerate() {
-                if !listeners.contains(listener) {
-                    let known: Vec<&str> = listeners.iter().map(String::as_str).collect();
-                    let message =
-                        format!("no listener is named {listener:?}; known are {}", known.join(", "));
-                    problems.add(format!("{key}.when.listeners[{index}]"), message);
-                }
-            }
-        }
-        let when = &self.default_policy.when;
-        let unconditional = when.recipients.is_empty()
-            && when.senders.is_empty()
-            && when.networks.is_empty()
-            && when.listeners.is_empty()
-            && when.directions.is_empty()
-            && when.authenticated.is_none();
-        if !unconditional {
-            problems.add(
-                "default_policy.when",
-                "has no place here: this policy is for all that no other matches",
-            );
-        }
-    }
-
-    fn validate_headers(&self, problems: &mut Problems) {
-        let headers = &self.headers;
-        // RFC 5322 section 3.6.8: printable US-ASCII without the colon.
-        let is_field_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
-        for (key, name) in [
-            ("id", &headers.id),
-            ("scanned", &headers.scanned),
-            ("flag", &headers.flag),
-            ("score", &headers.score),
-            ("level", &headers.level),
-            ("status", &headers.status),
-            ("rename_prefix", &headers.rename_prefix),
-        ] {
-            if !is_field_name(name) {
-                problems
-                    .add(format!("headers.{key}"), format!("{name:?} cannot be the name of a header field"));
-            }
-        }
-        for (place, name) in headers.remove.iter().enumerate() {
-            let wildcard = name.strip_suffix('*').unwrap_or(name);
-            if wildcard.is_empty() || wildcard.contains('*') || !is_field_name(wildcard) {
-                let message =
-                    format!("{name:?} is neither the name of a header field nor its beginning and a *");
-                problems.add(format!("headers.remove[{place}]"), message);
-            }
-        }
-    }
 }
 
 /// `smtp`, `smtp2`, `smtp3` …
-fn default_name(stem: &str, place: usize) -> String {
-    if place == 0 { stem.to_owned() } else { format!("{stem}{}", place + 1) }
+fn default_name(place: usize) -> String {
+    if place == 0 { "smtp".to_owned() } else { format!("smtp{}", place + 1) }
 }
 
 /// Whether it can be a host name or domain (letters, digits, hyphens, underscores and dots; or not ASCII, for IDNA).
@@ -332,11 +280,10 @@ mod tests {
             ("checks.clamd.\"a.b\".time = 0", "checks.clamd.\"a.b\".time", "is 0"),
             ("checks.dnsbl.zen = {}", "checks.dnsbl.zen.zone", "not a zone"),
             ("checks.dns.servers = [\"dns\"]", "checks.dns.servers[0]", "not a name server"),
-            ("policy = [{name = \"a\"}, {name = \"a\"}]", "policy[1].name", "another policy"),
-            ("policy = [{when.listeners = [\"in\"]}]", "policy[0].when.listeners[0]", "known are smtp"),
-            ("default_policy.when.authenticated = true", "default_policy.when", "no place here"),
-            ("headers.flag = \"X Spam\"", "headers.flag", "header field"),
-            ("headers.remove = [\"*\"]", "headers.remove[0]", "neither"),
+            ("quarantine.keep_days = 0", "quarantine.keep_days", "deleted at once"),
+            ("quarantine.keep_days_virus = 0", "quarantine.keep_days_virus", "deleted at once"),
+            ("quarantine.keep_days_for.spam = 0", "quarantine.keep_days_for.spam", "deleted at once"),
+            ("journal.keep_days = 0", "journal.keep_days", "deleted at once"),
         ] {
             let mut config: Config = toml::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"));
             if !text.starts_with("hostname") {

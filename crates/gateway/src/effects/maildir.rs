@@ -29,19 +29,38 @@ fn write(
     chunks: &[Bytes],
 ) -> io::Result<String> {
     for sub in ["tmp", "new", "cur"] {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder.join(sub))?;
+        make_folder(&folder.join(sub))?;
     }
     let name = unique_name();
     let temporary = folder.join("tmp").join(&name);
+    let delivered = folder.join("new").join(&name);
     let written = write_synced(&temporary, sender, recipients, chunks)
-        .and_then(|()| fs::rename(&temporary, folder.join("new").join(&name)))
-        .and_then(|()| File::open(folder.join("new"))?.sync_all());
+        .and_then(|()| fs::rename(&temporary, &delivered))
+        .and_then(|()| sync_folder(&folder.join("new")));
     if let Err(error) = written {
-        // Nothing half-written may stay; the sender still has the message.
+        // Nothing half-written or not surely written may stay; the sender still has the message.
         let _ = fs::remove_file(&temporary);
+        let _ = fs::remove_file(&delivered);
         return Err(error);
     }
     Ok(name)
+}
+
+/// Makes a folder and those above it that are missing, their entries on disk when this returns: a synced file in a
+/// folder that is gone after a power failure is gone with it.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let missing: Vec<&Path> = folder.ancestors().take_while(|above| !above.is_dir()).collect();
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    missing.into_iter().filter_map(Path::parent).try_for_each(sync_folder)
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    // The parent of a plain name is the empty path, which means the working folder.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    File::open(folder)?.sync_all()
 }
 
 fn write_synced(
@@ -89,6 +108,16 @@ mod tests {
             "Return-Path: <a@example.org>\r\nDelivered-To: b@example.net\r\nSubject: x\r\n\r\nbody\r\n"
         );
         assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn folders_are_made_as_deep_as_needed() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b/Maildir");
+        for _ in 0..2 {
+            store(deep.clone(), None, Vec::new(), Vec::new()).await.unwrap();
+        }
+        assert_eq!(fs::read_dir(deep.join("new")).unwrap().count(), 2);
     }
 
     #[tokio::test]

@@ -27,11 +27,11 @@ pub enum Socket {
     Unix(std::os::unix::net::UnixListener),
 }
 
-/// Binds an address. `handed` are sockets that systemd opened for us, by name.
-pub fn bind(address: &ListenAddress, handed: &mut Handed) -> io::Result<Socket> {
+/// Binds an address: one socket, or all that systemd opened for us under a name.
+pub fn bind(address: &ListenAddress, handed: &mut Handed) -> io::Result<Vec<Socket>> {
     match address {
-        ListenAddress::Tcp(address) => bind_tcp(*address).map(Socket::Tcp),
-        ListenAddress::Unix(path) => bind_unix(path).map(Socket::Unix),
+        ListenAddress::Tcp(address) => bind_tcp(*address).map(|socket| vec![Socket::Tcp(socket)]),
+        ListenAddress::Unix(path) => bind_unix(path).map(|socket| vec![Socket::Unix(socket)]),
         ListenAddress::Systemd(name) => handed.take(name),
     }
 }
@@ -43,30 +43,35 @@ pub struct Handed {
 }
 
 impl Handed {
-    /// Those that the environment names.
+    /// Those that the environment names. To be asked once in a process: a descriptor that was taken and closed may be
+    /// something else by now.
     pub fn from_environment() -> Handed {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let names = names.split(':').map(str::to_owned).collect();
         Handed { fds: listenfd::ListenFd::from_env(), names }
     }
 
-    fn take(&mut self, name: &str) -> io::Result<Socket> {
-        for place in 0..self.fds.len() {
-            if self.names.get(place).is_some_and(|given| given != name) {
-                continue;
-            }
+    /// All of a name: a socket unit with several ListenStream lines gives them one name, unless it is told otherwise.
+    fn take(&mut self, name: &str) -> io::Result<Vec<Socket>> {
+        let mut sockets = Vec::new();
+        for place in places_of(name, &self.names, self.fds.len()) {
             if let Ok(Some(listener)) = self.fds.take_tcp_listener(place) {
-                return Ok(Socket::Tcp(listener));
-            }
-            if let Ok(Some(listener)) = self.fds.take_unix_listener(place) {
-                return Ok(Socket::Unix(listener));
+                sockets.push(Socket::Tcp(listener));
+            } else if let Ok(Some(listener)) = self.fds.take_unix_listener(place) {
+                sockets.push(Socket::Unix(listener));
             }
         }
-        Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("systemd has handed over no socket named {name}"),
-        ))
+        if sockets.is_empty() {
+            let message = format!("systemd has handed over no socket named {name}");
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        }
+        Ok(sockets)
     }
+}
+
+/// The places of a name among those of `count` sockets.
+fn places_of(name: &str, names: &[String], count: usize) -> Vec<usize> {
+    (0..count).filter(|&place| names.get(place).is_some_and(|given| given == name)).collect()
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -269,4 +274,18 @@ fn most_each(front: &Front, client: IpAddr) -> u32 {
         return front.limits.sessions.saturating_sub(front.limits.sessions / 10).max(1);
     }
     front.limits.sessions_per_client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_sockets_of_a_name_are_taken() {
+        let names = ["smtp", "lmtp", "smtp"].map(str::to_owned);
+        assert_eq!(places_of("smtp", &names, 3), [0, 2]);
+        assert_eq!(places_of("smtp", &names, 2), [0]);
+        assert_eq!(places_of("lmtp", &names, 3), [1]);
+        assert!(places_of("other", &names, 4).is_empty());
+    }
 }

@@ -57,7 +57,10 @@ impl Spool {
     /// The message. A file is mapped into memory; nobody else can have it open, since it has no name.
     pub fn finish(mut self) -> io::Result<Bytes> {
         match self.file.take() {
-            None => Ok(Bytes::from(std::mem::take(&mut self.memory))),
+            None => Ok(Bytes::from_owner(Counted {
+                memory: std::mem::take(&mut self.memory),
+                counted: std::mem::take(&mut self.counted),
+            })),
             Some(file) if file.metadata()?.len() == 0 => Ok(Bytes::new()),
             Some(file) => map(&file),
         }
@@ -71,6 +74,24 @@ impl Spool {
 impl Drop for Spool {
     fn drop(&mut self) {
         self.release();
+    }
+}
+
+/// A message in memory: it counts until the last who has it lets go.
+struct Counted {
+    memory: Vec<u8>,
+    counted: u64,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.memory
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        IN_MEMORY.fetch_sub(self.counted, Ordering::Relaxed);
     }
 }
 
@@ -101,6 +122,17 @@ mod tests {
         assert_eq!(collect(100, &pieces), (false, Bytes::from_static(b"one two three")));
         assert_eq!(collect(5, &pieces), (true, Bytes::from_static(b"one two three")));
         assert_eq!(collect(0, &[]), (false, Bytes::new()));
+    }
+
+    #[test]
+    fn a_message_counts_as_long_as_it_is_there() {
+        const SIZE: usize = 1 << 20;
+        let (_, message) = collect(u64::MAX, &[&[b'x'; SIZE]]);
+        let other = message.clone();
+        drop(message);
+        assert!(IN_MEMORY.load(Ordering::Relaxed) >= SIZE as u64);
+        drop(other);
+        assert!(IN_MEMORY.load(Ordering::Relaxed) < SIZE as u64);
     }
 
     #[test]

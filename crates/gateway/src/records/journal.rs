@@ -86,9 +86,9 @@ impl Journal {
         &self.path
     }
 
-    /// Hands over a record. It waits while the writer is behind; while the database cannot be written it does not
-    /// wait but drops the oldest record that is waiting, which is logged and counted: delivery must not stop because
-    /// the journal is full.
+    /// Hands over a record. It waits up to 2 s while the writer is behind; after that, and while the database cannot be
+    /// written, it does not wait but drops the oldest record that is waiting, which is logged and counted: delivery
+    /// must not stop because the journal is full.
     pub async fn write(&self, record: Arc<Record>) {
         self.queue.push(record).await;
     }

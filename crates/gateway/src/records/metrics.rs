@@ -206,6 +206,11 @@ impl Metrics {
         self.engine_up.get_or_create(&Engine { engine: engine.to_owned() }).set(i64::from(up));
     }
 
+    /// A scanner is no longer configured.
+    pub fn engine_gone(&self, engine: &str) {
+        self.engine_up.remove(&Engine { engine: engine.to_owned() });
+    }
+
     /// What the vault holds.
     pub fn vault(&self, usage: Usage) {
         self.vault_bytes.set(usage.bytes);

@@ -67,6 +67,23 @@ pub struct Record {
     pub quarantine: Option<String>,
 }
 
+impl Record {
+    /// Nobody waits for what is in the vault: it is a copy of mail that was delivered or refused.
+    pub fn is_copy(&self) -> bool {
+        // What was put back from a vault file has no outcomes; its story ended before there were any.
+        let told = self.verdicts.iter().all(|verdict| !verdict.outcome.is_empty());
+        let none_held = !self.verdicts.iter().any(VerdictRecord::is_held);
+        self.quarantine.is_some() && !self.verdicts.is_empty() && told && none_held
+    }
+}
+
+impl VerdictRecord {
+    /// Some of its recipients, or all, wait for what is in the vault.
+    pub fn is_held(&self) -> bool {
+        self.outcome.split("; ").any(|outcome| outcome.starts_with("held"))
+    }
+}
+
 /// A finding.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FindingRecord {

@@ -122,15 +122,18 @@ pub async fn remove(
     detail: &str,
     who: &str,
 ) -> Result<bool, UpkeepError> {
-    let from = [State::Held, State::Released, State::Missing];
-    if !journal.change_state(id, &from, to, detail, who).await? {
-        return Ok(false);
+    // One after the other, so that it is known which of them it was.
+    for before in [State::Held, State::Released, State::Missing] {
+        if !journal.change_state(id, &[before], to, detail, who).await? {
+            continue;
+        }
+        if let Err(error) = vault.delete_async(&Vault::key(id)).await {
+            journal.change_state(id, &[to], before, &format!("could not be deleted: {error}"), WHO).await?;
+            return Err(error.into());
+        }
+        return Ok(true);
     }
-    if let Err(error) = vault.delete_async(&Vault::key(id)).await {
-        journal.change_state(id, &[to], State::Held, &format!("could not be deleted: {error}"), WHO).await?;
-        return Err(error.into());
-    }
-    Ok(true)
+    Ok(false)
 }
 
 /// An error of the journal or of the vault.

@@ -41,7 +41,8 @@ pub struct Held {
     pub sender: Option<String>,
     /// Parameters of MAIL FROM.
     pub parameters: HeldParameters,
-    /// The recipients it is held for: not those that were delivered to.
+    /// The recipients it is held for, not those that were delivered to; of a message that is held for none, only kept as
+    /// a copy, those whose verdict wants the copy.
     pub recipients: Vec<HeldRecipient>,
 }
 

@@ -27,6 +27,8 @@ pub struct Plan {
     pub hold: Vec<usize>,
     /// Verdicts that want a copy in the vault besides.
     pub keep: Vec<usize>,
+    /// Recipients of [`Plan::keep`].
+    kept_for: Vec<usize>,
     answers: Answers,
     /// What is meant to become of it for each recipient.
     fates: Vec<Fate>,
@@ -88,6 +90,7 @@ pub fn plan(verdicts: &[Verdict], recipients: usize, answers: Answers) -> Plan {
         deliveries: Vec::new(),
         hold: Vec::new(),
         keep: Vec::new(),
+        kept_for: Vec::new(),
         answers,
         fates: Vec::new(),
         fixed,
@@ -105,6 +108,7 @@ pub fn plan(verdicts: &[Verdict], recipients: usize, answers: Answers) -> Plan {
     }
     let kept = |place: &usize| verdicts[*place].keep && !plan.hold.contains(place) && !deferred;
     plan.keep = (0..verdicts.len()).filter(kept).collect();
+    plan.kept_for = plan.keep.iter().flat_map(|&place| verdicts[place].recipients.iter().copied()).collect();
     plan
 }
 
@@ -263,7 +267,11 @@ impl Plan {
             .into_iter()
             .find_map(|kind| each.iter().find(|reply| kind(reply)));
         let one = one.cloned().unwrap_or_else(no_answer);
-        Conclusion { one, each, outcomes, hold_after: Vec::new(), drop_held: false }
+        // Copies for those alone who will get it with the next try: that one will be kept then, and not both.
+        let comes_again = |&recipient: &usize| matches!(outcomes.get(recipient), Some(Outcome::Deferred(_)));
+        let drop_held =
+            self.hold.is_empty() && !self.keep.is_empty() && self.kept_for.iter().all(comes_again);
+        Conclusion { one, each, outcomes, hold_after: Vec::new(), drop_held }
     }
 }
 
@@ -308,8 +316,8 @@ pub struct Conclusion {
     /// Recipients for whom the message must be put in the vault before the answer is given: the next hop refused it
     /// for them while it was taken for others. If that fails, see [`Conclusion::without_vault`].
     pub hold_after: Vec<usize>,
-    /// What was put in the vault for [`Plan::hold`] may be taken out again: the sender was not told that the message
-    /// was taken, so it still has it.
+    /// What was put in the vault for [`Plan::hold`] and [`Plan::keep`] may be taken out again: the sender was not told
+    /// that the message was taken, so it still has it.
     pub drop_held: bool,
 }
 
@@ -585,6 +593,24 @@ mod tests {
         let expected = [(0, vec![0, 3]), (1, vec![1]), (2, vec![2])];
         let expected = expected.map(|(verdict, recipients)| Delivery { verdict, recipients });
         assert_eq!(plan.deliveries, expected);
+    }
+
+    #[test]
+    fn copies_of_what_is_deferred_are_dropped() {
+        for (words, classes, dropped) in [
+            ("strip*", "4", true),
+            ("strip*", "2", false),
+            ("strip*", "5", false),
+            ("strip* deliver", "42", true),
+            ("strip* mark*", "4", true),
+            ("strip* refuse*", "4", false),
+            ("strip* quarantine", "4", false),
+            ("deliver", "4", false),
+        ] {
+            let verdicts = verdicts(words);
+            let conclusion = plan(&verdicts, verdicts.len(), Answers::Each).conclude(&results(classes));
+            assert_eq!(conclusion.drop_held, dropped, "{words} {classes}");
+        }
     }
 
     #[test]

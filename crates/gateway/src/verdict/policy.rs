@@ -628,7 +628,7 @@ mod tests {
         ),
         ("policy = [{name = 'a', when = {recipients = ['<>']}}]", "policy[0].when.recipients[0]", "a sender"),
         (
-            "listener = [{name = 'mx'}, {}]\npolicy = [{name = 'a', when = {listeners = ['smtp2', 'mxx']}}]",
+            "listener = [{name = 'mx'}, {}]\npolicy = [{name = 'a', when = {listeners = ['smtp2', 'mxx', 'scan']}}]",
             "policy[0].when.listeners[1]",
             "the nearest is mx",
         ),

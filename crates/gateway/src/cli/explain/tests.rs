@@ -1,3 +1,5 @@
+//! Tests of `explain`.
+
 use super::*;
 use crate::records::samples::{clean_record, record};
 use crate::records::{EventKind, State};
@@ -31,7 +33,7 @@ Message l1bnIZN88okd
   message-id   <m1@example.net>
   size         1234 bytes
   decided      virus, refuse, score 8.43, policy default
-  quarantine   l/l1bnIZN88okd, released since 2026-03-02T08:00:00Z
+  quarantine   l/l1bnIZN88okd, released since 2026-03-02T08:00:00Z, a copy of what was delivered or refused
 
 Findings
        0.0  VIRUS (part 2/a.zip/b.exe): Eicar-Test-Signature

@@ -1,3 +1,5 @@
+//! Tests of the journal.
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Instant;
 
@@ -185,6 +187,17 @@ async fn a_second_write_replaces_the_record_but_not_its_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_out_of_the_vault_again_is_not_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal(&folder).await;
+    // Somebody looked while the message was in the vault; then the next hop deferred it and the file was removed.
+    assert!(journal.recover(&Record { quarantine: Some("a/a1".into()), ..record("a1") }).await.unwrap());
+    write_all(&journal, [clean_record("a1")]).await;
+    let entry = journal.get("a1").await.unwrap().unwrap();
+    assert_eq!((entry.state, entry.state_time), (None, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_process_reads_while_another_writes() {
     let folder = tempfile::tempdir().unwrap();
     let (writing, reading) = (journal(&folder).await, journal(&folder).await);
@@ -240,6 +253,25 @@ async fn a_locked_database_stops_nobody_and_the_oldest_give_way() {
     let written = journal.history(&all).await.unwrap();
     assert_eq!(written.len() as u64, u64::from(count) - dropped);
     assert!(journal.get(&format!("n{}", count - 1)).await.unwrap().is_some(), "the latest is there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_says_nothing_at_all_holds_nobody_up() {
+    const MORE: usize = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal(&folder).await;
+    let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+    // Nobody else gets a connection, so statements neither fail nor end.
+    let _taken = pool.acquire().await.unwrap();
+    let queue = Queue::start(journal.path().to_owned(), pool.clone(), Counter::default());
+    let started = Instant::now();
+    for place in 0..4096 + 256 + MORE {
+        queue.push(Arc::new(clean_record(&format!("n{place}")))).await;
+    }
+    assert!(started.elapsed() < Duration::from_secs(8), "took {:?}", started.elapsed());
+    assert!(queue.dropped() >= MORE as u64, "{}", queue.dropped());
+    assert!(queue.trouble().unwrap().contains("stuck"), "{:?}", queue.trouble());
+    queue.let_go();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,8 +24,9 @@ const BATCH_TIME: Duration = Duration::from_millis(20);
 /// Pauses between tries while the database cannot be written.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Without any progress for so long, the disk counts as stuck and nobody waits for it any more.
-const STALL_TIME: Duration = Duration::from_secs(10);
+/// Longest wait for room: replies to clients wait with it. Then the disk counts as stuck, and nobody waits for it any
+/// more until something is written again.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How long `flush` waits.
 const FLUSH_TIME: Duration = Duration::from_secs(10);
 /// A lasting trouble is logged this often.
@@ -81,6 +82,7 @@ impl Queue {
 
     pub(super) async fn push(&self, record: Arc<Record>) {
         let mut entry = Waiting { bytes: weight(&record), record };
+        let deadline = tokio::time::Instant::now() + LONGEST_WAIT;
         loop {
             let progress = self.progress.notified();
             tokio::pin!(progress);
@@ -90,8 +92,8 @@ impl Queue {
                 None => return,
                 Some(back) => entry = back,
             }
-            if tokio::time::timeout(STALL_TIME, progress).await.is_err() {
-                self.trouble_began("no record could be written for 10 s; the disk seems stuck");
+            if tokio::time::timeout_at(deadline, progress).await.is_err() {
+                self.trouble_began("there was no room for a record within 2 s; the disk seems stuck");
             }
         }
     }
@@ -340,7 +342,7 @@ fn may_pass(error: &sqlx::Error) -> bool {
 /// What to do with a record whose id is there already.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Existing {
-    /// The new one counts, but the state of a held message stays.
+    /// The new one counts, but the state of a held message stays, unless the new one says that it is not held.
     Replace,
     /// The old one counts.
     Keep,
@@ -465,8 +467,11 @@ async fn insert_messages(
             " ON CONFLICT (id) DO UPDATE SET time = excluded.time, sender = excluded.sender, \
              sender_domain = excluded.sender_domain, category = excluded.category, action = excluded.action, \
              client = excluded.client, words = excluded.words, record = excluded.record, \
-             vault_key = excluded.vault_key, state = COALESCE(message.state, excluded.state), \
-             state_time = COALESCE(message.state_time, excluded.state_time)"
+             vault_key = excluded.vault_key, \
+             state = CASE WHEN excluded.vault_key IS NULL AND message.state = 'held' THEN NULL \
+             ELSE COALESCE(message.state, excluded.state) END, \
+             state_time = CASE WHEN excluded.vault_key IS NULL AND message.state = 'held' THEN NULL \
+             ELSE COALESCE(message.state_time, excluded.state_time) END"
         }
     });
     // The text differs with the number of rows, so it isn't worth a place in the statement cache.

@@ -1,3 +1,5 @@
+//! Tests of the log line.
+
 use gatepost_mail::OnFault;
 
 use super::super::FaultRecord;

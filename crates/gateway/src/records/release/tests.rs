@@ -1,3 +1,5 @@
+//! Tests of releases.
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,3 +1,5 @@
+//! Tests of upkeep, with a process that is killed on the way.
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
@@ -25,6 +27,7 @@ async fn journal_and_vault_are_made_to_agree() {
     // A session that ended between vault and reply: its record does not speak of the vault.
     vault.put(&held("unsaid"), ORIGINAL).unwrap();
     journal.write(clean_record("unsaid").into()).await;
+    journal.flush().await.unwrap();
     // A file that somebody took away, and one that came back.
     vault.delete("g/gone").unwrap();
     journal.set_state("lost", State::Missing, "", "test").await.unwrap();
@@ -183,15 +186,18 @@ async fn messages_expire_by_category_and_records_after_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_cannot_be_deleted_stays_held() {
+async fn a_message_that_cannot_be_deleted_stays_what_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, vault) = open(folder.path()).await;
-    hold(&journal, &vault, "a1", Category::Spam, some_time()).await;
-    // A folder in the file's place cannot be removed as a file.
-    vault.delete("a/a1").unwrap();
-    std::fs::create_dir(vault.folder().join("a/a1")).unwrap();
-    assert!(remove(&journal, &vault, "a1", State::Deleted, "", "test").await.is_err());
-    assert_eq!(state(&journal, "a1").await, Some(State::Held));
+    for (id, before) in [("a1", State::Held), ("a2", State::Released)] {
+        hold(&journal, &vault, id, Category::Spam, some_time()).await;
+        journal.set_state(id, before, "", "test").await.unwrap();
+        // A folder in the file's place cannot be removed as a file.
+        vault.delete(&Vault::key(id)).unwrap();
+        std::fs::create_dir(vault.folder().join(Vault::key(id))).unwrap();
+        assert!(remove(&journal, &vault, id, State::Deleted, "", "test").await.is_err());
+        assert_eq!(state(&journal, id).await, Some(before), "{id}");
+    }
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Tests of the vault.
+
 use super::super::samples::{ORIGINAL, held};
 use super::*;
 

@@ -1,0 +1,64 @@
+//! Which way mail goes.
+
+use gatepost_mail::{Direction, Recipient, Session};
+
+use crate::config::units::Net;
+
+/// The direction of a session before anything is known of recipients: inbound from outside, outbound from our networks
+/// and authenticated users. Without a list of our domains nobody can tell outbound from internal or inbound, so all is
+/// inbound then.
+pub fn direction(session: &Session, networks: &[Net], domains: &[String]) -> Direction {
+    let ours = |client| networks.iter().any(|network| network.contains(client));
+    let inside = session.user.is_some() || session.client.is_some_and(ours);
+    if inside && !domains.is_empty() { Direction::Outbound } else { Direction::Inbound }
+}
+
+/// The same once recipients are known: what is outbound is internal when all of them are in our domains.
+pub fn with_recipients(direction: Direction, recipients: &[Recipient], domains: &[String]) -> Direction {
+    let all_ours = !recipients.is_empty()
+        && recipients.iter().all(|recipient| is_ours(recipient.address.domain(), domains));
+    if direction == Direction::Outbound && all_ours { Direction::Internal } else { direction }
+}
+
+/// `example.org` is itself, `.example.org` its subdomains; case does not count.
+fn is_ours(domain: &str, domains: &[String]) -> bool {
+    let domain = domain.to_lowercase();
+    domains.iter().any(|ours| {
+        let ours = ours.trim_end_matches('.').to_lowercase();
+        if ours.starts_with('.') { domain.ends_with(&ours) && domain != ours } else { domain == ours }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use gatepost_mail::Address;
+
+    use super::*;
+
+    #[test]
+    fn by_client_user_and_recipients() {
+        let networks = ["192.0.2.0/24".parse().unwrap()];
+        let domains = ["example.org".to_owned(), ".Example.net".to_owned()];
+        use Direction::*;
+        for (client, user, domains, recipients, expected) in [
+            ("198.51.100.1", false, &domains[..], "a@example.org", Inbound),
+            ("198.51.100.1", true, &domains, "a@elsewhere.test", Outbound),
+            ("192.0.2.1", false, &domains, "", Outbound),
+            ("192.0.2.1", false, &domains, "a@elsewhere.test", Outbound),
+            ("192.0.2.1", false, &domains, "a@Example.org b@sub.example.net", Internal),
+            ("192.0.2.1", false, &domains, "a@example.org b@example.net", Outbound),
+            ("192.0.2.1", false, &domains, "a@example.org b@sub.example.org", Outbound),
+            ("192.0.2.1", true, &[], "a@example.org", Inbound),
+        ] {
+            let session = Session {
+                client: Some(client.parse().unwrap()),
+                user: user.then(|| "alice".into()),
+                ..Session::default()
+            };
+            let recipients: Vec<Recipient> =
+                recipients.split_whitespace().map(|text| Address::new(text).unwrap().into()).collect();
+            let found = with_recipients(direction(&session, &networks, domains), &recipients, domains);
+            assert_eq!(found, expected, "{client} {user} {recipients:?}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What the daemon looks after while it runs: health, metrics, retention.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+
+use crate::config::typed::Config;
+use crate::pipeline::{Pipeline, Store};
+use crate::records::{self, Health, Metrics};
+
+/// A round of looking that takes longer is told as ill health itself: what was known before it is too old.
+const LONGEST_LOOK: Duration = Duration::from_secs(90);
+
+/// Rounds of looking after things. A round that takes long makes the next ones fall out, so that they do not pile up
+/// behind a disk or a scanner that hangs.
+pub(super) struct Tending {
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    engines: Arc<Mutex<BTreeSet<String>>>,
+    looking: Option<JoinHandle<()>>,
+    looking_since: Instant,
+    expiring: Option<JoinHandle<()>>,
+}
+
+impl Tending {
+    pub fn new(metrics: Arc<Metrics>, health: Arc<Health>) -> Tending {
+        Tending {
+            metrics,
+            health,
+            engines: Arc::default(),
+            looking: None,
+            looking_since: Instant::now(),
+            expiring: None,
+        }
+    }
+
+    /// Asks engines, journal and vault how they are.
+    pub fn look(&mut self, pipeline: &Arc<Pipeline>, store: &Store) {
+        if is_running(&self.looking) {
+            if self.looking_since.elapsed() > LONGEST_LOOK {
+                let message =
+                    format!("nothing is known for {} s: a disk hangs, or a scanner", LONGEST_LOOK.as_secs());
+                self.health.set("health", Err(message));
+            }
+            return;
+        }
+        self.looking_since = Instant::now();
+        self.health.remove("health");
+        let (pipeline, store) = (pipeline.clone(), store.clone());
+        let (metrics, health, engines) = (self.metrics.clone(), self.health.clone(), self.engines.clone());
+        self.looking = Some(tokio::spawn(async move {
+            let states = pipeline.checks.health().await;
+            let states = states.into_iter().map(|engine| (engine.name, engine.state.map(|_| ())));
+            {
+                let mut known = engines.lock().unwrap_or_else(PoisonError::into_inner);
+                tell_engines(states, &mut known, &metrics, &health);
+            }
+            health.set("journal", store.journal.trouble().map_or(Ok(()), Err));
+            let vault = store.vault.clone();
+            let looking = tokio::task::spawn_blocking(move || (vault.check_floor(0), vault.usage())).await;
+            let Ok((room, usage)) = looking else { return };
+            health.set("vault", room.map_err(|error| error.to_string()));
+            if let Ok(usage) = usage {
+                metrics.vault(usage);
+            }
+        }));
+    }
+
+    /// Lets go of what is too old.
+    pub fn expire(&mut self, config: &Config, store: &Store) {
+        if is_running(&self.expiring) {
+            return;
+        }
+        let (store, quarantine, journal) = (store.clone(), config.quarantine.clone(), config.journal.clone());
+        self.expiring = Some(tokio::spawn(async move {
+            let now = jiff::Timestamp::now();
+            match records::expire(&store.journal, &store.vault, &quarantine, &journal, now).await {
+                Ok(report) => tracing::debug!(?report, "retention"),
+                Err(error) => tracing::error!(%error, "what is too old stays for now"),
+            }
+        }));
+    }
+}
+
+/// Tells how the engines are, and forgets those that a reload has removed: a broken one must not be held against us for
+/// ever. `known` are those that were told of the last time.
+fn tell_engines(
+    states: impl Iterator<Item = (String, Result<(), String>)>,
+    known: &mut BTreeSet<String>,
+    metrics: &Metrics,
+    health: &Health,
+) {
+    let mut gone = std::mem::take(known);
+    for (name, state) in states {
+        metrics.engine_up(&name, state.is_ok());
+        health.set(&name, state);
+        gone.remove(&name);
+        known.insert(name);
+    }
+    for name in gone {
+        metrics.engine_gone(&name);
+        health.remove(&name);
+    }
+}
+
+fn is_running(round: &Option<JoinHandle<()>>) -> bool {
+    round.as_ref().is_some_and(|round| !round.is_finished())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_is_gone_is_forgotten() {
+        let (metrics, health, mut known) = (Metrics::new(), Health::new(), BTreeSet::new());
+        let broken = ("clamd:main".to_owned(), Err("no answer".to_owned()));
+        let good = ("clamd:other".to_owned(), Ok(()));
+        tell_engines([broken, good.clone()].into_iter(), &mut known, &metrics, &health);
+        assert!(health.check().is_err() && metrics.encode().contains("clamd:main"));
+        tell_engines([good].into_iter(), &mut known, &metrics, &health);
+        assert!(health.check().is_ok() && !metrics.encode().contains("clamd:main"));
+        assert!(metrics.encode().contains("clamd:other"));
+    }
+
+    #[tokio::test]
+    async fn rounds_do_not_pile_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let vault = records::Vault::open(&folder.path().join("vault"), 0).unwrap();
+        let journal = records::Journal::open(&folder.path().join("journal.db")).await.unwrap();
+        let store = Store { journal: Arc::new(journal), vault: Arc::new(vault) };
+        let pipeline =
+            crate::build::pipeline(&Config::default(), None, metrics.clone()).unwrap_or_else(|_| panic!());
+        let pipeline = Arc::new(pipeline);
+        let mut tending = Tending::new(metrics, Arc::default());
+        tending.looking = Some(tokio::spawn(std::future::pending()));
+        tending.look(&pipeline, &store);
+        assert!(is_running(&tending.looking) && tending.health.check().is_ok());
+        tending.looking_since = Instant::now().checked_sub(LONGEST_LOOK * 2).unwrap();
+        tending.look(&pipeline, &store);
+        assert!(tending.health.check().unwrap_err()[0].contains("hangs"));
+        tending.looking.take().unwrap().abort();
+        tending.look(&pipeline, &store);
+        tending.looking.take().unwrap().await.unwrap();
+        assert!(tending.health.check().is_ok());
+    }
+}
