@@ -14,6 +14,10 @@ struct Arguments {
     command: Command,
 }
 
+/// Many threads make and free many small things; the system's allocator holds on to what it should give back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),

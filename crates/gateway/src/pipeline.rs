@@ -337,7 +337,7 @@ fn note_stray(message: &mut Message, stray: &StrayReport) {
         (DefectKind::SmuggledEnd, stray.lone_dot),
     ];
     for (kind, count) in seen.into_iter().filter(|(_, count)| *count > 0) {
-        message.defect(kind, PartId(0), &format!("{count} mended"));
+        message.defect(kind, PartId(0), format!("{count} mended"));
     }
 }
 

@@ -14,7 +14,7 @@ pub struct Envelope {
 }
 
 /// One accepted recipient.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipient {
     /// Its address.
     pub address: Address,

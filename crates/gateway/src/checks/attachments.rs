@@ -135,11 +135,11 @@ impl Check for AttachmentRules {
 }
 
 /// Whether rules are about this part at all: not for what only holds others, and not for the text of a mail. A program
-/// that is declared to be text is none.
+/// that is declared to be text is none; a script that stands in the mail as its text is read, not run.
 fn is_attachment(part: &Part) -> bool {
     let holder = part.container && part.declared.starts_with("multipart/");
     let text = matches!(part.declared.as_str(), "text/plain" | "text/html" | "");
-    let other = matches!(part.detected.kind, FileKind::Executable | FileKind::Script | FileKind::Archive);
+    let other = matches!(part.detected.kind, FileKind::Executable | FileKind::Archive);
     let body = part.origin == Origin::Mime && part.names.is_empty() && text && !other && !part.attachment;
     !holder && !body
 }

@@ -3,6 +3,7 @@
 //! A [`Transaction`] carries one message's envelope to the next hop command by command, so that the next hop's own
 //! recipient checks answer the sender. Nothing is owned here: until the next hop says 250 the sender has the message.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -114,6 +115,9 @@ impl NextHops {
     }
 
     /// Begins a transaction: MAIL is told to the first hop that takes connections. Its reply may be a refusal.
+    ///
+    /// Recipients that the envelope holds already are foreseen: where the hop offers PIPELINING they are told in the
+    /// same breath, and [`Transaction::recipient`] has their replies at hand.
     pub async fn begin(
         &self,
         session: &Session,
@@ -172,6 +176,8 @@ pub struct Transaction<'a> {
     link: Link,
     /// How many recipients the next hop has taken.
     taken: usize,
+    /// Recipients that were told together with MAIL, and the replies, until somebody asks for them.
+    foreseen: VecDeque<(Recipient, Reply)>,
     /// When the next hop last answered.
     answered: Instant,
 }
@@ -202,6 +208,10 @@ impl Transaction<'_> {
     /// message came slowly, is asked: it may have given up waiting.
     pub async fn stands(&mut self) -> bool {
         const LONG: Duration = Duration::from_secs(5);
+        if !self.foreseen.is_empty() {
+            // Somebody was told of who is no recipient after all.
+            return false;
+        }
         match &mut self.link {
             Link::Maildir { .. } => true,
             Link::Smtp(_) if self.answered.elapsed() < LONG => true,
@@ -219,6 +229,12 @@ impl Transaction<'_> {
 
     /// Tells the next hop one recipient; its reply is the sender's.
     pub async fn recipient(&mut self, recipient: &Recipient) -> Result<Reply, RelayError> {
+        if self.foreseen.front().is_some_and(|(foreseen, _)| foreseen == recipient)
+            && let Some((_, reply)) = self.foreseen.pop_front()
+        {
+            self.taken += usize::from(reply.is_positive());
+            return Ok(reply);
+        }
         let reply = match &mut self.link {
             Link::Maildir { recipients, .. } => {
                 recipients.push(recipient.address.clone());
@@ -246,21 +262,21 @@ impl Transaction<'_> {
         envelope: &Envelope,
     ) -> Result<Vec<Reply>, RelayError> {
         self.taken = 0;
+        self.foreseen.clear();
         let all = envelope.recipients.len();
-        let (sender, parameters) = (envelope.sender.as_ref(), &envelope.parameters);
         match &mut self.link {
             Link::Maildir { sender: from, recipients: to } => {
-                *from = sender.cloned();
+                *from = envelope.sender.clone();
                 to.clear();
             }
             Link::Smtp(connection) => {
                 let again = async {
                     connection.command("RSET", self.options.command_time).await?;
-                    connection.mail(session, sender, parameters, self.options).await
+                    connection.mail(session, envelope, self.options).await
                 };
                 match again.await {
-                    Ok(reply) if reply.is_positive() => {}
-                    Ok(reply) => return Ok(vec![reply; all]),
+                    Ok((reply, foreseen)) if reply.is_positive() => self.foreseen = foreseen,
+                    Ok((reply, _)) => return Ok(vec![reply; all]),
                     Err(error) => return Err(self.fail(error)),
                 }
             }
@@ -354,11 +370,17 @@ impl Hop {
         session: &Session,
         envelope: &Envelope,
     ) -> Result<(Transaction<'a>, Reply), RelayError> {
-        let sender = envelope.sender.as_ref();
-        let transaction = |link| Transaction { hop: self, options, link, taken: 0, answered: Instant::now() };
+        let transaction = |link, foreseen| Transaction {
+            hop: self,
+            options,
+            link,
+            taken: 0,
+            foreseen,
+            answered: Instant::now(),
+        };
         if let NextHop::Maildir(_) = self.target {
-            let link = Link::Maildir { sender: sender.cloned(), recipients: Vec::new() };
-            return Ok((transaction(link), Reply::new(250, "2.1.0", "Ok")));
+            let link = Link::Maildir { sender: envelope.sender.clone(), recipients: Vec::new() };
+            return Ok((transaction(link, VecDeque::new()), Reply::new(250, "2.1.0", "Ok")));
         }
         // A kept connection may have been closed by the other side meanwhile: then, once, a new one. Before the
         // first RCPT that repeats nothing.
@@ -367,8 +389,8 @@ impl Hop {
                 self.keep(connection, options.idle);
                 return Err(error);
             }
-            if let Ok(reply) = connection.mail(session, sender, &envelope.parameters, options).await {
-                return Ok((transaction(Link::Smtp(connection)), reply));
+            if let Ok((reply, foreseen)) = connection.mail(session, envelope, options).await {
+                return Ok((transaction(Link::Smtp(connection), foreseen), reply));
             }
         }
         let mut connection = self.connect(options).await?;
@@ -376,11 +398,9 @@ impl Hop {
             self.keep(connection, options.idle);
             return Err(error);
         }
-        let reply = connection
-            .mail(session, sender, &envelope.parameters, options)
-            .await
-            .map_err(|error| RelayError::new(&self.target, error))?;
-        Ok((transaction(Link::Smtp(connection)), reply))
+        let told = connection.mail(session, envelope, options).await;
+        let (reply, foreseen) = told.map_err(|error| RelayError::new(&self.target, error))?;
+        Ok((transaction(Link::Smtp(connection), foreseen), reply))
     }
 
     /// Without SMTPUTF8 such addresses must not go there, and nothing can be made of them (RFC 6531 section 3.2).
@@ -505,32 +525,41 @@ impl Connection {
         }
     }
 
-    /// Tells who the client is, where that is wanted, and the sender.
+    /// Tells who the client is, where that is wanted, and the sender; and, where one need not wait between commands, the
+    /// recipients that are known. Gives the reply to MAIL, and those to the recipients if they were told.
     async fn mail(
         &mut self,
         session: &Session,
-        sender: Option<&Address>,
-        parameters: &Parameters,
+        envelope: &Envelope,
         options: &Options,
-    ) -> io::Result<Reply> {
+    ) -> io::Result<(Reply, VecDeque<(Recipient, Reply)>)> {
+        // Replies are read only after all is written; so many fit into any socket's buffer.
+        const MOST: usize = 100;
         let limited = async {
-            let command = mail_command(sender, parameters, &self.offers);
+            let mut group = Vec::new();
             if !self.offers.xclient.is_empty() || self.told.is_some() {
                 self.tell_xclient(session, &options.hostname).await?;
             } else if !self.offers.xforward.is_empty() {
                 let attributes = client_attributes(session, &self.offers.xforward);
-                let mut group = smtp::xforward_commands(&self.offers.xforward, &borrowed(&attributes));
-                group.push(command);
-                return self.exchange_group(&group).await;
+                group = smtp::xforward_commands(&self.offers.xforward, &borrowed(&attributes));
             }
-            self.exchange(&command).await
+            let before = group.len();
+            group.push(mail_command(envelope.sender.as_ref(), &envelope.parameters, &self.offers));
+            let foreseen = if self.offers.pipelining { envelope.recipients.len().min(MOST) } else { 0 };
+            let foreseen = &envelope.recipients[..foreseen];
+            group.extend(foreseen.iter().map(|recipient| rcpt_command(recipient, &self.offers)));
+            let mut replies = self.exchange_group(&group).await?.into_iter().skip(before);
+            let reply = replies.next().ok_or_else(|| no_answer("MAIL"))?;
+            Ok::<_, io::Error>((reply, foreseen, replies))
         };
-        let reply = timeout(options.command_time, limited).await.map_err(|_| no_answer("MAIL"))??;
+        let (reply, foreseen, replies) =
+            timeout(options.command_time, limited).await.map_err(|_| no_answer("MAIL"))??;
         if reply.code == 421 {
             return Err(io::Error::other(format!("answered MAIL with {reply}")));
         }
+        let foreseen = foreseen.iter().cloned().zip(replies.map(own)).collect();
         self.in_transaction = reply.is_positive();
-        Ok(self.own(reply))
+        Ok((own(reply), foreseen))
     }
 
     /// XCLIENT resets the session, so it is said only when something of the client differs from what was last told.
@@ -560,7 +589,7 @@ impl Connection {
         if command == "RSET" {
             self.in_transaction = false;
         }
-        Ok(self.own(reply))
+        Ok(own(reply))
     }
 
     /// Sends the content and reads the answer, or over LMTP the answers.
@@ -573,14 +602,12 @@ impl Connection {
         let sent = timeout(options.data_time, self.send_content(chunks)).await;
         match sent.map_err(|_| no_answer("the message"))? {
             Ok(None) => self.read_answers(replies.max(1), options.data_time).await,
-            Ok(Some(refusal)) => Ok(vec![self.own(refusal)]),
+            Ok(Some(refusal)) => Ok(vec![own(refusal)]),
             // A server that has had enough of a message says so and closes: its answer may be there already.
             Err(error) => {
                 self.broken = true;
                 match timeout(Duration::from_secs(1), self.read_reply()).await {
-                    Ok(Ok(reply)) if reply.is_permanent() || reply.is_transient() => {
-                        Ok(vec![self.own(reply)])
-                    }
+                    Ok(Ok(reply)) if reply.is_permanent() || reply.is_transient() => Ok(vec![own(reply)]),
                     _ => Err(error),
                 }
             }
@@ -628,7 +655,7 @@ impl Connection {
         while answers.len() < expected {
             let read = timeout(time, self.read_reply()).await;
             match read.unwrap_or_else(|_| Err(no_answer("the message"))) {
-                Ok(reply) => answers.push(self.own(reply)),
+                Ok(reply) => answers.push(own(reply)),
                 Err(error) if answers.is_empty() => return Err(error),
                 Err(_) => {
                     self.broken = true;
@@ -651,19 +678,20 @@ impl Connection {
         self.read_reply().await
     }
 
-    /// Commands in one write where PIPELINING is offered; the last one's reply is the answer.
-    async fn exchange_group(&mut self, commands: &[String]) -> io::Result<smtp::Reply> {
+    /// Commands in one write where PIPELINING is offered, else one after the other; a reply for each.
+    async fn exchange_group(&mut self, commands: &[String]) -> io::Result<Vec<smtp::Reply>> {
+        let mut replies = Vec::with_capacity(commands.len());
         if self.offers.pipelining {
             self.write((commands.join("\r\n") + "\r\n").as_bytes()).await?;
-            for _ in 1..commands.len() {
-                self.read_reply().await?;
+            while replies.len() < commands.len() {
+                replies.push(self.read_reply().await?);
             }
-            return self.read_reply().await;
+            return Ok(replies);
         }
-        for command in &commands[..commands.len() - 1] {
-            self.exchange(command).await?;
+        for command in commands {
+            replies.push(self.exchange(command).await?);
         }
-        self.exchange(&commands[commands.len() - 1]).await
+        Ok(replies)
     }
 
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -687,13 +715,13 @@ impl Connection {
             }
         }
     }
+}
 
-    /// The reply as data. An enhanced code that the next hop did not give is not invented.
-    /// 421 speaks of our connection to the next hop, not of the sender's to us.
-    fn own(&self, reply: smtp::Reply) -> Reply {
-        let code = if reply.code == 421 { 451 } else { reply.code };
-        Reply { code, enhanced: reply.enhanced, text: reply.lines.join("\n") }
-    }
+/// The reply as data. An enhanced code that the next hop did not give is not invented. 421 speaks of our connection to
+/// the next hop, not of the sender's to us.
+fn own(reply: smtp::Reply) -> Reply {
+    let code = if reply.code == 421 { 451 } else { reply.code };
+    Reply { code, enhanced: reply.enhanced, text: reply.lines.join("\n") }
 }
 
 fn no_answer(to: &str) -> io::Error {

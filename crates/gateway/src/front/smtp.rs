@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::direction;
 use super::spool::Spool;
 use crate::checks::Found;
 use crate::config::typed::{Listener, ListenerProtocol, Mixed, SessionLimits, StrayLineEndings};
@@ -446,10 +447,14 @@ impl<'a> Client<'a> {
             return self.error(Reply::new(553, "5.6.7", "Address needs SMTPUTF8"));
         }
         let parameters = Parameters { prdr, ..parameters };
-        let envelope = Envelope { sender: Address::new(&mail.path), parameters, recipients: Vec::new() };
+        let sender = Address::new(&mail.path);
+        let recipients = self.foresee(&parameters);
+        let mut envelope = Envelope { sender, parameters, recipients };
         self.ask_early();
         let front: &'a Front = self.front;
-        match front.hops.begin(&self.session, &envelope).await {
+        let begun = front.hops.begin(&self.session, &envelope).await;
+        envelope.recipients.clear();
+        match begun {
             Ok((transaction, reply)) if reply.is_positive() => {
                 self.phase = Phase::Open(Box::new(Open {
                     envelope,
@@ -480,8 +485,9 @@ impl<'a> Client<'a> {
         let Phase::Open(open) = &mut self.phase else {
             return self.error(Reply::new(503, "5.5.1", "Need MAIL before RCPT"));
         };
-        let Some(address) = Address::new(&rcpt.path) else {
-            return self.error(Reply::new(501, "5.1.3", "Recipient is empty"));
+        let recipient = match recipient(&rcpt, &open.envelope.parameters, &front.hops) {
+            Ok(recipient) => recipient,
+            Err(refusal) => return self.error(refusal),
         };
         if open.chunks.is_some() {
             return self.error(Reply::new(503, "5.5.1", "Content has begun"));
@@ -489,23 +495,14 @@ impl<'a> Client<'a> {
         if open.envelope.recipients.len() >= front.limits.recipients as usize {
             return self.later(Reply::new(452, "4.5.3", "Too many recipients"));
         }
-        if !rcpt.path.is_ascii() && !open.envelope.parameters.smtputf8 {
-            return self.error(Reply::new(553, "5.6.7", "Address needs SMTPUTF8"));
-        }
-        let policy = front.pipeline.policies.find(&self.session, open.envelope.sender.as_ref(), &address);
+        let policy =
+            front.pipeline.policies.find(&self.session, open.envelope.sender.as_ref(), &recipient.address);
         if front.listener.mixed == Mixed::DeferOthers
             && open.policy.is_some_and(|first| first != policy)
             && !lmtp(front)
         {
             return self.later(Reply::new(452, "4.5.3", "One policy at a time; send this recipient again"));
         }
-        if let Some(param) =
-            rcpt.params.iter().find(|param| !front.hops.offer(|offers| offers.accepts(param)))
-        {
-            return self.error(unsupported(param));
-        }
-        let parameters = rcpt.params.iter().map(ToString::to_string).collect();
-        let recipient = Recipient { address, parameters };
         let reply = match open.transaction.recipient(&recipient).await {
             Ok(reply) => reply,
             Err(error) => {
@@ -531,6 +528,27 @@ impl<'a> Client<'a> {
         open.envelope.recipients.push(recipient);
         self.reply(&reply);
         Ok(())
+    }
+
+    /// Recipients that have been sent along with MAIL: a client that does not wait for our answers need not wait for
+    /// the next hop's one by one either. What is not taken from here is only not known yet.
+    fn foresee(&self, parameters: &Parameters) -> Vec<Recipient> {
+        let most = match self.front.listener.mixed {
+            Mixed::Split => self.front.limits.recipients as usize,
+            Mixed::DeferOthers => 1,
+        };
+        let mut rest = &self.input[..];
+        let mut recipients = Vec::new();
+        while recipients.len() < most
+            && let Some(end) = memchr::memchr(b'\n', &rest[..rest.len().min(LINE)])
+            && let Some(line) = rest[..end].strip_suffix(b"\r")
+            && let Ok(Command::Rcpt(rcpt)) = smtp::parse(line)
+            && let Ok(recipient) = recipient(&rcpt, parameters, &self.front.hops)
+        {
+            recipients.push(recipient);
+            rest = &rest[end + 1..];
+        }
+        recipients
     }
 
     // The message.
@@ -638,7 +656,7 @@ impl<'a> Client<'a> {
         let mut early = self.known_early().await;
         early.merge(std::mem::take(&mut open.found));
         let arrival = Arrival {
-            session: self.session.clone(),
+            session: self.session_of(&open.envelope),
             envelope: open.envelope.clone(),
             raw,
             stray: report.clone(),
@@ -662,6 +680,14 @@ impl<'a> Client<'a> {
         open.transaction.finish().await;
         self.end_of_transaction();
         said
+    }
+
+    /// The session as this message's, whose direction depends on its recipients, too.
+    fn session_of(&self, envelope: &Envelope) -> Session {
+        let mut session = self.session.clone();
+        session.direction =
+            direction::with_recipients(session.direction, &envelope.recipients, &self.front.domains);
+        session
     }
 
     fn answer(&mut self, conclusion: &Conclusion, prdr: bool) {
@@ -917,14 +943,7 @@ impl<'a> Client<'a> {
     }
 
     fn direction(&self) -> Direction {
-        let inside =
-            self.session.user.is_some() || self.session.client.is_some_and(|client| self.is_ours(client));
-        // Without a list of our domains nobody can tell outbound from internal.
-        match inside {
-            false => Direction::Inbound,
-            true if self.front.domains.is_empty() => Direction::Inbound,
-            true => Direction::Outbound,
-        }
+        direction::direction(&self.session, &self.front.networks, &self.front.domains)
     }
 
     fn metrics_next_hop(&self, reply: &Reply) {
@@ -995,6 +1014,20 @@ impl Lockstep<'_, '_> {
 
 fn lmtp(front: &Front) -> bool {
     front.listener.protocol == ListenerProtocol::Lmtp
+}
+
+/// A recipient that may be told to the next hop, or why not.
+fn recipient(rcpt: &RcptTo, mail: &Parameters, hops: &NextHops) -> Result<Recipient, Reply> {
+    let Some(address) = Address::new(&rcpt.path) else {
+        return Err(Reply::new(501, "5.1.3", "Recipient is empty"));
+    };
+    if !rcpt.path.is_ascii() && !mail.smtputf8 {
+        return Err(Reply::new(553, "5.6.7", "Address needs SMTPUTF8"));
+    }
+    if let Some(param) = rcpt.params.iter().find(|param| !hops.offer(|offers| offers.accepts(param))) {
+        return Err(unsupported(param));
+    }
+    Ok(Recipient { address, parameters: rcpt.params.iter().map(ToString::to_string).collect() })
 }
 
 /// A parameter that nobody offered (RFC 5321 section 4.1.1.11).
