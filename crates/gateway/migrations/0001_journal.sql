@@ -19,10 +19,8 @@ CREATE TABLE message (
 ) STRICT;
 
 CREATE INDEX message_time     ON message (time);
-CREATE INDEX message_sender   ON message (sender, time);
 CREATE INDEX message_domain   ON message (sender_domain, time);
 CREATE INDEX message_category ON message (category, time);
-CREATE INDEX message_action   ON message (action, time);
 CREATE INDEX message_client   ON message (client, time) WHERE client IS NOT NULL;
 CREATE INDEX message_state    ON message (state, category, time) WHERE state IS NOT NULL;
 
@@ -33,8 +31,7 @@ CREATE TABLE recipient (
     PRIMARY KEY (message, address)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX recipient_address ON recipient (address);
-CREATE INDEX recipient_domain  ON recipient (domain);
+CREATE INDEX recipient_domain ON recipient (domain);
 
 CREATE TABLE event (
     seq     INTEGER PRIMARY KEY,

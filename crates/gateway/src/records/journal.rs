@@ -33,6 +33,9 @@ const CONNECTIONS: u32 = 4;
 const WRITER_BUSY_TIME: Duration = Duration::from_secs(2);
 /// How long a statement waits for another process's lock.
 const BUSY_TIME: Duration = Duration::from_secs(10);
+/// Pages in the log before they are moved into the database. Neighbouring messages change the same pages of an index,
+/// and a page is moved once however often it stands in the log.
+const CHECKPOINT_PAGES: &str = "8000";
 /// The write-ahead log is cut back to this once it has grown beyond.
 const WAL_LIMIT: &str = "67108864";
 
@@ -62,6 +65,7 @@ impl Journal {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIME)
             .pragma("journal_size_limit", WAL_LIMIT)
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .disable_statement_logging();
         let connect = async |connections, options: SqliteConnectOptions| {
             SqlitePoolOptions::new()

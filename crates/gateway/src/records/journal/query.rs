@@ -255,7 +255,7 @@ fn list<'a>(query: &mut QueryBuilder<Sqlite>, values: impl Iterator<Item = &'a s
 fn address_condition(query: &mut QueryBuilder<Sqlite>, address: &str, domain: &str, pattern: &str) {
     let pattern = pattern.trim().to_lowercase();
     if pattern == "<>" {
-        query.push(address).push(" = ''");
+        query.push(domain).push(" = '' AND ").push(address).push(" = ''");
     } else if pattern == "*" {
         query.push("1");
     } else if pattern.starts_with('.') {
@@ -264,11 +264,13 @@ fn address_condition(query: &mut QueryBuilder<Sqlite>, address: &str, domain: &s
         query.push("substr(").push(domain).push(", -").push_bind(length).push(") = ").push_bind(pattern);
     } else if let Some(name) = pattern.strip_prefix('@') {
         query.push(domain).push(" = ").push_bind(name.to_owned());
-    } else if pattern.contains('@') {
-        query.push(address).push(" = ").push_bind(pattern);
+    } else if let Some((_, name)) = pattern.rsplit_once('@') {
+        // Only domains have an index: it serves both questions and costs each message one entry less.
+        query.push(domain).push(" = ").push_bind(name.to_owned());
+        query.push(" AND ").push(address).push(" = ").push_bind(pattern);
     } else {
         // A bare word is a domain, or a local part without one, as `postmaster` may be.
         query.push("(").push(domain).push(" = ").push_bind(pattern.clone());
-        query.push(" OR ").push(address).push(" = ").push_bind(pattern).push(")");
+        query.push(" OR ").push(domain).push(" = '' AND ").push(address).push(" = ").push_bind(pattern).push(")");
     }
 }
