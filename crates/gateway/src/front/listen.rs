@@ -145,25 +145,44 @@ impl Sessions {
     }
 }
 
-struct Place {
+/// A session's place in the counts, given back when it is dropped.
+pub(super) struct Place {
     sessions: Arc<Sessions>,
     client: Option<IpAddr>,
+}
+
+impl Place {
+    /// A balancer has said who is behind it: the session is that client's from here on. False if that one has as many
+    /// as it may.
+    pub(super) fn belongs_to(&mut self, client: IpAddr, front: &Front) -> bool {
+        let most = most_each(front, client);
+        let mut counts = self.sessions.lock();
+        counts.leave(self.client.replace(client));
+        let taken = counts.by_client.entry(client).or_default();
+        *taken += 1;
+        most == 0 || *taken <= most
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.sessions.lock();
         counts.all -= 1;
-        if let Some(client) = self.client
-            && let Some(taken) = counts.by_client.get_mut(&client)
-        {
-            *taken -= 1;
-            if *taken == 0 {
-                counts.by_client.remove(&client);
-            }
-        }
+        counts.leave(self.client);
         drop(counts);
         self.sessions.metrics.session_closed();
+    }
+}
+
+impl Counts {
+    fn leave(&mut self, client: Option<IpAddr>) {
+        let Some(client) = client else { return };
+        if let Some(taken) = self.by_client.get_mut(&client) {
+            *taken -= 1;
+            if *taken == 0 {
+                self.by_client.remove(&client);
+            }
+        }
     }
 }
 
@@ -249,17 +268,11 @@ fn admit(connection: Connection, front: Arc<Front>, sessions: &Arc<Sessions>, ru
             let _ = stream.set_nodelay(true);
             let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
             let early = recv(stream.as_raw_fd(), &mut [0; 1], peek).is_ok_and(|bytes| bytes > 0);
-            running.spawn(async move {
-                smtp::serve(front, Box::new(stream), Some(peer), early).await;
-                drop(place);
-            });
+            running.spawn(smtp::serve(front, Box::new(stream), Some(peer), early, place));
         }
         Connection::Unix(stream) => {
             let Some(place) = sessions.enter(None, front.limits.sessions, 0) else { return };
-            running.spawn(async move {
-                smtp::serve(front, Box::new(stream), None, false).await;
-                drop(place);
-            });
+            running.spawn(smtp::serve(front, Box::new(stream), None, false, place));
         }
     }
 }

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::direction;
+use super::listen::Place;
 use super::spool::Spool;
 use crate::checks::Found;
 use crate::config::typed::{Listener, ListenerProtocol, Mixed, SessionLimits, StrayLineEndings};
@@ -68,7 +69,13 @@ const LINE: usize = 4096;
 const CHUNK: usize = 64 * 1024;
 
 /// Serves one connection to its end. `peer` is None on unix sockets. `early` says that the client has already spoken.
-pub async fn serve(front: Arc<Front>, stream: Stream, peer: Option<SocketAddr>, early: bool) {
+pub(super) async fn serve(
+    front: Arc<Front>,
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    early: bool,
+    place: Place,
+) {
     let session = Session {
         client: peer.map(|peer| peer.ip().to_canonical()),
         port: peer.map_or(0, |peer| peer.port()),
@@ -91,6 +98,7 @@ pub async fn serve(front: Arc<Front>, stream: Stream, peer: Option<SocketAddr>, 
         idle: 0,
         messages: 0,
         draining: front.draining.clone(),
+        place,
     };
     let end = client.run(early).await;
     if let Phase::Open(open) = std::mem::replace(&mut client.phase, Phase::Ready) {
@@ -148,6 +156,7 @@ struct Client<'a> {
     idle: u32,
     messages: u32,
     draining: watch::Receiver<bool>,
+    place: Place,
 }
 
 /// Where in the dialogue we are. RCPT, DATA and BDAT have no meaning outside [`Phase::Open`].
@@ -282,6 +291,11 @@ impl<'a> Client<'a> {
                         self.session.client = Some(source.ip().to_canonical());
                         // What the balancer may do, its clients may not.
                         self.peer = self.session.client;
+                        if !self.place.belongs_to(source.ip().to_canonical(), self.front) {
+                            tracing::warn!("Too many sessions, [{}] turned away", source.ip());
+                            let text = "Too many sessions, please try again later";
+                            return self.last_reply(Reply::new(421, "4.3.2", text));
+                        }
                         self.session.port = source.port();
                         self.session.via = Via::Proxy;
                     }

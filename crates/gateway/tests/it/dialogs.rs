@@ -62,6 +62,7 @@ dialogs! {
     pipelining_abuse
     prdr
     prdr_one_refused
+    proxy_client_limit
     proxy_untrusted
     proxy_v1
     proxy_v2

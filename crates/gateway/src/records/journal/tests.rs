@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use gatepost_mail::{Action, Category};
 
+use super::writer::BATCH;
 use super::super::samples::{clean_record, record};
 use super::*;
 
@@ -236,7 +237,7 @@ async fn a_locked_database_stops_nobody_and_the_oldest_give_way() {
     let folder = tempfile::tempdir().unwrap();
     let journal = journal(&folder).await;
     let mut lock = journal.pool.begin_with("BEGIN EXCLUSIVE").await.unwrap();
-    let count = 4096 + 256 + MORE;
+    let count = 4096 + BATCH as u32 + MORE;
     let started = Instant::now();
     for place in 0..count {
         journal.write(Arc::new(clean_record(&format!("n{place}")))).await;
@@ -244,7 +245,7 @@ async fn a_locked_database_stops_nobody_and_the_oldest_give_way() {
     assert!(started.elapsed() < Duration::from_secs(15), "took {:?}", started.elapsed());
     assert!(journal.trouble().unwrap().contains("locked"), "{:?}", journal.trouble());
     let dropped = journal.dropped();
-    assert!((u64::from(MORE)..=u64::from(MORE) + 256).contains(&dropped), "{dropped}");
+    assert!((u64::from(MORE)..=u64::from(MORE) + BATCH as u64).contains(&dropped), "{dropped}");
     sqlx::query("SELECT 1").execute(&mut *lock).await.unwrap();
     lock.rollback().await.unwrap();
     journal.flush().await.unwrap();
@@ -265,7 +266,7 @@ async fn a_database_that_says_nothing_at_all_holds_nobody_up() {
     let _taken = pool.acquire().await.unwrap();
     let queue = Queue::start(journal.path().to_owned(), pool.clone(), Counter::default());
     let started = Instant::now();
-    for place in 0..4096 + 256 + MORE {
+    for place in 0..4096 + BATCH + MORE {
         queue.push(Arc::new(clean_record(&format!("n{place}")))).await;
     }
     assert!(started.elapsed() < Duration::from_secs(8), "took {:?}", started.elapsed());

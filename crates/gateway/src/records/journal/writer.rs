@@ -18,7 +18,7 @@ use super::state::State;
 const WAITING: usize = 4096;
 const WAITING_BYTES: usize = 32 << 20;
 /// What one transaction holds at most, and how long its first record waits for company.
-const BATCH: usize = 1024;
+pub(super) const BATCH: usize = 1024;
 const BATCH_BYTES: usize = 4 << 20;
 const BATCH_TIME: Duration = Duration::from_millis(100);
 /// Pauses between tries while the database cannot be written.
