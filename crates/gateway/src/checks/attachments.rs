@@ -584,15 +584,17 @@ mod tests {
 
     #[test]
     fn a_program_declared_to_be_text_is_an_attachment() {
-        for (declared, body) in [
-            ("text/plain", PROGRAM),
-            ("text/html", PROGRAM),
-            ("", PROGRAM),
-            ("text/plain", b"#!/bin/sh\nexit\n"),
+        const SCRIPT: &[u8] = b"#!/bin/sh\nexit\n";
+        for (declared, body, found) in [
+            ("text/plain", PROGRAM, &[TYPE][..]),
+            ("text/html", PROGRAM, &[TYPE]),
+            ("", PROGRAM, &[TYPE]),
+            ("text/plain", SCRIPT, &[]),
+            ("application/octet-stream", SCRIPT, &[TYPE]),
         ] {
             let mut text = part(Some(PartId(0)), "", body);
             text.declared = declared.into();
-            assert_eq!(symbols(&message(vec![text])), [TYPE], "{declared}");
+            assert_eq!(symbols(&message(vec![text])), found, "{declared}");
         }
     }
 

@@ -131,6 +131,8 @@ fn promise(answers: &BTreeMap<usize, (Kind, u16)>, arrived: &[String], gatepost:
             .collect()
     };
     let arrived = numbers(arrived);
+    // The journal is written in batches, a tenth of a second behind the answers.
+    std::thread::sleep(Duration::from_millis(500));
     let held: Vec<String> = gatepost
         .json(&["quarantine", "list"], &["--json", "--limit", "100000"])
         .iter()

@@ -271,6 +271,13 @@ fn address_condition(query: &mut QueryBuilder<Sqlite>, address: &str, domain: &s
     } else {
         // A bare word is a domain, or a local part without one, as `postmaster` may be.
         query.push("(").push(domain).push(" = ").push_bind(pattern.clone());
-        query.push(" OR ").push(domain).push(" = '' AND ").push(address).push(" = ").push_bind(pattern).push(")");
+        query
+            .push(" OR ")
+            .push(domain)
+            .push(" = '' AND ")
+            .push(address)
+            .push(" = ")
+            .push_bind(pattern)
+            .push(")");
     }
 }

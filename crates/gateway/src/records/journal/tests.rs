@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use gatepost_mail::{Action, Category};
 
-use super::writer::BATCH;
 use super::super::samples::{clean_record, record};
+use super::writer::BATCH;
 use super::*;
 
 async fn journal(folder: &tempfile::TempDir) -> Journal {
