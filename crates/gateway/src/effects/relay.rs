@@ -792,3 +792,6 @@ fn borrowed<'a>(attributes: &'a [(&'static str, Option<String>)]) -> Vec<(&'stat
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

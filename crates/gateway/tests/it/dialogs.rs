@@ -54,6 +54,7 @@ dialogs! {
     idle_commands
     lines_too_long
     lmtp
+    lmtp_too_large
     lmtp_verbs
     message_limit
     null_sender
@@ -68,6 +69,7 @@ dialogs! {
     proxy_v2
     proxy_without_header
     recipients_limit
+    recipients_many
     rset
     silent_verbs
     size
@@ -80,6 +82,7 @@ dialogs! {
     xclient
     xclient_untrusted
     xforward
+    xforward_scope
     xforward_to_next_hop
     xforward_untrusted
 }

@@ -97,6 +97,29 @@ fn when_it_goes_away_in_between_the_sender_is_told_to_come_again() {
     }
 }
 
+/// Once recipients were taken, 5xx to what follows would make the sender bounce them.
+#[test]
+fn when_it_is_lost_between_recipients_the_rest_is_deferred_not_out_of_order() {
+    for content in ["DATA", "BDAT 3 LAST"] {
+        let sink = Sink::start();
+        let gatepost = Setup::to(sink.address).start();
+        let mut dialog = gatepost.connect();
+        dialog.greet();
+        dialog.say("MAIL FROM:<a@client.test>", "250");
+        dialog.say("RCPT TO:<one@example.test>", "250");
+        sink.on("RCPT", Step::Close);
+        dialog.say("RCPT TO:<two@example.test>", "451");
+        sink.behave();
+        dialog.say("RCPT TO:<three@example.test>", "451");
+        dialog.raw(format!("{content}\r\n").as_bytes());
+        if content != "DATA" {
+            dialog.raw(b"x\r\n");
+        }
+        dialog.expect("451");
+        dialog.say("MAIL FROM:<a@client.test>", "250");
+    }
+}
+
 #[test]
 fn when_it_hangs_the_sender_is_told_to_come_again_in_time() {
     for stage in ["CONNECT", "MAIL", "RCPT", "END"] {
@@ -136,7 +159,8 @@ fn connections_are_used_again() {
     }
     let connections: Vec<usize> = sink.received().iter().map(|received| received.connection).collect();
     assert_eq!(connections.len(), 10);
-    assert!(connections.windows(2).all(|pair| pair[0] == pair[1]), "{connections:?}");
+    // The first message may come while the connection that asks at start what the next hop offers is still in use.
+    assert!(connections[1..].windows(2).all(|pair| pair[0] == pair[1]), "{connections:?}");
 }
 
 #[test]
