@@ -29,8 +29,9 @@ use writer::Queue;
 
 /// Connections to the database at once, besides the writer's own.
 const CONNECTIONS: u32 = 4;
-/// How long the writer waits for another process's lock before it counts as trouble and tries again.
-const WRITER_BUSY_TIME: Duration = Duration::from_secs(2);
+/// How long the writer waits for another process's lock before it counts as trouble and tries again. Shorter than
+/// anybody waits for room, so that the cause is known by then.
+const WRITER_BUSY_TIME: Duration = Duration::from_secs(1);
 /// How long a statement waits for another process's lock.
 const BUSY_TIME: Duration = Duration::from_secs(10);
 /// Pages in the log before they are moved into the database. Neighbouring messages change the same pages of an index,
