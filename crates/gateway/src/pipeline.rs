@@ -263,7 +263,7 @@ impl Pipeline {
     /// Puts the original into the vault, for these recipients; on disk when this returns.
     async fn hold(&self, judged: &Judged, recipients: &[usize]) -> Result<String, VaultError> {
         let Some(store) = &self.store else { return Err(VaultError::Io(std::io::Error::other("no vault"))) };
-        let mut record = self.record_of(judged, None);
+        let mut record = judged.record(None);
         record.quarantine = Some(Vault::key(&judged.id));
         let held = Held::new(record, &judged.mail.envelope, recipients);
         store.vault.put_async(held, judged.mail.message.raw.clone()).await
@@ -277,7 +277,7 @@ impl Pipeline {
     }
 
     async fn record(&self, judged: &Judged, done: &Done) {
-        let record = self.record_of(judged, Some(done));
+        let record = judged.record(Some(done));
         let elapsed = judged.began.elapsed();
         self.metrics.record(&record, elapsed);
         records::log(&record, elapsed, self.log_format);
@@ -285,10 +285,12 @@ impl Pipeline {
             store.journal.write(Arc::new(record)).await;
         }
     }
+}
 
-    /// The record of a message, as far as its story has gone.
-    pub fn record_of(&self, judged: &Judged, done: Option<&Done>) -> Record {
-        record_of::make(judged, done)
+impl Judged {
+    /// The record of the message, as far as its story has gone.
+    pub fn record(&self, done: Option<&Done>) -> Record {
+        record_of::make(self, done)
     }
 }
 

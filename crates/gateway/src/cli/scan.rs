@@ -252,7 +252,7 @@ async fn judge(pipeline: &Pipeline, case: &Case, content: &[u8]) -> Record {
         receiving: Duration::ZERO,
     };
     let judged = pipeline.judge(arrival).await;
-    pipeline.record_of(&judged, None)
+    judged.record(None)
 }
 
 async fn early_with_recipients(pipeline: &Pipeline, case: &Case, mut early: Found) -> Found {

@@ -207,8 +207,7 @@ impl Drop for Asking {
 type Step = Result<(), End>;
 
 impl<'a> Client<'a> {
-    async fn run(&mut self, early: bool) -> Step {
-        let mut early = early;
+    async fn run(&mut self, mut early: bool) -> Step {
         if self.trusted(&self.front.listener.proxy_protocol_from) {
             self.read_proxy_header().await?;
             early = !self.input.is_empty();
@@ -239,9 +238,9 @@ impl<'a> Client<'a> {
                 Ok(command) => self.command(command).await?,
                 // Its chunk follows, and nobody knows how long it is: what comes next must not be read as commands.
                 Err(error) if line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"BDAT") => {
-                    return self.last_reply(Reply::new(error.code, error.enhanced, error.text));
+                    return self.last_reply(syntax_error(error));
                 }
-                Err(error) => self.error(Reply::new(error.code, error.enhanced, error.text))?,
+                Err(error) => self.error(syntax_error(error))?,
             }
         }
     }
@@ -452,15 +451,13 @@ impl<'a> Client<'a> {
         if self.messages >= self.front.limits.messages {
             return self.last_reply(Reply::new(421, "4.7.0", "Too many messages in one session"));
         }
-        let non_ascii = !mail.path.is_ascii();
-        let (parameters, prdr) = match mail_parameters(mail.params, self.size_limit(), &self.front.hops) {
+        let parameters = match mail_parameters(mail.params, self.size_limit(), &self.front.hops) {
             Ok(parsed) => parsed,
             Err(refusal) => return self.error(refusal),
         };
-        if non_ascii && !parameters.smtputf8 {
+        if !mail.path.is_ascii() && !parameters.smtputf8 {
             return self.error(Reply::new(553, "5.6.7", "Address needs SMTPUTF8"));
         }
-        let parameters = Parameters { prdr, ..parameters };
         let sender = Address::new(&mail.path);
         let recipients = self.foresee(&parameters);
         let mut envelope = Envelope { sender, parameters, recipients };
@@ -526,12 +523,8 @@ impl<'a> Client<'a> {
             }
         };
         if !reply.is_positive() {
-            let sender = open.envelope.sender.as_ref().map(Address::to_string).unwrap_or_default();
-            tracing::info!(
-                "Refused recipient by next hop, [{}] <{sender}> -> <{}>: {reply}",
-                self.session.client.map(|client| client.to_string()).unwrap_or_default(),
-                recipient.address,
-            );
+            let from = from_whom(&self.session, &open.envelope);
+            tracing::info!("Refused recipient by next hop, {from} -> <{}>: {reply}", recipient.address);
             self.metrics_next_hop(&reply);
             self.front.metrics.refused_recipient();
             return self.error(reply);
@@ -771,10 +764,9 @@ impl<'a> Client<'a> {
     /// A message that is refused before it was looked at. LMTP wants an answer for each recipient even so.
     async fn not_judged(&mut self, reply: Reply) -> Step {
         if let Phase::Open(open) = &self.phase {
-            let sender = open.envelope.sender.as_ref().map(Address::to_string).unwrap_or_default();
             let recipients = open.envelope.recipients.len();
-            let client = self.session.client.map(|client| client.to_string()).unwrap_or_default();
-            tracing::info!("Blocked UNREAD, [{client}] <{sender}> -> {recipients} recipients: {reply}");
+            let from = from_whom(&self.session, &open.envelope);
+            tracing::info!("Blocked UNREAD, {from} -> {recipients} recipients: {reply}");
             let more = if self.lmtp() { recipients.saturating_sub(1) } else { 0 };
             (0..more).for_each(|_| self.reply(&reply));
         }
@@ -1046,7 +1038,17 @@ fn recipient(rcpt: &RcptTo, mail: &Parameters, hops: &NextHops) -> Result<Recipi
 
 /// A parameter that nobody offered (RFC 5321 section 4.1.1.11).
 fn unsupported(param: &smtp::Param) -> Reply {
-    let error = param.unsupported();
+    syntax_error(param.unsupported())
+}
+
+/// For the log, as in the line of each message: `[192.0.2.1] <a@example.org>`.
+fn from_whom(session: &Session, envelope: &Envelope) -> String {
+    let client = session.client.map(|client| client.to_string()).unwrap_or_default();
+    let sender = envelope.sender.as_ref().map(Address::to_string).unwrap_or_default();
+    format!("[{client}] <{sender}>")
+}
+
+fn syntax_error(error: smtp::SyntaxError) -> Reply {
     Reply::new(error.code, error.enhanced, error.text)
 }
 
@@ -1062,14 +1064,9 @@ fn no_space() -> Reply {
     Reply::new(452, "4.3.1", "Insufficient system storage, please try again later")
 }
 
-/// Parameters of MAIL: those we answer for ourselves, and the others as they came. The flag is PRDR.
-fn mail_parameters(
-    params: Vec<smtp::Param>,
-    size_limit: u64,
-    hops: &NextHops,
-) -> Result<(Parameters, bool), Reply> {
+/// Parameters of MAIL: those we answer for ourselves, and the others as they came.
+fn mail_parameters(params: Vec<smtp::Param>, size_limit: u64, hops: &NextHops) -> Result<Parameters, Reply> {
     let mut parameters = Parameters::default();
-    let mut prdr = false;
     for param in params {
         let value = param.value.as_deref().unwrap_or_default();
         match param.keyword.as_str() {
@@ -1087,12 +1084,12 @@ fn mail_parameters(
                 _ => return Err(Reply::new(501, "5.5.4", "BODY is 7BIT or 8BITMIME here")),
             },
             "SMTPUTF8" => parameters.smtputf8 = true,
-            "PRDR" => prdr = true,
+            "PRDR" => parameters.prdr = true,
             _ if hops.offer(|offers| offers.accepts(&param)) => parameters.other.push(param.to_string()),
             _ => return Err(unsupported(&param)),
         }
     }
-    Ok((parameters, prdr))
+    Ok(parameters)
 }
 
 /// What a trusted peer says of the client. A value that is not known leaves nothing behind of the peer's own.

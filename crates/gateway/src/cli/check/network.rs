@@ -3,30 +3,23 @@
 use std::io::{Error, ErrorKind};
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::{Line, State, files};
 use crate::config::typed::{Clamd, Dnsbl, Listener};
 use crate::config::{Config, ListenAddress, NextHop, NextHopTls};
+use crate::resources::net::{Stream, connect_tcp};
+use crate::resources::tls::ClientTls;
 
 /// Longest that one question may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest answer that is read, in bytes.
 const ANSWER: u64 = 16 * 1024;
-
-/// A connection of any kind.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
-type BoxStream = Box<dyn Stream>;
 
 /// A look-up of a name's IPv4 addresses.
 pub(super) type Ask<'a> =
@@ -60,7 +53,7 @@ pub(super) async fn clamd(name: &str, clamd: &Clamd) -> Line {
 }
 
 async fn ask_clamd(socket: &str, command: &str) -> Result<String, String> {
-    let mut stream: BoxStream = match (socket.strip_prefix("unix:"), socket.strip_prefix("tcp:")) {
+    let mut stream: Stream = match (socket.strip_prefix("unix:"), socket.strip_prefix("tcp:")) {
         (Some(path), _) => Box::new(UnixStream::connect(path).await.map_err(|error| text(&error))?),
         (_, Some(address)) => Box::new(TcpStream::connect(address).await.map_err(|error| text(&error))?),
         _ => return Err("write unix:/path/to/socket or tcp:host:port".into()),
@@ -176,33 +169,21 @@ async fn greet(hop: &NextHop, verify: bool, hostname: &str) -> Result<String, St
     Ok(parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
 
-async fn connect(host: &str, port: u16) -> Result<BoxStream, String> {
-    Ok(Box::new(TcpStream::connect((host, port)).await.map_err(|error| text(&error))?))
+async fn connect(host: &str, port: u16) -> Result<Stream, String> {
+    connect_tcp(host, port).await.map_err(|error| text(&error))
 }
 
-async fn handshake(host: &str, stream: BoxStream) -> Result<BoxStream, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-    match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
-        Ok(stream) => Ok(Box::new(stream)),
-        Err(error) => Err(format!("TLS: {}", text(&error))),
-    }
+async fn handshake(host: &str, stream: Stream) -> Result<Stream, String> {
+    ClientTls::new(true).connect(host, stream).await.map_err(|error| format!("TLS: {}", text(&error)))
 }
 
 /// A dialog in SMTP or LMTP.
 struct Dialog {
-    stream: BufReader<BoxStream>,
+    stream: BufReader<Stream>,
 }
 
 impl Dialog {
-    fn new(stream: BoxStream) -> Dialog {
+    fn new(stream: Stream) -> Dialog {
         Dialog { stream: BufReader::new(stream) }
     }
 
@@ -280,7 +261,7 @@ pub(super) async fn listen(listener: &Listener, address: &str, hostname: &str) -
 }
 
 /// Who serves an address, by the banner.
-async fn served(stream: Result<BoxStream, String>, banner: &str) -> Result<String, String> {
+async fn served(stream: Result<Stream, String>, banner: &str) -> Result<String, String> {
     let mut dialog = Dialog::new(stream?);
     match dialog.reply(220).await {
         Ok(lines) if lines.iter().any(|line| line.trim() == banner.trim()) => Ok("gatepost serves it".into()),
