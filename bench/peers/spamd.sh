@@ -10,19 +10,22 @@ start_spamd() {
     mkdir -p "$folder/rules" "$folder/site" "$folder/home"
     SPAMD_PORT=$(free_port)
     # It does not start without any rule: this one matches nothing and counts nothing.
-    printf 'header __NEVER X-Never-Sent =~ /^never$/\n' >"$folder/rules/none.cf"
+    printf 'header NEVER X-Never-Sent =~ /^never$/\n' >"$folder/rules/none.cf"
     cat >"$folder/site/local.cf" <<CONF
 use_bayes 0
 use_auto_welcomelist 0
 use_learner 0
 skip_rbl_checks 1
 CONF
-    : >"$folder/site/none.pre"
+    # The one plugin without which it scans nothing.
+    printf 'loadplugin Mail::SpamAssassin::Plugin::Check\nutil_rb_tld com net org\n' >"$folder/site/check.pre"
+    # It reads them as the user that it becomes.
+    chmod 755 "$folder"
     chmod 777 "$folder/home"
     # As many children as were fastest here; each serves many messages before it is replaced.
     "$(command -v spamd)" -L -x -u nobody -H "$folder/home" --configpath="$folder/rules" --siteconfigpath="$folder/site" \
-        -i 127.0.0.1 -p "$SPAMD_PORT" --min-children="${SPAMD_CHILDREN:-3}" --max-children="${SPAMD_CHILDREN:-3}" \
-        --max-conn-per-child=5000 -s "$folder/log" >"$folder/out" 2>&1 &
+        -i 127.0.0.1 -p "$SPAMD_PORT" --min-children="${SPAMD_CHILDREN:-4}" --max-children="${SPAMD_CHILDREN:-4}" \
+        --max-conn-per-child=5000 -s stderr >"$folder/out" 2>&1 &
     SPAMD_PID=$!
     PIDS+=("$SPAMD_PID")
     wait_port "$SPAMD_PORT" 60 "$SPAMD_PID"
