@@ -14,7 +14,7 @@ pub use clamd::Clamd;
 pub use dialog::{Dialog, Reply, matches};
 pub use dns::Dns;
 pub use gatepost::{Gatepost, Setup, run};
-pub use mails::{eicar, eicar_body, mail, with_attachment};
+pub use mails::{base64, eicar, eicar_body, mail, with_attachment};
 pub use postfix::{Postfix, PostfixSetup};
 pub use sink::{Received, Sink, Step};
 pub use swaks::{certificate, swaks};
