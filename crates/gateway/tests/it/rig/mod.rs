@@ -6,6 +6,8 @@ mod dialog;
 mod dns;
 #[allow(dead_code, reason = "tests of single fronts use it")]
 pub mod docs;
+#[allow(dead_code, reason = "tests of single fronts use the rest")]
+mod exim;
 mod gatepost;
 mod mails;
 mod postfix;
@@ -17,6 +19,8 @@ mod swaks;
 pub use clamd::Clamd;
 pub use dialog::{Dialog, Reply, matches};
 pub use dns::Dns;
+#[allow(unused_imports, reason = "tests of single fronts use it")]
+pub use exim::{Exim, EximSetup};
 pub use gatepost::{Gatepost, Setup, run};
 pub use mails::{eicar, eicar_body, mail, with_attachment};
 pub use postfix::{Postfix, PostfixSetup};
@@ -96,7 +100,10 @@ fn available(program: &str) -> bool {
     match program {
         "root" => nix::unistd::geteuid().is_root(),
         "sendmail" => server("sendmail").join("usr/libexec/sendmail/sendmail").exists(),
-        "exim" => server("exim").join("usr/sbin/exim4").exists(),
+        "exim" => {
+            server("exim").join("usr/sbin/exim4").exists()
+                && nix::unistd::User::from_name("Debian-exim").is_ok_and(|user| user.is_some())
+        }
         path if path.starts_with('/') => Path::new(path).exists(),
         name => std::env::var("PATH")
             .unwrap_or_default()
