@@ -10,5 +10,6 @@ mod kills;
 mod lifecycle;
 mod malware;
 mod next_hop;
+mod one_verdict;
 mod parts;
 mod smuggling;

@@ -1,5 +1,7 @@
 //! Some five hundred letters, the same in every run: what ordinary people, sloppy programs and attackers send.
 
+use std::path::PathBuf;
+
 use super::packing::{base64, gzip, mbox, quoted_printable, tar, uuencode, zip};
 use crate::rig::eicar;
 
@@ -18,6 +20,8 @@ pub enum Quirk {
     OpenEnd,
     /// Not a byte in it.
     Empty,
+    /// From a file that we did not write; it may have any of the above.
+    Foreign,
     /// For a recipient with a policy of its own, or for several.
     Recipients,
 }
@@ -37,12 +41,12 @@ pub struct Letter {
 }
 
 /// Letters in the making.
-pub struct Letters {
+struct Letters {
     letters: Vec<Letter>,
 }
 
-/// All of them.
-pub fn letters() -> Vec<Letter> {
+/// All of them, and those from the files.
+pub fn letters(files: &[PathBuf]) -> Vec<Letter> {
     let mut letters = Letters { letters: Vec::new() };
     letters.clean_text();
     letters.clean_html();
@@ -56,6 +60,7 @@ pub fn letters() -> Vec<Letter> {
     letters.lines();
     letters.hardly_messages();
     letters.recipients();
+    letters.foreign(files);
     letters.letters
 }
 
@@ -66,7 +71,7 @@ impl Letters {
     }
 
     /// Adds one byte for byte.
-    pub fn exact(&mut self, name: impl Into<String>, raw: Vec<u8>, quirks: &[Quirk]) {
+    fn exact(&mut self, name: impl Into<String>, raw: Vec<u8>, quirks: &[Quirk]) {
         let recipient = format!("l{:04}@example.test", self.letters.len());
         self.letters.push(Letter {
             name: name.into(),
@@ -78,12 +83,12 @@ impl Letters {
     }
 
     fn clean_text(&mut self) {
-        for number in 0..30 {
+        for number in 0..60 {
             let body = prose(number, 40 << (number % 9));
             self.add(format!("plain {number}"), header("text/plain", "7bit", "plain") + &body);
         }
         let umlauts = "Grüße aus Köln – ½ price, naïve façade. 日本語のテキスト。 Привет!\n";
-        for number in 0..8 {
+        for number in 0..12 {
             let text = umlauts.repeat(1 + number * 5);
             self.add(format!("8bit {number}"), header("text/plain; charset=utf-8", "8bit", "x") + &text);
             let quoted = quoted_printable(text.as_bytes());
@@ -108,7 +113,7 @@ impl Letters {
     }
 
     fn clean_html(&mut self) {
-        for number in 0..12 {
+        for number in 0..20 {
             let html = format!(
                 "<html><body><p>{}</p><a href=\"https://www.example.org/{number}\">here</a></body></html>\n",
                 prose(number, 60 << (number % 6))
@@ -118,21 +123,28 @@ impl Letters {
                 format!("html in base64 {number}"),
                 header("text/html; charset=utf-8", "base64", "html") + &base64(html.as_bytes()),
             );
-            let alternative = multipart("alternative", &[
-                "Content-Type: text/plain\n\nSee the other part.\n".into(),
-                format!("Content-Type: text/html\nContent-Transfer-Encoding: quoted-printable\n\n{}",
-                    quoted_printable(html.as_bytes())),
-            ]);
+            let alternative = multipart(
+                "alternative",
+                &[
+                    "Content-Type: text/plain\n\nSee the other part.\n".into(),
+                    format!(
+                        "Content-Type: text/html\nContent-Transfer-Encoding: quoted-printable\n\n{}",
+                        quoted_printable(html.as_bytes())
+                    ),
+                ],
+            );
             self.add(format!("alternative {number}"), alternative);
         }
         let image = "Content-Type: image/png\nContent-ID: <i@x>\nContent-Transfer-Encoding: base64\n\n";
-        let image = format!("{image}{}", base64(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02"));
+        let image =
+            format!("{image}{}", base64(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02"));
         let page = "Content-Type: text/html\n\n<img src=\"cid:i@x\">\n";
         self.add("related", multipart("related", &[page.into(), image]));
     }
 
     fn attachments(&mut self) {
-        let pdf: &[u8] = b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\ntrailer\n<< /Root 1 0 R >>\n%%EOF\n";
+        let pdf: &[u8] =
+            b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\ntrailer\n<< /Root 1 0 R >>\n%%EOF\n";
         let files: &[(&str, &[u8])] = &[
             ("notes.txt", b"Some notes.\nMore of them.\n"),
             ("table.csv", b"a,b,c\n1,2,3\n"),
@@ -195,20 +207,34 @@ impl Letters {
             ] {
                 self.add(format!("eicar in {name}, {encoding}"), attached_as(name, encoding, &text));
             }
-            let inside = header("text/plain", "7bit", "uuencoded") + "See below\n\n" + &uuencode(name, content);
+            let inside =
+                header("text/plain", "7bit", "uuencoded") + "See below\n\n" + &uuencode(name, content);
             self.add(format!("eicar in {name}, uuencoded in the text"), inside);
             let inner = attached(name, content);
             let nested = multipart("mixed", &[format!("Content-Type: message/rfc822\n\n{inner}")]);
             self.add(format!("eicar in {name}, forwarded"), nested);
-            let deep = multipart("mixed", &[multipart_part("alternative", "b1", &[
-                "Content-Type: text/plain\n\nx\n".into(),
-                multipart_part("related", "b2", &[part(name, "base64", &base64(content))]),
-            ])]);
+            let deep = multipart(
+                "mixed",
+                &[multipart_part(
+                    "alternative",
+                    "b1",
+                    &[
+                        "Content-Type: text/plain\n\nx\n".into(),
+                        multipart_part("related", "b2", &[part(name, "base64", &base64(content))]),
+                    ],
+                )],
+            );
             self.add(format!("eicar in {name}, deep"), deep);
         }
         for encoding in ["7bit", "8bit", "binary"] {
-            self.add(format!("eicar in the body, {encoding}"), header("text/plain", encoding, "x") + &eicar() + "\n");
-            self.add(format!("eicar attached, {encoding}"), attached_as("e.txt", encoding, &(eicar() + "\n")));
+            self.add(
+                format!("eicar in the body, {encoding}"),
+                header("text/plain", encoding, "x") + &eicar() + "\n",
+            );
+            self.add(
+                format!("eicar attached, {encoding}"),
+                attached_as("e.txt", encoding, &(eicar() + "\n")),
+            );
         }
         let html = format!("<html><body><pre>{}</pre></body></html>\n", eicar());
         self.add("eicar in html", header("text/html", "7bit", "x") + &html);
@@ -218,22 +244,53 @@ impl Letters {
     fn banned(&mut self) {
         let program = [b"MZ\x90\0\x03\0\0\0".as_slice(), &[0; 52], b"\x40\0\0\0PE\0\0\x4c\x01"].concat();
         for name in [
-            "setup.exe", "photo.scr", "run.bat", "run.cmd", "page.js", "page.vbs", "link.lnk", "x.hta", "old.com",
-            "tool.pif", "SETUP.EXE", "invoice.pdf.exe", "picture.jpg.scr", "tool.msi", "script.ps1", "a.jar",
-            "disk.iso", "x.{00020C01-0000-0000-C000-000000000046}", "setup.exe. ", "se\u{202e}cod.exe",
+            "setup.exe",
+            "photo.scr",
+            "run.bat",
+            "run.cmd",
+            "page.js",
+            "page.vbs",
+            "link.lnk",
+            "x.hta",
+            "old.com",
+            "tool.pif",
+            "SETUP.EXE",
+            "invoice.pdf.exe",
+            "picture.jpg.scr",
+            "tool.msi",
+            "script.ps1",
+            "a.jar",
+            "disk.iso",
+            "x.{00020C01-0000-0000-C000-000000000046}",
+            "setup.exe. ",
+            "se\u{202e}cod.exe",
         ] {
             self.add(format!("banned {name:?}"), attached(name, &program));
-            self.add(format!("banned {name:?} in a zip"), attached("files.zip", &zip(&[(name, &program)], true)));
+            self.add(
+                format!("banned {name:?} in a zip"),
+                attached("files.zip", &zip(&[(name, &program)], true)),
+            );
         }
         self.add("a program with a harmless name", attached("notes.txt", &program));
-        self.add("a program with a harmless name in a zip", attached("f.zip", &zip(&[("n.txt", &program)], true)));
+        self.add(
+            "a program with a harmless name in a zip",
+            attached("f.zip", &zip(&[("n.txt", &program)], true)),
+        );
         let content = base64(&program);
         for (what, fields) in [
             ("in Content-Type only", "Content-Type: application/octet-stream; name=setup.exe\n".to_owned()),
             ("RFC 2231", "Content-Disposition: attachment; filename*=utf-8''setup%2Eexe\n".to_owned()),
-            ("RFC 2231 in pieces", "Content-Disposition: attachment; filename*0=set; filename*1=up.exe\n".to_owned()),
-            ("RFC 2047", format!("Content-Disposition: attachment; filename=\"=?utf-8?B?{}?=\"\n",
-                base64(b"setup.exe").trim_end())),
+            (
+                "RFC 2231 in pieces",
+                "Content-Disposition: attachment; filename*0=set; filename*1=up.exe\n".to_owned(),
+            ),
+            (
+                "RFC 2047",
+                format!(
+                    "Content-Disposition: attachment; filename=\"=?utf-8?B?{}?=\"\n",
+                    base64(b"setup.exe").trim_end()
+                ),
+            ),
             ("twice", "Content-Disposition: attachment; filename=a.txt; filename=setup.exe\n".to_owned()),
             ("folded", "Content-Disposition: attachment;\n\tfilename=\"setup\n .exe\"\n".to_owned()),
         ] {
@@ -243,7 +300,8 @@ impl Letters {
     }
 
     fn gtube(&mut self) {
-        let test = format!("{}{}", "XJS*C4JDBQADN1.NSBN3*2IDNEN*", "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X");
+        let test =
+            format!("{}{}", "XJS*C4JDBQADN1.NSBN3*2IDNEN*", "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X");
         self.add("gtube", header("text/plain", "7bit", "x") + &test + "\n");
         self.add("gtube in base64", header("text/plain", "base64", "x") + &base64(test.as_bytes()));
         self.add(
@@ -280,36 +338,84 @@ impl Letters {
         let text = "Content-Type: text/plain\n\nText.\n";
         let program = part("setup.exe", "base64", &base64(b"MZ\x90\0"));
         let whole = |fields: &str, body: &str| format!("{}{fields}\n{body}", plain_fields("malformed"));
-        let mixed = |boundary: &str| format!("MIME-Version: 1.0\nContent-Type: multipart/mixed; {boundary}\n");
+        let mixed =
+            |boundary: &str| format!("MIME-Version: 1.0\nContent-Type: multipart/mixed; {boundary}\n");
         for (name, fields, body) in [
             ("no boundary", mixed(""), format!("--b\n{text}\n--b--\n")),
             ("empty boundary", mixed("boundary=\"\""), format!("--\n{text}\n----\n")),
             ("boundary never appears", mixed("boundary=other"), format!("--b\n{text}\n--b--\n")),
             ("never closed", mixed("boundary=b"), format!("--b\n{text}\n--b\n{program}\n")),
-            ("goes on after its end", mixed("boundary=b"), format!("--b\n{text}\n--b--\n--b\n{program}\n--b--\n")),
-            ("two boundaries", mixed("boundary=a; boundary=b"), format!("--a\n{text}\n--b\n{program}\n--b--\n--a--\n")),
+            (
+                "goes on after its end",
+                mixed("boundary=b"),
+                format!("--b\n{text}\n--b--\n--b\n{program}\n--b--\n"),
+            ),
+            (
+                "two boundaries",
+                mixed("boundary=a; boundary=b"),
+                format!("--a\n{text}\n--b\n{program}\n--b--\n--a--\n"),
+            ),
             ("boundary with a space", mixed("boundary=\"b \""), format!("--b \n{text}\n--b --\n")),
-            ("boundary of 80", mixed(&format!("boundary={}", "b".repeat(80))), format!("--{}\n{text}\n", "b".repeat(80))),
+            (
+                "boundary of 80",
+                mixed(&format!("boundary={}", "b".repeat(80))),
+                format!("--{}\n{text}\n", "b".repeat(80)),
+            ),
             ("preamble with a part", mixed("boundary=b"), format!("{program}\n--b\n{text}\n--b--\n")),
             ("epilogue with a part", mixed("boundary=b"), format!("--b\n{text}\n--b--\n{program}\n")),
-            ("boundary of its own parent", mixed("boundary=b"),
-                format!("--b\nContent-Type: multipart/mixed; boundary=b\n\n--b\n{program}\n--b--\n--b--\n")),
+            (
+                "boundary of its own parent",
+                mixed("boundary=b"),
+                format!("--b\nContent-Type: multipart/mixed; boundary=b\n\n--b\n{program}\n--b--\n--b--\n"),
+            ),
             ("no parts", mixed("boundary=b"), "--b--\n".into()),
-            ("two types", "Content-Type: text/plain\nContent-Type: multipart/mixed; boundary=b\n".into(), format!("--b\n{program}\n--b--\n")),
-            ("two encodings", "Content-Transfer-Encoding: 7bit\nContent-Transfer-Encoding: base64\n".into(), base64(eicar().as_bytes())),
+            (
+                "two types",
+                "Content-Type: text/plain\nContent-Type: multipart/mixed; boundary=b\n".into(),
+                format!("--b\n{program}\n--b--\n"),
+            ),
+            (
+                "two encodings",
+                "Content-Transfer-Encoding: 7bit\nContent-Transfer-Encoding: base64\n".into(),
+                base64(eicar().as_bytes()),
+            ),
             ("no type", "Content-Type: \n".into(), "x\n".into()),
             ("half a type", "Content-Type: text\n".into(), "x\n".into()),
             ("a type with junk", "Content-Type: text/plain junk; =; charset\n".into(), "x\n".into()),
             ("unknown encoding", "Content-Transfer-Encoding: rot13\n".into(), "x\n".into()),
             ("unknown charset", "Content-Type: text/plain; charset=klingon\n".into(), "x\n".into()),
-            ("encoded multipart", mixed("boundary=b") + "Content-Transfer-Encoding: base64\n", base64(format!("--b\n{program}\n--b--\n").as_bytes())),
-            ("base64 with junk", "Content-Transfer-Encoding: base64\n".into(), base64(eicar().as_bytes()).replace('A', "A!*\n")),
-            ("base64 cut", "Content-Transfer-Encoding: base64\n".into(), base64(eicar().as_bytes())[..41].to_owned() + "\n"),
-            ("base64 after padding", "Content-Transfer-Encoding: base64\n".into(), "YQ==\n".to_owned() + &base64(eicar().as_bytes())),
-            ("quoted-printable broken", "Content-Transfer-Encoding: quoted-printable\n".into(), "a=ZZ b= c=\n=4\n".into()),
+            (
+                "encoded multipart",
+                mixed("boundary=b") + "Content-Transfer-Encoding: base64\n",
+                base64(format!("--b\n{program}\n--b--\n").as_bytes()),
+            ),
+            (
+                "base64 with junk",
+                "Content-Transfer-Encoding: base64\n".into(),
+                base64(eicar().as_bytes()).replace('A', "A!*\n"),
+            ),
+            (
+                "base64 cut",
+                "Content-Transfer-Encoding: base64\n".into(),
+                base64(eicar().as_bytes())[..41].to_owned() + "\n",
+            ),
+            (
+                "base64 after padding",
+                "Content-Transfer-Encoding: base64\n".into(),
+                "YQ==\n".to_owned() + &base64(eicar().as_bytes()),
+            ),
+            (
+                "quoted-printable broken",
+                "Content-Transfer-Encoding: quoted-printable\n".into(),
+                "a=ZZ b= c=\n=4\n".into(),
+            ),
             ("uuencode without an end", String::new(), uuencode("a.txt", &noise(300)).replace("end\n", "")),
             ("partial", "Content-Type: message/partial; id=a; number=1; total=2\n".into(), "x\n".into()),
-            ("external", "Content-Type: message/external-body; access-type=URL; URL=\"https://example.org\"\n".into(), "\n".into()),
+            (
+                "external",
+                "Content-Type: message/external-body; access-type=URL; URL=\"https://example.org\"\n".into(),
+                "\n".into(),
+            ),
             ("comment in the type", "Content-Type: text/(a comment)plain\n".into(), "x\n".into()),
             ("encoded word with junk", "X-A: =?utf-8?B?!!!?= =?nope?q?x?=\n".into(), "x\n".into()),
         ] {
@@ -346,7 +452,10 @@ impl Letters {
             ("a folded field of 20,000", fields.clone() + &format!("X-Long: {}\n", "v v\n ".repeat(4000))),
             ("our own fields", fields.clone() + "X-Spam-Flag: NO\nX-Spam-Status: No\nX-Virus-Scanned: yes\n"),
             ("received", format!("Received: from a by b; Thu, 01 Jan 2026 00:00:00 +0000\n{fields}")),
-            ("many received", "Received: from a by b; Thu, 01 Jan 2026 00:00:00 +0000\n".repeat(30) + &fields),
+            (
+                "many received",
+                "Received: from a by b; Thu, 01 Jan 2026 00:00:00 +0000\n".repeat(30) + &fields,
+            ),
             ("return path", format!("Return-Path: <x@y>\n{fields}")),
             ("lower case", fields.to_lowercase()),
             ("upper case", fields.to_uppercase()),
@@ -434,7 +543,10 @@ impl Letters {
                 ("a strict one", &["@strict.test"][..]),
                 ("an ordinary and a strict one", &["@example.test", "b@strict.test"]),
                 ("a strict and an ordinary one", &["@strict.test", "b@example.test"]),
-                ("five", &["@example.test", "b@example.test", "c@strict.test", "d@example.test", "e@strict.test"]),
+                (
+                    "five",
+                    &["@example.test", "b@example.test", "c@strict.test", "d@example.test", "e@strict.test"],
+                ),
             ] {
                 self.add(format!("{name} for {who}"), &raw);
                 if let Some(letter) = self.letters.last_mut() {
@@ -448,6 +560,20 @@ impl Letters {
             if let Some(letter) = self.letters.last_mut() {
                 letter.sender.clear();
             }
+        }
+    }
+}
+
+impl Letters {
+    /// Mails that nobody of this project wrote, with CRLF whatever they had. What else they are nobody knows here.
+    fn foreign(&mut self, files: &[PathBuf]) {
+        for file in files {
+            let Ok(raw) = std::fs::read(file) else { continue };
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let lines: Vec<&[u8]> = raw.split(|&byte| byte == b'\n').collect();
+            let lines: Vec<&[u8]> =
+                lines.iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
+            self.exact(format!("file {name}"), lines.join(b"\r\n".as_slice()), &[Quirk::Foreign]);
         }
     }
 }
@@ -506,8 +632,9 @@ fn crlf(text: &[u8]) -> Vec<u8> {
 /// So many bytes of sentences, another text for each number.
 fn prose(number: usize, size: usize) -> String {
     const WORDS: &[&str] = &[
-        "the", "meeting", "is", "moved", "to", "Tuesday", "please", "bring", "your", "notes", "and", "we", "will",
-        "talk", "about", "budget", "garden", "harbour", "invoice", "letters", "from", "last", "year", "thanks",
+        "the", "meeting", "is", "moved", "to", "Tuesday", "please", "bring", "your", "notes", "and", "we",
+        "will", "talk", "about", "budget", "garden", "harbour", "invoice", "letters", "from", "last", "year",
+        "thanks",
     ];
     let mut random = Random(number as u64 + 1);
     let mut text = String::new();

@@ -75,7 +75,12 @@ impl MilterClient {
         })
     }
 
-    fn try_message(&mut self, sender: &str, recipients: &[String], raw: &[u8]) -> Result<MilterEnd, MilterEnd> {
+    fn try_message(
+        &mut self,
+        sender: &str,
+        recipients: &[String],
+        raw: &[u8],
+    ) -> Result<MilterEnd, MilterEnd> {
         let answered = |answer: Option<MilterEnd>| answer.map_or(Ok(()), Err);
         self.put(b'D', format!("Mi\x004Yxyz1\0{{mail_addr}}\0{sender}\0").as_bytes());
         answered(self.step(b'M', 2, 14, format!("<{sender}>\0").as_bytes()))?;
@@ -221,7 +226,8 @@ pub fn am_pdp(to: SocketAddr, folder: &Path, sender: &str, recipients: &[String]
     std::fs::create_dir_all(folder).expect("a folder for the message");
     std::fs::write(folder.join("email.txt"), raw).expect("the message is written");
     let folder = folder.display();
-    let recipients: String = recipients.iter().map(|recipient| format!("recipient=<{recipient}>\n")).collect();
+    let recipients: String =
+        recipients.iter().map(|recipient| format!("recipient=<{recipient}>\n")).collect();
     let request = format!(
         "request=AM.PDP\nversion_client=2\ntempdir={folder}\ntempdir_removed_by=client\n\
          mail_file={folder}/email.txt\ndelivery_care_of=client\nqueue_id=4Yxyz1\nsender=<{sender}>\n{recipients}\
@@ -241,7 +247,13 @@ pub fn am_pdp(to: SocketAddr, folder: &Path, sender: &str, recipients: &[String]
 }
 
 /// A request over HTTP: status code and body.
-pub fn http(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
+pub fn http(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (u16, String) {
     let mut stream = connect(to);
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!(

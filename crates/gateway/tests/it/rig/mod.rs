@@ -2,6 +2,8 @@
 //! stopped by its own process id when dropped. What it logged is shown when a test fails.
 
 mod clamd;
+#[allow(dead_code, reason = "tests of single fronts use the rest")]
+mod clients;
 mod dialog;
 mod dns;
 #[allow(dead_code, reason = "tests of single fronts use it")]
@@ -17,6 +19,7 @@ mod sink;
 mod swaks;
 
 pub use clamd::Clamd;
+pub use clients::{MilterClient, MilterEnd, am_pdp, clamd_stream, http, spamd};
 pub use dialog::{Dialog, Reply, matches};
 pub use dns::Dns;
 #[allow(unused_imports, reason = "tests of single fronts use it")]
