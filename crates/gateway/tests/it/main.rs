@@ -2,6 +2,7 @@
 
 mod rig;
 
+mod beside_clamav_milter;
 mod commands;
 mod crowd;
 mod dialogs;

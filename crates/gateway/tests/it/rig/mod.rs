@@ -1,6 +1,7 @@
 //! The rig: the real programs, each on free loopback ports in a folder of its own, waited for until it answers and
 //! stopped by its own process id when dropped. What it logged is shown when a test fails.
 
+mod clamav_milter;
 mod clamd;
 #[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod clients;
@@ -18,6 +19,7 @@ mod sendmail;
 mod sink;
 mod swaks;
 
+pub use clamav_milter::ClamavMilter;
 pub use clamd::Clamd;
 pub use clients::{MilterClient, MilterEnd, am_pdp, clamd_stream, http, spamd};
 pub use dialog::{Dialog, Reply, matches};
