@@ -7,6 +7,7 @@ mod commands;
 mod crowd;
 mod dialogs;
 mod founding;
+mod fronts_crowd;
 mod kills;
 mod lifecycle;
 mod malware;

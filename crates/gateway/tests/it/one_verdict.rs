@@ -33,7 +33,7 @@ const DIFFERENCES: &[(&[&str], Quirk, Left, &str)] = &[(
     &["spamd check", "spamd process", "clamd", "filter"],
     Quirk::Recipients,
     Left::Verdict,
-    "the protocol names no envelope recipients, so the policy for unknown ones decides",
+    "spamd names one recipient at most, clamd none, so another policy may decide",
 )];
 
 /// What the journal says about a letter.
@@ -118,7 +118,7 @@ fn sent_through<'a>(front: &Front, letters: &'a [Letter]) -> Vec<&'a Letter> {
 /// What was decided, by the letter's first recipient: each front was sent its letters one after the other, or its records
 /// tell for whom they were.
 fn verdicts<'a>(front: &Front, letters: &'a [Letter], records: &[Value]) -> BTreeMap<&'a str, Verdict> {
-    let records: Vec<&Value> = records.iter().filter(|record| record["listener"] == front.listener).collect();
+    let records: Vec<&Value> = records.iter().filter(|record| record["listener"] == front.name).collect();
     let sent = sent_through(front, letters);
     let name = |letter: &'a Letter| letter.recipients[0].as_str();
     if !front.recipients {

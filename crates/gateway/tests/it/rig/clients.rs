@@ -89,7 +89,7 @@ impl MilterClient {
             answered(self.step(b'R', 3, 15, format!("<{recipient}>\0").as_bytes()))?;
         }
         answered(self.step(b'T', 9, 16, b""))?;
-        let (fields, body) = split(raw);
+        let (fields, body) = header_and_body(raw);
         let leading_space = self.agreed & 1 << 20 != 0;
         for field in &fields {
             answered(self.step(b'L', 5, 7, &field_data(field, leading_space)))?;
@@ -156,9 +156,9 @@ impl MilterClient {
     }
 }
 
-/// The header's fields as they stand, and the body, as Postfix parts them: the first line that is no field ends the
+/// The header's fields as they stand, their lines parted by LF, and the body, as Postfix parts them: the first line that is no field ends the
 /// header, and an empty line there belongs to neither.
-fn split(raw: &[u8]) -> (Vec<Vec<u8>>, &[u8]) {
+pub fn header_and_body(raw: &[u8]) -> (Vec<Vec<u8>>, &[u8]) {
     let mut fields: Vec<Vec<u8>> = Vec::new();
     let mut rest = raw;
     while !rest.is_empty() {
@@ -192,10 +192,10 @@ fn field_data(field: &[u8], leading_space: bool) -> Vec<u8> {
     [name, b"\0", &value, b"\0"].concat()
 }
 
-/// Asks spamd and reads the answer to its end: the status line and header, and what follows them.
-pub fn spamd(to: SocketAddr, command: &str, raw: &[u8]) -> (String, Vec<u8>) {
+/// Asks spamd for a user and reads the answer to its end: the status line and header, and what follows them.
+pub fn spamd(to: SocketAddr, command: &str, user: &str, raw: &[u8]) -> (String, Vec<u8>) {
     let mut stream = connect(to);
-    let head = format!("{command} SPAMC/1.5\r\nUser: nobody\r\nContent-length: {}\r\n\r\n", raw.len());
+    let head = format!("{command} SPAMC/1.5\r\nUser: {user}\r\nContent-length: {}\r\n\r\n", raw.len());
     stream.write_all(&[head.as_bytes(), raw].concat()).expect("spamd listens");
     stream.shutdown(std::net::Shutdown::Write).expect("no more follows");
     let mut answer = Vec::new();
@@ -271,7 +271,7 @@ pub fn http(
 #[test]
 fn a_message_is_parted_as_postfix_does() {
     let shown = |raw: &[u8]| -> (Vec<String>, String) {
-        let (fields, body) = split(raw);
+        let (fields, body) = header_and_body(raw);
         let fields = fields.iter().map(|field| field_data(field, true).escape_ascii().to_string());
         (fields.collect(), body.escape_ascii().to_string())
     };

@@ -21,7 +21,7 @@ mod swaks;
 
 pub use clamav_milter::ClamavMilter;
 pub use clamd::Clamd;
-pub use clients::{MilterClient, MilterEnd, am_pdp, clamd_stream, http, spamd};
+pub use clients::{MilterClient, MilterEnd, am_pdp, clamd_stream, header_and_body, http, spamd};
 pub use dialog::{Dialog, Reply, matches};
 pub use dns::Dns;
 #[allow(unused_imports, reason = "tests of single fronts use it")]
