@@ -10,10 +10,10 @@ use crate::load::Options;
 
 /// A whole request.
 pub fn request(options: &Options, raw: &[u8]) -> Box<[u8]> {
-    let recipients: String = options.to.iter().map(|to| format!("&to={}", escaped(to))).collect();
+    let recipients: String = options.to.iter().map(|to| format!("&rcpt={}", escaped(to))).collect();
     let token = options.token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n"));
     let mut request = format!(
-        "POST /v1/scan?from={}{recipients}&client=192.0.2.10&helo=client.example.org HTTP/1.1\r\nHost: bench\r\n{}\
+        "POST /v1/scan?from={}{recipients}&ip=192.0.2.10&helo=client.example.org HTTP/1.1\r\nHost: bench\r\n{}\
          Content-Type: message/rfc822\r\nContent-Length: {}\r\n\r\n",
         escaped(&options.from),
         token.unwrap_or_default(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Longest to wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Bytes of body in one packet of the milter protocol.
 const CHUNK: usize = 65_535;
