@@ -1,7 +1,11 @@
 //! The rig: the real programs, each on free loopback ports in a folder of its own, waited for until it answers and
 //! stopped by its own process id when dropped. What it logged is shown when a test fails.
 
+#[allow(dead_code, reason = "tests of single fronts use the rest")]
+mod amavis;
 mod clamd;
+#[allow(dead_code, reason = "tests of single fronts use the rest")]
+mod clamsmtp;
 mod dialog;
 mod dns;
 #[allow(dead_code, reason = "tests of single fronts use it")]
@@ -16,7 +20,11 @@ mod sendmail;
 mod sink;
 mod swaks;
 
+#[allow(unused_imports, reason = "tests of single fronts use it")]
+pub use amavis::Amavis;
 pub use clamd::Clamd;
+#[allow(unused_imports, reason = "tests of single fronts use it")]
+pub use clamsmtp::Clamsmtp;
 pub use dialog::{Dialog, Reply, matches};
 pub use dns::Dns;
 #[allow(unused_imports, reason = "tests of single fronts use it")]
