@@ -13,7 +13,6 @@ pub mod docs;
 #[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod exim;
 mod gatepost;
-#[allow(dead_code, reason = "used with the next commit")]
 mod home;
 mod mails;
 mod postfix;
@@ -32,7 +31,6 @@ pub use dns::Dns;
 #[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use exim::{Exim, EximSetup};
 pub use gatepost::{Gatepost, Setup, run};
-#[allow(unused_imports, reason = "used with the next commit")]
 pub use home::Dovecot;
 pub use mails::{eicar, eicar_body, mail, with_attachment};
 pub use postfix::{Postfix, PostfixSetup};
