@@ -38,6 +38,7 @@ pub struct Pipeline {
     headers: HeaderNames,
     limits: Limits,
     judging: Semaphore,
+    most_judging: usize,
     judging_time: Duration,
     log_format: LogFormat,
     /// Where decisions are written; None for commands that only judge.
@@ -147,6 +148,7 @@ impl Pipeline {
                 time: reading.time.duration(),
             },
             judging: Semaphore::new(config.limits.judging.max(1) as usize),
+            most_judging: config.limits.judging.max(1) as usize,
             judging_time: config.limits.judging_time.duration(),
             log_format: config.log.format,
             store,
@@ -214,6 +216,11 @@ impl Pipeline {
         let done = Done { conclusion, held: None, next_hop: None, time: Duration::ZERO };
         self.record(&judged, Some(&done)).await;
         Some(reply)
+    }
+
+    /// Messages that are judged at this moment.
+    pub fn judging_now(&self) -> u32 {
+        u32::try_from(self.most_judging.saturating_sub(self.judging.available_permits())).unwrap_or(u32::MAX)
     }
 
     /// Reads and checks a message and decides about it; nothing is done yet.

@@ -59,7 +59,7 @@ impl From<Refusal> for End {
 impl From<Gone> for End {
     fn from(gone: Gone) -> End {
         match gone {
-            Gone::Timeout(time) => End::Refused(timed_out(time)),
+            Gone::Timeout => End::Refused(Refusal::Timeout("(reading input from client)".into())),
             gone => End::Gone(gone),
         }
     }
@@ -339,10 +339,6 @@ fn cut_behind_header(chunks: &mut Vec<Bytes>) {
         }
     }
     *chunks = vec![Bytes::from(header)];
-}
-
-fn timed_out(time: Duration) -> Refusal {
-    Refusal::Timeout(format!("({} second timeout reading input from client)", time.as_secs()))
 }
 
 fn too_big(most: u64) -> Refusal {
