@@ -6,6 +6,7 @@
 //!
 //! * [`smtp`]: commands, replies and message content of SMTP and LMTP, for both ends of a connection.
 //! * [`proxy`]: the PROXY protocol header a load balancer puts before the first byte of the client.
+//! * [`ampdp`]: requests and responses of the amavis policy delegation protocol.
 //! * [`clamd`]: commands and answers of the ClamAV daemon.
 //!
 //! # Reading one session
@@ -30,6 +31,7 @@
 //! assert_eq!(&buf[..], b"QUIT\r\n");
 //! ```
 
+pub mod ampdp;
 pub mod clamd;
 pub mod proxy;
 pub mod smtp;
