@@ -10,7 +10,7 @@ use bytes::Bytes;
 use gatepost_mail::{Address, Envelope, Recipient, Reply};
 use jiff::Timestamp;
 
-use super::id::is_id;
+use super::id::{is_id, same_secret};
 use super::journal::{CLAIM_TIME, Claim, EventKind, Journal, JournalError, State, Ticket};
 use super::upkeep::recover;
 use super::vault::{Held, Vault, VaultError};
@@ -143,14 +143,34 @@ pub async fn find(journal: &Journal, vault: &Vault, id: &str) -> Result<Option<E
     if let Some(entry) = journal.get(id).await? {
         return Ok(Some(entry));
     }
-    let key = Vault::key(id);
-    let held = match vault.blocking(move |vault| vault.peek(&key)).await {
+    let held = match vault.peek_async(&Vault::key(id)).await {
         Ok(held) => held,
         Err(VaultError::NotFound(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     recover(journal, held.record).await?;
     Ok(journal.get(id).await?)
+}
+
+/// What a secret id is worth for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// It is the one.
+    Right,
+    /// It is another, or the entry has none.
+    Wrong,
+    /// Nothing is held under this id.
+    NoEntry,
+}
+
+/// Looks whether a secret id is that of a held message.
+pub async fn check_secret(vault: &Vault, id: &str, secret: &str) -> Result<Secret, VaultError> {
+    match vault.peek_async(&Vault::key(id)).await {
+        Ok(Held { secret: Some(own), .. }) if same_secret(&own, secret) => Ok(Secret::Right),
+        Ok(_) => Ok(Secret::Wrong),
+        Err(VaultError::NotFound(_)) => Ok(Secret::NoEntry),
+        Err(error) => Err(error),
+    }
 }
 
 /// Releases a message to the recipients it is held for, as it came. `again`: even if that was done before.
