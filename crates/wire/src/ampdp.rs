@@ -398,6 +398,11 @@ impl Response {
         self.line("quarantine", &[reason.as_bytes()]);
     }
 
+    /// Puts what another response says behind this one.
+    pub fn append(&mut self, other: Response) {
+        self.out.extend_from_slice(&other.out);
+    }
+
     /// What is to become of the message, in the words of this protocol and as an exit status for old clients.
     pub fn return_value(&mut self, value: ReturnValue) {
         self.line("return_value", &[value.name().as_bytes()]);

@@ -18,8 +18,7 @@ use super::{
 };
 use crate::records::text::clean;
 use crate::records::{
-    Delivery, Entry, Filter, Journal, Release, ReleaseError, Released, State, Vault, find, forward, release,
-    remove,
+    Deliver, Entry, Filter, Journal, ReleaseError, Released, State, Vault, find, forward, release, remove,
 };
 
 /// List, show, release, forward or delete held messages.
@@ -184,7 +183,7 @@ pub async fn run(
     journal: &Journal,
     vault: &Vault,
     io: &mut Io<'_>,
-    deliver: &impl AsyncFn(Release) -> Delivery,
+    deliver: &impl Deliver,
 ) -> u8 {
     let result = match &args.command {
         QuarantineCommand::List(args) => list(args, journal, vault, io).await,
@@ -314,7 +313,7 @@ async fn release_all(
     journal: &Journal,
     vault: &Vault,
     io: &mut Io<'_>,
-    deliver: &impl AsyncFn(Release) -> Delivery,
+    deliver: &impl Deliver,
 ) -> Result<u8, Failure> {
     let mut status = OK;
     for id in &args.ids {
@@ -329,7 +328,7 @@ async fn forward_one(
     journal: &Journal,
     vault: &Vault,
     io: &mut Io<'_>,
-    deliver: &impl AsyncFn(Release) -> Delivery,
+    deliver: &impl Deliver,
 ) -> Result<u8, Failure> {
     let to = parse_address(&args.to).map_err(Failure::Usage)?;
     let forwarded = forward(journal, vault, &args.id, &to, &who(), deliver).await;

@@ -39,6 +39,22 @@ pub struct Delivery {
     pub replies: Vec<Reply>,
 }
 
+/// What sends a released message on.
+pub trait Deliver: Sync {
+    /// Sends it to the next hop.
+    fn deliver(&self, release: Release) -> impl Future<Output = Delivery> + Send;
+}
+
+impl<F, D> Deliver for F
+where
+    F: Fn(Release) -> D + Sync,
+    D: Future<Output = Delivery> + Send,
+{
+    fn deliver(&self, release: Release) -> impl Future<Output = Delivery> + Send {
+        self(release)
+    }
+}
+
 /// A release that went well, at least for one recipient.
 #[derive(Clone, Debug)]
 pub struct Released {
@@ -180,7 +196,7 @@ pub async fn release(
     id: &str,
     again: bool,
     who: &str,
-    deliver: &impl AsyncFn(Release) -> Delivery,
+    deliver: &impl Deliver,
 ) -> Result<Released, ReleaseError> {
     if find(journal, vault, id).await?.is_none() {
         return Err(ReleaseError::Unknown(id.to_owned()));
@@ -204,7 +220,7 @@ pub async fn release(
         envelope.recipients.iter().map(|recipient| recipient.address.to_string()).collect();
     let release =
         Release { id: id.to_owned(), listener: held.record.listener, envelope, original: original.into() };
-    let delivery = with_claim(journal, &ticket, deliver(release)).await;
+    let delivery = with_claim(journal, &ticket, deliver.deliver(release)).await;
     settle(journal, ticket, names, delivery, who).await
 }
 
@@ -216,7 +232,7 @@ pub async fn forward(
     id: &str,
     to: &Address,
     who: &str,
-    deliver: &impl AsyncFn(Release) -> Delivery,
+    deliver: &impl Deliver,
 ) -> Result<Released, ReleaseError> {
     let Some(entry) = find(journal, vault, id).await? else {
         return Err(ReleaseError::Unknown(id.to_owned()));
@@ -231,7 +247,7 @@ pub async fn forward(
     envelope.recipients = vec![Recipient::from(to.clone())];
     let Record { listener, .. } = held.record;
     let delivery =
-        deliver(Release { id: id.to_owned(), listener, envelope, original: original.into() }).await;
+        deliver.deliver(Release { id: id.to_owned(), listener, envelope, original: original.into() }).await;
     let mut forwarded = answers(id, vec![to.to_string()], delivery, None);
     if !forwarded.is_complete() {
         return Err(ReleaseError::NotDelivered(forwarded));

@@ -24,8 +24,8 @@ impl Hop {
         *self.replies.lock().unwrap() = codes.iter().map(|code| Reply::new(*code, "", "said")).collect();
     }
 
-    fn deliver(&self) -> impl AsyncFn(Release) -> Delivery {
-        async |release| {
+    fn deliver(&self) -> impl Deliver {
+        move |release: Release| async move {
             self.got.lock().unwrap().push(release);
             Delivery { next_hop: "smtp://hop:25".into(), replies: self.replies.lock().unwrap().clone() }
         }
@@ -108,7 +108,7 @@ async fn of_two_releases_at_once_one_delivers() {
     let (one, vault) = open(folder.path()).await;
     let (two, _) = open(folder.path()).await;
     let delivered = AtomicU32::new(0);
-    let deliver = async |_| {
+    let deliver = |_| async {
         delivered.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(50)).await;
         Delivery { next_hop: "hop".into(), replies: vec![Reply::new(250, "2.0.0", "Ok")] }
