@@ -179,8 +179,9 @@ fn session(front: &Front, judge: &Judge, envelope: &Envelope) -> Session {
         client_name: Some(judge.client_name.clone()).filter(|name| !name.is_empty()),
         helo: judge.helo_name.clone(),
         protocol: match protocol.as_str() {
-            "" => Protocol::Local,
-            "SMTP" => Protocol::Smtp,
+            // Postfix does not tell milters; who hands in a message of its own has no client.
+            "" if judge.client_address.is_none() => Protocol::Local,
+            "" | "SMTP" => Protocol::Smtp,
             name if name.contains("LMTP") => Protocol::Lmtp,
             _ => Protocol::Esmtp,
         },
