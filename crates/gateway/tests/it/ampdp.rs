@@ -27,8 +27,17 @@ struct Desk {
 }
 
 impl Desk {
+    /// With further keys at the top; nothing can be released.
+    fn with(setup: Setup) -> Desk {
+        Desk::start(setup, free_address(), "", "")
+    }
+
     /// Released mail goes to `next_hop`; further tables and keys of the listener.
     fn new(next_hop: SocketAddr, tables: &str, listener: &str) -> Desk {
+        Desk::start(Setup::default(), next_hop, tables, listener)
+    }
+
+    fn start(setup: Setup, next_hop: SocketAddr, tables: &str, listener: &str) -> Desk {
         let (folder, tcp) = (folder(), free_address());
         // amavisd-milter wants its folder closed to others.
         let tmp = folder.path().join("tmp");
@@ -47,7 +56,7 @@ impl Desk {
              next_hop = [\"smtp://{next_hop}\"]\n",
             folder.path().join("tmp")
         );
-        let setup = Setup::default().with(&format!("{lines}\n{listener}\n{second}\n{tables}"));
+        let setup = setup.with(&format!("{lines}\n{listener}\n{second}\n{tables}"));
         Desk { gatepost: setup.start(), tcp, folder }
     }
 
@@ -493,11 +502,84 @@ fn amavisd_submit_hands_a_message_in() {
         ("$tempbase = '/var/lib/amavis/tmp';", format!("$tempbase = '{tmp}';")),
         ("#   'delivery_care_of=server',", "   'delivery_care_of=server',".to_owned()),
     ];
-    // It opens a unix socket with a parameter that Perl does not know; over TCP it is right.
-    let tcp = desk.tcp.to_string();
+    let unix = desk.socket().display().to_string();
     let arguments = ["sender@client.test", "user@example.test"];
-    let output = desk.script("amavisd-submit", &tcp, &replace, &arguments, &mail("submitted", "x"));
+    let output = desk.script("amavisd-submit", &unix, &replace, &arguments, &mail("submitted", "x"));
     assert!(output.status.success(), "{output:?}");
     assert_eq!(sink.wait_received(1)[0].header("Subject").as_deref(), Some("submitted"));
     assert!(std::fs::read_dir(&tmp).expect("the folder").next().is_none(), "nothing is left behind");
+}
+
+/// Every kind of instruction, byte for byte.
+#[test]
+fn verdicts_become_instructions() {
+    let tables = "[default_policy]\nactions.spam = \"mark\"\nsubject_tags.spam = \"[SPAM] \"\n\
+        [[policy]]\nname = \"ext\"\nwhen.recipients = [\"ext@example.test\"]\nextensions.spam = \"+spam\"\n\
+        [[policy]]\nname = \"no\"\nwhen.recipients = [\"no@example.test\"]\nactions.spam = \"refuse\"\n\
+        [[policy]]\nname = \"out\"\nwhen.directions = [\"outbound\"]\nactions.spam = \"refuse\"\n\
+        [[policy]]\nname = \"in\"\nwhen.directions = [\"internal\"]\nactions.spam = \"defer\"\n\
+        [[policy]]\nname = \"user\"\nwhen.authenticated = true\nactions.spam = \"discard\"\n";
+    let desk = Desk::new(free_address(), tables, "");
+    let forged = format!("X-Spam-Flag: NO\nReceived: x\nx-spam-flag: MAYBE\n{}", mail("buy", GTUBE));
+    let file = desk.file("mail", &forged);
+    let more = "recipient=ext@example.test\nrecipient=<no@example.test>\ntempdir_removed_by=client\n";
+    let answer = desk.ask(&judge(&file, more));
+    let id = value(&answer, "log_id");
+    let status = "Yes,%20score=1000.0%20tag=-999%20tag2=6.31%20kill=10%0a%20tests=[GTUBE=1000.0]";
+    let stars = "*".repeat(64);
+    let expected = format!(
+        "version_server=2\r\nlog_id={id}\r\nsetreply=250 2.5.0 Ok,%20id={id},%20continue%20delivery\r\n\
+         delrcpt=ext@example.test\r\naddrcpt=<ext+spam@example.test>\r\ndelrcpt=<no@example.test>\r\n\
+         chgheader=1 Subject [SPAM]%20buy\r\ndelheader=2 x-spam-flag\r\ndelheader=1 X-Spam-Flag\r\n\
+         insheader=1 X-Spam-Status {status}\r\ninsheader=1 X-Spam-Level {stars}\r\n\
+         insheader=1 X-Spam-Score 1000.0\r\ninsheader=1 X-Spam-Flag YES\r\ninsheader=1 X-Gatepost-Id {id}\r\n\
+         insheader=1 X-Virus-Scanned gatepost%20at%20gatepost.test\r\nreturn_value=continue\r\nexit_code=0\r\n\r\n"
+    );
+    assert_eq!(answer, expected);
+    let held = &desk.gatepost.held(1)[0];
+    assert_eq!(held["verdicts"].as_array().map(Vec::len), Some(3), "{held}");
+}
+
+/// Which way mail goes is told by client, policy banks and recipients.
+#[test]
+fn directions_follow_client_and_policy_banks() {
+    let desk =
+        Desk::with(Setup::default().globally("domains = [\"example.test\"]\nnetworks = [\"192.0.2.0/24\"]"));
+    let file = desk.file("mail", &mail("mail", "x"));
+    let elsewhere = "recipient=<a@other.test>\n";
+    let cases = [
+        ("client_address=198.51.100.1\n", "inbound", ""),
+        ("client_address=198.51.100.1\npolicy_bank=FOO, BAR\n", "inbound", ""),
+        ("client_address=192.0.2.1\n", "internal", ""),
+        ("client_address=198.51.100.1\npolicy_bank=FOO, ORIGINATING\n", "internal", ""),
+        (&format!("policy_bank=MYNETS\n{elsewhere}"), "outbound", ""),
+        (&format!("policy_bank=SMTP_AUTH,SMTP_AUTH_PLAIN\n{elsewhere}"), "outbound", "authenticated"),
+    ];
+    for (more, ..) in &cases {
+        let answer = desk.ask(&judge(&file, &format!("tempdir_removed_by=client\n{more}")));
+        assert!(answer.contains("return_value=continue"), "{answer}");
+    }
+    for (record, (more, direction, user)) in desk.gatepost.records(cases.len()).iter().zip(cases) {
+        assert_eq!(record["direction"], direction, "{more}");
+        assert_eq!(record["user"].as_str().unwrap_or_default(), user, "{more}");
+    }
+}
+
+#[test]
+fn the_mail_server_holds_where_it_is_to_and_strangers_are_turned_away() {
+    let sink = Sink::start();
+    let other = free_address();
+    let tables = format!(
+        "[[listener]]\nprotocol = \"am-pdp\"\nlisten = [\"{other}\"]\nallow_from = [\"192.0.2.1\"]\n{HOLD_SPAM}"
+    );
+    let desk = Desk::new(sink.address, &tables, "quarantine = \"mta\"");
+    let file = desk.file("mail", &mail("buy", GTUBE));
+    let answer = desk.ask(&judge(&file, "tempdir_removed_by=client\n"));
+    assert!(answer.contains("\r\nquarantine=") && answer.contains("return_value=continue\r\n"), "{answer}");
+    assert!(desk.gatepost.held(0).is_empty());
+    let mut stranger = std::net::TcpStream::connect(other).expect("it listens");
+    let _ = stranger.write_all(b"request=release\n\n");
+    let mut said = Vec::new();
+    assert!(!matches!(stranger.read_to_end(&mut said), Ok(1..)), "{said:?}");
+    assert!(desk.gatepost.log().contains("is not in allow_from"));
 }
