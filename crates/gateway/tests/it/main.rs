@@ -12,4 +12,5 @@ mod lifecycle;
 mod malware;
 mod next_hop;
 mod parts;
+mod places;
 mod smuggling;
