@@ -160,11 +160,21 @@ impl Pipeline {
     pub async fn process(&self, arrival: Arrival, carrier: &mut dyn Carrier) -> Conclusion {
         let answers = arrival.answers;
         let judged = self.judge(arrival).await;
+        self.conclude(judged, answers, carrier).await
+    }
+
+    /// The rest of the way of a judged message; for fronts that tell its id besides the reply.
+    pub async fn conclude(&self, judged: Judged, answers: Answers, carrier: &mut dyn Carrier) -> Conclusion {
         let recipients = judged.mail.envelope.recipients.len();
         let plan = verdict::plan(&judged.verdicts, recipients, answers);
         let done = self.carry_out(&judged, plan, carrier).await;
         self.record(&judged, Some(&done)).await;
         done.conclusion
+    }
+
+    /// Where decisions are kept; None for commands that only judge.
+    pub fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
     }
 
     /// For whoever only asks for an opinion: judges and records, and does nothing about the message.

@@ -240,6 +240,15 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
     if listener.quarantine != usual.quarantine && !matches!(protocol, Milter | AmPdp) {
         problems.add(key("quarantine"), "is for protocol = \"milter\" and \"am-pdp\" only");
     }
+    if listener.mail_folders != usual.mail_folders && protocol != AmPdp {
+        problems.add(key("mail_folders"), "is for protocol = \"am-pdp\" only");
+    }
+    if let Some(folder) = listener.mail_folders.iter().find(|folder| !folder.is_absolute()) {
+        problems.add(key("mail_folders"), format!("{folder:?} is not a whole path; write /var/lib/amavis"));
+    }
+    if listener.require_secret && protocol != AmPdp {
+        problems.add(key("require_secret"), "is for protocol = \"am-pdp\" only");
+    }
     if listener.delay_reject != usual.delay_reject && protocol != Milter {
         problems.add(key("delay_reject"), "is for protocol = \"milter\" only");
     }
@@ -336,6 +345,13 @@ mod tests {
             ("listener = [{tls_certificate = \"/c\"}]", "listener[0].tls_certificate", "needs tls_key"),
             ("listener = [{protocol = \"milter\", after_queue = true}]", "listener[0].after_queue", "only"),
             ("listener = [{protocol = \"http\", quarantine = \"mta\"}]", "listener[0].quarantine", "only"),
+            ("listener = [{mail_folders = []}]", "listener[0].mail_folders", "only"),
+            (
+                "listener = [{protocol = \"am-pdp\", mail_folders = [\"tmp\"]}]",
+                "listener[0].mail_folders",
+                "whole path",
+            ),
+            ("listener = [{require_secret = true}]", "listener[0].require_secret", "only"),
             ("listener = [{delay_reject = false}]", "listener[0].delay_reject", "only"),
             ("listener = [{token = \"x\"}]", "listener[0].token", "only"),
             ("listener = [{allow_from = []}]", "listener[0].allow_from", "anybody may bring mail"),

@@ -2,6 +2,7 @@
 
 mod rig;
 
+mod ampdp;
 mod commands;
 mod crowd;
 mod dialogs;
