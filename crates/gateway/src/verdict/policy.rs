@@ -78,6 +78,12 @@ impl Policies {
         &self.policy(id).name
     }
 
+    /// From how many points on the policy of that name calls mail spammy, and spam. None if there is no such policy.
+    pub fn thresholds(&self, name: &str) -> Option<(Points, Points)> {
+        let policy = self.list.iter().find(|policy| *policy.name == *name)?;
+        Some((policy.spammy_at, policy.spam_at))
+    }
+
     pub(super) fn policy(&self, id: PolicyId) -> &Policy {
         &self.list[id.0]
     }
