@@ -1,3 +1,5 @@
+//! Tests of the pipe, without a daemon.
+
 use super::*;
 
 #[derive(clap::Parser)]
@@ -18,7 +20,7 @@ fn line_endings_and_the_separator_come_back_as_they_were() {
         ("A: b\r\n\r\nc\r\n", "X: y\r\nA: b\r\n\r\nc\r\n", "X: y\r\nA: b\r\n\r\nc\r\n"),
         ("From a Mon\nA: b\n\nc\n", "A: b\r\n\r\nc\r\n", "From a Mon\nA: b\n\nc\n"),
         ("From a Mon\nA: b\r\n\r\nc", "A: b\r\n\r\nc", "From a Mon\nA: b\r\n\r\nc"),
-        ("From a Mon", "", "From a Mon"),
+        ("From a Mon", "From a Mon", "From a Mon"),
         ("", "", ""),
         ("A: b\r\n\nc\n", "A: b\r\n\r\nc\r\n", "A: b\r\n\r\nc\r\n"),
     ] {
