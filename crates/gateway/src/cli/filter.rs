@@ -43,7 +43,7 @@ const MOST: u64 = 256 << 20;
 ///
 /// Exit status: 0 the message is on standard output; 77 it is refused; 99 it is held or discarded; 75 it could not be
 /// judged, try again later.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Configuration file: it names the daemon's HTTP listener and its token.
     #[arg(short, long, value_name = "FILE", default_value = "/etc/gatepost/gatepost.toml")]
@@ -64,7 +64,8 @@ pub struct Args {
     /// Keep nothing back: the message always comes out, its verdict in the field X-Gatepost-Action.
     #[arg(long)]
     mark: bool,
-    /// Envelope sender; `<>` or none at all is the empty sender.
+    /// Envelope sender; `<>` is the empty sender. Default: the one in a line `From ADDR …` before the message, as
+    /// delivery agents put it there; else the empty sender.
     #[arg(long, value_name = "ADDR")]
     sender: Option<String>,
     /// Envelope recipient; may be given several times. Default: the user that runs it, at this host.
@@ -117,6 +118,7 @@ pub fn run(args: &Args) -> ExitCode {
 fn filter(args: &Args) -> Result<u8, String> {
     check_addresses(args)?;
     let input = Input::read(std::io::stdin().lock())?;
+    let args = &Args { sender: args.sender.clone().or_else(|| input.sender()), ..args.clone() };
     let mut outcome = if args.local { local(args, &input)? } else { remote(args, &input)? };
     if outcome.action == Action::Defer {
         // Marked or not: what is to be judged later is not delivered now.
@@ -178,6 +180,13 @@ impl Input {
         let rest = message.split_off(separator);
         let unix = memchr::memmem::find(&rest, b"\r\n").is_none();
         Ok(Input { from_line: message, message: rest, unix })
+    }
+
+    /// The address in the separator. Where the sender is empty, others stand there (`MAILER-DAEMON`).
+    fn sender(&self) -> Option<String> {
+        let line = std::str::from_utf8(&self.from_line).ok()?;
+        let address = line.split_ascii_whitespace().nth(1)?;
+        parse_address(address).is_ok().then(|| address.to_owned())
     }
 
     /// The judged message in the form that the original had.

@@ -30,6 +30,18 @@ fn line_endings_and_the_separator_come_back_as_they_were() {
 }
 
 #[test]
+fn the_separator_tells_the_sender() {
+    for (content, expected) in [
+        ("From a@b.test Mon Jan  1 00:00:00 2026\nA: b\n", Some("a@b.test")),
+        ("From MAILER-DAEMON Mon Jan  1 00:00:00 2026\nA: b\n", None),
+        ("From \nA: b\n", None),
+        ("From: a@b.test\n", None),
+    ] {
+        assert_eq!(Input::read(content.as_bytes()).unwrap().sender().as_deref(), expected, "{content:?}");
+    }
+}
+
+#[test]
 fn what_is_asked_for() {
     for (line, expected) in [
         ("--recipient a@b.test", "/v1/filter?rcpt=a@b.test&split=no"),

@@ -10,7 +10,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 /// All of it.
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    info(title = "gatepost", description = "Judges mail over HTTP", license(identifier = "MIT OR Apache-2.0")),
+    info(title = "gatepost", description = "Judges mail over HTTP", license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")),
     paths(super::v1::scan, super::v1::filter, super::rspamd::check, description, ping),
     modifiers(&Token),
     security((), ("bearer" = []), ("password" = []))
@@ -32,7 +32,8 @@ impl utoipa::Modify for Token {
 #[utoipa::path(
     get,
     path = "/v1/openapi.json",
-    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json"))
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")),
+    tag = "gatepost"
 )]
 #[allow(dead_code)]
 fn description() {}
@@ -42,7 +43,8 @@ fn description() {}
     get,
     path = "/ping",
     responses((status = 200, description = "pong", content_type = "text/plain")),
-    security(())
+    security(()),
+    tag = "gatepost"
 )]
 #[allow(dead_code)]
 fn ping() {}

@@ -219,13 +219,33 @@ struct Milter {
     /// several of a name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = Object)]
-    add_headers: BTreeMap<String, Vec<Added>>,
-    /// By name: which of several, from 1; 0 is all of them.
+    add_headers: BTreeMap<String, OneOrMore<Added>>,
+    /// By name: which of several, from 1; 0 is all of them. A list where several are meant.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    remove_headers: BTreeMap<String, Vec<usize>>,
+    #[schema(value_type = Object)]
+    remove_headers: BTreeMap<String, OneOrMore<usize>>,
     /// `discard`: the message is in the vault or was to be thrown away. Take it and forget it.
     #[serde(skip_serializing_if = "Option::is_none")]
     reject: Option<&'static str>,
+}
+
+/// Not every client expects a list where one would do.
+#[derive(Debug)]
+struct OneOrMore<T>(Vec<T>);
+
+impl<T> Default for OneOrMore<T> {
+    fn default() -> OneOrMore<T> {
+        OneOrMore(Vec::new())
+    }
+}
+
+impl<T: Serialize> Serialize for OneOrMore<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => one.serialize(serializer),
+            all => all.serialize(serializer),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -265,10 +285,15 @@ impl Checked {
                 self.action = if reply.is_permanent() { "reject" } else { "soft reject" };
                 self.messages.insert("smtp_message", reply.text.replace('\n', " "));
             }
-            Fate::Discard | Fate::Hold(_) => {
+            Fate::Discard => {
                 self.action = "reject";
                 self.milter.reject = Some("discard");
-                self.messages.insert("smtp_message", format!("Message is held (id {id})"));
+                self.messages.insert("smtp_message", format!("Message is not delivered (id {id})"));
+            }
+            // An opinion: it is held nowhere, so nobody may forget it.
+            Fate::Hold(_) => {
+                self.action = "reject";
+                self.messages.insert("smtp_message", format!("Message would be held (id {id})"));
             }
             Fate::Continue { changes, .. } => {
                 let spam = [Category::Spammy, Category::Spam];
@@ -306,10 +331,10 @@ impl Milter {
             }
             match change {
                 HeaderChange::Remove { name, nth } => {
-                    self.remove_headers.entry(name.clone()).or_default().push(nth + 1);
+                    self.remove_headers.entry(name.clone()).or_default().0.push(nth + 1);
                 }
                 HeaderChange::Change { name, nth, value } => {
-                    self.remove_headers.entry(name.clone()).or_default().push(nth + 1);
+                    self.remove_headers.entry(name.clone()).or_default().0.push(nth + 1);
                     self.add(name, value, None);
                 }
                 HeaderChange::Insert { place: Place::Top, name, value } => {
@@ -320,15 +345,15 @@ impl Milter {
             }
         }
         for (name, places) in &mut self.remove_headers {
-            if places.len() == message.headers.all(name).count() {
-                *places = vec![0];
+            if places.0.len() == message.headers.all(name).count() {
+                places.0 = vec![0];
             }
         }
     }
 
     fn add(&mut self, name: &str, value: &str, order: Option<usize>) {
         let added = Added { value: value.replace("\r\n", "\n"), order };
-        self.add_headers.entry(name.to_owned()).or_default().push(added);
+        self.add_headers.entry(name.to_owned()).or_default().0.push(added);
     }
 }
 

@@ -35,7 +35,8 @@ use crate::verdict::Answers;
     responses(
         (status = 200, description = "The record of the message", body = Scanned),
         (status = "default", description = "Not judged", body = super::Error),
-    )
+    ),
+    tag = "gatepost"
 )]
 pub(super) async fn scan(front: &Front, request: Request) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
@@ -68,7 +69,8 @@ pub(super) async fn scan(front: &Front, request: Request) -> Result<Response, Fa
         (status = 200, description = "The message, to be delivered", body = String, content_type = "message/rfc822"),
         (status = 204, description = "Not to be delivered: refused, deferred, held or discarded"),
         (status = "default", description = "Not judged", body = super::Error),
-    )
+    ),
+    tag = "gatepost"
 )]
 pub(super) async fn filter(front: &Arc<Front>, request: Request) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
@@ -116,7 +118,9 @@ fn facts(filtered: &Filtered) -> HeaderMap {
     add(&mut headers, "gatepost-action", filtered.action.name());
     add(&mut headers, "gatepost-category", verdict.category.name());
     add(&mut headers, "gatepost-score", &verdict.score.to_string());
-    add(&mut headers, "gatepost-reason", &verdict.reason);
+    if !verdict.reason.is_empty() {
+        add(&mut headers, "gatepost-reason", &verdict.reason);
+    }
     add(&mut headers, "gatepost-reply", &filtered.reply.to_string());
     for recipient in &filtered.recipients {
         add(&mut headers, "gatepost-rcpt", &recipient.to_string());
