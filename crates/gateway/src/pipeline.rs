@@ -160,15 +160,15 @@ impl Pipeline {
     pub async fn process(&self, arrival: Arrival, carrier: &mut dyn Carrier) -> Conclusion {
         let answers = arrival.answers;
         let judged = self.judge(arrival).await;
-        self.conclude(judged, answers, carrier).await
+        self.settle(&judged, answers, carrier).await
     }
 
-    /// The rest of the way of a judged message; for fronts that tell its id besides the reply.
-    pub async fn conclude(&self, judged: Judged, answers: Answers, carrier: &mut dyn Carrier) -> Conclusion {
+    /// The second half of that way, for whoever looks at what was judged before anything is done about it.
+    pub async fn settle(&self, judged: &Judged, answers: Answers, carrier: &mut dyn Carrier) -> Conclusion {
         let recipients = judged.mail.envelope.recipients.len();
         let plan = verdict::plan(&judged.verdicts, recipients, answers);
-        let done = self.carry_out(&judged, plan, carrier).await;
-        self.record(&judged, Some(&done)).await;
+        let done = self.carry_out(judged, plan, carrier).await;
+        self.record(judged, Some(&done)).await;
         done.conclusion
     }
 
@@ -398,6 +398,11 @@ impl Judged {
     /// The record of the message, as far as its story has gone.
     pub fn record(&self, done: Option<&Done>) -> Record {
         record_of::make(self, done)
+    }
+
+    /// The verdict that stands for the message where only one can be shown.
+    pub fn worst(&self) -> &Verdict {
+        record_of::worst(&self.verdicts)
     }
 }
 

@@ -222,7 +222,7 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
         ("xclient_from", !listener.xclient_from.is_empty()),
         ("xforward_from", !listener.xforward_from.is_empty()),
         ("proxy_protocol_from", !listener.proxy_protocol_from.is_empty()),
-        ("after_queue", listener.after_queue),
+        ("after_queue", listener.after_queue && protocol != Http),
         ("mixed", listener.mixed != usual.mixed),
         ("greet_pause", !listener.greet_pause.duration().is_zero()),
         ("banner", listener.banner != usual.banner),
@@ -234,7 +234,9 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
         problems
             .add(key("allow_from"), "is not for protocol = \"smtp\" and \"lmtp\": anybody may bring mail");
     }
-    if !listener.token.is_empty() && protocol != Http {
+    if protocol == Http {
+        validate_token(listener, key, problems);
+    } else if !listener.token.is_empty() {
         problems.add(key("token"), "is for protocol = \"http\" only");
     }
     if listener.quarantine != usual.quarantine && !matches!(protocol, Milter | AmPdp) {
@@ -263,6 +265,29 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
     {
         let message = format!("{folder:?} is not absolute; write /var/spool/exim4/scan");
         problems.add(key(&format!("scan_folders[{place}]")), message);
+    }
+}
+
+/// Who may ask over HTTP can learn what gets through and fill the vault: without a token that is this host alone.
+fn validate_token(listener: &Listener, key: &impl Fn(&str) -> String, problems: &mut Problems) {
+    if !listener.token.is_empty() {
+        if listener.token.len() > 1000 || !listener.token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            problems.add(key("token"), "is one word of at most 1000 visible ASCII characters");
+        }
+        return;
+    }
+    let open = listener.listen.iter().find(|text| match text.parse() {
+        Ok(ListenAddress::Tcp(address)) => !address.ip().to_canonical().is_loopback(),
+        _ => false,
+    });
+    if let Some(address) = open {
+        let message = format!(
+            "is needed: {address} can be reached from other hosts; set it, or listen on 127.0.0.1 or a unix socket"
+        );
+        problems.add(key("token"), message);
+    } else if let Some(network) = listener.allow_from.iter().find(|network| !network.is_loopback()) {
+        let message = format!("is needed: allow_from names {network}, and that is not this host alone");
+        problems.add(key("token"), message);
     }
 }
 
@@ -354,6 +379,17 @@ mod tests {
             ("listener = [{require_secret = true}]", "listener[0].require_secret", "only"),
             ("listener = [{delay_reject = false}]", "listener[0].delay_reject", "only"),
             ("listener = [{token = \"x\"}]", "listener[0].token", "only"),
+            (
+                "listener = [{protocol = \"http\", listen = [\"0.0.0.0:80\"]}]",
+                "listener[0].token",
+                "0.0.0.0:80 can be reached",
+            ),
+            (
+                "listener = [{protocol = \"http\", listen = [\"[::1]:80\"], allow_from = [\"10.0.0.0/8\"]}]",
+                "listener[0].token",
+                "allow_from names 10.0.0.0/8",
+            ),
+            ("listener = [{protocol = \"http\", token = \"a b\"}]", "listener[0].token", "one word"),
             ("listener = [{allow_from = []}]", "listener[0].allow_from", "anybody may bring mail"),
             ("listener = [{banner = \"a\\nb\"}]", "listener[0].banner", "one line"),
             ("quarantine.release_to = [\"x\"]", "quarantine.release_to[0]", "not a next hop"),

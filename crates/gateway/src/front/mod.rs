@@ -8,6 +8,7 @@ pub mod direction;
 mod handback;
 mod http;
 pub mod listen;
+pub mod local;
 mod milter;
 mod smtp;
 mod spamd;

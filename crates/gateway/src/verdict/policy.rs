@@ -83,6 +83,11 @@ impl Policies {
         self.list.iter().find(|policy| &*policy.name == name)
     }
 
+    /// From how many points on the policy of that name calls mail spammy, and spam. None if there is no such policy.
+    pub fn thresholds(&self, name: &str) -> Option<(Points, Points)> {
+        self.named(name).map(|policy| (policy.spammy_at, policy.spam_at))
+    }
+
     pub(super) fn policy(&self, id: PolicyId) -> &Policy {
         &self.list[id.0]
     }
