@@ -7,6 +7,7 @@
 //! * [`smtp`]: commands, replies and message content of SMTP and LMTP, for both ends of a connection.
 //! * [`proxy`]: the PROXY protocol header a load balancer puts before the first byte of the client.
 //! * [`clamd`]: commands and answers of the ClamAV daemon.
+//! * [`sendmail_queue`]: the files of Sendmail's mail queue.
 //!
 //! # Reading one session
 //!
@@ -32,4 +33,5 @@
 
 pub mod clamd;
 pub mod proxy;
+pub mod sendmail_queue;
 pub mod smtp;
