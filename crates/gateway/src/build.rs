@@ -13,9 +13,10 @@ use crate::checks::run::CheckSet;
 use crate::config::Problem;
 use crate::config::listen::ListenAddress;
 use crate::config::next_hop::NextHop;
-use crate::config::typed::{Config, Dns as DnsConfig, Listener};
+use crate::config::typed::{Config, Dns as DnsConfig, Listener, Queue};
 use crate::effects::relay::{NextHops, Options};
 use crate::front::Front;
+use crate::front::queue::Between;
 use crate::pipeline::{Pipeline, Store};
 use crate::records::Metrics;
 use crate::resources::dns::{Dns, DnsError, Resolve};
@@ -100,19 +101,47 @@ pub fn fronts(
     if problems.is_empty() { Ok(planned) } else { Err(problems) }
 }
 
+/// The pairs of queues of a configuration around one pipeline.
+pub fn queues(
+    config: &Config,
+    pipeline: &Arc<Pipeline>,
+    metrics: &Arc<Metrics>,
+    draining: &watch::Receiver<bool>,
+) -> Vec<Between> {
+    let between = |queue: Queue| {
+        let front = Front {
+            limits: config.limits.clone(),
+            hostname: config.hostname.clone(),
+            networks: config.networks.clone(),
+            domains: config.domains.clone(),
+            spool: spool(config),
+            pipeline: pipeline.clone(),
+            hops: Arc::new(NextHops::new(Vec::new(), options(config, true))),
+            tls: None,
+            metrics: metrics.clone(),
+            draining: draining.clone(),
+            listener: Listener { name: queue.name.clone(), after_queue: true, ..Listener::default() },
+        };
+        Between { queue, front }
+    };
+    config.queues().into_iter().map(between).collect()
+}
+
 /// Where released messages go: `quarantine.release_to`, else where the listener would have sent them.
 pub fn release_hops(config: &Config, listener: &str) -> Result<NextHops, Vec<Problem>> {
     let mut problems = Vec::new();
     let listeners = config.listeners();
     let place = listeners.iter().position(|candidate| candidate.name == listener).unwrap_or(0);
+    let of_queue = config.queues().iter().any(|queue| queue.name == listener);
     let hops = if config.quarantine.release_to.is_empty() {
-        if listeners[place].next_hop.is_empty() {
+        let bringing = listeners.get(place).filter(|found| !of_queue && !found.next_hop.is_empty());
+        let Some(bringing) = bringing else {
             let message = format!(
-                "released mail of the listener {listener} has nowhere to go: name quarantine.release_to, or its next_hop"
+                "released mail of {listener} has nowhere to go: name quarantine.release_to, or the next_hop of a listener of that name"
             );
             return Err(vec![Problem::new("quarantine.release_to", message)]);
-        }
-        next_hops(config, &listeners[place], place, &mut problems)
+        };
+        next_hops(config, bringing, place, &mut problems)
     } else {
         let targets = parse_all(&config.quarantine.release_to, "quarantine.release_to", &mut problems);
         NextHops::new(targets, options(config, true))

@@ -33,18 +33,24 @@ pub enum FileKind {
     Transcript,
     /// `hf`: the control file of a message that Sendmail holds in quarantine.
     Quarantined,
-    /// `Qf`: a control file that Sendmail found damaged and will not touch again.
+    /// `Qf`: a control file that was found damaged; Sendmail will not touch it again.
     Lost,
+    /// `gf`: a control file that gatepost has decided about. Sendmail knows no such name.
+    Decided,
+    /// `gd`: a data file that gatepost has put beside one of those.
+    Prepared,
 }
 
 impl FileKind {
-    const ALL: [(FileKind, &'static str); 6] = [
+    const ALL: [(FileKind, &'static str); 8] = [
         (FileKind::Control, "qf"),
         (FileKind::Data, "df"),
         (FileKind::Temporary, "tf"),
         (FileKind::Transcript, "xf"),
         (FileKind::Quarantined, "hf"),
         (FileKind::Lost, "Qf"),
+        (FileKind::Decided, "gf"),
+        (FileKind::Prepared, "gd"),
     ];
 
     /// The file's name for a queue id.
@@ -683,6 +689,8 @@ mod tests {
             ("xfA", Some((FileKind::Transcript, "A"))),
             ("hfA", Some((FileKind::Quarantined, "A"))),
             ("QfA", Some((FileKind::Lost, "A"))),
+            ("gfA", Some((FileKind::Decided, "A"))),
+            ("gdA", Some((FileKind::Prepared, "A"))),
             ("qf", None),
             ("q", None),
             ("", None),

@@ -8,6 +8,7 @@ mod handback;
 mod http;
 pub mod listen;
 mod milter;
+pub mod queue;
 mod smtp;
 mod spamd;
 mod spool;
