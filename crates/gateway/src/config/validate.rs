@@ -8,11 +8,11 @@ use super::typed::{Listener, ListenerProtocol, Queue};
 use super::{Config, ListenAddress, NextHop, Problem};
 
 impl Config {
-    /// The listeners, with every default filled in: one that leads to the built-in Maildir if there is none, and a name
-    /// and a next hop for each.
+    /// The listeners, with every default filled in: one that leads to the built-in Maildir if mail comes in no other way,
+    /// and a name and a next hop for each.
     pub fn listeners(&self) -> Vec<Listener> {
         let mut listeners = self.listener.clone();
-        if listeners.is_empty() {
+        if listeners.is_empty() && self.queue.is_empty() {
             listeners.push(Listener::default());
         }
         let names = default_names(&listeners);
@@ -143,6 +143,38 @@ impl Config {
             }
         }
         problems.next_hops("quarantine.release_to", &self.quarantine.release_to);
+        self.validate_queues(names, problems);
+    }
+
+    fn validate_queues(&self, mut names: BTreeSet<String>, problems: &mut Problems) {
+        let mut folders = BTreeSet::new();
+        for (place, queue) in self.queues().into_iter().enumerate() {
+            let key = |name: &str| format!("queue[{place}].{name}");
+            if !names.insert(queue.name.clone()) {
+                problems.add(
+                    key("name"),
+                    format!("{:?} is the name of a listener or another queue too", queue.name),
+                );
+            }
+            for (name, folder) in [("incoming", &queue.incoming), ("outgoing", &queue.outgoing)] {
+                if !folder.is_absolute() {
+                    problems.add(key(name), format!("{folder:?} is not the full path of a folder"));
+                }
+            }
+            if queue.incoming == queue.outgoing {
+                problems
+                    .add(key("outgoing"), "is the incoming folder too: nobody could tell what was judged");
+            }
+            if !folders.insert(queue.incoming.clone()) {
+                problems.add(key("incoming"), "is the incoming folder of another queue too");
+            }
+            if queue.interval.seconds() == 0 {
+                problems.add(key("interval"), "is 0; at least 1");
+            }
+            if queue.at_once == 0 {
+                problems.add(key("at_once"), "is 0; nothing would ever be judged");
+            }
+        }
     }
 
     fn validate_keeping(&self, problems: &mut Problems) {
@@ -378,6 +410,12 @@ mod tests {
             ),
             ("listener = [{require_secret = true}]", "listener[0].require_secret", "only"),
             ("listener = [{delay_reject = false}]", "listener[0].delay_reject", "only"),
+            ("queue = [{incoming = \"in\"}]", "queue[0].incoming", "full path"),
+            ("queue = [{incoming = \"/q\", outgoing = \"/q\"}]", "queue[0].outgoing", "what was judged"),
+            ("queue = [{}, {outgoing = \"/q\"}]", "queue[1].incoming", "another queue"),
+            ("listener = [{}]\nqueue = [{name = \"smtp\"}]", "queue[0].name", "name of a listener"),
+            ("queue = [{interval = 0}]", "queue[0].interval", "at least 1"),
+            ("queue = [{at_once = 0}]", "queue[0].at_once", "nothing would"),
             ("listener = [{token = \"x\"}]", "listener[0].token", "only"),
             (
                 "listener = [{protocol = \"http\", listen = [\"0.0.0.0:80\"]}]",

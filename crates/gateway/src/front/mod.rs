@@ -10,6 +10,7 @@ mod http;
 pub mod listen;
 pub mod local;
 mod milter;
+pub mod queue;
 mod smtp;
 mod spamd;
 mod spool;
