@@ -2,6 +2,7 @@
 
 mod rig;
 
+mod ampdp;
 mod beside_clamav_milter;
 mod commands;
 mod crowd;
@@ -14,4 +15,5 @@ mod malware;
 mod next_hop;
 mod one_verdict;
 mod parts;
+mod places;
 mod smuggling;

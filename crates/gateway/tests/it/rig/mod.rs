@@ -1,9 +1,12 @@
 //! The rig: the real programs, each on free loopback ports in a folder of its own, waited for until it answers and
 //! stopped by its own process id when dropped. What it logged is shown when a test fails.
 
+#[allow(dead_code, reason = "tests of single fronts use the rest")]
+mod amavis;
 mod clamav_milter;
 mod clamd;
 #[allow(dead_code, reason = "tests of single fronts use the rest")]
+mod clamsmtp;
 mod clients;
 mod dialog;
 mod dns;
@@ -12,6 +15,7 @@ pub mod docs;
 #[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod exim;
 mod gatepost;
+mod home;
 mod mails;
 mod postfix;
 #[allow(dead_code, reason = "tests of single fronts use the rest")]
@@ -19,14 +23,19 @@ mod sendmail;
 mod sink;
 mod swaks;
 
+#[allow(unused_imports, reason = "tests of single fronts use it")]
+pub use amavis::Amavis;
 pub use clamav_milter::ClamavMilter;
 pub use clamd::Clamd;
-pub use clients::{MilterClient, MilterEnd, am_pdp, clamd_stream, header_and_body, http, spamd};
+#[allow(unused_imports, reason = "tests of single fronts use it")]
+pub use clamsmtp::Clamsmtp;
+pub use clients::{MilterClient, am_pdp, clamd_stream, header_and_body, http, spamd};
 pub use dialog::{Dialog, Reply, matches};
 pub use dns::Dns;
 #[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use exim::{Exim, EximSetup};
 pub use gatepost::{Gatepost, Setup, run};
+pub use home::Dovecot;
 pub use mails::{base64, eicar, eicar_body, mail, with_attachment};
 pub use postfix::{Postfix, PostfixSetup};
 #[allow(unused_imports, reason = "tests of single fronts use it")]
