@@ -9,6 +9,8 @@ mod founding;
 mod kills;
 mod lifecycle;
 mod malware;
+mod milter;
+mod milter_crowd;
 mod next_hop;
 mod parts;
 mod smuggling;
