@@ -210,8 +210,9 @@ fn recipients_go_and_change_and_the_others_get_it() {
     assert_eq!(reply.code, 250, "{}", reply.text);
     let got = postfix.delivered("user", 1).remove(0);
     assert!(got.contains("user+spam@example.test"), "{got}");
-    let held = gatepost.held(1);
-    assert_eq!(held[0]["recipients"].as_array().map(Vec::len), Some(1), "{held:#?}");
+    let held = gatepost.held(1).remove(0);
+    let outcomes = [&held["verdicts"][0]["outcome"], &held["verdicts"][1]["outcome"]];
+    assert_eq!(outcomes, ["delivered: 250 2.0.0 Passed on", "held"], "{held:#}");
     // Held for all: taken, and nothing goes on.
     let reply = dialog.message("sender@client.test", &["other@example.test"], &mail("spam2", GTUBE));
     assert_eq!(reply.code, 250, "{}", reply.text);
@@ -537,9 +538,10 @@ fn a_stopping_daemon_answers_the_message_in_hand() {
 
 /// Runs a script of this folder with values set beforehand.
 fn miltertest(gatepost: &Gatepost, script: &str, values: &[(&str, &str)]) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/milter").join(script);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/milter");
     let mut command = Command::new(program("miltertest"));
-    command.arg("-s").arg(file);
+    command.arg("-s").arg(folder.join("run.lua"));
+    command.arg("-D").arg(format!("script={}", folder.join(script).display()));
     command.arg("-D").arg(format!("socket=inet:{}@127.0.0.1", gatepost.smtp.port()));
     for (name, value) in values {
         command.arg("-D").arg(format!("{name}={value}"));
@@ -562,7 +564,15 @@ fn miltertest_through_every_stage() {
     assert_eq!(record["helo"], "client.test", "{record:#}");
     assert_eq!(record["user"], "alice", "{record:#}");
     miltertest(&gatepost, "messages.lua", &[("eicar", &eicar())]);
-    assert_eq!(gatepost.records(12).len(), 12);
+    let records = gatepost.records(12);
+    assert_eq!(records.len(), 12);
+    let refused = records.iter().filter(|record| said(record).starts_with("550 5.7.1 "));
+    assert_eq!(refused.count(), 3);
+}
+
+/// What was answered.
+fn said(record: &serde_json::Value) -> &str {
+    record["replies"][0].as_str().unwrap_or_default()
 }
 
 #[test]
@@ -585,6 +595,7 @@ fn miltertest_hears_of_slow_judging() {
     let (_silent, check) = silent_scanner();
     let gatepost = milter().with(&(check + "time = 9\n")).start();
     miltertest(&gatepost, "progress.lua", &[]);
+    assert!(said(&gatepost.records(1)[0]).starts_with("451 4."));
 }
 
 #[test]

@@ -20,7 +20,6 @@ end
 for _ = 1, 3 do
     assert(message("all is well\r\n") == SMFIR_CONTINUE, "clean mail is not taken")
     assert(message(eicar .. "\r\n") == SMFIR_REPLYCODE, "a virus is not refused")
-    assert(mt.eom_check(conn, MT_SMTPREPLY, "550", "5.7.1"), "another reply")
 end
 
 local stages = {
