@@ -2,3 +2,4 @@
 
 pub mod maildir;
 pub mod relay;
+pub mod release;

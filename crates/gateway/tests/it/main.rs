@@ -2,6 +2,7 @@
 
 mod rig;
 
+mod ampdp;
 mod commands;
 mod crowd;
 mod dialogs;
@@ -13,4 +14,5 @@ mod milter;
 mod milter_crowd;
 mod next_hop;
 mod parts;
+mod places;
 mod smuggling;
