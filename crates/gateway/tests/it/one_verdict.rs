@@ -33,11 +33,12 @@ enum Left {
 /// What protocols cannot say: fronts, the letters it matters for, what is left out, and why.
 const DIFFERENCES: &[(&[&str], Quirk, Left, &str)] = &[
     (
-        &["milter"],
+        &["milter", "queue"],
         Quirk::BrokenHeader,
         Left::Header,
         "for the mail server the header ends at the first line that is no field, and that is how it tells the filter",
     ),
+    (&["queue"], Quirk::StrayLineEnd, Left::Header, "in the queue's files every line ends in LF"),
     (&["milter"], Quirk::NulInHeader, Left::Header, "the protocol's strings end in NUL"),
     (
         &["clamd"],
@@ -45,7 +46,7 @@ const DIFFERENCES: &[(&[&str], Quirk, Left, &str)] = &[
         Left::Form,
         "what looks like no mail is judged as a file, which lacks no header",
     ),
-    (&["milter"], Quirk::Foreign, Left::Header, "some have such headers"),
+    (&["milter", "queue"], Quirk::Foreign, Left::Header, "some have such headers"),
     (&["clamd"], Quirk::Foreign, Left::Form, "some look like no mail"),
     (&["clamd"], Quirk::Strict, Left::Verdict, "no recipients are named"),
     (&["clamd"], Quirk::Several, Left::Verdict, "no recipients are named"),
