@@ -15,7 +15,7 @@ use crate::config::listen::ListenAddress;
 use crate::config::next_hop::NextHop;
 use crate::config::typed::{Config, Dns as DnsConfig, Listener};
 use crate::effects::relay::{NextHops, Options};
-use crate::front::smtp::Front;
+use crate::front::Front;
 use crate::pipeline::{Pipeline, Store};
 use crate::records::Metrics;
 use crate::resources::dns::{Dns, DnsError, Resolve};
@@ -106,6 +106,12 @@ pub fn release_hops(config: &Config, listener: &str) -> Result<NextHops, Vec<Pro
     let listeners = config.listeners();
     let place = listeners.iter().position(|candidate| candidate.name == listener).unwrap_or(0);
     let hops = if config.quarantine.release_to.is_empty() {
+        if listeners[place].next_hop.is_empty() {
+            let message = format!(
+                "released mail of the listener {listener} has nowhere to go: name quarantine.release_to, or its next_hop"
+            );
+            return Err(vec![Problem::new("quarantine.release_to", message)]);
+        }
         next_hops(config, &listeners[place], place, &mut problems)
     } else {
         let targets = parse_all(&config.quarantine.release_to, "quarantine.release_to", &mut problems);
@@ -181,3 +187,6 @@ pub fn by_address(planned: Vec<Planned>) -> Result<BTreeMap<String, (ListenAddre
     }
     Ok(map)
 }
+
+#[cfg(test)]
+mod tests;

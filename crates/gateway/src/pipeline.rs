@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use gatepost_mail::{
-    Budget, Cause, DefectKind, Edit, Envelope, Fault, Limits, Mail, Message, OnFault, PartId, Reply, Session,
-    Verdict,
+    Action, Budget, Cause, DefectKind, Edit, Envelope, Fault, Limits, Mail, Message, OnFault, PartId, Reply,
+    Session, Verdict,
 };
 use gatepost_wire::smtp::StrayReport;
 use tokio::sync::Semaphore;
@@ -79,14 +79,35 @@ pub trait Carrier: Send {
     /// Name of the next hop, for the record.
     fn name(&self) -> String;
 
-    /// Carries the message to those recipients (places in the envelope) and gives the next hop's replies: one, or one
-    /// for each recipient. Not being able to is a reply too.
-    fn carry<'a>(
-        &'a mut self,
-        recipients: &'a [usize],
-        extension: Option<&'a str>,
-        message: Vec<Bytes>,
-    ) -> BoxFuture<'a, Vec<Reply>>;
+    /// Carries a message on and gives the next hop's replies: one, or one for each recipient. Not being able to is a
+    /// reply too.
+    fn carry<'a>(&'a mut self, shipment: Shipment<'a>) -> BoxFuture<'a, Vec<Reply>>;
+
+    /// Has the next hop itself hold the message for all its recipients instead of the vault, where that is wanted and
+    /// the protocol can say so. False: the vault shall.
+    fn hold(&mut self, _reason: &str) -> bool {
+        false
+    }
+}
+
+/// What is to be carried on, and for whom.
+#[derive(Clone, Copy)]
+pub struct Shipment<'a> {
+    /// The mail as it came.
+    pub mail: &'a Mail,
+    /// Places in the envelope of those it is for.
+    pub recipients: &'a [usize],
+    /// Put behind their local parts, delimiter included.
+    pub extension: Option<&'a str>,
+    /// What is to be changed.
+    pub edits: &'a [Edit],
+}
+
+impl Shipment<'_> {
+    /// The message with its changes, in pieces.
+    pub fn chunks(&self) -> Vec<Bytes> {
+        gatepost_mail::apply(&self.mail.message, self.edits).chunks
+    }
 }
 
 /// A message after judgement, before anything has been done about it.
@@ -140,8 +161,49 @@ impl Pipeline {
         let recipients = judged.mail.envelope.recipients.len();
         let plan = verdict::plan(&judged.verdicts, recipients, answers);
         let done = self.carry_out(&judged, plan, carrier).await;
-        self.record(&judged, &done).await;
+        self.record(&judged, Some(&done)).await;
         done.conclusion
+    }
+
+    /// For whoever only asks for an opinion: judges and records, and does nothing about the message.
+    pub async fn advise(&self, arrival: Arrival) -> Judged {
+        let judged = self.judge(arrival).await;
+        self.record(&judged, None).await;
+        judged
+    }
+
+    /// Whether a message would be refused whatever it says, by what was found of session and recipients so far. Points
+    /// do not count yet, since later findings may outweigh them. A refusal is recorded like that of a message.
+    pub async fn early(&self, session: &Session, envelope: &Envelope, found: &Found) -> Option<Reply> {
+        if found.findings.is_empty() {
+            return None;
+        }
+        let id = records::new_id();
+        let message = shallow(Bytes::new(), &self.limits);
+        let mail = Mail { session: session.clone(), envelope: envelope.clone(), message };
+        let case = Case {
+            id: &id,
+            hostname: &self.hostname,
+            mail: &mail,
+            findings: &found.findings,
+            faults: &[],
+            after_queue: false,
+        };
+        let verdicts = verdict::judge(&case, &self.policies, &self.headers);
+        let certain = |verdict: &Verdict| {
+            let decided = verdict.weighed.iter().any(|weighed| weighed.category == Some(verdict.category));
+            verdict.action == Action::Refuse && decided
+        };
+        if !verdicts.iter().all(certain) {
+            return None;
+        }
+        let conclusion = verdict::plan(&verdicts, envelope.recipients.len(), Answers::One).conclude(&[]);
+        let reply = conclusion.one.clone();
+        let (found, times, began) = (found.clone(), BTreeMap::new(), Instant::now());
+        let judged = Judged { id, mail, found, verdicts, times, began };
+        let done = Done { conclusion, held: None, next_hop: None, time: Duration::ZERO };
+        self.record(&judged, Some(&done)).await;
+        Some(reply)
     }
 
     /// Reads and checks a message and decides about it; nothing is done yet.
@@ -203,7 +265,10 @@ impl Pipeline {
         let hold = recipients_of(&judged.verdicts, &plan.hold);
         let keep = recipients_of(&judged.verdicts, &plan.keep);
         let wanted = if hold.is_empty() { &keep } else { &hold };
-        if !wanted.is_empty() {
+        let held_there = plan.deliveries.is_empty()
+            && hold.len() == judged.mail.envelope.recipients.len()
+            && plan.hold.first().is_some_and(|&place| carrier.hold(&judged.verdicts[place].reason));
+        if !wanted.is_empty() && !held_there {
             match self.hold(judged, wanted).await {
                 Ok(key) => held = Some(key),
                 Err(error) => {
@@ -242,11 +307,12 @@ impl Pipeline {
     }
 
     async fn deliver(&self, judged: &Judged, delivery: &Delivery, carrier: &mut dyn Carrier) -> Vec<Reply> {
-        let verdict = &judged.verdicts[delivery.verdict];
-        let applied = gatepost_mail::apply(&judged.mail.message, &verdict.edits);
-        let unsafe_to_send =
-            applied.skipped.iter().any(|&at| matches!(verdict.edits[at], Edit::ReplacePart { .. }));
-        if unsafe_to_send {
+        let edits = &judged.verdicts[delivery.edits].edits;
+        let has_no_place = |edit: &Edit| match edit {
+            Edit::ReplacePart { part, .. } => judged.mail.message.replaceable(*part).is_none(),
+            _ => false,
+        };
+        if edits.iter().any(has_no_place) {
             tracing::error!(
                 "{}: a part that should be replaced has no place of its own; deferred",
                 judged.id
@@ -257,7 +323,13 @@ impl Pipeline {
                 format!("Message cannot be mended now (id {})", judged.id),
             )];
         }
-        carrier.carry(&delivery.recipients, verdict.extension.as_deref(), applied.chunks).await
+        let shipment = Shipment {
+            mail: &judged.mail,
+            recipients: &delivery.recipients,
+            extension: judged.verdicts[delivery.verdict].extension.as_deref(),
+            edits,
+        };
+        carrier.carry(shipment).await
     }
 
     /// Puts the original into the vault, for these recipients; on disk when this returns.
@@ -276,8 +348,8 @@ impl Pipeline {
         }
     }
 
-    async fn record(&self, judged: &Judged, done: &Done) {
-        let record = judged.record(Some(done));
+    async fn record(&self, judged: &Judged, done: Option<&Done>) {
+        let record = judged.record(done);
         let elapsed = judged.began.elapsed();
         self.metrics.record(&record, elapsed);
         records::log(&record, elapsed, self.log_format);

@@ -23,8 +23,8 @@ use crate::cli;
 use crate::config::listen::ListenAddress;
 use crate::config::load::{self, Loaded};
 use crate::config::typed::Config;
+use crate::front::Front;
 use crate::front::listen::{Handed, Listening, Sessions, Socket, accept, bind};
-use crate::front::smtp::Front;
 use crate::logging::{self, Logging};
 use crate::pipeline::{Pipeline, Store};
 use crate::privileges;
@@ -229,7 +229,11 @@ impl Daemon {
                 });
             }
             let hops = front.hops.clone();
+            let brings_mail = front.listener.protocol.brings_mail();
             tokio::spawn(async move {
+                if !brings_mail {
+                    return;
+                }
                 if let Err(error) = hops.probe().await {
                     tracing::warn!(%error, "next hop does not answer");
                 }

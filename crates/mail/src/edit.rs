@@ -83,6 +83,61 @@ pub fn apply(message: &Message, edits: &[Edit]) -> Applied {
     work.finish()
 }
 
+/// What edits come to for whoever has the message and changes it by instruction: a milter's mail server, the owner of a
+/// queue file. To be carried out in the order: all of `headers` as they stand here, then the body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Changes first, then removals, the last occurrence of a name before the ones above it, then additions: so no
+    /// instruction moves what a later one speaks of.
+    pub headers: Vec<HeaderChange>,
+    /// The whole new body, behind the empty line; None if it stays.
+    pub body: Option<Vec<Bytes>>,
+    /// Places of edits that could not be carried out, as in [`Applied::skipped`].
+    pub skipped: Vec<usize>,
+}
+
+/// One instruction about the header. Values are encoded and folded, without the space behind the colon and without the
+/// last line break; folds are CRLF and white space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderChange {
+    /// Give the `nth` (from 0) field of that name another value.
+    Change {
+        /// Field name, as the edit writes it.
+        name: String,
+        /// Which of several.
+        nth: usize,
+        /// Its new value.
+        value: String,
+    },
+    /// Remove the `nth` (from 0) field of that name.
+    Remove {
+        /// Field name, as it stands in the message.
+        name: String,
+        /// Which of several.
+        nth: usize,
+    },
+    /// Add a field. Those of one place come in the order in which they shall stand there.
+    Insert {
+        /// Where.
+        place: Place,
+        /// Field name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// The same as [`apply`], as instructions.
+pub fn changes(message: &Message, edits: &[Edit]) -> Changes {
+    let mut work = Work::new(message);
+    for (place, edit) in edits.iter().enumerate() {
+        if !work.take(edit) {
+            work.skipped.push(place);
+        }
+    }
+    work.changes()
+}
+
 impl Message {
     /// The part that [`Edit::ReplacePart`] really replaces: this one if it stands verbatim in the message, else the
     /// nearest that it lies in. None if there is no such part.
@@ -131,8 +186,9 @@ struct Work<'a> {
     named: HashMap<String, Vec<usize>>,
     removed: BTreeSet<usize>,
     changed: HashMap<usize, String>,
-    top: String,
-    bottom: String,
+    /// Whole fields, ended by CRLF.
+    top: Vec<String>,
+    bottom: Vec<String>,
     /// Texts in place of parts. The message itself is part 0.
     replaced: HashMap<PartId, String>,
     skipped: Vec<usize>,
@@ -160,8 +216,8 @@ impl<'a> Work<'a> {
             named,
             removed: BTreeSet::new(),
             changed: HashMap::new(),
-            top: String::new(),
-            bottom: String::new(),
+            top: Vec::new(),
+            bottom: Vec::new(),
             replaced: HashMap::new(),
             skipped: Vec::new(),
         }
@@ -172,7 +228,7 @@ impl<'a> Work<'a> {
         match edit {
             Edit::AddHeader { name, value, place } if is_name(name) => {
                 let list = if *place == Place::Top { &mut self.top } else { &mut self.bottom };
-                list.push_str(&field(name, value));
+                list.push(field(name, value));
                 true
             }
             Edit::AddHeader { .. } => false,
@@ -224,7 +280,55 @@ impl<'a> Work<'a> {
         }
         // Stable: what is put at one place stays in the order in which it came here.
         splices.sort_by_key(|splice| (splice.range.start, splice.range.end));
-        Applied { chunks: chunks(raw, splices), skipped: self.skipped }
+        Applied { chunks: chunks(raw, 0, splices), skipped: self.skipped }
+    }
+
+    fn changes(mut self) -> Changes {
+        let mut body = match self.replaced.remove(&PartId(0)) {
+            Some(text) => Some(vec![Bytes::from(self.replace_message(&text))]),
+            None => {
+                let mut splices = Vec::new();
+                self.replace_parts(&mut splices);
+                (!splices.is_empty()).then(|| chunks(&self.message.raw, self.header_end(), splices))
+            }
+        };
+        if let Some(first) = body.as_mut().and_then(|chunks| chunks.first_mut()) {
+            let empty_line = [&b"\r\n"[..], b"\n"].into_iter().find(|line| first.starts_with(line));
+            *first = first.slice(empty_line.map_or(0, <[u8]>::len)..);
+        }
+        Changes { headers: self.header_changes(), body, skipped: self.skipped }
+    }
+
+    fn header_changes(&self) -> Vec<HeaderChange> {
+        let headers = &self.message.headers;
+        let mut changes = Vec::new();
+        let mut removals = Vec::new();
+        // Of the fields of one name, the last first; the names in the order in which they begin.
+        let mut names: Vec<&Vec<usize>> = self.named.values().collect();
+        names.sort_unstable();
+        for places in names {
+            for (nth, place) in places.iter().enumerate().rev() {
+                let name = headers.name(&headers.fields[*place]).to_owned();
+                if self.removed.contains(place) {
+                    removals.push(HeaderChange::Remove { name, nth });
+                } else if let Some(new) = self.changed.get(place) {
+                    let (name, value) = parted(new);
+                    changes.push(HeaderChange::Change {
+                        name: name.to_owned(),
+                        nth,
+                        value: value.to_owned(),
+                    });
+                }
+            }
+        }
+        changes.extend(removals);
+        for (place, fields) in [(Place::Top, &self.top), (Place::Bottom, &self.bottom)] {
+            changes.extend(fields.iter().map(|field| {
+                let (name, value) = parted(field);
+                HeaderChange::Insert { place, name: name.to_owned(), value: value.to_owned() }
+            }));
+        }
+        changes
     }
 
     /// All but the header goes; of the header, what describes the content. Gives the new body with the empty line
@@ -239,10 +343,10 @@ impl<'a> Work<'a> {
         let fields = self.message.headers.fields.iter().enumerate();
         self.removed.extend(fields.filter(|(_, field)| field.name.is_empty()).map(|(place, _)| place));
         if !self.named.contains_key("mime-version") {
-            self.bottom.push_str("MIME-Version: 1.0\r\n");
+            self.bottom.push("MIME-Version: 1.0\r\n".into());
         }
         let (header, body) = text_entity(self.message.parts.first().and_then(|part| part.name()), text);
-        self.bottom.push_str(&header);
+        self.bottom.extend(header.split_inclusive("\r\n").map(str::to_owned));
         format!("\r\n{body}")
     }
 
@@ -292,11 +396,11 @@ impl<'a> Work<'a> {
         let top = self.named.values().flatten().map(|place| fields[*place].span.start).min().unwrap_or(end);
         let mut bottom = String::new();
         if top == end {
-            bottom.push_str(&std::mem::take(&mut self.top));
+            bottom.push_str(&self.top.concat());
         } else if !self.top.is_empty() {
-            splices.push(Splice { range: top..top, new: std::mem::take(&mut self.top).into() });
+            splices.push(Splice { range: top..top, new: self.top.concat().into() });
         }
-        bottom.push_str(&self.bottom);
+        bottom.push_str(&self.bottom.concat());
         if bottom.is_empty() {
             return;
         }
@@ -318,9 +422,9 @@ impl<'a> Work<'a> {
     }
 }
 
-fn chunks(raw: &Bytes, splices: Vec<Splice>) -> Vec<Bytes> {
+/// The message from a place on, with splices that all lie behind it.
+fn chunks(raw: &Bytes, mut at: usize, splices: Vec<Splice>) -> Vec<Bytes> {
     let mut chunks = Vec::with_capacity(splices.len() * 2 + 1);
-    let mut at = 0;
     for Splice { range, new } in splices {
         if at < range.start {
             chunks.push(raw.slice(at..range.start));
@@ -334,6 +438,12 @@ fn chunks(raw: &Bytes, splices: Vec<Splice>) -> Vec<Bytes> {
         chunks.push(raw.slice(at..));
     }
     chunks
+}
+
+/// Name and value of a field that [`field`] has written.
+fn parted(field: &str) -> (&str, &str) {
+    let (name, value) = field.split_once(':').unwrap_or((field, ""));
+    (name, value.strip_prefix(' ').unwrap_or(value).trim_end_matches("\r\n"))
 }
 
 /// RFC 5322 section 2.2: printable ASCII but the colon.
@@ -470,6 +580,85 @@ mod tests {
 
     fn read(raw: impl Into<Vec<u8>>) -> Message {
         Message::read(Bytes::from(raw.into()), &mut Budget::new(&Limits::default()))
+    }
+
+    /// Carries instructions out as a mail server does.
+    fn instructed(message: &Message, changes: &Changes) -> String {
+        let headers = &message.headers;
+        let mut fields: Vec<(String, String)> = headers
+            .fields
+            .iter()
+            .map(|field| {
+                let raw = String::from_utf8_lossy(headers.raw_field(field)).into_owned();
+                (headers.name(field).to_ascii_lowercase(), raw)
+            })
+            .collect();
+        let at = |fields: &[(String, String)], name: &str, nth: usize| {
+            let same = fields.iter().enumerate().filter(|(_, field)| field.0 == name.to_ascii_lowercase());
+            same.map(|(place, _)| place).nth(nth).expect("a field that is there")
+        };
+        let mut top = 0;
+        for change in &changes.headers {
+            match change {
+                HeaderChange::Change { name, nth, value } => {
+                    let place = at(&fields, name, *nth);
+                    fields[place].1 = format!("{name}: {value}\r\n");
+                }
+                HeaderChange::Remove { name, nth } => {
+                    let place = at(&fields, name, *nth);
+                    fields.remove(place);
+                }
+                HeaderChange::Insert { place, name, value } => {
+                    let at = if *place == Place::Top { top } else { fields.len() };
+                    top += usize::from(*place == Place::Top);
+                    fields.insert(at, (name.to_ascii_lowercase(), format!("{name}: {value}\r\n")));
+                }
+            }
+        }
+        let mut out: String = fields.into_iter().map(|field| field.1).collect();
+        let body = message.raw.slice(headers.raw.len()..);
+        match &changes.body {
+            Some(body) => {
+                out.push_str("\r\n");
+                out.push_str(&String::from_utf8_lossy(&body.concat()));
+            }
+            None => out.push_str(&String::from_utf8_lossy(&body)),
+        }
+        out
+    }
+
+    #[test]
+    fn instructions_come_to_the_same_as_applying() {
+        let multipart = "Subject: a\r\nX-Spam: 1\r\nReceived: x\r\nX-Spam: 2\r\nx-spam: 3\r\n\
+            Content-Type: multipart/mixed; boundary=b\r\n\r\npreamble\r\n--b\r\n\r\none\r\n--b\r\n\
+            Content-Type: application/zip; name=a.zip\r\n\r\ntwo\r\n--b--\r\n";
+        let plain = "Subject: a\r\nX-Spam: 1\r\nX-Spam: 2\r\n\r\nbody\r\n";
+        let add =
+            |name: &str, place| Edit::AddHeader { name: name.into(), value: format!("{name} v ü"), place };
+        let remove = |nth| Edit::RemoveHeader { name: "X-SPAM".into(), nth };
+        let change = |nth| Edit::ChangeHeader { name: "x-spam".into(), nth, value: "new value ".repeat(20) };
+        let replace = |part| Edit::ReplacePart { part: PartId(part), text: "taken out\n".into() };
+        for raw in [multipart, plain] {
+            for edits in [
+                vec![],
+                vec![
+                    add("X-A", Place::Top),
+                    add("X-B", Place::Top),
+                    add("X-C", Place::Bottom),
+                    add("X-D", Place::Bottom),
+                ],
+                vec![remove(0), change(1), add("X-Spam", Place::Top), add("X-Spam", Place::Bottom)],
+                vec![remove(1), remove(0), change(0)],
+                vec![replace(1), add("X-A", Place::Top)],
+                vec![replace(0), remove(0), add("X-A", Place::Bottom)],
+                vec![replace(2), remove(7), replace(9)],
+            ] {
+                let message = read(raw);
+                let (applied, changes) = (apply(&message, &edits), changes(&message, &edits));
+                assert_eq!(instructed(&message, &changes), written(&applied), "{edits:?}");
+                assert_eq!(changes.skipped, applied.skipped, "{edits:?}");
+            }
+        }
     }
 
     fn written(applied: &Applied) -> String {

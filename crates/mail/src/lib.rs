@@ -29,7 +29,7 @@ pub mod words;
 pub use address::Address;
 pub use defect::{Defect, DefectKind};
 pub use digest::sha256_hex;
-pub use edit::{Applied, Edit, Place, apply, encode_text};
+pub use edit::{Applied, Changes, Edit, HeaderChange, Place, apply, changes, encode_text};
 pub use envelope::{Envelope, Parameters, Recipient};
 pub use filetype::{FileKind, FileType};
 pub use finding::{Category, Cause, Counts, Fault, Finding, OnFault, Scope, Symbol};

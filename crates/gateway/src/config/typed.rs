@@ -29,7 +29,10 @@ pub struct Config {
     pub log: Log,
     /// Where mail comes in. Without any, one on 127.0.0.1:2525.
     pub listener: Vec<Listener>,
-    /// Limits of SMTP and LMTP sessions.
+    /// Pairs of Sendmail's queue folders to stand between: what one Sendmail takes in is judged before another delivers
+    /// it.
+    pub queue: Vec<Queue>,
+    /// Limits of sessions.
     pub limits: SessionLimits,
     /// Limits of reading and unpacking one message.
     pub reading: Reading,
@@ -73,16 +76,17 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listener {
-    /// Its name, for policies and the log. Default: `smtp`, and `smtp2`, `smtp3` … for the next.
+    /// Its name, for policies and the log. Default: its protocol, and `smtp2`, `smtp3` … for the next of that protocol.
     pub name: String,
     /// Addresses to listen on: `127.0.0.1:2525`, `[::]:25`, `unix:/run/gatepost/lmtp.sock`, or `systemd:NAME` for a
     /// socket handed over by systemd under that name.
     pub listen: Vec<String>,
-    /// `smtp` or `lmtp`.
+    /// `smtp` or `lmtp` to bring mail; `milter`, `am-pdp`, `spamd`, `clamd` or `http` to ask about mail.
     pub protocol: ListenerProtocol,
     /// Where mail goes: `smtp://host:port`, `smtps://host:port`, `smtp+starttls://host:port`,
     /// `lmtp://host:port`, `lmtp:/path/to/socket`, `maildir:/folder`. Several: the first that answers is used.
-    /// Default: the built-in Maildir in the data folder.
+    /// Default: the built-in Maildir in the data folder. Where mail is only asked about, it says where released
+    /// mail goes, and there is no default.
     pub next_hop: Vec<String>,
     /// Check the next hop's certificate against the system's authorities and its name. Turn it off only for a next
     /// hop that you reach over a network nobody else is on.
@@ -111,6 +115,17 @@ pub struct Listener {
     /// Wait so many seconds before the banner; a client that speaks before it is refused. 0: no wait (a client that
     /// has already spoken is refused all the same).
     pub greet_pause: Seconds,
+    /// Peers that may speak here over TCP, where mail is only asked about. Over a unix socket it is whoever may enter its
+    /// folder.
+    pub allow_from: Vec<Net>,
+    /// What `http` clients must show: `Authorization: Bearer TOKEN`. Empty: nothing, for loopback and unix sockets only.
+    pub token: String,
+    /// Where mail is held that a mail server asks about by `milter` or `am-pdp`: in our `vault`, or in the mail server's
+    /// own hold queue (`mta`) where all recipients' verdicts hold it.
+    pub quarantine: HoldIn,
+    /// What is known of client and envelope is told at RCPT, so that the mail server's log knows who wanted to write to
+    /// whom. `false`: at the first stage at which it is known. For `milter`.
+    pub delay_reject: bool,
     /// Text of the banner behind the host name. No version, so that nothing is told that isn't needed.
     pub banner: String,
 }
@@ -133,6 +148,64 @@ pub enum ListenerProtocol {
     Smtp,
     /// LMTP (RFC 2033): an answer for each recipient.
     Lmtp,
+    /// The milter protocol of Sendmail and Postfix.
+    Milter,
+    /// What spamc speaks.
+    Spamd,
+    /// What clamdscan and other clients of clamd speak.
+    Clamd,
+    /// amavis policy delegation: amavisd-milter, amavisd-release.
+    #[serde(rename = "am-pdp")]
+    AmPdp,
+    /// HTTP.
+    Http,
+}
+
+impl ListenerProtocol {
+    /// Its name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ListenerProtocol::Smtp => "smtp",
+            ListenerProtocol::Lmtp => "lmtp",
+            ListenerProtocol::Milter => "milter",
+            ListenerProtocol::Spamd => "spamd",
+            ListenerProtocol::Clamd => "clamd",
+            ListenerProtocol::AmPdp => "am-pdp",
+            ListenerProtocol::Http => "http",
+        }
+    }
+
+    /// Whether messages come by it to be taken over; by all others they are only asked about.
+    pub fn brings_mail(self) -> bool {
+        matches!(self, ListenerProtocol::Smtp | ListenerProtocol::Lmtp)
+    }
+}
+
+/// Where mail is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HoldIn {
+    /// In the vault.
+    Vault,
+    /// In the hold queue of the mail server that asks.
+    Mta,
+}
+
+/// One pair of queue folders.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// Its name, for policies and the log. Default: `queue`, and `queue2`, `queue3` … for the next.
+    pub name: String,
+    /// Folder that the receiving Sendmail (`DeliveryMode=queueonly`) fills.
+    pub incoming: PathBuf,
+    /// Folder that the delivering Sendmail empties. Best on the same file system as `incoming`:
+    /// then messages that stay as they are need no copy.
+    pub outgoing: PathBuf,
+    /// How often the incoming folder is looked through.
+    pub interval: Seconds,
+    /// Messages judged at once.
+    pub at_once: u32,
 }
 
 /// What to do when verdicts differ and there is one answer.
@@ -145,7 +218,7 @@ pub enum Mixed {
     DeferOthers,
 }
 
-/// Limits of SMTP and LMTP sessions.
+/// Limits of sessions.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SessionLimits {
@@ -520,10 +593,11 @@ impl Default for Config {
             data: PathBuf::from("gatepost-data"),
             hostname: super::units::system_hostname(),
             user: String::new(),
-            networks: ["127.0.0.0/8", "::1/128"].map(|net| net.parse().expect("a network")).to_vec(),
+            networks: loopback(),
             domains: Vec::new(),
             log: Log::default(),
             listener: Vec::new(),
+            queue: Vec::new(),
             limits: SessionLimits::default(),
             reading: Reading::default(),
             checks: Checks::default(),
@@ -535,6 +609,10 @@ impl Default for Config {
             metrics: Metrics::default(),
         }
     }
+}
+
+fn loopback() -> Vec<Net> {
+    ["127.0.0.0/8", "::1/128"].map(|net| net.parse().expect("a network")).to_vec()
 }
 
 impl Default for Log {
@@ -560,7 +638,23 @@ impl Default for Listener {
             refuse_after_queue: RefuseAfterQueue::Hold,
             mixed: Mixed::Split,
             greet_pause: Seconds::new(0),
+            allow_from: loopback(),
+            token: String::new(),
+            quarantine: HoldIn::Vault,
+            delay_reject: true,
             banner: "ESMTP".into(),
+        }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue {
+            name: String::new(),
+            incoming: PathBuf::from("/var/spool/mqueue.in"),
+            outgoing: PathBuf::from("/var/spool/mqueue"),
+            interval: Seconds::new(1),
+            at_once: 4,
         }
     }
 }

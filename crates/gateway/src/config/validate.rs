@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::typed::Listener;
+use super::typed::{Listener, ListenerProtocol, Queue};
 use super::{Config, ListenAddress, NextHop, Problem};
 
 impl Config {
@@ -15,21 +15,32 @@ impl Config {
         if listeners.is_empty() {
             listeners.push(Listener::default());
         }
-        for (place, listener) in listeners.iter_mut().enumerate() {
+        let names = default_names(&listeners);
+        for (listener, name) in listeners.iter_mut().zip(names) {
             if listener.name.is_empty() {
-                listener.name = default_name(place);
+                listener.name = name;
             }
-            if listener.next_hop.is_empty() {
+            if listener.next_hop.is_empty() && listener.protocol.brings_mail() {
                 listener.next_hop.push(NextHop::Maildir(self.data.join("Maildir")).to_string());
             }
         }
         listeners
     }
 
+    /// The queues, with a name for each.
+    pub fn queues(&self) -> Vec<Queue> {
+        let mut queues = self.queue.clone();
+        for (place, queue) in queues.iter_mut().enumerate().filter(|(_, queue)| queue.name.is_empty()) {
+            queue.name = if place == 0 { "queue".into() } else { format!("queue{}", place + 1) };
+        }
+        queues
+    }
+
     /// The configuration with every default that depends on other keys filled in.
     pub fn resolved(&self) -> Config {
         let mut config = self.clone();
         config.listener = self.listeners();
+        config.queue = self.queues();
         if config.default_policy.name.is_empty() {
             config.default_policy.name = "default".into();
         }
@@ -99,12 +110,10 @@ impl Config {
     fn validate_listeners(&self, problems: &mut Problems) {
         let mut names = BTreeSet::new();
         let mut addresses = BTreeSet::new();
-        for (place, listener) in self.listener.iter().enumerate() {
+        let default_names = default_names(&self.listener);
+        for ((place, listener), name) in self.listener.iter().enumerate().zip(default_names) {
             let key = |name: &str| format!("listener[{place}].{name}");
-            let name = match listener.name.as_str() {
-                "" => default_name(place),
-                name => name.to_owned(),
-            };
+            let name = if listener.name.is_empty() { name } else { listener.name.clone() };
             if !names.insert(name.clone()) {
                 problems.add(key("name"), format!("{name:?} is the name of another listener too"));
             }
@@ -128,6 +137,7 @@ impl Config {
                 (None, Some(_)) => problems.add(key("tls_key"), "needs tls_certificate beside it"),
                 _ => {}
             }
+            validate_protocol(listener, &key, problems);
             if listener.banner.chars().any(char::is_control) || listener.banner.len() > 200 {
                 problems.add(key("banner"), "is one line of at most 200 bytes");
             }
@@ -203,9 +213,49 @@ impl Config {
     }
 }
 
-/// `smtp`, `smtp2`, `smtp3` …
-fn default_name(place: usize) -> String {
-    if place == 0 { "smtp".to_owned() } else { format!("smtp{}", place + 1) }
+/// A key that its protocol has no use for is a mistake: somebody expects something of it.
+fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problems: &mut Problems) {
+    use ListenerProtocol::{AmPdp, Http, Milter};
+    let (protocol, usual) = (listener.protocol, Listener::default());
+    let bringing = [
+        ("tls_certificate", listener.tls_certificate.is_some()),
+        ("xclient_from", !listener.xclient_from.is_empty()),
+        ("xforward_from", !listener.xforward_from.is_empty()),
+        ("proxy_protocol_from", !listener.proxy_protocol_from.is_empty()),
+        ("after_queue", listener.after_queue),
+        ("mixed", listener.mixed != usual.mixed),
+        ("greet_pause", !listener.greet_pause.duration().is_zero()),
+        ("banner", listener.banner != usual.banner),
+    ];
+    for (name, _) in bringing.into_iter().filter(|(_, set)| *set && !protocol.brings_mail()) {
+        problems.add(key(name), "is for protocol = \"smtp\" and \"lmtp\" only");
+    }
+    if listener.allow_from != usual.allow_from && protocol.brings_mail() {
+        problems
+            .add(key("allow_from"), "is not for protocol = \"smtp\" and \"lmtp\": anybody may bring mail");
+    }
+    if !listener.token.is_empty() && protocol != Http {
+        problems.add(key("token"), "is for protocol = \"http\" only");
+    }
+    if listener.quarantine != usual.quarantine && !matches!(protocol, Milter | AmPdp) {
+        problems.add(key("quarantine"), "is for protocol = \"milter\" and \"am-pdp\" only");
+    }
+    if listener.delay_reject != usual.delay_reject && protocol != Milter {
+        problems.add(key("delay_reject"), "is for protocol = \"milter\" only");
+    }
+}
+
+/// What is spoken there, and a number from the second of a protocol on: `smtp`, `milter`, `smtp2` …
+fn default_names(listeners: &[Listener]) -> Vec<String> {
+    let nth = |place: usize| {
+        let protocol = listeners[place].protocol;
+        listeners[..=place].iter().filter(|listener| listener.protocol == protocol).count()
+    };
+    let name = |place: usize| match (listeners[place].protocol.name(), nth(place)) {
+        (name, 1) => name.to_owned(),
+        (name, number) => format!("{name}{number}"),
+    };
+    (0..listeners.len()).map(name).collect()
 }
 
 /// Whether it can be a host name or domain (letters, digits, hyphens, underscores and dots; or not ASCII, for IDNA).
@@ -272,6 +322,11 @@ mod tests {
             ("listener = [{next_hop = [\"localhost:25\"]}]", "listener[0].next_hop[0]", "not a next hop"),
             ("listener = [{tls_key = \"/k\"}]", "listener[0].tls_key", "needs tls_certificate"),
             ("listener = [{tls_certificate = \"/c\"}]", "listener[0].tls_certificate", "needs tls_key"),
+            ("listener = [{protocol = \"milter\", after_queue = true}]", "listener[0].after_queue", "only"),
+            ("listener = [{protocol = \"http\", quarantine = \"mta\"}]", "listener[0].quarantine", "only"),
+            ("listener = [{delay_reject = false}]", "listener[0].delay_reject", "only"),
+            ("listener = [{token = \"x\"}]", "listener[0].token", "only"),
+            ("listener = [{allow_from = []}]", "listener[0].allow_from", "anybody may bring mail"),
             ("listener = [{banner = \"a\\nb\"}]", "listener[0].banner", "one line"),
             ("quarantine.release_to = [\"x\"]", "quarantine.release_to[0]", "not a next hop"),
             ("limits.sessions = 0", "limits.sessions", "is 0"),

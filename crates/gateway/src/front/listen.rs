@@ -14,9 +14,11 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
-use super::smtp::{self, Front};
+use super::{Front, ampdp, clamd, http, milter, smtp, spamd};
 use crate::config::listen::ListenAddress;
+use crate::config::typed::ListenerProtocol;
 use crate::records::Metrics;
+use crate::resources::net::Stream;
 
 /// A bound socket. It is none of tokio's yet: binding comes before privileges are given up, and that before any thread
 /// is started.
@@ -252,9 +254,19 @@ fn admit(connection: Connection, front: Arc<Front>, sessions: &Arc<Sessions>, ru
     match connection {
         Connection::Tcp(stream, peer) => {
             let client = peer.ip().to_canonical();
+            if !may_speak(&front, client) {
+                tracing::warn!(
+                    listener = front.listener.name,
+                    "[{client}] is not in allow_from, turned away"
+                );
+                return;
+            }
             let most_each = most_each(&front, client);
             let Some(place) = sessions.enter(Some(client), front.limits.sessions, most_each) else {
                 tracing::warn!("Too many sessions, [{client}] turned away");
+                if !front.listener.protocol.brings_mail() {
+                    return;
+                }
                 let busy =
                     format!("421 4.3.2 {} Too many sessions, please try again later\r\n", front.hostname);
                 // A socket just accepted has room for one line; a client that is gone already needs none.
@@ -268,19 +280,49 @@ fn admit(connection: Connection, front: Arc<Front>, sessions: &Arc<Sessions>, ru
             let _ = stream.set_nodelay(true);
             let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
             let early = recv(stream.as_raw_fd(), &mut [0; 1], peek).is_ok_and(|bytes| bytes > 0);
-            running.spawn(smtp::serve(front, Box::new(stream), Some(peer), early, place));
+            serve(front, Box::new(stream), Some(peer), early, place, running);
         }
         Connection::Unix(stream) => {
             let Some(place) = sessions.enter(None, front.limits.sessions, 0) else { return };
-            running.spawn(smtp::serve(front, Box::new(stream), None, false, place));
+            serve(front, Box::new(stream), None, false, place, running);
         }
     }
+}
+
+/// One session, in what the listener speaks.
+fn serve(
+    front: Arc<Front>,
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    early: bool,
+    place: Place,
+    running: &mut JoinSet<()>,
+) {
+    match front.listener.protocol {
+        ListenerProtocol::Smtp | ListenerProtocol::Lmtp => {
+            running.spawn(smtp::serve(front, stream, peer, early, place))
+        }
+        ListenerProtocol::Milter => running.spawn(milter::serve(front, stream, peer, place)),
+        ListenerProtocol::Spamd => running.spawn(spamd::serve(front, stream, peer, place)),
+        ListenerProtocol::Clamd => running.spawn(clamd::serve(front, stream, peer, place)),
+        ListenerProtocol::AmPdp => running.spawn(ampdp::serve(front, stream, peer, place)),
+        ListenerProtocol::Http => running.spawn(http::serve(front, stream, peer, place)),
+    };
+}
+
+/// Anybody may bring mail; who asks for an opinion can learn what gets through, and fill our disk.
+fn may_speak(front: &Front, client: IpAddr) -> bool {
+    let listener = &front.listener;
+    listener.protocol.brings_mail() || listener.allow_from.iter().any(|network| network.contains(client))
 }
 
 /// Strangers have their limit. Our own networks and trusted peers carry many clients' mail and may have more, but
 /// never all: somebody else must still get in.
 fn most_each(front: &Front, client: IpAddr) -> u32 {
     let listener = &front.listener;
+    if !listener.protocol.brings_mail() {
+        return front.limits.sessions;
+    }
     let trusted =
         [&front.networks, &listener.xclient_from, &listener.xforward_from, &listener.proxy_protocol_from];
     if trusted.iter().any(|networks| networks.iter().any(|network| network.contains(client))) {

@@ -1,6 +1,61 @@
 //! The ways in. A front translates its protocol and never decides.
 
+mod ampdp;
+mod clamd;
 pub mod direction;
+#[allow(dead_code)]
+mod handback;
+mod http;
 pub mod listen;
-pub mod smtp;
+mod milter;
+mod smtp;
+mod spamd;
 mod spool;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gatepost_mail::{Recipient, Session};
+use tokio::sync::watch;
+
+use crate::config::typed::{Listener, SessionLimits};
+use crate::config::units::Net;
+use crate::effects::relay::NextHops;
+use crate::pipeline::Pipeline;
+use crate::records::Metrics;
+use crate::resources::tls::ServerTls;
+
+/// What the sessions of one listener share. A reload makes a new one; sessions end with the one they began with.
+#[derive(Clone)]
+pub struct Front {
+    /// The listener's configuration.
+    pub listener: Listener,
+    /// Limits of sessions.
+    pub limits: SessionLimits,
+    /// Name of this host.
+    pub hostname: String,
+    /// Our networks.
+    pub networks: Vec<Net>,
+    /// Our domains.
+    pub domains: Vec<String>,
+    /// Where messages too large for memory are collected.
+    pub spool: PathBuf,
+    /// What judges.
+    pub pipeline: Arc<Pipeline>,
+    /// Where mail goes, and where released mail does. Empty where whoever asks carries mail on itself.
+    pub hops: Arc<NextHops>,
+    /// The certificate for STARTTLS, if any.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Turns true when the daemon wants to stop.
+    pub draining: watch::Receiver<bool>,
+}
+
+impl Front {
+    /// Fills in which way the mail of a session goes, as far as its recipients tell.
+    pub fn direct(&self, session: &mut Session, recipients: &[Recipient]) {
+        let direction = direction::direction(session, &self.networks, &self.domains);
+        session.direction = direction::with_recipients(direction, recipients, &self.domains);
+    }
+}

@@ -4,7 +4,6 @@
 //! next hop's to take or refuse, messages the pipeline's.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,45 +21,17 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::direction;
 use super::listen::Place;
 use super::spool::Spool;
+use super::{Front, direction};
 use crate::checks::Found;
-use crate::config::typed::{Listener, ListenerProtocol, Mixed, SessionLimits, StrayLineEndings};
+use crate::config::typed::{ListenerProtocol, Mixed, StrayLineEndings};
 use crate::config::units::Net;
 use crate::effects::relay::{NextHops, RelayError, Transaction};
-use crate::pipeline::{Arrival, Carrier, Pipeline};
+use crate::pipeline::{Arrival, Carrier, Shipment};
 use crate::records::Metrics;
 use crate::resources::net::Stream;
-use crate::resources::tls::ServerTls;
 use crate::verdict::{Answers, Conclusion, PolicyId};
-
-/// What the sessions of one listener share. A reload makes a new one; sessions end with the one they began with.
-#[derive(Clone)]
-pub struct Front {
-    /// The listener's configuration.
-    pub listener: Listener,
-    /// Limits of sessions.
-    pub limits: SessionLimits,
-    /// Name of this host.
-    pub hostname: String,
-    /// Our networks.
-    pub networks: Vec<Net>,
-    /// Our domains.
-    pub domains: Vec<String>,
-    /// Where messages too large for memory are collected.
-    pub spool: PathBuf,
-    /// What judges.
-    pub pipeline: Arc<Pipeline>,
-    /// Where mail goes.
-    pub hops: Arc<NextHops>,
-    /// The certificate for STARTTLS, if any.
-    pub tls: Option<Arc<ServerTls>>,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
-    /// Turns true when the daemon wants to stop.
-    pub draining: watch::Receiver<bool>,
-}
 
 /// Longest command line; RFC 5321 section 4.5.3.1.4 asks for 512, extensions for more.
 const LINE: usize = 4096;
@@ -692,8 +663,7 @@ impl<'a> Client<'a> {
     /// The session as this message's, whose direction depends on its recipients, too.
     fn session_of(&self, envelope: &Envelope) -> Session {
         let mut session = self.session.clone();
-        session.direction =
-            direction::with_recipients(session.direction, &envelope.recipients, &self.front.domains);
+        self.front.direct(&mut session, &envelope.recipients);
         session
     }
 
@@ -972,12 +942,9 @@ impl Carrier for Lockstep<'_, '_> {
         self.transaction.next_hop()
     }
 
-    fn carry<'a>(
-        &'a mut self,
-        recipients: &'a [usize],
-        extension: Option<&'a str>,
-        message: Vec<Bytes>,
-    ) -> BoxFuture<'a, Vec<Reply>> {
+    fn carry<'a>(&'a mut self, shipment: Shipment<'a>) -> BoxFuture<'a, Vec<Reply>> {
+        let Shipment { recipients, extension, .. } = shipment;
+        let message = shipment.chunks();
         Box::pin(async move {
             let everybody = recipients.len() == self.envelope.recipients.len();
             let as_told = self.told && everybody && extension.is_none();

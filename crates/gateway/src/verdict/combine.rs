@@ -15,6 +15,9 @@ pub enum Answers {
     One,
     /// A reply for each recipient: LMTP (RFC 2033), or SMTP with PRDR.
     Each,
+    /// One reply, and one copy for all: the mail server that asks has the message and can change it only as a whole
+    /// (milter, AM.PDP, queue files). Where verdicts ask for different edits, those of the strictest are made for all.
+    OneCopy,
 }
 
 /// What is to be done with a message. In this order: put it in the vault for [`Plan::hold`] and [`Plan::keep`], and if
@@ -39,8 +42,10 @@ pub struct Plan {
 /// One message to the next hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// The verdict whose edits and extension apply.
+    /// The verdict whose extension applies.
     pub verdict: usize,
+    /// The verdict whose edits apply; the same one, but with [`Answers::OneCopy`].
+    pub edits: usize,
     /// Places in the envelope; of several verdicts where their edits and extensions are the same.
     pub recipients: Vec<usize>,
 }
@@ -84,7 +89,7 @@ pub fn plan(verdicts: &[Verdict], recipients: usize, answers: Answers) -> Plan {
         }
     }
     let fixed = match answers {
-        Answers::One => fixed_reply(verdicts, of.contains(&None)),
+        Answers::One | Answers::OneCopy => fixed_reply(verdicts, of.contains(&None)),
         Answers::Each => None,
     };
     let deferred = fixed.as_ref().is_some_and(Reply::is_transient);
@@ -126,6 +131,15 @@ fn fixed_reply(verdicts: &[Verdict], unjudged: bool) -> Option<Reply> {
     worst(verdicts.iter()).filter(|_| all_refuse).map(|verdict| verdict.reply.clone())
 }
 
+/// Of the verdicts that deliver, the one that does most to the message.
+fn strictest(verdicts: &[Verdict]) -> Option<usize> {
+    let delivering = (0..verdicts.len()).filter(|&place| verdicts[place].action.delivers());
+    delivering.max_by_key(|&place| {
+        let verdict = &verdicts[place];
+        (verdict.action, verdict.category, verdict.score, std::cmp::Reverse(place))
+    })
+}
+
 fn worst<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Option<&'a Verdict> {
     // Of equals, the first.
     verdicts.reduce(
@@ -156,7 +170,7 @@ impl Plan {
             (Action::Defer, _) => Fate::Defer(reply),
             (Action::Refuse, Answers::Each) => Fate::Refuse(reply),
             // The one reply will be positive, and behind it there must be the message.
-            (Action::Refuse, Answers::One) => {
+            (Action::Refuse, Answers::One | Answers::OneCopy) => {
                 hold();
                 Fate::HoldInstead
             }
@@ -164,12 +178,16 @@ impl Plan {
     }
 
     fn deliver(&mut self, recipient: usize, verdict: usize, verdicts: &[Verdict]) -> Fate {
+        let edits = match self.answers {
+            Answers::OneCopy => strictest(verdicts).unwrap_or(verdict),
+            Answers::One | Answers::Each => verdict,
+        };
         let same = |delivery: &Delivery| {
-            let (one, other) = (&verdicts[delivery.verdict], &verdicts[verdict]);
-            delivery.verdict == verdict || (one.extension == other.extension && one.edits == other.edits)
+            let one = (&verdicts[delivery.verdict].extension, &verdicts[delivery.edits].edits);
+            one == (&verdicts[verdict].extension, &verdicts[edits].edits)
         };
         let delivery = self.deliveries.iter().position(same).unwrap_or_else(|| {
-            self.deliveries.push(Delivery { verdict, recipients: Vec::new() });
+            self.deliveries.push(Delivery { verdict, edits, recipients: Vec::new() });
             self.deliveries.len() - 1
         });
         let recipients = &mut self.deliveries[delivery].recipients;
@@ -197,8 +215,10 @@ impl Plan {
     pub fn conclude(&self, results: &[Vec<Reply>]) -> Conclusion {
         let outcomes: Vec<Outcome> = self.fates.iter().map(|fate| outcome(fate, results)).collect();
         match (self.answers, &self.fixed) {
-            (Answers::One, Some(reply)) => Conclusion::same_for_all(reply.clone(), outcomes),
-            (Answers::One, None) => self.conclude_one(outcomes),
+            (Answers::One | Answers::OneCopy, Some(reply)) => {
+                Conclusion::same_for_all(reply.clone(), outcomes)
+            }
+            (Answers::One | Answers::OneCopy, None) => self.conclude_one(outcomes),
             (Answers::Each, _) => self.conclude_each(outcomes),
         }
     }
@@ -675,12 +695,12 @@ mod tests {
         for answers in [Answers::One, Answers::Each] {
             let plan = plan(&verdicts, 3, answers);
             // The edits are the same, so they go together, in the order of the envelope.
-            assert_eq!(plan.deliveries, [Delivery { verdict: 0, recipients: vec![0, 1, 2] }]);
+            assert_eq!(plan.deliveries, [Delivery { verdict: 0, edits: 0, recipients: vec![0, 1, 2] }]);
             let replies = results("255").into_iter().flatten().collect();
             let conclusion = plan.conclude(&[replies]);
             let expected = match answers {
                 Answers::One => "delivered held-after held-after",
-                Answers::Each => "delivered refused refused",
+                _ => "delivered refused refused",
             };
             assert_eq!(shown(&conclusion), expected);
         }
@@ -692,8 +712,25 @@ mod tests {
         verdicts[2].edits = vec![Edit::AddHeader { name: "A".into(), value: "b".into(), place: Place::Top }];
         let plan = plan(&verdicts, 4, Answers::One);
         let expected = [(0, vec![0, 3]), (1, vec![1]), (2, vec![2])];
-        let expected = expected.map(|(verdict, recipients)| Delivery { verdict, recipients });
+        let expected = expected.map(|(verdict, recipients)| Delivery { verdict, edits: verdict, recipients });
         assert_eq!(plan.deliveries, expected);
+    }
+
+    #[test]
+    fn one_copy_has_the_edits_of_the_strictest_for_all() {
+        let mut verdicts = verdicts("deliver strip mark+spam refuse");
+        let edit =
+            |name: &str| vec![Edit::AddHeader { name: name.into(), value: "b".into(), place: Place::Top }];
+        verdicts[0].edits = edit("Deliver");
+        verdicts[1].edits = edit("Strip");
+        verdicts[2].edits = edit("Mark");
+        let plan = plan(&verdicts, 4, Answers::OneCopy);
+        let expected = [(0, vec![0, 1]), (2, vec![2])];
+        let expected = expected.map(|(verdict, recipients)| Delivery { verdict, edits: 1, recipients });
+        assert_eq!(plan.deliveries, expected);
+        // Who would have been refused finds it held, as with one reply in SMTP.
+        assert_eq!(plan.hold, [3]);
+        assert!(plan.conclude(&results("22")).one.is_positive());
     }
 
     #[test]

@@ -1,0 +1,47 @@
+//! A pipeline that was built, and what it says before a message has come.
+
+use gatepost_mail::{Address, Envelope, Finding, Session};
+
+use super::*;
+use crate::checks::Found;
+
+fn pipeline(text: &str) -> Pipeline {
+    let config: Config = toml::from_str(text).expect("a configuration");
+    match super::pipeline(&config, None, Arc::new(Metrics::new())) {
+        Ok(pipeline) => pipeline,
+        Err(problems) => panic!("{text}: {problems:?}"),
+    }
+}
+
+fn found(symbol: &'static str) -> Found {
+    Found { findings: vec![Finding::mail(symbol, "127.0.0.2")], ..Found::default() }
+}
+
+#[tokio::test]
+async fn a_refusal_is_known_early_only_by_a_category() {
+    let listed = "checks.dnsbl.x = {zone = \"x.test\", category = \"spam\"}";
+    let points = "checks.dnsbl.x = {zone = \"x.test\", weight = 50}";
+    let lenient = format!(
+        "{listed}\n[[policy]]\nname = \"l\"\nwhen.recipients = [\"b@x.test\"]\nactions.spam = \"mark\""
+    );
+    for (text, recipients, code) in [
+        (listed, "a@x.test", Some(550)),
+        (listed, "", Some(550)),
+        (points, "a@x.test", None),
+        (&lenient, "a@x.test", Some(550)),
+        (&lenient, "b@x.test", None),
+        (&lenient, "a@x.test b@x.test", None),
+    ] {
+        let pipeline = pipeline(text);
+        let envelope = Envelope {
+            recipients: recipients
+                .split_whitespace()
+                .map(|text| Address::new(text).unwrap().into())
+                .collect(),
+            ..Envelope::default()
+        };
+        let reply = pipeline.early(&Session::default(), &envelope, &found("DNSBL_X")).await;
+        assert_eq!(reply.map(|reply| reply.code), code, "{text} {recipients}");
+        assert!(pipeline.early(&Session::default(), &envelope, &Found::default()).await.is_none());
+    }
+}
