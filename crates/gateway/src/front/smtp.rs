@@ -645,6 +645,7 @@ impl<'a> Client<'a> {
         };
         let front: &'a Front = self.front;
         let mut carrier = Lockstep {
+            hops: &front.hops,
             transaction: &mut open.transaction,
             session: &self.session,
             envelope: &open.envelope,
@@ -929,6 +930,7 @@ impl<'a> Client<'a> {
 
 /// Carries a message on over the transaction that the recipients were told to.
 struct Lockstep<'t, 'h> {
+    hops: &'h NextHops,
     transaction: &'t mut Transaction<'h>,
     session: &'t Session,
     envelope: &'t Envelope,
@@ -959,6 +961,14 @@ impl Carrier for Lockstep<'_, '_> {
             });
             replies.iter().for_each(|reply| self.metrics.next_hop_reply(reply));
             replies
+        })
+    }
+
+    /// By a connection of its own: the one at hand stands for the client and may have an envelope open.
+    fn notify(&mut self, envelope: Envelope, message: Bytes) -> BoxFuture<'_, Option<Reply>> {
+        Box::pin(async move {
+            let mut replies = self.hops.send(&Session::default(), &envelope, &[message]).await;
+            Some(replies.pop().unwrap_or_else(hop_lost))
         })
     }
 }
