@@ -95,6 +95,11 @@ pub struct Listener {
     pub tls_certificate: Option<PathBuf>,
     /// Private key in PEM.
     pub tls_key: Option<PathBuf>,
+    /// Let users log in (AUTH): what they say is passed on to the next hop, which knows them, and kept nowhere. Offered
+    /// are the mechanisms that the next hop offers, once the connection is encrypted. For `smtp`.
+    pub auth: bool,
+    /// Offer AUTH without TLS, too. Passwords can then be read on the way: only for a network nobody else is on.
+    pub auth_without_tls: bool,
     /// Peers whose XCLIENT is believed.
     pub xclient_from: Vec<Net>,
     /// Peers whose XFORWARD is believed.
@@ -631,6 +636,8 @@ impl Default for Listener {
             next_hop_verify: true,
             tls_certificate: None,
             tls_key: None,
+            auth: false,
+            auth_without_tls: false,
             xclient_from: Vec::new(),
             xforward_from: Vec::new(),
             proxy_protocol_from: Vec::new(),
