@@ -165,6 +165,11 @@ fn network_probes<'a>(config: &'a Config, probes: &'a Probes) -> Vec<BoxFuture<'
                 &hostname,
             )
             .await;
+            if listener.next_hop.is_empty() && config.quarantine.release_to.is_empty() {
+                let what = format!("listener {}: next hop", listener.name);
+                let message = "none, nor quarantine.release_to: held mail cannot be released";
+                lines.push(Line::doubtful(what, message));
+            }
             for address in &listener.listen {
                 lines.push(network::listen(&listener, address, &hostname).await);
             }
@@ -396,14 +401,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (ours, ours_task) = mail_server("220 gate.example.org ESMTP\r\n").await;
         let (other, other_task) = mail_server("220 other.example.org ESMTP\r\n").await;
+        let (silent, silent_task) = mail_server("").await;
         let _left_behind = UnixListener::bind(folder.path().join("old.sock")).map(drop);
         let text = format!(
             "[[listener]]\nlisten = [\"{ours}\", \"{other}\", \"unix:FOLDER/new.sock\", \"unix:FOLDER/old.sock\", \
-             \"unix:FOLDER/no/new.sock\", \"systemd:smtp\", \"192.0.2.1:2526\"]\n"
+             \"unix:FOLDER/no/new.sock\", \"systemd:smtp\", \"192.0.2.1:2526\"]\n\
+             [[listener]]\nprotocol = \"milter\"\nlisten = [\"{silent}\"]\n"
         );
         let report = report_of(folder.path(), &text, &probes(&[])).await;
         ours_task.abort();
         other_task.abort();
+        silent_task.abort();
         expect(
             &report,
             &[
@@ -411,6 +419,8 @@ mod tests {
                 &format!(
                     "FAIL  listener smtp: address {other}: another program serves it (220 other.example.org ESMTP)"
                 ),
+                &format!("warn  listener milter: address {silent}: in use"),
+                "warn  listener milter: next hop: none, nor quarantine.release_to",
                 "ok    listener smtp: address unix:FOLDER/new.sock: free",
                 "ok    listener smtp: address unix:FOLDER/old.sock: free",
                 "FAIL  listener smtp: address unix:FOLDER/no/new.sock: there is no folder FOLDER/no",

@@ -11,4 +11,5 @@ mod lifecycle;
 mod malware;
 mod next_hop;
 mod parts;
+mod places;
 mod smuggling;

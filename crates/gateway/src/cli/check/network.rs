@@ -228,7 +228,8 @@ pub(super) async fn listen(listener: &Listener, address: &str, hostname: &str) -
             Ok(_) => Line::good(what, "free"),
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
                 // A balancer's PROXY header would have to come first; without it there is no banner to know us by.
-                if !listener.proxy_protocol_from.is_empty() {
+                // Who only asks about mail is not greeted.
+                if !listener.proxy_protocol_from.is_empty() || !listener.protocol.brings_mail() {
                     return Line::doubtful(what, "in use");
                 }
                 let host = match address.ip() {
@@ -245,6 +246,7 @@ pub(super) async fn listen(listener: &Listener, address: &str, hostname: &str) -
             Err(error) => Line::bad(what, error.to_string()),
         },
         Ok(ListenAddress::Unix(path)) => match UnixStream::connect(&path).await {
+            Ok(_) if !listener.protocol.brings_mail() => Line::doubtful(what, "in use"),
             Ok(stream) => Line::of(what, in_time(served(Ok(Box::new(stream)), &banner)).await),
             // A socket that nobody serves was left behind, and is replaced.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => Line::good(what, "free"),

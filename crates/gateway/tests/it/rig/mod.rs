@@ -1,21 +1,41 @@
 //! The rig: the real programs, each on free loopback ports in a folder of its own, waited for until it answers and
 //! stopped by its own process id when dropped. What it logged is shown when a test fails.
 
+#[allow(dead_code, reason = "tests of single fronts use the rest")]
+mod amavis;
 mod clamd;
+#[allow(dead_code, reason = "tests of single fronts use the rest")]
+mod clamsmtp;
 mod dialog;
 mod dns;
+#[allow(dead_code, reason = "tests of single fronts use it")]
+pub mod docs;
+#[allow(dead_code, reason = "tests of single fronts use the rest")]
+mod exim;
 mod gatepost;
+mod home;
 mod mails;
 mod postfix;
+#[allow(dead_code, reason = "tests of single fronts use the rest")]
+mod sendmail;
 mod sink;
 mod swaks;
 
+#[allow(unused_imports, reason = "tests of single fronts use it")]
+pub use amavis::Amavis;
 pub use clamd::Clamd;
+#[allow(unused_imports, reason = "tests of single fronts use it")]
+pub use clamsmtp::Clamsmtp;
 pub use dialog::{Dialog, Reply, matches};
 pub use dns::Dns;
+#[allow(unused_imports, reason = "tests of single fronts use it")]
+pub use exim::{Exim, EximSetup};
 pub use gatepost::{Gatepost, Setup, run};
+pub use home::Dovecot;
 pub use mails::{eicar, eicar_body, mail, with_attachment};
 pub use postfix::{Postfix, PostfixSetup};
+#[allow(unused_imports, reason = "tests of single fronts use it")]
+pub use sendmail::{Sendmail, SendmailSetup};
 pub use sink::{Received, Sink, Step};
 pub use swaks::{certificate, swaks};
 
@@ -74,7 +94,7 @@ pub fn answers(address: SocketAddr) -> bool {
 }
 
 /// Whether this test can run here: every program is installed and, with `"root"` among them, we are root. Where not, a
-/// line says so and the test passes as skipped; with GATEPOST_RIG=required, as in CI, it fails instead.
+/// line says so and the test passes as skipped; `"sendmail"` and `"exim"` are those of [`server`]. With GATEPOST_RIG=required, as in CI, it fails instead.
 pub fn needs(programs: &[&str]) -> bool {
     let missing: Vec<_> = programs.iter().filter(|program| !available(program)).collect();
     if missing.is_empty() {
@@ -89,6 +109,11 @@ pub fn needs(programs: &[&str]) -> bool {
 fn available(program: &str) -> bool {
     match program {
         "root" => nix::unistd::geteuid().is_root(),
+        "sendmail" => server("sendmail").join("usr/libexec/sendmail/sendmail").exists(),
+        "exim" => {
+            server("exim").join("usr/sbin/exim4").exists()
+                && nix::unistd::User::from_name("Debian-exim").is_ok_and(|user| user.is_some())
+        }
         path if path.starts_with('/') => Path::new(path).exists(),
         name => std::env::var("PATH")
             .unwrap_or_default()
@@ -96,6 +121,11 @@ fn available(program: &str) -> bool {
             .chain(["/usr/sbin", "/sbin"])
             .any(|folder| Path::new(folder).join(name).exists()),
     }
+}
+
+/// The root folder of a server that `./test` has unpacked, since its package conflicts with Postfix's: `sendmail`, `exim`.
+pub fn server(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/servers").join(name)
 }
 
 /// The full name of an installed program; those for administrators may not be in PATH.
