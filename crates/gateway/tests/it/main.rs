@@ -2,6 +2,7 @@
 
 mod rig;
 
+mod auth;
 mod commands;
 mod crowd;
 mod dialogs;
