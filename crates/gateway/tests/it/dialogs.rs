@@ -39,6 +39,19 @@ macro_rules! dialogs {
 }
 
 dialogs! {
+    after_queue_bounce
+    after_queue_bounce_deferred
+    after_queue_bounce_forged
+    after_queue_bounce_list
+    after_queue_bounce_not_wanted
+    after_queue_bounce_null_sender
+    after_queue_bounce_refused
+    after_queue_bounce_text
+    after_queue_bounce_virus
+    after_queue_hold
+    after_queue_lmtp_bounce_deferred
+    after_queue_lmtp_mixed
+    after_queue_refuse
     auth_as_long_as_may_be
     auth_cancelled
     auth_empty_challenge
@@ -63,6 +76,7 @@ dialogs! {
     bad_sequences
     bdat
     bdat_errors
+    before_queue_bounce
     bodies
     client_limit
     command_too_long
