@@ -3,6 +3,7 @@
 mod rig;
 
 mod ampdp;
+mod auth;
 mod commands;
 mod crowd;
 mod dialogs;
