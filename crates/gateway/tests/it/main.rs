@@ -3,6 +3,7 @@
 mod rig;
 
 mod ampdp;
+mod auth;
 mod beside_clamav_milter;
 mod commands;
 mod crowd;

@@ -18,6 +18,7 @@ mod gatepost;
 mod home;
 mod mails;
 mod postfix;
+mod sasl;
 #[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod sendmail;
 mod sink;
@@ -38,6 +39,7 @@ pub use gatepost::{Gatepost, Setup, run};
 pub use home::Dovecot;
 pub use mails::{base64, eicar, eicar_body, mail, with_attachment};
 pub use postfix::{Postfix, PostfixSetup};
+pub use sasl::Sasl;
 #[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use sendmail::{Sendmail, SendmailSetup};
 pub use sink::{Received, Sink, Step};
