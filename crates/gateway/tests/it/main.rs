@@ -3,6 +3,7 @@
 mod rig;
 
 mod ampdp;
+mod beside_amavis;
 mod commands;
 mod crowd;
 mod dialogs;
