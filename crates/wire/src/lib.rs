@@ -7,7 +7,8 @@
 //! * [`smtp`]: commands, replies and message content of SMTP and LMTP, for both ends of a connection.
 //! * [`proxy`]: the PROXY protocol header a load balancer puts before the first byte of the client.
 //! * [`ampdp`]: requests and responses of the amavis policy delegation protocol.
-//! * [`clamd`]: commands and answers of the ClamAV daemon.
+//! * [`clamd`], [`clamd_server`]: commands and answers of the ClamAV daemon, for either end.
+//! * [`spamd`]: requests to the SpamAssassin daemon and its answers.
 //!
 //! # Reading one session
 //!
@@ -33,5 +34,7 @@
 
 pub mod ampdp;
 pub mod clamd;
+pub mod clamd_server;
 pub mod proxy;
 pub mod smtp;
+pub mod spamd;

@@ -128,6 +128,11 @@ pub struct Listener {
     /// What is known of client and envelope is told at RCPT, so that the mail server's log knows who wanted to write to
     /// whom. `false`: at the first stage at which it is known. For `milter`.
     pub delay_reject: bool,
+    /// Folders whose files `clamd` clients on this host may have looked at by name (SCAN, CONTSCAN, MULTISCAN,
+    /// ALLMATCHSCAN), with all below them; absolute. Symbolic links do not lead out of them. Empty: none.
+    pub scan_folders: Vec<PathBuf>,
+    /// `clamd` clients hear of banned attachments, too: `Gatepost.Banned.invoice.pdf.exe FOUND`.
+    pub report_banned: bool,
     /// Text of the banner behind the host name. No version, so that nothing is told that isn't needed.
     pub banner: String,
 }
@@ -632,6 +637,8 @@ impl Default for Listener {
             mail_folders: vec!["/var/lib/amavis".into()],
             require_secret: false,
             delay_reject: true,
+            scan_folders: Vec::new(),
+            report_banned: false,
             banner: "ESMTP".into(),
         }
     }

@@ -215,7 +215,7 @@ impl Config {
 
 /// A key that its protocol has no use for is a mistake: somebody expects something of it.
 fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problems: &mut Problems) {
-    use ListenerProtocol::{AmPdp, Http, Milter};
+    use ListenerProtocol::{AmPdp, Clamd, Http, Milter};
     let (protocol, usual) = (listener.protocol, Listener::default());
     let bringing = [
         ("tls_certificate", listener.tls_certificate.is_some()),
@@ -251,6 +251,18 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
     }
     if listener.delay_reject != usual.delay_reject && protocol != Milter {
         problems.add(key("delay_reject"), "is for protocol = \"milter\" only");
+    }
+    if listener.report_banned && protocol != Clamd {
+        problems.add(key("report_banned"), "is for protocol = \"clamd\" only");
+    }
+    if !listener.scan_folders.is_empty() && protocol != Clamd {
+        problems.add(key("scan_folders"), "is for protocol = \"clamd\" only");
+    }
+    for (place, folder) in
+        listener.scan_folders.iter().enumerate().filter(|(_, folder)| !folder.is_absolute())
+    {
+        let message = format!("{folder:?} is not absolute; write /var/spool/exim4/scan");
+        problems.add(key(&format!("scan_folders[{place}]")), message);
     }
 }
 

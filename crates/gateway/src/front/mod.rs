@@ -1,6 +1,7 @@
 //! The ways in. A front translates its protocol and never decides.
 
 mod ampdp;
+mod asker;
 mod clamd;
 pub mod direction;
 #[allow(dead_code)]

@@ -9,6 +9,7 @@
 
 mod combine;
 mod judge;
+mod opinion;
 mod policy;
 mod rewrite;
 mod template;
@@ -18,4 +19,5 @@ mod when;
 
 pub use combine::{Answers, Conclusion, Delivery, Outcome, Plan, plan};
 pub use judge::{Case, judge};
+pub use opinion::{Opinion, opinion};
 pub use policy::{Policies, PolicyId};

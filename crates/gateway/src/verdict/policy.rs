@@ -78,6 +78,11 @@ impl Policies {
         &self.policy(id).name
     }
 
+    /// The policy of a name, as verdicts show it.
+    pub(super) fn named(&self, name: &str) -> Option<&Policy> {
+        self.list.iter().find(|policy| &*policy.name == name)
+    }
+
     pub(super) fn policy(&self, id: PolicyId) -> &Policy {
         &self.list[id.0]
     }
