@@ -46,7 +46,7 @@ impl Desk {
             PAGE,
             "am-pdp",
             &[
-                ("/run/gatepost/am-pdp.sock", folder.path().join("am-pdp.sock").display().to_string()),
+                ("/run/gatepost/amavis/am-pdp.sock", folder.path().join("am-pdp.sock").display().to_string()),
                 ("/var/lib/amavis/tmp", folder.path().join("tmp").display().to_string()),
                 ("127.0.0.1:10026", next_hop.to_string()),
             ],
@@ -142,7 +142,7 @@ fn amavisd_milter(desk: &Desk) -> (Process, SocketAddr) {
         let line = lines.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
         line.unwrap_or_else(|| panic!("docs/src/{PAGE} does not set {name}")).to_owned()
     };
-    let at = |path: &str| path.replace("/run/gatepost", &desk.folder.path().display().to_string());
+    let at = |path: &str| path.replace("/run/gatepost/amavis", &desk.folder.path().display().to_string());
     let milter = option("MILTERSOCKET").replace("60001", &address.port().to_string());
     let work = option("WORKINGDIR").replace("/var/lib/amavis", &desk.folder.path().display().to_string());
     let mut command = Command::new(program("amavisd-milter"));
