@@ -409,7 +409,9 @@ mod tests {
             let mode = std::fs::Permissions::from_mode(mode);
             std::fs::set_permissions(folder.path().join(name), mode).unwrap();
         };
-        (mode("", 0o755), mode("open", 0o755), mode("closed", 0o750));
+        for (name, to) in [("", 0o755), ("open", 0o755), ("closed", 0o750)] {
+            mode(name, to);
+        }
         let listener = "[[listener]]\nprotocol = \"am-pdp\"\nmail_folders = [\"FOLDER/mail\", \"FOLDER/none\", \
                         \"FOLDER/file\"]\nlisten = [\"unix:FOLDER/closed/x\", \"unix:FOLDER/open/x\"]\n";
         let report = report_of(folder.path(), listener, &probes(&[])).await;

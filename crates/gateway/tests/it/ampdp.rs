@@ -268,7 +268,7 @@ fn killed_in_the_middle_of_a_request_nothing_is_lost() {
     });
     let tmp = desk.folder.path().join("tmp");
     wait_for("a message under way", START, || {
-        let judging = desk.gatepost.metric("gatepost_sessions", &[]) >= 1.0;
+        let judging = desk.gatepost.metric("gatepost_sessions ", &[]) >= 1.0;
         (judging && std::fs::read_dir(&tmp).ok()?.next().is_some()).then_some(())
     });
     desk.gatepost.kill();
@@ -582,4 +582,32 @@ fn the_mail_server_holds_where_it_is_to_and_strangers_are_turned_away() {
     let mut said = Vec::new();
     assert!(!matches!(stranger.read_to_end(&mut said), Ok(1..)), "{said:?}");
     assert!(desk.gatepost.log().contains("is not in allow_from"));
+}
+
+/// As many as a busy mail server asks at once; each message lies in memory while it is judged.
+#[test]
+fn two_hundred_at_once_are_answered() {
+    const CROWD: usize = 200;
+    let desk = Desk::new(free_address(), "", "");
+    let large = mail("large", &"line of text that fills the message\n".repeat(2000));
+    let file = desk.file("large", &large);
+    let request = judge(&file, "tempdir_removed_by=client\n");
+    ask(&mut desk.connect(), &request);
+    let before = desk.gatepost.status("VmRSS");
+    let streams: Vec<UnixStream> = (0..CROWD).map(|_| desk.connect()).collect();
+    std::thread::scope(|scope| {
+        for mut stream in streams {
+            let request = &request;
+            scope.spawn(move || {
+                stream.set_read_timeout(Some(START)).expect("a time limit");
+                let answer = ask(&mut stream, request);
+                assert!(answer.contains("return_value=continue\r\n"), "{answer}");
+            });
+        }
+    });
+    let grown = desk.gatepost.status("VmHWM").saturating_sub(before) / 1024;
+    assert!(grown < 200, "{grown} MiB for {CROWD} messages of {} KiB", large.len() / 1024);
+    wait_for("no session left", START, || {
+        (desk.gatepost.metric("gatepost_sessions ", &[]) < 1.0).then_some(())
+    });
 }

@@ -234,3 +234,59 @@ fn added_fields_are_those_of_the_manual() {
         assert_eq!(asked, [theirs, ours.clone()], "{name} by AM.PDP");
     }
 }
+
+/// The same script prints the next hop's own words, whichever of the two it has asked.
+#[test]
+fn a_release_reads_alike() {
+    if !needs(&PARTS) {
+        return;
+    }
+    let clamd = Clamd::start();
+    let sink = Sink::start();
+    let settings = "$virus_quarantine_method = 'local:virus-%m';\n$auth_required_release = 0;\n\
+                    $final_virus_destiny = D_DISCARD;\n";
+    let amavis = Amavis::start(sink.address, &clamd, settings);
+    let pdp = amavis.quarantine().with_file_name("gatepost.sock");
+    let listener = format!("[[listener]]\nprotocol = \"am-pdp\"\nlisten = [\"unix:{}\"]\n", pdp.display());
+    let hold = "[default_policy]\nactions.virus = \"quarantine\"\n";
+    let gatepost = Setup::to(sink.address).with(&listener).with(hold).start();
+    for server in [amavis.smtp, gatepost.smtp] {
+        let mut dialog = Dialog::connect(server);
+        dialog.greet();
+        let reply = dialog.message("sender@client.test", &["user@example.test"], &eicar_body("bad"));
+        assert_eq!(reply.code, 250, "{}", reply.text);
+    }
+    assert!(sink.received().is_empty());
+    let theirs = wait_for("amavis's quarantine", Duration::from_secs(20), || {
+        let log = amavis.log();
+        log.split("quarantine: ").nth(1)?.split(',').next().map(str::to_owned)
+    });
+    let ours = gatepost.held(1)[0]["id"].as_str().expect("an id").to_owned();
+    let script = std::fs::read_to_string(program("amavisd-release")).expect("the script");
+    let port = sink.address.port();
+    for (count, (socket, id, said)) in (1..).zip([
+        (
+            &amavis.pdp,
+            theirs,
+            format!("250 2.0.0 from MTA\\(smtp:\\[127.0.0.1\\]:{port}\\): 250 2.0.0 sink has it\n$"),
+        ),
+        (
+            &pdp,
+            ours.clone(),
+            format!(
+                "250 2.6.0 Ok, id=rel-{ours}, from MTA\\(\\[127.0.0.1\\]:{port}\\): 250 2.0.0 sink has it\n$"
+            ),
+        ),
+    ]) {
+        let own = format!("$socketname = '{}';", socket.display());
+        let text = script.replace("$socketname = '/var/lib/amavis/amavisd.sock';", &own);
+        let file = gatepost.folder().join("amavisd-release");
+        std::fs::write(&file, text).expect("write");
+        let mut command = std::process::Command::new(program("perl"));
+        let output =
+            command.arg("-T").arg(&file).arg(id).env("PATH", "/usr/bin:/bin").output().expect("perl runs");
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(matches(&said, &printed), "wanted {said}\n{printed}");
+        assert!(sink.wait_received(count)[count - 1].text().contains(&eicar()));
+    }
+}
