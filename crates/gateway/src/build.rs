@@ -13,10 +13,11 @@ use crate::checks::run::CheckSet;
 use crate::config::Problem;
 use crate::config::listen::ListenAddress;
 use crate::config::next_hop::NextHop;
-use crate::config::typed::{Config, Dns as DnsConfig, Listener};
+use crate::config::typed::{Config, Dns as DnsConfig, Listener, Queue};
 use crate::effects::relay::{NextHops, Options};
 use crate::effects::release::ReleaseHops;
 use crate::front::Front;
+use crate::front::queue::Between;
 use crate::pipeline::{Pipeline, Store};
 use crate::records::Metrics;
 use crate::resources::dns::{Dns, DnsError, Resolve};
@@ -102,6 +103,34 @@ pub fn fronts(
     if problems.is_empty() { Ok(planned) } else { Err(problems) }
 }
 
+/// The pairs of queues of a configuration around one pipeline.
+pub fn queues(
+    config: &Config,
+    pipeline: &Arc<Pipeline>,
+    metrics: &Arc<Metrics>,
+    draining: &watch::Receiver<bool>,
+) -> Vec<Between> {
+    let (_, releases) = all_hops(config, &mut Vec::new());
+    let between = |queue: Queue| {
+        let front = Front {
+            limits: config.limits.clone(),
+            hostname: config.hostname.clone(),
+            networks: config.networks.clone(),
+            domains: config.domains.clone(),
+            spool: spool(config),
+            pipeline: pipeline.clone(),
+            hops: Arc::new(NextHops::new(Vec::new(), options(config, true))),
+            releases: releases.clone(),
+            tls: None,
+            metrics: metrics.clone(),
+            draining: draining.clone(),
+            listener: Listener { name: queue.name.clone(), after_queue: true, ..Listener::default() },
+        };
+        Between { queue, front }
+    };
+    config.queues().into_iter().map(between).collect()
+}
+
 /// Where released messages go: `quarantine.release_to`, else where the listener would have sent them.
 pub fn release_hops(config: &Config) -> Result<Arc<ReleaseHops>, Vec<Problem>> {
     let mut problems = Vec::new();
@@ -124,7 +153,11 @@ fn all_hops(config: &Config, problems: &mut Vec<Problem>) -> (Vec<Arc<NextHops>>
         .collect();
     let targets = parse_all(&config.quarantine.release_to, "quarantine.release_to", problems);
     let to = (!targets.is_empty()).then(|| Arc::new(NextHops::new(targets, options(config, true))));
-    let named = listeners.into_iter().map(|listener| listener.name).zip(hops.iter().cloned()).collect();
+    let mut named: Vec<_> =
+        listeners.into_iter().map(|listener| listener.name).zip(hops.iter().cloned()).collect();
+    // A queue has no next hop, and no listener's may stand in for it.
+    let none = Arc::new(NextHops::new(Vec::new(), options(config, true)));
+    named.extend(config.queues().into_iter().map(|queue| (queue.name, none.clone())));
     (hops, Arc::new(ReleaseHops::new(to, named)))
 }
 

@@ -9,6 +9,7 @@
 //! * [`ampdp`]: requests and responses of the amavis policy delegation protocol.
 //! * [`clamd`], [`clamd_server`]: commands and answers of the ClamAV daemon, for either end.
 //! * [`spamd`]: requests to the SpamAssassin daemon and its answers.
+//! * [`sendmail_queue`]: the files of Sendmail's mail queue.
 //!
 //! # Reading one session
 //!
@@ -36,5 +37,6 @@ pub mod ampdp;
 pub mod clamd;
 pub mod clamd_server;
 pub mod proxy;
+pub mod sendmail_queue;
 pub mod smtp;
 pub mod spamd;

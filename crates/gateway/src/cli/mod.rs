@@ -5,6 +5,7 @@
 pub mod check;
 pub mod config;
 pub mod explain;
+pub mod filter;
 pub mod history;
 pub mod init;
 pub mod open;

@@ -112,12 +112,12 @@ async fn decide(front: &Front, judge: &Judge, raw: Bytes, stray: StrayReport, be
     let id = judged.id.clone();
     if judge.server_delivers {
         let mut courier = Courier { front, session, envelope };
-        let conclusion = front.pipeline.conclude(judged, answers, &mut courier).await;
+        let conclusion = front.pipeline.settle(&judged, answers, &mut courier).await;
         return Decided::from_reply(Some(id), conclusion.one);
     }
     let hold = front.listener.quarantine == HoldIn::Mta;
     let mut hand = Hand(HandBack::new("mail server", Form::Instructions).holding(hold));
-    let conclusion = front.pipeline.conclude(judged, answers, &mut hand).await;
+    let conclusion = front.pipeline.settle(&judged, answers, &mut hand).await;
     given_back(judge, hand.0.fate(&conclusion), &conclusion, id)
 }
 
