@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::typed::{Listener, ListenerProtocol, Queue};
+use super::typed::{Listener, ListenerProtocol, Queue, RefuseAfterQueue};
 use super::{Config, ListenAddress, NextHop, Problem};
 
 impl Config {
@@ -138,6 +138,10 @@ impl Config {
                 _ => {}
             }
             validate_protocol(listener, &key, problems);
+            validate_auth(listener, &key, problems);
+            if listener.refuse_after_queue == RefuseAfterQueue::Refuse && !listener.after_queue {
+                problems.add(key("refuse_after_queue"), "says nothing without after_queue = true");
+            }
             if listener.banner.chars().any(char::is_control) || listener.banner.len() > 200 {
                 problems.add(key("banner"), "is one line of at most 200 bytes");
             }
@@ -323,6 +327,30 @@ fn validate_token(listener: &Listener, key: &impl Fn(&str) -> String, problems: 
     }
 }
 
+/// Users can log in where the next hop knows them and nobody else reads along.
+fn validate_auth(listener: &Listener, key: &impl Fn(&str) -> String, problems: &mut Problems) {
+    let knows_users = |hop: &String| matches!(hop.parse(), Ok(NextHop::Smtp { .. }));
+    if listener.auth_without_tls && !listener.auth {
+        problems.add(key("auth_without_tls"), "says nothing without auth = true");
+    }
+    if !listener.auth {
+        return;
+    }
+    if listener.protocol != ListenerProtocol::Smtp {
+        problems.add(key("auth"), "is for protocol = \"smtp\" only");
+    } else if listener.after_queue {
+        problems
+            .add(key("auth"), "is for users, and after_queue says that only our own mail server comes here");
+    } else if !listener.next_hop.iter().any(knows_users) {
+        problems.add(key("auth"), "needs an SMTP server in next_hop, which knows the users");
+    } else if listener.tls_certificate.is_none() && !listener.auth_without_tls {
+        problems.add(
+            key("auth"),
+            "is offered on encrypted connections only: set tls_certificate and tls_key, or auth_without_tls = true",
+        );
+    }
+}
+
 /// What is spoken there, and a number from the second of a protocol on: `smtp`, `milter`, `smtp2` …
 fn default_names(listeners: &[Listener]) -> Vec<String> {
     let nth = |place: usize| {
@@ -429,6 +457,20 @@ mod tests {
             ),
             ("listener = [{protocol = \"http\", token = \"a b\"}]", "listener[0].token", "one word"),
             ("listener = [{allow_from = []}]", "listener[0].allow_from", "anybody may bring mail"),
+            ("listener = [{auth_without_tls = true}]", "listener[0].auth_without_tls", "without auth"),
+            ("listener = [{auth = true, protocol = \"lmtp\"}]", "listener[0].auth", "smtp"),
+            ("listener = [{auth = true, after_queue = true}]", "listener[0].auth", "our own mail server"),
+            ("listener = [{auth = true}]", "listener[0].auth", "knows the users"),
+            (
+                "listener = [{auth = true, next_hop = [\"smtp://127.0.0.1:1\"]}]",
+                "listener[0].auth",
+                "encrypted",
+            ),
+            (
+                "listener = [{refuse_after_queue = \"refuse\"}]",
+                "listener[0].refuse_after_queue",
+                "without after_queue",
+            ),
             ("listener = [{banner = \"a\\nb\"}]", "listener[0].banner", "one line"),
             ("quarantine.release_to = [\"x\"]", "quarantine.release_to[0]", "not a next hop"),
             ("limits.sessions = 0", "limits.sessions", "is 0"),

@@ -200,7 +200,7 @@ pub struct VerdictRecord {
     /// What each finding counted.
     pub weighed: Vec<WeighedRecord>,
     /// What became of it: `delivered: 250 2.0.0 Ok`, `refused: 550 …`, `held: l/l1bnIZN88okd`, `discarded`,
-    /// `deferred: 451 …`; `advised` where somebody only asked.
+    /// `bounced: 250 2.0.0 Ok`, `deferred: 451 …`; `advised` where somebody only asked.
     pub outcome: String,
 }
 

@@ -3,14 +3,18 @@
 mod rig;
 
 mod ampdp;
+mod auth;
+mod beside_clamav_milter;
 mod commands;
 mod crowd;
 mod dialogs;
 mod founding;
+mod fronts_crowd;
 mod kills;
 mod lifecycle;
 mod malware;
 mod next_hop;
+mod one_verdict;
 mod parts;
 mod places;
 mod smuggling;
