@@ -5,15 +5,12 @@
 mod amavis;
 mod clamav_milter;
 mod clamd;
-#[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod clamsmtp;
 #[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod clients;
 mod dialog;
 mod dns;
-#[allow(dead_code, reason = "tests of single fronts use it")]
 pub mod docs;
-#[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod exim;
 mod gatepost;
 mod home;
@@ -29,13 +26,11 @@ mod swaks;
 pub use amavis::Amavis;
 pub use clamav_milter::ClamavMilter;
 pub use clamd::Clamd;
-#[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use clamsmtp::Clamsmtp;
 pub use clients::{MilterClient, MilterEnd, am_pdp, clamd_stream, header_and_body, http, spamd};
 pub use dialog::{Dialog, Reply, matches};
 pub use dns::Dns;
-#[allow(unused_imports, reason = "tests of single fronts use it")]
-pub use exim::{Exim, EximSetup};
+pub use exim::EximSetup;
 pub use gatepost::{Gatepost, Setup, run};
 pub use home::Dovecot;
 pub use mails::{base64, eicar, eicar_body, mail, with_attachment};

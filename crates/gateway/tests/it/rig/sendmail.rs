@@ -182,19 +182,9 @@ impl Sendmail {
         }
     }
 
-    /// SIGKILL to the daemon.
-    pub fn kill(&mut self) {
-        self.process = None;
-    }
-
     /// Its configuration file.
     pub fn config(&self) -> PathBuf {
         self.path("sendmail.cf")
-    }
-
-    /// Its folder, for further files.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Its queue: `qf*` and `df*` files.
