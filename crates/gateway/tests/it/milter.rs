@@ -271,7 +271,7 @@ fn a_listed_client_is_refused_before_its_message() {
     for (delay, expected) in [(true, "RCPT"), (false, "connect")] {
         let gatepost =
             milter().listening(&format!("delay_reject = {delay}")).with(&dns.config()).with(list).start();
-        let more = "smtpd_authorized_xclient_hosts = 127.0.0.0/8\nsmtpd_delay_reject = no\n";
+        let more = "smtpd_authorized_xclient_hosts = 127.0.0.0/8\n";
         let postfix = postfix(&gatepost, more);
         let mut dialog = listed(&postfix);
         let reply = dialog.try_reply().expect("an answer to XCLIENT");
@@ -282,7 +282,9 @@ fn a_listed_client_is_refused_before_its_message() {
             dialog.say("RCPT TO:<user@example.test>", "550 5\\.7\\.1 ");
             dialog.say("RCPT TO:<other@example.test>", "550 5\\.7\\.1 ");
         } else {
-            assert!(reply.code >= 500, "{}", dialog.transcript());
+            assert_eq!(reply.code, 554, "{}", dialog.transcript());
+            dialog.say("EHLO client.test", "250");
+            dialog.say("MAIL FROM:<a@client.test>", "550 5\\.7\\.1 .*id ");
         }
         // It has its record, like a message.
         let record = &gatepost.records(1)[0];
@@ -320,6 +322,33 @@ fn a_unix_socket_and_many_messages_a_connection() {
     assert_eq!(postfix.delivered("user", 10).len(), 10);
     let records = gatepost.records(20);
     assert!(records.iter().all(|record| record["listener"] == "unix"), "{:#}", records[0]);
+}
+
+#[test]
+fn what_the_mail_server_knows_of_the_client_is_in_the_record() {
+    if !needs(&["root", "postfix", "swaks", "openssl"]) {
+        return;
+    }
+    let gatepost = milter().start();
+    let (certificate, key) = certificate(gatepost.folder());
+    let more = format!(
+        "smtpd_tls_security_level = may\nsmtpd_tls_cert_file = {}\nsmtpd_tls_key_file = {}\n",
+        certificate.display(),
+        key.display()
+    );
+    let postfix = postfix(&gatepost, &more);
+    let addresses = ["--from", "sender@client.test", "--to", "user@example.test"];
+    for (place, (more, protocol)) in [(&["--tls"][..], "ESMTPS"), (&[], "ESMTP")].into_iter().enumerate() {
+        let said = swaks(postfix.smtp, &[&addresses, more].concat());
+        assert!(said.contains("queued as"), "{said}");
+        let record = gatepost.records(place + 1).pop().expect("a record");
+        assert_eq!(record["protocol"], protocol, "{record:#}");
+        assert_eq!(record["client"], "127.0.0.1");
+        assert_eq!(record["client_name"], "localhost");
+        assert_eq!(record["helo"], "client.test");
+        assert_eq!(record["sender"], "sender@client.test");
+        assert_eq!(record["recipients"][0], "user@example.test");
+    }
 }
 
 #[test]
