@@ -13,6 +13,8 @@ mod fronts_crowd;
 mod kills;
 mod lifecycle;
 mod malware;
+mod milter;
+mod milter_crowd;
 mod next_hop;
 mod one_verdict;
 mod parts;
