@@ -139,7 +139,11 @@ impl Client<'_> {
             }
             self.asker.more(silence, deadline).await?;
         }
-        // What comes behind the message belongs to it, by all likelihood, and its client has miscounted.
+        // What comes behind the message belongs to it, by all likelihood, and its client has miscounted. The client in
+        // Perl always sends an empty line behind it.
+        if self.asker.input[..] == b"\r\n"[..] {
+            self.asker.input.clear();
+        }
         let taken = taken + self.asker.input.len() as u64;
         if request.length.is_some_and(|length| length != taken) {
             let why = format!("(Content-Length mismatch: Expected {expected} bytes, got {taken} bytes)");

@@ -2,6 +2,7 @@
 
 mod rig;
 
+mod clamd_front;
 mod commands;
 mod crowd;
 mod dialogs;
@@ -12,3 +13,4 @@ mod malware;
 mod next_hop;
 mod parts;
 mod smuggling;
+mod spamd;

@@ -14,6 +14,7 @@ mod postfix;
 #[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod sendmail;
 mod sink;
+mod spamd;
 mod swaks;
 
 pub use clamd::Clamd;
@@ -27,6 +28,7 @@ pub use postfix::{Postfix, PostfixSetup};
 #[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use sendmail::{Sendmail, SendmailSetup};
 pub use sink::{Received, Sink, Step};
+pub use spamd::Spamd;
 pub use swaks::{certificate, swaks};
 
 use std::fs::File;
