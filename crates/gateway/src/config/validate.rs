@@ -339,6 +339,13 @@ mod tests {
             ("listener = [{delay_reject = false}]", "listener[0].delay_reject", "only"),
             ("listener = [{token = \"x\"}]", "listener[0].token", "only"),
             ("listener = [{allow_from = []}]", "listener[0].allow_from", "anybody may bring mail"),
+            ("listener = [{report_banned = true}]", "listener[0].report_banned", "only"),
+            ("listener = [{scan_folders = [\"/a\"]}]", "listener[0].scan_folders", "only"),
+            (
+                "listener = [{protocol = \"clamd\", scan_folders = [\"/a\", \"b\"]}]",
+                "listener[0].scan_folders[1]",
+                "not absolute",
+            ),
             ("listener = [{banner = \"a\\nb\"}]", "listener[0].banner", "one line"),
             ("quarantine.release_to = [\"x\"]", "quarantine.release_to[0]", "not a next hop"),
             ("limits.sessions = 0", "limits.sessions", "is 0"),

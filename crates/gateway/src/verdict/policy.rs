@@ -475,18 +475,9 @@ pub(super) fn is_header_name(name: &str) -> bool {
 
 /// Names that `when.listeners` may use: those given, those that nameless listeners get, and `scan` for files.
 fn listener_names(config: &Config) -> Vec<String> {
-    let default = |place: usize| if place == 0 { "smtp".to_owned() } else { format!("smtp{}", place + 1) };
-    let mut names: Vec<_> = (config.listener.iter().enumerate())
-        .map(|(place, listener)| match listener.name.as_str() {
-            "" => default(place),
-            name => name.to_owned(),
-        })
-        .collect();
-    if names.is_empty() {
-        names.push(default(0));
-    }
-    names.push("scan".into());
-    names
+    let listeners = config.listeners().into_iter().map(|listener| listener.name);
+    let queues = config.queues().into_iter().map(|queue| queue.name);
+    listeners.chain(queues).chain(["scan".to_owned()]).collect()
 }
 
 /// `; the nearest is X`, if something is near.

@@ -505,3 +505,28 @@ fn the_documented_acl_of_exim() {
     assert_eq!(reply.code, 451, "{}", reply.text);
     assert_eq!(sink.received().len(), 1);
 }
+
+#[test]
+fn the_verdict_is_that_of_any_other_way_in() {
+    let (front, folder) = (front(""), folder());
+    let program = b"MZ\x90\0\x03\0\0\0\x04\0\0\0\xff\xff\0\0".as_slice();
+    for content in [
+        mail("clean", "hello"),
+        mail("spam", GTUBE),
+        virus(),
+        with_attachment("x", "a.exe", program),
+        "Subject: x\n\nno other field\n".to_owned(),
+        mail("long", &"word ".repeat(2000)),
+    ] {
+        let file = folder.path().join("mail");
+        std::fs::write(&file, &content).expect("write");
+        let scanned =
+            front.gatepost.json(&["scan"], &["--json", file.to_str().expect("a plain path")]).remove(0);
+        let before = front.gatepost.records(0).len();
+        ask(front.address, &request("CHECK SPAMC/1.5", "Content-length: {}\r\n", content.as_bytes()));
+        let asked = front.gatepost.records(before + 1).pop().expect("a record");
+        for key in ["category", "score", "action", "policy", "findings", "parts", "defects", "size"] {
+            assert_eq!(asked[key], scanned[key], "{key} of {content:.100}");
+        }
+    }
+}
