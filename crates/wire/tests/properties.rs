@@ -5,7 +5,7 @@ use gatepost_wire::smtp::{
     BdatDecoder, Capabilities, Command, DataDecoder, Line, LineReader, Reply, ReplyReader, Stray,
     StrayReport, Stuffer, check_address, normalize, parse,
 };
-use gatepost_wire::{clamd, clamd_server, proxy, spamd};
+use gatepost_wire::{ampdp, clamd, clamd_server, proxy, spamd};
 use proptest::prelude::*;
 
 /// Content made of what matters to a decoder.
@@ -303,6 +303,35 @@ proptest! {
         let mut buf = BytesMut::from(&input[..]);
         while let Ok(Some(_)) = clamd::read_answer(&mut buf) {}
         prop_assert!(!buf.contains(&0) && !buf.contains(&b'\n'));
+    }
+
+    #[test]
+    fn ampdp_requests_do_not_care_about_chunks(
+        input in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            "(request=(AM.PDP|release)\\n)?((sender|recipient|mail_id|mail_file|client_address)[=:] ?[a-z<>@%0-9.]{0,9}\r?\n){0,9}\n"
+                .prop_map(String::into_bytes),
+        ],
+        lengths in lengths(),
+    ) {
+        let all = |lengths: &[usize]| {
+            let (mut reader, mut buf, mut requests) = (ampdp::Reader::new(), BytesMut::new(), Vec::new());
+            for chunk in split(&input, lengths) {
+                buf.extend_from_slice(chunk);
+                while let Ok(Some(attributes)) = reader.next(&mut buf) {
+                    requests.push(ampdp::Request::new(&attributes));
+                }
+            }
+            requests
+        };
+        let whole = all(&[input.len().max(1)]);
+        for request in whole.iter().flatten() {
+            if let ampdp::Request::Judge(judge) = request {
+                prop_assert!(judge.recipients.iter().all(|path| !path.address.contains(char::is_control)));
+                prop_assert!(!judge.recipients.is_empty() && !judge.mail_file.contains(&0));
+            }
+        }
+        prop_assert_eq!(all(&lengths), whole);
     }
 
     #[test]

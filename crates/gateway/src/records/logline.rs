@@ -165,6 +165,7 @@ fn done(verdict: &VerdictRecord) -> Action {
         "refused" => Action::Refuse,
         "held" => Action::Quarantine,
         "discarded" => Action::Discard,
+        "bounced" => Action::Bounce,
         "deferred" => Action::Defer,
         _ => verdict.action,
     }
@@ -186,6 +187,7 @@ fn outcomes(record: &Record) -> Vec<&'static str> {
         Action::Strip => "RelayedStripped",
         Action::Quarantine => "Quarantined",
         Action::Discard => "Discarded",
+        Action::Bounce => "Bounced",
         Action::Defer => "Deferred",
         Action::Refuse => "Refused",
     };

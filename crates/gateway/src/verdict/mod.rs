@@ -7,6 +7,7 @@
 //!
 //! [`Verdict`]: gatepost_mail::Verdict
 
+mod bounce;
 mod combine;
 mod judge;
 mod opinion;

@@ -2,6 +2,8 @@
 
 mod rig;
 
+mod ampdp;
+mod auth;
 mod clamd_front;
 mod commands;
 mod crowd;
@@ -12,5 +14,6 @@ mod lifecycle;
 mod malware;
 mod next_hop;
 mod parts;
+mod places;
 mod smuggling;
 mod spamd;
