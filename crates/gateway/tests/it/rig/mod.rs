@@ -20,6 +20,7 @@ mod sasl;
 #[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod sendmail;
 mod sink;
+mod spamd;
 mod swaks;
 
 #[allow(unused_imports, reason = "tests of single fronts use it")]
@@ -39,6 +40,7 @@ pub use sasl::Sasl;
 #[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use sendmail::{Sendmail, SendmailSetup};
 pub use sink::{Received, Sink, Step};
+pub use spamd::Spamd;
 pub use swaks::{certificate, swaks};
 
 use std::fs::File;
