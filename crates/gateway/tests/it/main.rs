@@ -4,6 +4,7 @@ mod rig;
 
 mod ampdp;
 mod auth;
+mod beside_amavis;
 mod beside_clamav_milter;
 mod clamd_front;
 mod commands;
