@@ -206,7 +206,7 @@ fn every_fault_is_75_and_nothing_is_written() {
         (vec!["--daemon", "http://127.0.0.1:1"], &clean, 75, "refused"),
         (vec!["--daemon", &cut], &clean, 75, "in the middle of the answer"),
         (vec!["--daemon", &nameless], &clean, 75, "no action"),
-        (vec!["--daemon", &other], &clean, 75, "no answer of gatepost"),
+        (vec!["--daemon", &other], &clean, 75, "in its head"),
         (vec!["-c", config, "--unheard-of"], &clean, 75, "--unheard-of"),
         (vec!["-c", config, "--sender", "x"], &clean, 75, "--sender"),
         (vec!["-c", config, "--", "/nonexistent/program"], &clean, 75, "/nonexistent/program"),
@@ -473,11 +473,11 @@ fn fdm_judges_what_it_fetches() {
     if !needs(&["root", "fdm"]) {
         return;
     }
-    let pipe = Pipe::start("", "");
+    let mut pipe = Pipe::start("", "");
     let folder = folder();
     let at = |name: &str| folder.path().join(name).display().to_string();
     let rules = format!(
-        "set lock-file \"{}\"\nset default-user \"root\"\nset file-group user\naccount \"stdin\" stdin\naction \"held back\" mbox \"{}\"\n\
+        "set lock-file \"{}\"\nset default-user \"root\"\naccount \"stdin\" stdin\naction \"held back\" mbox \"{}\"\n\
          action \"inbox\" mbox \"{}\"\n{}match all action \"inbox\"\n",
         at("lock"),
         at("held"),
@@ -493,6 +493,11 @@ fn fdm_judges_what_it_fetches() {
     let (inbox, held) = (read(Path::new(&at("inbox"))), read(Path::new(&at("held"))));
     assert!(inbox.contains("Subject: clean") && !inbox.contains("Subject: virus"), "{inbox}");
     assert!(held.contains("Subject: virus"), "{held}");
+    pipe.gatepost.kill();
+    let output =
+        feed(Command::new(program("fdm")).arg("-f").arg(&config).arg("fetch"), &mail("away", "hello"));
+    assert!(text(&output.stderr).contains("aborted"), "{}", text(&output.stderr));
+    assert_eq!((read(Path::new(&at("inbox"))), read(Path::new(&at("held")))), (inbox, held));
 }
 
 #[test]

@@ -642,6 +642,87 @@ fn who_goes_away_is_recorded_all_the_same() {
     assert_eq!(api.gatepost.held(1).len(), 1);
 }
 
+/// One attempt: the status of a whole answer.
+fn attempt(address: SocketAddr, content: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    let head = format!(
+        "POST /v1/filter?rcpt=a@b.test HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        content.len()
+    );
+    stream.write_all((head + content).as_bytes()).ok()?;
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).ok()?;
+    let said = String::from_utf8_lossy(&said);
+    let (head, body) = said.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let whole = length.map_or(status == 204, |length| length.parse() == Ok(body.len()));
+    whole.then_some(status)
+}
+
+#[test]
+fn what_was_told_to_be_held_is_held_whatever_kills_us() {
+    const SENDERS: usize = 3;
+    let mut api = Api::start("", "[default_policy]\nactions.spam = \"quarantine\"\n");
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|sender| {
+            let (stop, address) = (stop.clone(), api.address);
+            std::thread::spawn(move || {
+                let mut held = Vec::new();
+                for number in (sender..).step_by(SENDERS) {
+                    if stop.load(std::sync::atomic::Ordering::SeqCst) {
+                        break;
+                    }
+                    let spam = number % 2 == 0;
+                    let filling = "filling\n".repeat(200);
+                    let body = if spam { format!("{GTUBE}\n{filling}") } else { filling };
+                    let content = mail(&format!("number {number}"), &body);
+                    let end = Instant::now() + Duration::from_secs(120);
+                    let status = loop {
+                        if let Some(status) = attempt(address, &content) {
+                            break status;
+                        }
+                        assert!(Instant::now() < end, "{number} was never answered");
+                        std::thread::sleep(Duration::from_millis(5));
+                    };
+                    assert_eq!(status, if spam { 204 } else { 200 }, "{number}");
+                    held.extend(spam.then(|| format!("number {number}")));
+                }
+                held
+            })
+        })
+        .collect();
+    let (begin, mut kills) = (Instant::now(), 0);
+    while kills < 60 && begin.elapsed() < Duration::from_secs(25) {
+        let mut random = [0; 1];
+        getrandom::fill(&mut random).expect("random bytes");
+        api.gatepost.restart();
+        std::thread::sleep(Duration::from_millis(u64::from(random[0])));
+        api.gatepost.kill();
+        kills += 1;
+    }
+    api.gatepost.restart();
+    stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    let told: Vec<String> = senders.into_iter().flat_map(|sender| sender.join().expect("a sender")).collect();
+    println!("{kills} kills, {} told to be held", told.len());
+    assert!(kills >= 20 && told.len() >= 10, "{kills} kills, {} held", told.len());
+    let listed = wait_for("all that was told to be held", START, || {
+        let listed = api.gatepost.held(told.len());
+        let id = |subject: &String| {
+            let entry = listed.iter().find(|entry| entry["subject"] == subject.as_str())?;
+            entry["id"].as_str().map(|id| (subject.clone(), id.to_owned()))
+        };
+        // The journal is written in batches, a tenth of a second behind the answers.
+        told.iter().map(id).collect::<Option<Vec<_>>>()
+    });
+    for (subject, id) in listed {
+        let shown = api.gatepost.command(&["quarantine", "show"], &[&id, "--raw"]);
+        assert_eq!(String::from_utf8_lossy(&shown.stdout).matches("filling\r\n").count(), 200, "{subject}");
+    }
+}
+
 #[test]
 fn the_documented_configurations_and_requests_work() {
     if !needs(&["curl"]) {
