@@ -76,7 +76,7 @@ impl Answer {
 
 fn curl(arguments: &[&str], content: &str) -> Answer {
     let mut child = Command::new(program("curl"))
-        .args(["-s", "-i", "-H", "Expect:", "--max-time", "60"])
+        .args(["-s", "-i", "--max-time", "60"])
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -85,7 +85,8 @@ fn curl(arguments: &[&str], content: &str) -> Answer {
     let _ = child.stdin.take().expect("its input").write_all(content.as_bytes());
     let output = child.wait_with_output().expect("curl ends");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let text = text.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(&text);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
     Answer { status, head: head.to_owned(), body: body.to_owned() }
 }
@@ -286,7 +287,9 @@ fn every_failure_is_json_with_one_key() {
         ("/v1/scan?from=%00", post.to_vec(), 400, "control characters"),
         ("/v1/scan?hold=%", post.to_vec(), 400, "percent-encoded"),
         ("/v1/filter", post.to_vec(), 400, "rcpt is missing"),
+        ("/v1/scan", with("Origin: http://example.org"), 403, "web pages"),
         ("/v1/scan", post.to_vec(), 413, "limits.message_size"),
+        ("/v1/scan", with("Expect: 100-continue"), 413, "limits.message_size"),
         ("/v1/scan", with("Transfer-Encoding: chunked"), 413, "limits.message_size"),
         ("/v1/scan", with("Content-Encoding: gzip"), 415, "compressed"),
         ("/checkv2", with("Compression: zstd"), 415, "compressed"),
@@ -479,6 +482,28 @@ fn checks_that_cannot_look_defer() {
     assert!(answer.one("gatepost-reply").starts_with("451 "), "{answer:?}");
     let answer = api.post("/checkv2", &mail("a", "hello")).json();
     assert_eq!(answer["action"], "soft reject", "{answer:#}");
+}
+
+#[test]
+fn large_messages_are_judged_whole_and_connections_are_bounded() {
+    if !needs(&["curl"]) {
+        return;
+    }
+    let api = Api::start("", "[limits]\nmemory = \"100 KiB\"\nmessages = 3\n");
+    let filling = "0123456789 abcdefghij\n".repeat(200_000);
+    let content = mail("large", &format!("{filling}{GTUBE}\n{filling}"));
+    for content in [&content, &content.replace('\n', "\r\n")] {
+        let record = api.post("/v1/scan", content).json();
+        assert_eq!(record["size"], content.replace("\r\n", "\n").replace('\n', "\r\n").len());
+        assert_eq!(record["category"], "spam");
+    }
+    let answer = api.post("/v1/filter?hold=no", &content);
+    assert!(answer.body.replace("\r\n", "\n").ends_with(&filling), "{}", answer.head);
+    let mut stream = TcpStream::connect(api.address).expect("connect");
+    for _ in 0..3 {
+        assert_eq!(ask_again(&mut stream, &mail("a", "hello")).0, 200);
+    }
+    assert_eq!(until_closed(&mut stream).0, "");
 }
 
 /// Reads until the server closes; how long that took.
