@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::typed::{Listener, ListenerProtocol, Queue};
+use super::typed::{Listener, ListenerProtocol, Queue, RefuseAfterQueue};
 use super::{Config, ListenAddress, NextHop, Problem};
 
 impl Config {
-    /// The listeners, with every default filled in: one that leads to the built-in Maildir if there is none, and a name
-    /// and a next hop for each.
+    /// The listeners, with every default filled in: one that leads to the built-in Maildir if mail comes in no other way,
+    /// and a name and a next hop for each.
     pub fn listeners(&self) -> Vec<Listener> {
         let mut listeners = self.listener.clone();
-        if listeners.is_empty() {
+        if listeners.is_empty() && self.queue.is_empty() {
             listeners.push(Listener::default());
         }
         let names = default_names(&listeners);
@@ -138,11 +138,47 @@ impl Config {
                 _ => {}
             }
             validate_protocol(listener, &key, problems);
+            validate_auth(listener, &key, problems);
+            if listener.refuse_after_queue == RefuseAfterQueue::Refuse && !listener.after_queue {
+                problems.add(key("refuse_after_queue"), "says nothing without after_queue = true");
+            }
             if listener.banner.chars().any(char::is_control) || listener.banner.len() > 200 {
                 problems.add(key("banner"), "is one line of at most 200 bytes");
             }
         }
         problems.next_hops("quarantine.release_to", &self.quarantine.release_to);
+        self.validate_queues(names, problems);
+    }
+
+    fn validate_queues(&self, mut names: BTreeSet<String>, problems: &mut Problems) {
+        let mut folders = BTreeSet::new();
+        for (place, queue) in self.queues().into_iter().enumerate() {
+            let key = |name: &str| format!("queue[{place}].{name}");
+            if !names.insert(queue.name.clone()) {
+                problems.add(
+                    key("name"),
+                    format!("{:?} is the name of a listener or another queue too", queue.name),
+                );
+            }
+            for (name, folder) in [("incoming", &queue.incoming), ("outgoing", &queue.outgoing)] {
+                if !folder.is_absolute() {
+                    problems.add(key(name), format!("{folder:?} is not the full path of a folder"));
+                }
+            }
+            if queue.incoming == queue.outgoing {
+                problems
+                    .add(key("outgoing"), "is the incoming folder too: nobody could tell what was judged");
+            }
+            if !folders.insert(queue.incoming.clone()) {
+                problems.add(key("incoming"), "is the incoming folder of another queue too");
+            }
+            if queue.interval.seconds() == 0 {
+                problems.add(key("interval"), "is 0; at least 1");
+            }
+            if queue.at_once == 0 {
+                problems.add(key("at_once"), "is 0; nothing would ever be judged");
+            }
+        }
     }
 
     fn validate_keeping(&self, problems: &mut Problems) {
@@ -215,7 +251,7 @@ impl Config {
 
 /// A key that its protocol has no use for is a mistake: somebody expects something of it.
 fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problems: &mut Problems) {
-    use ListenerProtocol::{AmPdp, Http, Milter};
+    use ListenerProtocol::{AmPdp, Clamd, Http, Milter};
     let (protocol, usual) = (listener.protocol, Listener::default());
     let bringing = [
         ("tls_certificate", listener.tls_certificate.is_some()),
@@ -242,8 +278,29 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
     if listener.quarantine != usual.quarantine && !matches!(protocol, Milter | AmPdp) {
         problems.add(key("quarantine"), "is for protocol = \"milter\" and \"am-pdp\" only");
     }
+    if listener.mail_folders != usual.mail_folders && protocol != AmPdp {
+        problems.add(key("mail_folders"), "is for protocol = \"am-pdp\" only");
+    }
+    if let Some(folder) = listener.mail_folders.iter().find(|folder| !folder.is_absolute()) {
+        problems.add(key("mail_folders"), format!("{folder:?} is not a whole path; write /var/lib/amavis"));
+    }
+    if listener.require_secret && protocol != AmPdp {
+        problems.add(key("require_secret"), "is for protocol = \"am-pdp\" only");
+    }
     if listener.delay_reject != usual.delay_reject && protocol != Milter {
         problems.add(key("delay_reject"), "is for protocol = \"milter\" only");
+    }
+    if listener.report_banned && protocol != Clamd {
+        problems.add(key("report_banned"), "is for protocol = \"clamd\" only");
+    }
+    if !listener.scan_folders.is_empty() && protocol != Clamd {
+        problems.add(key("scan_folders"), "is for protocol = \"clamd\" only");
+    }
+    for (place, folder) in
+        listener.scan_folders.iter().enumerate().filter(|(_, folder)| !folder.is_absolute())
+    {
+        let message = format!("{folder:?} is not absolute; write /var/spool/exim4/scan");
+        problems.add(key(&format!("scan_folders[{place}]")), message);
     }
 }
 
@@ -267,6 +324,30 @@ fn validate_token(listener: &Listener, key: &impl Fn(&str) -> String, problems: 
     } else if let Some(network) = listener.allow_from.iter().find(|network| !network.is_loopback()) {
         let message = format!("is needed: allow_from names {network}, and that is not this host alone");
         problems.add(key("token"), message);
+    }
+}
+
+/// Users can log in where the next hop knows them and nobody else reads along.
+fn validate_auth(listener: &Listener, key: &impl Fn(&str) -> String, problems: &mut Problems) {
+    let knows_users = |hop: &String| matches!(hop.parse(), Ok(NextHop::Smtp { .. }));
+    if listener.auth_without_tls && !listener.auth {
+        problems.add(key("auth_without_tls"), "says nothing without auth = true");
+    }
+    if !listener.auth {
+        return;
+    }
+    if listener.protocol != ListenerProtocol::Smtp {
+        problems.add(key("auth"), "is for protocol = \"smtp\" only");
+    } else if listener.after_queue {
+        problems
+            .add(key("auth"), "is for users, and after_queue says that only our own mail server comes here");
+    } else if !listener.next_hop.iter().any(knows_users) {
+        problems.add(key("auth"), "needs an SMTP server in next_hop, which knows the users");
+    } else if listener.tls_certificate.is_none() && !listener.auth_without_tls {
+        problems.add(
+            key("auth"),
+            "is offered on encrypted connections only: set tls_certificate and tls_key, or auth_without_tls = true",
+        );
     }
 }
 
@@ -349,7 +430,20 @@ mod tests {
             ("listener = [{tls_certificate = \"/c\"}]", "listener[0].tls_certificate", "needs tls_key"),
             ("listener = [{protocol = \"milter\", after_queue = true}]", "listener[0].after_queue", "only"),
             ("listener = [{protocol = \"http\", quarantine = \"mta\"}]", "listener[0].quarantine", "only"),
+            ("listener = [{mail_folders = []}]", "listener[0].mail_folders", "only"),
+            (
+                "listener = [{protocol = \"am-pdp\", mail_folders = [\"tmp\"]}]",
+                "listener[0].mail_folders",
+                "whole path",
+            ),
+            ("listener = [{require_secret = true}]", "listener[0].require_secret", "only"),
             ("listener = [{delay_reject = false}]", "listener[0].delay_reject", "only"),
+            ("queue = [{incoming = \"in\"}]", "queue[0].incoming", "full path"),
+            ("queue = [{incoming = \"/q\", outgoing = \"/q\"}]", "queue[0].outgoing", "what was judged"),
+            ("queue = [{}, {outgoing = \"/q\"}]", "queue[1].incoming", "another queue"),
+            ("listener = [{}]\nqueue = [{name = \"smtp\"}]", "queue[0].name", "name of a listener"),
+            ("queue = [{interval = 0}]", "queue[0].interval", "at least 1"),
+            ("queue = [{at_once = 0}]", "queue[0].at_once", "nothing would"),
             ("listener = [{token = \"x\"}]", "listener[0].token", "only"),
             (
                 "listener = [{protocol = \"http\", listen = [\"0.0.0.0:80\"]}]",
@@ -363,6 +457,20 @@ mod tests {
             ),
             ("listener = [{protocol = \"http\", token = \"a b\"}]", "listener[0].token", "one word"),
             ("listener = [{allow_from = []}]", "listener[0].allow_from", "anybody may bring mail"),
+            ("listener = [{auth_without_tls = true}]", "listener[0].auth_without_tls", "without auth"),
+            ("listener = [{auth = true, protocol = \"lmtp\"}]", "listener[0].auth", "smtp"),
+            ("listener = [{auth = true, after_queue = true}]", "listener[0].auth", "our own mail server"),
+            ("listener = [{auth = true}]", "listener[0].auth", "knows the users"),
+            (
+                "listener = [{auth = true, next_hop = [\"smtp://127.0.0.1:1\"]}]",
+                "listener[0].auth",
+                "encrypted",
+            ),
+            (
+                "listener = [{refuse_after_queue = \"refuse\"}]",
+                "listener[0].refuse_after_queue",
+                "without after_queue",
+            ),
             ("listener = [{banner = \"a\\nb\"}]", "listener[0].banner", "one line"),
             ("quarantine.release_to = [\"x\"]", "quarantine.release_to[0]", "not a next hop"),
             ("limits.sessions = 0", "limits.sessions", "is 0"),

@@ -23,6 +23,8 @@ pub use metrics::Metrics;
 pub use record::{
     DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, Scanned, VerdictRecord, WeighedRecord,
 };
-pub use release::{Delivery, Release, ReleaseError, Released, find, forward, release};
+pub use release::{
+    Deliver, Delivery, Release, ReleaseError, Released, Secret, check_secret, find, forward, release,
+};
 pub use upkeep::{Expired, Reconciled, UpkeepError, expire, keep_days, reconcile, remove};
 pub use vault::{Held, HeldParameters, HeldRecipient, Usage, Vault, VaultError};

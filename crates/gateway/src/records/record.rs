@@ -98,6 +98,21 @@ impl Record {
     }
 }
 
+impl Record {
+    /// Nothing was done about the message: somebody asked for an opinion and got it.
+    pub fn advised(&mut self) {
+        self.verdicts.iter_mut().for_each(|verdict| verdict.outcome = ADVISED.into());
+    }
+
+    /// Whether it stands for an opinion that was asked for.
+    pub fn is_advice(&self) -> bool {
+        !self.verdicts.is_empty() && self.verdicts.iter().all(|verdict| verdict.outcome == ADVISED)
+    }
+}
+
+/// The outcome of an opinion.
+const ADVISED: &str = "advised";
+
 impl VerdictRecord {
     /// Some of its recipients, or all, wait for what is in the vault.
     pub fn is_held(&self) -> bool {
@@ -185,7 +200,7 @@ pub struct VerdictRecord {
     /// What each finding counted.
     pub weighed: Vec<WeighedRecord>,
     /// What became of it: `delivered: 250 2.0.0 Ok`, `refused: 550 …`, `held: l/l1bnIZN88okd`, `discarded`,
-    /// `deferred: 451 …`.
+    /// `bounced: 250 2.0.0 Ok`, `deferred: 451 …`; `advised` where somebody only asked.
     pub outcome: String,
 }
 

@@ -2,6 +2,8 @@
 
 mod rig;
 
+mod ampdp;
+mod auth;
 mod commands;
 mod crowd;
 mod dialogs;

@@ -238,6 +238,25 @@ fn a_refusal_of_clamsmtpd_comes_back_through_gatepost() {
     assert_eq!(postfix.mailbox("user").len(), 1);
 }
 
+/// `gatepost init` says the lines that the pages say and these tests try.
+#[test]
+fn init_prints_the_documented_lines() {
+    for (place, server, page, blocks) in [
+        ("front", "postfix", PAGE, &["front-master"][..]),
+        ("front", "exim", OTHERS, &["exim-main", "exim-acl"]),
+        ("front", "sendmail", OTHERS, &["sendmail-daemon", "sendmail-rules"]),
+        ("postfix-before-queue", "postfix", PAGE, &["proxy-master"]),
+        ("postfix-after-queue", "postfix", PAGE, &["content-filter-master", "content-filter-main"]),
+    ] {
+        let output = run(&["init", "--place", place, "--server", server, "-o", "-"], b"");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        for block in blocks {
+            let block = docs::block(page, block);
+            assert!(printed.contains(block.trim_end()), "{place} {server}: wanted\n{block}in\n{printed}");
+        }
+    }
+}
+
 const OTHERS: &str = "other-servers.md";
 
 /// A gatepost in front of another server, from its page.
@@ -309,4 +328,77 @@ fn sendmail_behind_gatepost() {
     dialog.greet();
     dialog.say("MAIL FROM:<sender@example.test>", "250");
     dialog.say("RCPT TO:<somebody@another-domain.example>", "250");
+}
+
+const HOME: &str = "home.md";
+
+/// A provider's mailbox with a clean mail and a virus, and gatepost in front of a Postfix, as a block of the home page
+/// configures it.
+fn at_home(block: &str) -> (Dovecot, Gatepost, Postfix) {
+    let provider = Dovecot::start(&[mail("clean", "all is well"), eicar_body("bad")]);
+    let (postfix, front) = (Postfix::start(), free_address());
+    let addresses =
+        [("127.0.0.1:2525", front.to_string()), ("127.0.0.1:25\"", format!("{}\"", postfix.smtp))];
+    (provider, Setup::documented(block_with(HOME, block, &addresses), front).start(), postfix)
+}
+
+/// Polls once with the documented lines; what fetchmail said.
+fn poll(block: &str, provider: &Dovecot, gatepost: &Gatepost) -> String {
+    let rc = block_with(
+        HOME,
+        block,
+        &[
+            ("imap.provider.example", format!("{} service {}", provider.imap.ip(), provider.imap.port())),
+            ("example.org", "example.test".into()),
+            ("ssl\n", "sslproto \"\"\n".into()),
+            ("127.0.0.1/2525", format!("{}/{}", gatepost.smtp.ip(), gatepost.smtp.port())),
+        ],
+    );
+    // This machine's own mail server, if it has one, is nobody's postmaster here.
+    let output = provider.fetchmail(&format!("set postmaster \"\"\n{rc}"));
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+const AT_HOME: [&str; 4] = ["root", "postfix", "fetchmail", "dovecot"];
+
+#[test]
+fn at_home_a_virus_is_held_and_nothing_stays_at_the_provider() {
+    if !needs(&AT_HOME) {
+        return;
+    }
+    let (provider, mut gatepost, postfix) = at_home("gatepost");
+    // While gatepost is away, everything stays where it is.
+    gatepost.kill();
+    let said = poll("fetchmailrc", &provider, &gatepost);
+    assert!(said.contains("Connection refused"), "{said}");
+    assert_eq!(provider.mailbox().len(), 2, "{said}");
+    gatepost.restart();
+    let said = poll("fetchmailrc", &provider, &gatepost);
+    assert_eq!(provider.mailbox(), Vec::<String>::new(), "{said}");
+    assert!(postfix.delivered("user", 1)[0].contains("all is well"));
+    assert_eq!(gatepost.held(1)[0]["category"], "virus");
+    postfix.settled();
+    assert_eq!(postfix.mailbox("user").len(), 1);
+}
+
+#[test]
+fn at_home_a_refused_virus_stays_at_the_provider_until_fetchmail_is_told_otherwise() {
+    if !needs(&AT_HOME) {
+        return;
+    }
+    let (provider, gatepost, postfix) = at_home("gatepost-refused");
+    for _ in 0..2 {
+        let said = poll("fetchmailrc", &provider, &gatepost);
+        assert!(said.contains("550 5.7.1 Virus detected"), "{said}");
+        let left = provider.mailbox();
+        assert!(left.len() == 1 && left[0].contains("Subject: bad"), "{left:?}\n{said}");
+    }
+    let said = poll("fetchmailrc-refused", &provider, &gatepost);
+    assert!(said.contains("550 5.7.1 Virus detected"), "{said}");
+    assert_eq!(provider.mailbox(), Vec::<String>::new(), "{said}");
+    // The policy kept a copy each time; nobody got one.
+    assert_eq!(gatepost.held(3).len(), 3);
+    assert!(postfix.delivered("user", 1)[0].contains("all is well"));
+    postfix.settled();
+    assert_eq!(postfix.mailbox("user").len(), 1);
 }

@@ -233,7 +233,7 @@ fn parameters_go_where_they_are_offered() {
         ("", "XVERP", false),
         ("AUTH PLAIN", "AUTH=<>", false),
     ] {
-        assert_eq!(accepts(&offers(lines), parameter), goes, "{lines} {parameter}");
+        assert_eq!(accepts(&offers(lines), parameter, false), goes, "{lines} {parameter}");
     }
 }
 

@@ -123,7 +123,8 @@ fn opinion(judged: &Judged, takes_body: bool) -> Fate {
         return Fate::Reply(Reply::new(451, "4.3.0", "Not judged, try again later"));
     };
     match verdict.action {
-        Action::Refuse | Action::Defer => Fate::Reply(verdict.reply.clone()),
+        // Not reached with Bounce: the sender is on the line, so it was made a refusal.
+        Action::Refuse | Action::Bounce | Action::Defer => Fate::Reply(verdict.reply.clone()),
         Action::Quarantine => Fate::Hold(verdict.reason.clone()),
         Action::Discard => Fate::Discard,
         Action::Strip if !takes_body => Fate::Reply(not_to_be_mended()),

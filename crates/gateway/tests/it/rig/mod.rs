@@ -13,10 +13,10 @@ pub mod docs;
 #[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod exim;
 mod gatepost;
-#[allow(dead_code, reason = "used with the next commit")]
 mod home;
 mod mails;
 mod postfix;
+mod sasl;
 #[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod sendmail;
 mod sink;
@@ -32,10 +32,10 @@ pub use dns::Dns;
 #[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use exim::{Exim, EximSetup};
 pub use gatepost::{Gatepost, Setup, run};
-#[allow(unused_imports, reason = "used with the next commit")]
 pub use home::Dovecot;
 pub use mails::{eicar, eicar_body, mail, with_attachment};
 pub use postfix::{Postfix, PostfixSetup};
+pub use sasl::Sasl;
 #[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use sendmail::{Sendmail, SendmailSetup};
 pub use sink::{Received, Sink, Step};
