@@ -268,6 +268,26 @@ fn after_the_queue_nothing_is_refused() {
 }
 
 #[test]
+fn the_direction_is_told_by_client_user_and_recipients() {
+    if !needs(&["curl"]) {
+        return;
+    }
+    let address = free_address();
+    let gatepost = Api::setup(address, "", "").globally("domains = [\"example.test\"]").start();
+    let api = Api { gatepost, address };
+    for (query, direction) in [
+        ("ip=192.0.2.1&rcpt=user@example.test", "inbound"),
+        ("ip=127.0.0.1&rcpt=user@elsewhere.test", "outbound"),
+        ("ip=192.0.2.1&user=alice&rcpt=user@elsewhere.test", "outbound"),
+        ("ip=192.0.2.1&user=alice&rcpt=user@example.test", "internal"),
+        ("rcpt=user@example.test", "inbound"),
+    ] {
+        let record = api.post(&format!("/v1/scan?{query}"), &mail("a", "hello")).json();
+        assert_eq!(record["direction"], direction, "{query}");
+    }
+}
+
+#[test]
 fn every_failure_is_json_with_one_key() {
     if !needs(&["curl"]) {
         return;
