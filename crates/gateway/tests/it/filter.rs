@@ -193,10 +193,11 @@ fn every_fault_is_75_and_nothing_is_written() {
     let nameless = pretender(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nA: b");
     let other = pretender(b"220 mail.example.org ESMTP\r\n");
     let large = mail("large", &"0123456789\n".repeat(5000));
-    let clean = mail("a", "hello");
+    let (clean, nothing) = (mail("a", "hello"), String::new());
     for (arguments, content, expected, told) in [
         (vec!["--daemon", &daemon, "--token-file", &good], &clean, 0, ""),
         (vec!["-c", config], &clean, 0, ""),
+        (vec!["-c", config], &nothing, 75, "no message"),
         (vec!["--daemon", &daemon], &clean, 75, "401"),
         (vec!["--daemon", &daemon, "--token-file", &wrong], &clean, 75, "401"),
         (vec!["--daemon", &daemon, "--token-file", "/nonexistent/token"], &clean, 75, "/nonexistent/token"),
