@@ -12,3 +12,4 @@ mod malware;
 mod next_hop;
 mod parts;
 mod smuggling;
+mod two_queues;
