@@ -25,3 +25,4 @@ mod parts;
 mod places;
 mod smuggling;
 mod spamd;
+mod two_queues;
