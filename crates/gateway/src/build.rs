@@ -115,7 +115,7 @@ pub fn release_hops(config: &Config, listener: &str) -> Result<NextHops, Vec<Pro
         next_hops(config, &listeners[place], place, &mut problems)
     } else {
         let targets = parse_all(&config.quarantine.release_to, "quarantine.release_to", &mut problems);
-        NextHops::new(targets, options(config, true))
+        NextHops::new(targets, options(config, true, false))
     };
     if problems.is_empty() { Ok(hops) } else { Err(problems) }
 }
@@ -128,16 +128,17 @@ pub fn spool(config: &Config) -> PathBuf {
 fn next_hops(config: &Config, listener: &Listener, place: usize, problems: &mut Vec<Problem>) -> NextHops {
     let targets: Vec<NextHop> =
         parse_all(&listener.next_hop, &format!("listener[{place}].next_hop"), problems);
-    NextHops::new(targets, options(config, listener.next_hop_verify))
+    NextHops::new(targets, options(config, listener.next_hop_verify, listener.after_queue))
 }
 
-fn options(config: &Config, verify: bool) -> Options {
+fn options(config: &Config, verify: bool, way_back: bool) -> Options {
     Options {
         hostname: config.hostname.clone(),
         tls: ClientTls::new(verify),
         command_time: config.limits.next_hop_time.duration(),
         data_time: config.limits.next_hop_data_time.duration(),
         idle: config.limits.next_hop_idle as usize,
+        way_back,
     }
 }
 

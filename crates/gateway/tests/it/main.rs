@@ -2,6 +2,7 @@
 
 mod rig;
 
+mod after_queue;
 mod auth;
 mod commands;
 mod crowd;
