@@ -4,6 +4,7 @@ mod rig;
 
 mod after_queue;
 mod auth;
+mod beside_clamsmtp;
 mod commands;
 mod crowd;
 mod dialogs;
