@@ -41,6 +41,7 @@ pub struct Pipeline {
     headers: HeaderNames,
     limits: Limits,
     judging: Semaphore,
+    most_judging: usize,
     judging_time: Duration,
     log_format: LogFormat,
     /// Where decisions are written; None for commands that only judge.
@@ -155,6 +156,7 @@ impl Pipeline {
                 time: reading.time.duration(),
             },
             judging: Semaphore::new(config.limits.judging.max(1) as usize),
+            most_judging: config.limits.judging.max(1) as usize,
             judging_time: config.limits.judging_time.duration(),
             log_format: config.log.format,
             store,
@@ -166,16 +168,35 @@ impl Pipeline {
     pub async fn process(&self, arrival: Arrival, carrier: &mut dyn Carrier) -> Conclusion {
         let answers = arrival.answers;
         let judged = self.judge(arrival).await;
+        self.settle(&judged, answers, carrier).await
+    }
+
+    /// The second half of that way, for whoever looks at what was judged before anything is done about it.
+    pub async fn settle(&self, judged: &Judged, answers: Answers, carrier: &mut dyn Carrier) -> Conclusion {
         let recipients = judged.mail.envelope.recipients.len();
         let plan = verdict::plan(&judged.verdicts, recipients, answers);
-        let done = self.carry_out(&judged, plan, carrier).await;
-        self.record(&judged, Some(&done)).await;
+        let done = self.carry_out(judged, plan, carrier).await;
+        self.record(judged, Some(&done)).await;
         done.conclusion
     }
 
+    /// Where decisions are kept; None for commands that only judge.
+    pub fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
     /// For whoever only asks for an opinion: judges and records, and does nothing about the message.
+    ///
+    /// Verdicts that do not deliver have header edits here, too, for whoever asks may deliver all the same.
     pub async fn advise(&self, arrival: Arrival) -> Judged {
-        let judged = self.judge(arrival).await;
+        let judged = self.judge_as(Manner::Advice, arrival).await;
+        self.record(&judged, None).await;
+        judged
+    }
+
+    /// The same for a file that need be no mail, under its name if it has one.
+    pub async fn advise_file(&self, arrival: Arrival, name: Option<String>) -> Judged {
+        let judged = self.judge_as(Manner::File(name), arrival).await;
         self.record(&judged, None).await;
         judged
     }
@@ -196,6 +217,7 @@ impl Pipeline {
             findings: &found.findings,
             faults: &[],
             after_queue: false,
+            advice: false,
         };
         let verdicts = verdict::judge(&case, &self.policies, &self.headers);
         let certain = |verdict: &Verdict| {
@@ -214,8 +236,17 @@ impl Pipeline {
         Some(reply)
     }
 
+    /// Messages that are judged at this moment.
+    pub fn judging_now(&self) -> u32 {
+        u32::try_from(self.most_judging.saturating_sub(self.judging.available_permits())).unwrap_or(u32::MAX)
+    }
+
     /// Reads and checks a message and decides about it; nothing is done yet.
     pub async fn judge(&self, arrival: Arrival) -> Judged {
+        self.judge_as(Manner::Mail, arrival).await
+    }
+
+    async fn judge_as(&self, manner: Manner, arrival: Arrival) -> Judged {
         let id = records::new_id();
         let mut times = BTreeMap::new();
         times.insert("receive".to_owned(), micros(arrival.receiving));
@@ -227,7 +258,7 @@ impl Pipeline {
 
         let started = Instant::now();
         let (mut message, unread) = match &turn {
-            Ok(_) => read(arrival.raw, &self.limits).await,
+            Ok(_) => read(&manner, arrival.raw, &self.limits).await,
             Err(_) => (shallow(arrival.raw, &self.limits), Some(too_slow(self.judging_time))),
         };
         note_stray(&mut message, &arrival.stray);
@@ -258,6 +289,7 @@ impl Pipeline {
             findings: &found.findings,
             faults: &found.faults,
             after_queue: arrival.after_queue,
+            advice: manner != Manner::Mail,
         };
         let verdicts = verdict::judge(&case, &self.policies, &self.headers);
         times.insert("judge".to_owned(), micros(started.elapsed()));
@@ -385,7 +417,10 @@ impl Pipeline {
     }
 
     async fn record(&self, judged: &Judged, done: Option<&Done>) {
-        let record = judged.record(done);
+        let mut record = judged.record(done);
+        if done.is_none() {
+            record.advised();
+        }
         let elapsed = judged.began.elapsed();
         self.metrics.record(&record, elapsed);
         records::log(&record, elapsed, self.log_format);
@@ -400,6 +435,22 @@ impl Judged {
     pub fn record(&self, done: Option<&Done>) -> Record {
         record_of::make(self, done)
     }
+
+    /// The verdict that stands for the message where only one can be shown.
+    pub fn worst(&self) -> &Verdict {
+        record_of::worst(&self.verdicts)
+    }
+}
+
+/// What is judged, and for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Manner {
+    /// A mail that goes where we say.
+    Mail,
+    /// A mail that somebody asks about.
+    Advice,
+    /// A file that somebody asks about, under its name if it has one.
+    File(Option<String>),
 }
 
 /// What was done about a message.
@@ -414,10 +465,14 @@ pub struct Done {
 /// Reading is work for the processor. What is large goes to a thread of its own so that other sessions are not kept
 /// waiting; what is small is done sooner than it could be handed over. A reader that panics is a fault of ours: the
 /// message is then known by its header only, and must not pass for one that was looked into.
-async fn read(raw: Bytes, limits: &Limits) -> (Message, Option<Fault>) {
+async fn read(manner: &Manner, raw: Bytes, limits: &Limits) -> (Message, Option<Fault>) {
     const LARGE: usize = 256 << 10;
-    let (content, budget) = (raw.clone(), limits.clone());
-    let reading = move || catch_unwind(AssertUnwindSafe(|| gatepost_unpack::read(content, &budget)));
+    let (manner, content, budget) = (manner.clone(), raw.clone(), limits.clone());
+    let read_all = move || match manner {
+        Manner::Mail | Manner::Advice => gatepost_unpack::read(content, &budget),
+        Manner::File(name) => gatepost_unpack::read_file(content, name.as_deref(), &budget),
+    };
+    let reading = move || catch_unwind(AssertUnwindSafe(read_all));
     let outcome = match raw.len() {
         ..LARGE => reading(),
         _ => tokio::task::spawn_blocking(reading).await.unwrap_or_else(|error| Err(Box::new(error))),

@@ -25,6 +25,7 @@ use crate::config::load::{self, Loaded};
 use crate::config::typed::Config;
 use crate::front::Front;
 use crate::front::listen::{Handed, Listening, Sessions, Socket, accept, bind};
+use crate::front::queue::{self, Between};
 use crate::logging::{self, Logging};
 use crate::pipeline::{Pipeline, Store};
 use crate::privileges;
@@ -147,6 +148,8 @@ struct Daemon {
     pipeline: Arc<Pipeline>,
     handed: Handed,
     listeners: BTreeMap<String, Running>,
+    /// By name and folders.
+    queues: BTreeMap<String, Moving>,
     /// Sessions of listeners that a reload has removed.
     leaving: Vec<JoinHandle<()>>,
     watching: Watching,
@@ -160,6 +163,13 @@ struct Running {
     front: Arc<ArcSwap<Front>>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+}
+
+/// A pair of queues that mail is moved between.
+struct Moving {
+    between: Arc<ArcSwap<Between>>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
 }
 
 impl Daemon {
@@ -183,6 +193,7 @@ impl Daemon {
             pipeline: Arc::new(pipeline),
             handed: sockets.handed,
             listeners: BTreeMap::new(),
+            queues: BTreeMap::new(),
             leaving: Vec::new(),
             watching: Watch::new(EVERY).start(),
             logging,
@@ -264,7 +275,39 @@ impl Daemon {
             self.leaving.extend(gone.tasks);
         }
         self.watching = watch_files.start();
+        self.move_queues(&loaded.config);
         Ok(())
+    }
+
+    /// Begins with queues that are new, ends with those no longer named; the others go on with what is configured now.
+    fn move_queues(&mut self, config: &Config) {
+        let (_, never) = watch::channel(false);
+        let mut before = std::mem::take(&mut self.queues);
+        for mut between in build::queues(config, &self.pipeline, &self.metrics, &never) {
+            let (name, queue) = (between.queue.name.clone(), &between.queue);
+            let key = format!("{name}: {} to {}", queue.incoming.display(), queue.outgoing.display());
+            let moving = match before.remove(&key) {
+                Some(moving) => {
+                    between.front.draining = moving.stop.subscribe();
+                    moving.between.store(Arc::new(between));
+                    moving
+                }
+                None => {
+                    let (stop, draining) = watch::channel(false);
+                    between.front.draining = draining;
+                    tracing::info!("judging mail on its way in the queue {key}");
+                    let between = Arc::new(ArcSwap::from_pointee(between));
+                    let task = tokio::spawn(queue::run(between.clone()));
+                    Moving { between, stop, task }
+                }
+            };
+            self.queues.insert(key, moving);
+        }
+        for (key, gone) in before {
+            tracing::info!("no longer judging mail in the queue {key}");
+            let _ = gone.stop.send(true);
+            self.leaving.push(gone.task);
+        }
     }
 
     /// Binds the addresses that are new, unless that was done, and hands their sockets to the runtime.
@@ -356,9 +399,13 @@ impl Daemon {
         for running in self.listeners.values() {
             let _ = running.stop.send(true);
         }
+        for moving in self.queues.values() {
+            let _ = moving.stop.send(true);
+        }
         let ended = async {
             let tasks = self.listeners.into_values().flat_map(|running| running.tasks);
-            for task in tasks.chain(self.leaving) {
+            let moving = self.queues.into_values().map(|moving| moving.task);
+            for task in tasks.chain(moving).chain(self.leaving) {
                 let _ = task.await;
             }
         };

@@ -32,6 +32,19 @@ pub fn read(raw: Bytes, limits: &Limits) -> Message {
     message
 }
 
+/// Reads one file that is no mail, and everything that it contains. `parts[0]` of the result is the file, under its name
+/// if it has one; there is no header.
+pub fn read_file(file: Bytes, name: Option<&str>, limits: &Limits) -> Message {
+    let mut budget = Budget::new(limits);
+    let mut message =
+        Message { raw: file.clone(), headers: Headers::default(), parts: Vec::new(), defects: Vec::new() };
+    let names = name.map(str::to_owned).into_iter().collect();
+    message.push(Part { parent: None, names, ..Part::new(PartId(0), 0, Origin::Embedded, file) });
+    let mut roots = Roots::new(&message);
+    walk(&mut message, &mut budget, &mut roots, 0);
+    message
+}
+
 /// Reads one file as `format`, whatever it is, and everything that it contains. `parts[0]` of the result is the file.
 pub fn open(format: Format, file: Bytes, limits: &Limits) -> Message {
     let mut budget = Budget::new(limits);

@@ -54,6 +54,8 @@ pub enum Place {
     PostfixBeforeQueue,
     /// Behind Postfix's queue, as content_filter: what is refused is held, the sender is gone
     PostfixAfterQueue,
+    /// Beside Postfix or Sendmail, as milter: it is asked about each message while the sender is on the line
+    Milter,
 }
 
 /// The mail server behind it.
@@ -139,13 +141,15 @@ fn ask(args: &InitArgs, input: &mut dyn BufRead, output: &mut dyn Write) -> Resu
         None => {
             dialog.say(
                 "Where shall gatepost stand?\n  1  on port 25, in front of the mail server\n  2  before Postfix's \
-                 queue (smtpd_proxy_filter)\n  3  after Postfix's queue (content_filter)\n",
+                 queue (smtpd_proxy_filter)\n  3  after Postfix's queue (content_filter)\n  4  beside Postfix or \
+                 Sendmail (milter)\n",
             );
             match dialog.question("Place", "1")?.as_str() {
                 "1" => Place::Front,
                 "2" => Place::PostfixBeforeQueue,
                 "3" => Place::PostfixAfterQueue,
-                other => return Err(format!("{other:?} is none of 1, 2, 3")),
+                "4" => Place::Milter,
+                other => return Err(format!("{other:?} is none of 1, 2, 3, 4")),
             }
         }
     };
@@ -156,17 +160,28 @@ fn ask(args: &InitArgs, input: &mut dyn BufRead, output: &mut dyn Write) -> Resu
         (Some(_), Place::PostfixBeforeQueue | Place::PostfixAfterQueue) => {
             return Err("that place is Postfix's; other servers have gatepost in front of them".into());
         }
-        (Some(server), Place::Front) => server,
-        (None, Place::Front) => {
-            let answer = dialog.question("Mail server (postfix, exim, sendmail)", "postfix")?;
-            Server::from_str(&answer, true)
-                .map_err(|_| format!("{answer:?} is none of postfix, exim, sendmail"))?
+        (Some(Server::Exim), Place::Milter) => {
+            return Err("Exim speaks no milter; let gatepost stand in front of it".into());
+        }
+        (Some(server), Place::Front | Place::Milter) => server,
+        (None, Place::Front | Place::Milter) => {
+            let servers = if place == Place::Front { "postfix, exim, sendmail" } else { "postfix, sendmail" };
+            let answer = dialog.question(&format!("Mail server ({servers})"), "postfix")?;
+            match Server::from_str(&answer, true) {
+                Ok(server) if place == Place::Front || server != Server::Exim => server,
+                _ => return Err(format!("{answer:?} is none of {servers}")),
+            }
         }
     };
-    let default = if place == Place::Front { "[::]:25" } else { "127.0.0.1:10025" };
+    let default = match place {
+        Place::Front => "[::]:25",
+        Place::PostfixBeforeQueue | Place::PostfixAfterQueue => "127.0.0.1:10025",
+        Place::Milter => "127.0.0.1:8899",
+    };
     let listen = dialog.or_question(&args.listen, "Listen on", default)?;
     listen.parse::<ListenAddress>()?;
-    let next_hop = dialog.or_question(&args.next_hop, "Next hop", "smtp://127.0.0.1:10026")?;
+    let question = if place == Place::Milter { "Released mail goes to" } else { "Next hop" };
+    let next_hop = dialog.or_question(&args.next_hop, question, "smtp://127.0.0.1:10026")?;
     next_hop.parse::<NextHop>()?;
     let domains = match &args.domains[..] {
         [] => {
@@ -244,6 +259,11 @@ fn file_text(answers: &Answers) -> String {
             "Postfix hands mail here from its queue, and takes it back on another port. The sender is gone by then:\n\
              # what would be refused is held in quarantine, since a refusal would only become a bounce.",
         ),
+        Place::Milter => (
+            "beside the mail server, as milter",
+            "The mail server asks here about each message while the sender waits, and delivers it itself. What is\n\
+             # refused stays with the sender.",
+        ),
     };
     let _ = write!(
         text,
@@ -267,7 +287,12 @@ fn file_text(answers: &Answers) -> String {
     text.push_str("networks = [\"127.0.0.0/8\", \"::1/128\"]\n\n");
     let _ = writeln!(text, "# {why}\n[[listener]]");
     let _ = writeln!(text, "listen = [{}]", quoted(&answers.listen));
-    text.push_str("# Several next hops: the first that answers is used.\n");
+    text.push_str(match answers.place {
+        Place::Milter => {
+            "protocol = \"milter\"\n# Where mail goes that was held and is released: to a port that does not ask here again.\n"
+        }
+        _ => "# Several next hops: the first that answers is used.\n",
+    });
     let _ = writeln!(text, "next_hop = [{}]", quoted(&answers.next_hop));
     match answers.place {
         Place::Front => text.push_str(
@@ -277,6 +302,9 @@ fn file_text(answers: &Answers) -> String {
         Place::PostfixBeforeQueue | Place::PostfixAfterQueue => {
             text.push_str("# Postfix says by XFORWARD who the client is.\nxforward_from = [\"127.0.0.0/8\", \"::1\"]\n");
         }
+        Place::Milter => text.push_str(
+            "# Hold mail in the mail server's own hold queue instead of the vault:\n# quarantine = \"mta\"\n",
+        ),
     }
     if answers.place == Place::PostfixAfterQueue {
         text.push_str("after_queue = true\n");
@@ -307,7 +335,7 @@ fn checks_text(answers: &Answers) -> String {
          first:\n# [[checks.attachments.rule]]\n# name = \"our installer\"\n# allow = true\n# filename = \
          '^our-setup-[0-9]+\\.exe$'\n",
     );
-    if answers.place == Place::Front {
+    if matches!(answers.place, Place::Front | Place::Milter) {
         text.push_str(
             "\n# DNS block lists on the client's address. Mind the terms of the list, and ask it through a resolver \
              of your own.\n# [checks.dnsbl.zen]\n# zone = \"zen.spamhaus.org\"\n# weight = 5\n",
@@ -350,10 +378,30 @@ fn server_text(answers: &Answers) -> String {
              \x20       message = relay not permitted\n"
         ),
         (Place::Front, Server::Sendmail) => format!(
-            "Sendmail: it relays for whatever connects from its own host, so let gatepost run on another host. On\n\
-             Sendmail's, in sendmail.mc, listen on an address that only gatepost reaches; then make and restart it:\n\n\
-             DAEMON_OPTIONS(`Name=MTA, Addr={host}, Port={port}')dnl\n\n\
-             Gatepost's host must be neither in relay-domains nor have RELAY in the access table.\n"
+            "Sendmail: in sendmail.mc, in the place of the DAEMON_OPTIONS with port 25:\n\n\
+             DAEMON_OPTIONS(`Name=FromGatepost, Family=inet, Addr={host}, Port={port}')dnl\n\n\
+             and at its end, with the tabs as they are; then make and restart it. Without these rules it would relay\n\
+             for the world, since it trusts its own host:\n\n\
+             LOCAL_RULESETS\n\
+             SLocal_check_rcpt\n\
+             R$*\t$: $&{{daemon_name}} $| $1\n\
+             RFromGatepost $| $*\t$: FromGatepost $| $>\"Rcpt_ok\" $1\n\
+             RFromGatepost $| $#$*\t$#$1\n\
+             RFromGatepost $| RELAY\t$@ ours\n\
+             RFromGatepost $| $*\t$#error $@ 5.7.1 $: \"550 Relaying denied\"\n"
+        ),
+        (Place::Milter, Server::Sendmail) => format!(
+            "Sendmail: in sendmail.mc, then make and restart it. F=T defers mail while gatepost is away:\n\n\
+             INPUT_MAIL_FILTER(`gatepost', `S={}, F=T, T=S:4m;R:4m;E:10m')dnl\n",
+            milter_socket(listen, Server::Sendmail)
+        ),
+        (Place::Milter, _) => format!(
+            "Postfix: in main.cf, then postfix reload. While gatepost is away, mail is deferred:\n\n\
+             smtpd_milters = {}\n\
+             milter_default_action = tempfail\n\n\
+             And in master.cf, for mail that is released:\n\n{}",
+            milter_socket(listen, Server::Postfix),
+            reinjection(&behind)
         ),
         (Place::PostfixBeforeQueue, _) => format!(
             "Postfix: in master.cf, then postfix reload:\n\n\
@@ -392,6 +440,19 @@ fn reinjection(behind: &str) -> String {
          \x20 -o smtpd_recipient_restrictions=permit_mynetworks,reject -o smtpd_data_restrictions=\n\
          \x20 -o receive_override_options=no_unknown_recipient_checks\n"
     )
+}
+
+/// An address as the mail server's milter settings want it.
+fn milter_socket(listen: &str, server: Server) -> String {
+    match (listen.parse(), server) {
+        (Ok(ListenAddress::Unix(path)), Server::Sendmail) => format!("local:{}", path.display()),
+        (Ok(ListenAddress::Unix(path)), _) => format!("unix:{}", path.display()),
+        (Ok(ListenAddress::Tcp(address)), Server::Sendmail) => {
+            let family = if address.is_ipv6() { "inet6" } else { "inet" };
+            format!("{family}:{}@{}", address.port(), address.ip())
+        }
+        _ => format!("inet:{listen}"),
+    }
 }
 
 /// An address as Postfix's transports want it, so that it is not looked up as a domain's MX.
@@ -436,6 +497,7 @@ mod tests {
             (Place::Front, "[::]:25", false),
             (Place::PostfixBeforeQueue, "127.0.0.1:10025", false),
             (Place::PostfixAfterQueue, "127.0.0.1:10025", true),
+            (Place::Milter, "127.0.0.1:8899", false),
         ] {
             let config = load_text(&file_text(&answers(place, Server::Postfix)));
             assert_eq!(config.data, PathBuf::from("/srv/\"gate\""));
@@ -446,14 +508,16 @@ mod tests {
             let listener = &config.listener[0];
             assert_eq!((&listener.listen[0][..], listener.after_queue), (listen, after_queue));
             assert_eq!(listener.next_hop, ["smtp://127.0.0.1:10026"]);
-            assert_eq!(listener.xforward_from.is_empty(), place == Place::Front);
+            assert_eq!(listener.xforward_from.is_empty(), matches!(place, Place::Front | Place::Milter));
+            let milter = listener.protocol == crate::config::typed::ListenerProtocol::Milter;
+            assert_eq!(milter, place == Place::Milter);
             assert_eq!(config.checks.clamd["main"].socket, "unix:/run/clamav/clamd.ctl");
         }
     }
 
     #[test]
     fn what_is_commented_out_would_load_too() {
-        for place in [Place::Front, Place::PostfixBeforeQueue, Place::PostfixAfterQueue] {
+        for place in [Place::Front, Place::PostfixBeforeQueue, Place::PostfixAfterQueue, Place::Milter] {
             let text = file_text(&Answers { clamd: None, hostname: None, ..answers(place, Server::Postfix) });
             let is_code = |line: &&str| line.starts_with('[') || line.contains(" = ");
             let mut active = String::new();
@@ -490,7 +554,8 @@ mod tests {
     #[test]
     fn answers_that_make_no_sense_are_refused() {
         for (input, part) in [
-            ("4\n", "none of 1, 2, 3"),
+            ("5\n", "none of 1, 2, 3, 4"),
+            ("4\nexim\n", "none of postfix, sendmail"),
             ("1\nqmail\n", "none of postfix"),
             ("1\n\n25\n", "not an address"),
             ("1\n\n\nlocalhost\n", "not a next hop"),
@@ -520,7 +585,7 @@ mod tests {
                 ][..],
             ),
             (Place::Front, Server::Exim, &["daemon_smtp_ports = 10026", "${if eq{$received_port}{10026}}"]),
-            (Place::Front, Server::Sendmail, &["Addr=127.0.0.1, Port=10026", "another host"]),
+            (Place::Front, Server::Sendmail, &["Addr=127.0.0.1, Port=10026", "SLocal_check_rcpt\nR$*\t$:"]),
             (
                 Place::PostfixBeforeQueue,
                 Server::Postfix,
@@ -530,6 +595,16 @@ mod tests {
                 Place::PostfixAfterQueue,
                 Server::Postfix,
                 &["content_filter = gatepost:[127.0.0.1]:10025", "-o content_filter= "],
+            ),
+            (
+                Place::Milter,
+                Server::Postfix,
+                &["smtpd_milters = inet:127.0.0.1:8899\n", "= tempfail", "-o smtpd_milters="],
+            ),
+            (
+                Place::Milter,
+                Server::Sendmail,
+                &["INPUT_MAIL_FILTER(`gatepost', `S=inet:8899@127.0.0.1, F=T, T=S:4m;R:4m;E:10m')dnl"],
             ),
         ] {
             let text = server_text(&answers(place, server));

@@ -128,9 +128,19 @@ pub struct Listener {
     /// Where mail is held that a mail server asks about by `milter` or `am-pdp`: in our `vault`, or in the mail server's
     /// own hold queue (`mta`) where all recipients' verdicts hold it.
     pub quarantine: HoldIn,
+    /// Folders that the messages which `am-pdp` clients name must lie in: the working folder of amavisd-milter.
+    pub mail_folders: Vec<PathBuf>,
+    /// Ask for a message's secret id before it is released by `am-pdp`, on unix sockets as well. Over TCP it is always
+    /// asked for.
+    pub require_secret: bool,
     /// What is known of client and envelope is told at RCPT, so that the mail server's log knows who wanted to write to
     /// whom. `false`: at the first stage at which it is known. For `milter`.
     pub delay_reject: bool,
+    /// Folders whose files `clamd` clients on this host may have looked at by name (SCAN, CONTSCAN, MULTISCAN,
+    /// ALLMATCHSCAN), with all below them; absolute. Symbolic links do not lead out of them. Empty: none.
+    pub scan_folders: Vec<PathBuf>,
+    /// `clamd` clients hear of banned attachments, too: `Gatepost.Banned.invoice.pdf.exe FOUND`.
+    pub report_banned: bool,
     /// Text of the banner behind the host name. No version, so that nothing is told that isn't needed.
     pub banner: String,
 }
@@ -648,7 +658,11 @@ impl Default for Listener {
             allow_from: loopback(),
             token: String::new(),
             quarantine: HoldIn::Vault,
+            mail_folders: vec!["/var/lib/amavis".into()],
+            require_secret: false,
             delay_reject: true,
+            scan_folders: Vec::new(),
+            report_banned: false,
             banner: "ESMTP".into(),
         }
     }

@@ -209,6 +209,14 @@ impl Net {
     pub fn contains(&self, address: std::net::IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
+
+    /// Whether only this host is in it.
+    pub fn is_loopback(&self) -> bool {
+        match self.0 {
+            ipnet::IpNet::V4(net) => net.network().is_loopback() && net.prefix_len() >= 8,
+            ipnet::IpNet::V6(net) => net.network().is_loopback() && net.prefix_len() == 128,
+        }
+    }
 }
 
 impl std::str::FromStr for Net {

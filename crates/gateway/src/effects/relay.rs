@@ -93,6 +93,11 @@ impl NextHops {
         NextHops { hops, options }
     }
 
+    /// Whether there are none: mail that comes by the listener is only asked about.
+    pub fn is_empty(&self) -> bool {
+        self.hops.is_empty()
+    }
+
     /// Whether any of the hops has, when last asked, offered `keyword`; the built-in Maildir takes everything.
     pub fn offer(&self, offered: impl Fn(&Capabilities) -> bool) -> bool {
         self.hops.iter().any(|hop| match hop.target {

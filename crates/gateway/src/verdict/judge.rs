@@ -13,6 +13,7 @@ use gatepost_mail::{
 };
 
 use super::bounce;
+use super::opinion;
 use super::policy::{Policies, Policy, PolicyId};
 use super::rewrite::{self, Facts};
 use super::template::{self, Field};
@@ -37,6 +38,8 @@ pub struct Case<'a> {
     /// The sender is gone: refusing would make our own mail server send a bounce, so what would be refused is held
     /// (unless the listener says otherwise), and what is bounced is for us to tell.
     pub after_queue: bool,
+    /// Whoever asks does with the mail what it likes, so what is not to be delivered is marked as well.
+    pub advice: bool,
 }
 
 /// The verdicts: one for each group of recipients that share a policy and its result, in the order of their first
@@ -170,7 +173,7 @@ impl Judge<'_> {
             (Action::Bounce, true) => return self.bounced(decision, recipients),
             _ => {}
         }
-        let edits = if decision.action.delivers() { edits } else { Vec::new() };
+        let edits = if decision.action.delivers() || self.case.advice { edits } else { Vec::new() };
         vec![self.verdict(&decision, recipients, edits)]
     }
 
@@ -266,10 +269,10 @@ impl Judge<'_> {
 
     /// Changes for delivery. Where stripping turns out impossible, the decision becomes quarantine.
     fn edits(&self, decision: &mut Decision) -> Vec<Edit> {
-        if !decision.action.delivers() {
+        if !decision.action.delivers() && !self.case.advice {
             return Vec::new();
         }
-        let mut edits = self.header_edits();
+        let mut edits = self.header_edits(decision);
         if decision.action == Action::Strip {
             match self.replacements() {
                 Some(replacements) => edits.extend(replacements),
@@ -282,13 +285,17 @@ impl Judge<'_> {
         edits
     }
 
-    fn header_edits(&self) -> Vec<Edit> {
-        let tests = self.assessment.weighed.iter().filter(|weighed| weighed.points != Points::ZERO);
+    fn header_edits(&self, decision: &Decision) -> Vec<Edit> {
+        let advice = self.case.advice;
+        let is_told =
+            |weighed: &&Weighed| weighed.points != Points::ZERO || (advice && weighed.category.is_some());
+        let tests = self.assessment.weighed.iter().filter(is_told);
         let facts = Facts {
             id: self.case.id,
             hostname: self.case.hostname,
             score: self.assessment.score,
-            spammy: [Category::Spammy, Category::Spam].iter().any(|c| self.assessment.categories.contains(c)),
+            spammy: [Category::Spammy, Category::Spam].iter().any(|c| self.assessment.categories.contains(c))
+                || (advice && opinion::is_bad(decision.category, decision.action)),
             headers_from: self.policy.headers_from,
             spammy_at: self.policy.spammy_at,
             spam_at: self.policy.spam_at,

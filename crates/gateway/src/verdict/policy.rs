@@ -91,6 +91,16 @@ impl Policies {
         &self.policy(id).name
     }
 
+    /// The policy of a name, as verdicts show it.
+    pub(super) fn named(&self, name: &str) -> Option<&Policy> {
+        self.list.iter().find(|policy| &*policy.name == name)
+    }
+
+    /// From how many points on the policy of that name calls mail spammy, and spam. None if there is no such policy.
+    pub fn thresholds(&self, name: &str) -> Option<(Points, Points)> {
+        self.named(name).map(|policy| (policy.spammy_at, policy.spam_at))
+    }
+
     pub(super) fn policy(&self, id: PolicyId) -> &Policy {
         &self.list[id.0]
     }
@@ -491,20 +501,11 @@ pub(super) fn is_header_name(name: &str) -> bool {
     (1..=70).contains(&name.len()) && name.bytes().all(|b| matches!(b, 33..=126) && b != b':' && b != b'*')
 }
 
-/// Names that `when.listeners` may use: those given, those that nameless listeners get, and `scan` for files.
+/// Names that `when.listeners` may use: of listeners, of queues, and `scan` for files.
 fn listener_names(config: &Config) -> Vec<String> {
-    let default = |place: usize| if place == 0 { "smtp".to_owned() } else { format!("smtp{}", place + 1) };
-    let mut names: Vec<_> = (config.listener.iter().enumerate())
-        .map(|(place, listener)| match listener.name.as_str() {
-            "" => default(place),
-            name => name.to_owned(),
-        })
-        .collect();
-    if names.is_empty() {
-        names.push(default(0));
-    }
-    names.push("scan".into());
-    names
+    let listeners = config.listeners().into_iter().map(|listener| listener.name);
+    let queues = config.queues().into_iter().map(|queue| queue.name);
+    listeners.chain(queues).chain(["scan".to_owned()]).collect()
 }
 
 /// `; the nearest is X`, if something is near.

@@ -3,6 +3,7 @@
 mod rig;
 
 mod after_queue;
+mod ampdp;
 mod auth;
 mod beside_clamsmtp;
 mod commands;

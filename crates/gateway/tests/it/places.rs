@@ -238,6 +238,25 @@ fn a_refusal_of_clamsmtpd_comes_back_through_gatepost() {
     assert_eq!(postfix.mailbox("user").len(), 1);
 }
 
+/// `gatepost init` says the lines that the pages say and these tests try.
+#[test]
+fn init_prints_the_documented_lines() {
+    for (place, server, page, blocks) in [
+        ("front", "postfix", PAGE, &["front-master"][..]),
+        ("front", "exim", OTHERS, &["exim-main", "exim-acl"]),
+        ("front", "sendmail", OTHERS, &["sendmail-daemon", "sendmail-rules"]),
+        ("postfix-before-queue", "postfix", PAGE, &["proxy-master"]),
+        ("postfix-after-queue", "postfix", PAGE, &["content-filter-master", "content-filter-main"]),
+    ] {
+        let output = run(&["init", "--place", place, "--server", server, "-o", "-"], b"");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        for block in blocks {
+            let block = docs::block(page, block);
+            assert!(printed.contains(block.trim_end()), "{place} {server}: wanted\n{block}in\n{printed}");
+        }
+    }
+}
+
 const OTHERS: &str = "other-servers.md";
 
 /// A gatepost in front of another server, from its page.

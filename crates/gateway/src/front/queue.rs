@@ -1,0 +1,243 @@
+//! Between two queues of Sendmail: one Sendmail takes mail in and only queues it, another delivers from a second queue,
+//! and here mail is judged on its way from the first queue to the second.
+//!
+//! The sender is gone, so nothing is refused: what a policy refuses is held in the vault. What is put off stays in the
+//! incoming queue and is looked at again later. How a message goes from one folder to the other, so that a kill or a
+//! power failure at any moment neither loses nor doubles it, is told in [`files`].
+
+mod files;
+mod message;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::Front;
+use crate::config::typed::Queue;
+use files::{Folder, Listing};
+
+/// First wait before a message that was put off is looked at again; doubled with each time.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+
+/// Longest wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// How often it is asked whether the folder has changed: one call of the system, that works on every file system.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// A pair of queues and what judges between them. A reload makes a new one; messages in hand end with the one they began
+/// with.
+#[derive(Clone)]
+pub struct Between {
+    /// Folders, interval, how many at once.
+    pub queue: Queue,
+    /// As for listeners; its listener has the queue's name.
+    pub front: Front,
+}
+
+/// Moves mail until the daemon drains, then ends what it has in hand.
+pub async fn run(between: Arc<ArcSwap<Between>>) {
+    let mut draining = between.load().front.draining.clone();
+    let mut mover = Mover::new(between);
+    loop {
+        if mover.due && mover.pending.is_empty() {
+            mover.look().await;
+        }
+        mover.begin();
+        tokio::select! {
+            Some(ended) = mover.working.join_next_with_id(), if !mover.working.is_empty() => mover.ended(ended),
+            () = tokio::time::sleep(GLANCE) => {}
+            () = stopped(&mut draining) => break,
+        }
+        if !mover.due {
+            mover.glance().await;
+        }
+    }
+    while mover.working.join_next().await.is_some() {}
+}
+
+async fn stopped(draining: &mut watch::Receiver<bool>) {
+    // An error is a daemon that is gone.
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It has left the incoming queue, or is not there any more.
+    Gone,
+    /// Somebody has it locked: it is still being written.
+    Busy,
+    /// To be looked at again later.
+    Later,
+}
+
+/// One message to be worked on, by its queue id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Job {
+    /// It is new.
+    Judge(String),
+    /// It was decided already, by a process that died, or when the outgoing folder was in trouble.
+    Finish(String),
+}
+
+/// Who looks after one pair of queues.
+struct Mover {
+    between: Arc<ArcSwap<Between>>,
+    working: JoinSet<End>,
+    /// Ids of those being worked on.
+    in_hand: HashMap<Id, String>,
+    /// Found and not begun yet.
+    pending: VecDeque<Job>,
+    /// Put off.
+    waiting: HashMap<String, Wait>,
+    /// It is time to list the folder.
+    due: bool,
+    /// Something was locked when it was last looked at.
+    busy: bool,
+    /// When the folder was last listed, how long that took, and when it had been changed before.
+    looked: Instant,
+    took: Duration,
+    changed: Option<SystemTime>,
+    /// What is wrong with the incoming folder, so that it is told once.
+    trouble: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    until: Instant,
+    length: Duration,
+}
+
+impl Mover {
+    fn new(between: Arc<ArcSwap<Between>>) -> Mover {
+        Mover {
+            between,
+            working: JoinSet::new(),
+            in_hand: HashMap::new(),
+            pending: VecDeque::new(),
+            waiting: HashMap::new(),
+            due: true,
+            busy: false,
+            looked: Instant::now(),
+            took: Duration::ZERO,
+            changed: None,
+            trouble: None,
+        }
+    }
+
+    /// Whether it is time to list the folder: it has changed, or its interval is over.
+    async fn glance(&mut self) {
+        let between = self.between.load_full();
+        let age = self.looked.elapsed();
+        // Never more than a small part of the time, however many files there are.
+        if age < self.took * 10 {
+            return;
+        }
+        self.due = age >= between.queue.interval.duration() || self.busy;
+        if !self.due {
+            let folder = Folder::new(&between.queue.incoming);
+            let changed = blocking(move || folder.changed()).await.ok().flatten();
+            self.due = changed != self.changed;
+        }
+    }
+
+    /// Lists the incoming folder for what is to be done now.
+    async fn look(&mut self) {
+        let between = self.between.load_full();
+        let folder = Folder::new(&between.queue.incoming);
+        let began = Instant::now();
+        let listed = blocking(move || (folder.changed(), folder.list())).await;
+        (self.due, self.busy) = (false, false);
+        (self.looked, self.took) = (Instant::now(), began.elapsed());
+        match listed {
+            Ok((changed, Ok(listing))) => {
+                if self.trouble.take().is_some() {
+                    tracing::info!(queue = between.queue.name, "the incoming folder is readable again");
+                }
+                self.changed = changed;
+                self.note(listing);
+            }
+            Ok((_, Err(error))) => self.troubled(&between.queue.name, error.to_string()),
+            Err(error) => self.troubled(&between.queue.name, error.to_string()),
+        }
+    }
+
+    fn troubled(&mut self, queue: &str, error: String) {
+        if self.trouble.as_ref() != Some(&error) {
+            tracing::error!(queue, error, "the incoming folder cannot be read");
+            self.trouble = Some(error);
+        }
+    }
+
+    fn note(&mut self, listing: Listing) {
+        let Listing { waiting, decided } = listing;
+        if !self.waiting.is_empty() {
+            let there: HashSet<&String> = waiting.iter().chain(&decided).collect();
+            self.waiting.retain(|id, _| there.contains(id));
+        }
+        let now = Instant::now();
+        let in_hand: HashSet<&str> = self.in_hand.values().map(String::as_str).collect();
+        let free =
+            |id: &str| !in_hand.contains(id) && self.waiting.get(id).is_none_or(|wait| wait.until <= now);
+        let jobs = decided.into_iter().map(Job::Finish).chain(waiting.into_iter().map(Job::Judge));
+        self.pending = jobs.filter(|job| free(job.id())).collect();
+    }
+
+    /// Begins as many as may be worked on at once.
+    fn begin(&mut self) {
+        let between = self.between.load_full();
+        while self.working.len() < between.queue.at_once.max(1) as usize {
+            let Some(job) = self.pending.pop_front() else { return };
+            let (id, between) = (job.id().to_owned(), between.clone());
+            let handle = self.working.spawn(async move {
+                match job {
+                    Job::Judge(id) => message::judge(&between, id).await,
+                    Job::Finish(id) => message::finish(&between, id).await,
+                }
+            });
+            self.in_hand.insert(handle.id(), id);
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(Id, End), JoinError>) {
+        let (task, end) = match ended {
+            Ok(ended) => ended,
+            Err(error) => (error.id(), End::Later),
+        };
+        let Some(id) = self.in_hand.remove(&task) else { return };
+        let length = match end {
+            End::Gone => {
+                self.waiting.remove(&id);
+                return;
+            }
+            // Its writer will be done soon.
+            End::Busy => {
+                self.busy = true;
+                Duration::ZERO
+            }
+            End::Later => {
+                let before = self.waiting.get(&id).map(|wait| wait.length);
+                before.map_or(FIRST_WAIT, |length| (length * 2).clamp(FIRST_WAIT, LONGEST_WAIT))
+            }
+        };
+        self.waiting.insert(id, Wait { until: Instant::now() + length, length });
+    }
+}
+
+impl Job {
+    fn id(&self) -> &str {
+        match self {
+            Job::Judge(id) | Job::Finish(id) => id,
+        }
+    }
+}
+
+/// Work with files, away from the threads that serve sessions.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    tokio::task::spawn_blocking(work).await
+}

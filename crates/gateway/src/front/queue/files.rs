@@ -1,0 +1,448 @@
+//! Queue folders on disk, and how a message goes from one to the other.
+//!
+//! A message is in the incoming folder as `qfID` and `dfID`. Under the lock that Sendmail itself takes on `qfID`:
+//!
+//! 1. [`Taken::prepare`]: the new pair is written to the outgoing folder as `gdID` and `gfID`, names that Sendmail does
+//!    not look at, and synced;
+//! 2. [`Taken::decide`]: `qfID` is renamed to `gfID` in the incoming folder, and synced: from here on it is decided;
+//! 3. publish: in the outgoing folder `gdID` becomes `dfID`, then `gfID` becomes `qfID`, and that is synced;
+//! 4. remove: in the incoming folder first `dfID` is removed, then `gfID`.
+//!
+//! Killed before 2, the message is in the incoming folder and is judged again; what was prepared is written over. Killed
+//! after it, `gfID` in the incoming folder says so, and [`finish`] goes on: while the outgoing folder has `gfID`, it is
+//! not published yet; when it has not, it is published, or the message is in the vault, and only step 4 is missing. So at
+//! each moment exactly one place is responsible for the message: neither lost nor doubled. `gfID` goes last since it is
+//! what tells that `dfID` is a leftover; a lone `dfID` could as well be one that Sendmail is just writing.
+
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use gatepost_wire::sendmail_queue::{
+    BodyReader, BodyWriter, CONTROL_LIMIT, ControlError, ControlFile, FileKind,
+};
+use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, RenameFlags, fcntl, renameat2};
+use nix::libc;
+
+use crate::front::spool::Spool;
+
+/// A control file without its end, or without its data file, that nobody has touched for so long will stay so.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// A queue folder. Sendmail looks for `qf`, `df` and `xf` files in sub-folders of these names where they exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// At a path, which need not be there yet.
+    pub fn new(path: &Path) -> Folder {
+        Folder { path: path.to_owned() }
+    }
+
+    /// Where control files lie.
+    pub fn controls(&self) -> PathBuf {
+        self.of_kind("qf")
+    }
+
+    fn bodies(&self) -> PathBuf {
+        self.of_kind("df")
+    }
+
+    fn of_kind(&self, name: &str) -> PathBuf {
+        let folder = self.path.join(name);
+        if folder.is_dir() { folder } else { self.path.clone() }
+    }
+
+    fn file(&self, kind: FileKind, id: &str) -> PathBuf {
+        let folder = match kind {
+            FileKind::Data | FileKind::Prepared => self.bodies(),
+            FileKind::Transcript => self.of_kind("xf"),
+            _ => self.controls(),
+        };
+        folder.join(kind.name(id))
+    }
+
+    /// Makes what was created, renamed and removed in it last through a power failure.
+    fn sync(&self) -> io::Result<()> {
+        let (controls, bodies) = (self.controls(), self.bodies());
+        if bodies != controls {
+            File::open(&bodies).and_then(|folder| folder.sync_all()).map_err(naming(&bodies))?;
+        }
+        File::open(&controls).and_then(|folder| folder.sync_all()).map_err(naming(&controls))
+    }
+
+    /// When a file was last put into it or taken out; None while that cannot be told.
+    pub fn changed(&self) -> Option<SystemTime> {
+        std::fs::metadata(self.controls()).and_then(|metadata| metadata.modified()).ok()
+    }
+
+    /// Ids of messages that wait in it, the oldest first as far as ids tell, and of those that were decided about but not
+    /// finished.
+    pub fn list(&self) -> io::Result<Listing> {
+        let mut listing = Listing::default();
+        let controls = self.controls();
+        for entry in std::fs::read_dir(&controls).map_err(naming(&controls))? {
+            let name = entry.map_err(naming(&controls))?.file_name();
+            match name.to_str().and_then(FileKind::of) {
+                Some((FileKind::Control, id)) => listing.waiting.push(id.to_owned()),
+                Some((FileKind::Decided, id)) => listing.decided.push(id.to_owned()),
+                _ => {}
+            }
+        }
+        listing.waiting.sort_unstable();
+        Ok(listing)
+    }
+}
+
+/// What a folder holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Listing {
+    /// Ids of `qf` files.
+    pub waiting: Vec<String>,
+    /// Ids of `gf` files.
+    pub decided: Vec<String>,
+}
+
+/// Why a message is not taken now.
+#[derive(Debug)]
+pub(super) enum NotTaken {
+    /// It is not there any more, or somebody has it locked: it is being written.
+    Busy,
+    /// Not now; look again later.
+    Later(String),
+    /// Never: the control file is damaged, or has lost its data file.
+    Damaged(String),
+}
+
+impl From<io::Error> for NotTaken {
+    fn from(error: io::Error) -> NotTaken {
+        NotTaken::Later(error.to_string())
+    }
+}
+
+/// A message that we hold the lock of.
+pub(super) struct Taken {
+    /// Its queue id.
+    pub id: String,
+    /// Its control file, stray CRs in it mended.
+    pub control: ControlFile,
+    /// CRs that stood where none belongs, in header and body.
+    pub stray: u64,
+    incoming: Folder,
+    /// Locked as long as it is open, under whatever name.
+    control_file: File,
+    data_file: File,
+    /// The body had stray CRs: the data file is to be written anew.
+    body_mended: bool,
+}
+
+impl Taken {
+    /// Locks a message and reads its control file.
+    pub fn take(incoming: &Folder, id: &str) -> Result<Taken, NotTaken> {
+        let path = incoming.file(FileKind::Control, id);
+        let Some(mut control_file) = lock(&path)? else { return Err(NotTaken::Busy) };
+        let metadata = control_file.metadata().map_err(naming(&path))?;
+        let mut content = Vec::new();
+        (&mut control_file)
+            .take(CONTROL_LIMIT as u64 + 1)
+            .read_to_end(&mut content)
+            .map_err(naming(&path))?;
+        let mut control = match ControlFile::parse(&content) {
+            Ok(control) => control,
+            Err(ControlError::Incomplete) if !is_settled(&metadata) => {
+                return Err(NotTaken::Later(ControlError::Incomplete.to_string()));
+            }
+            Err(error) => return Err(NotTaken::Damaged(error.to_string())),
+        };
+        let data = incoming.file(FileKind::Data, id);
+        let data_file = match open_plain(&data, false) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let error = match control.data_folder() {
+                    Some(folder) => {
+                        format!("its data file lies in the folder {folder:?} of another queue group")
+                    }
+                    None => "its data file is missing".to_owned(),
+                };
+                let settled = is_settled(&metadata) && control.data_folder().is_none();
+                return Err(if settled { NotTaken::Damaged(error) } else { NotTaken::Later(error) });
+            }
+            Err(error) => return Err(naming(&data)(error).into()),
+        };
+        let stray = control.mend();
+        let (id, incoming) = (id.to_owned(), incoming.clone());
+        Ok(Taken { id, control, stray, incoming, control_file, data_file, body_mended: false })
+    }
+
+    /// The message as it would go over SMTP: header, empty line, body, lines ended by CRLF.
+    pub fn message(&mut self, spool: &Path, in_memory: u64) -> io::Result<Bytes> {
+        let mut collected = Spool::new(in_memory);
+        collected.buffer().extend_from_slice(&self.control.header());
+        collected.buffer().extend_from_slice(b"\r\n");
+        let mut body = BodyReader::default();
+        let mut piece = vec![0; 64 << 10];
+        let mut at = 0;
+        loop {
+            let read = self.data_file.read_at(&mut piece, at)?;
+            if read == 0 {
+                break;
+            }
+            at += read as u64;
+            body.read(&piece[..read], collected.buffer());
+            collected.settle(spool)?;
+        }
+        body.finish(collected.buffer());
+        collected.settle(spool)?;
+        self.stray += body.stray;
+        self.body_mended = body.stray > 0;
+        collected.finish()
+    }
+
+    /// Size of the data file in bytes.
+    pub fn body_size(&self) -> io::Result<u64> {
+        self.data_file.metadata().map(|metadata| metadata.len())
+    }
+
+    /// Puts the message into the outgoing folder, with that control file and body (None: as it is), under names that
+    /// Sendmail does not look at. On disk when this returns. What an earlier attempt has left there is replaced.
+    pub fn prepare(
+        &self,
+        outgoing: &Folder,
+        control: &ControlFile,
+        body: Option<&[Bytes]>,
+    ) -> io::Result<()> {
+        let name = |kind| outgoing.file(kind, &self.id);
+        for kind in [FileKind::Control, FileKind::Quarantined, FileKind::Lost, FileKind::Data] {
+            if std::fs::symlink_metadata(name(kind)).is_ok() {
+                let taken = format!("the outgoing queue has another message with the id {}", self.id);
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, taken));
+            }
+        }
+        let mut control = control.clone();
+        control.forget_data_file();
+        let data = name(FileKind::Prepared);
+        remove(&data)?;
+        match body {
+            None if self.link(&data) => {}
+            None => self.write(&data, |file| self.copy_body(file))?,
+            Some(body) => {
+                let mut eight_bit = false;
+                self.write(&data, |file| {
+                    eight_bit = write_body(file, body)?;
+                    Ok(())
+                })?;
+                if eight_bit {
+                    control.set_eight_bit();
+                }
+            }
+        }
+        let path = name(FileKind::Decided);
+        remove(&path)?;
+        self.write(&path, |file| file.write_all(&control.to_bytes()))?;
+        outgoing.sync()
+    }
+
+    /// Whether the body must be written anew though no edit asks for it.
+    pub fn body_mended(&self) -> bool {
+        self.body_mended
+    }
+
+    /// Takes back what was prepared.
+    pub fn withdraw(&self, outgoing: &Folder) -> io::Result<()> {
+        remove(&outgoing.file(FileKind::Decided, &self.id))?;
+        remove(&outgoing.file(FileKind::Prepared, &self.id))?;
+        outgoing.sync()
+    }
+
+    /// It is decided: what is prepared goes out, or the message is elsewhere. [`finish`] does the rest.
+    pub fn decide(&self) -> io::Result<()> {
+        let path = self.incoming.file(FileKind::Control, &self.id);
+        let to = self.incoming.file(FileKind::Decided, &self.id);
+        std::fs::rename(&path, &to).map_err(naming(&path))?;
+        self.incoming.sync()
+    }
+
+    /// Puts a damaged message aside as Sendmail does: `qfID` becomes `QfID`, which nobody looks at any more.
+    pub fn lose(incoming: &Folder, id: &str) -> io::Result<()> {
+        let path = incoming.file(FileKind::Control, id);
+        let Some(_locked) = lock(&path)? else { return Err(io::Error::other("it is locked")) };
+        rename_to_free(&path, &incoming.file(FileKind::Lost, id))
+    }
+
+    /// Gives the data file a second name; false where that cannot be, as between file systems.
+    fn link(&self, to: &Path) -> bool {
+        if self.body_mended {
+            return false;
+        }
+        let from = self.incoming.file(FileKind::Data, &self.id);
+        std::fs::hard_link(&from, to).is_ok()
+    }
+
+    fn copy_body(&self, to: &mut File) -> io::Result<()> {
+        let mut piece = vec![0; 64 << 10];
+        let mut at = 0;
+        loop {
+            let read = self.data_file.read_at(&mut piece, at)?;
+            if read == 0 {
+                return Ok(());
+            }
+            at += read as u64;
+            to.write_all(&piece[..read])?;
+        }
+    }
+
+    /// Writes a file that belongs to whom the control file belongs to: Sendmail takes no other.
+    fn write(&self, path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+        let model = self.control_file.metadata()?;
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(naming(path))?;
+        let made = file.metadata()?;
+        if (made.uid(), made.gid()) != (model.uid(), model.gid())
+            && let Err(error) = fchown(&file, Some(model.uid()), Some(model.gid()))
+            && made.uid() != model.uid()
+        {
+            let message = format!(
+                "cannot give {} to user {}, and Sendmail takes no queue file of another: {error}",
+                path.display(),
+                model.uid()
+            );
+            return Err(io::Error::new(error.kind(), message));
+        }
+        file.set_permissions(std::fs::Permissions::from_mode(model.mode() & 0o777))?;
+        fill(&mut file).and_then(|()| file.sync_all()).map_err(naming(path))
+    }
+}
+
+/// Finishes what was decided, as far as it has not happened yet. False: somebody else is at it.
+pub(super) fn finish(incoming: &Folder, outgoing: &Folder, id: &str) -> io::Result<bool> {
+    let decided = incoming.file(FileKind::Decided, id);
+    let Some(_locked) = lock(&decided)? else { return Ok(false) };
+    finish_locked(incoming, outgoing, id).map(|()| true)
+}
+
+impl Taken {
+    /// [`finish`] for whoever has the lock already.
+    pub fn finish(&self, outgoing: &Folder) -> io::Result<()> {
+        finish_locked(&self.incoming, outgoing, &self.id)
+    }
+}
+
+fn finish_locked(incoming: &Folder, outgoing: &Folder, id: &str) -> io::Result<()> {
+    let ready = outgoing.file(FileKind::Decided, id);
+    if std::fs::symlink_metadata(&ready).is_ok() {
+        publish(outgoing, id)?;
+    }
+    remove(&incoming.file(FileKind::Data, id))?;
+    // Transcripts are of use within a delivery only.
+    remove(&incoming.file(FileKind::Transcript, id))?;
+    remove(&incoming.file(FileKind::Decided, id))
+}
+
+/// The body first: Sendmail must not find a control file without it.
+fn publish(outgoing: &Folder, id: &str) -> io::Result<()> {
+    let body = outgoing.file(FileKind::Prepared, id);
+    if std::fs::symlink_metadata(&body).is_ok() {
+        rename_to_free(&body, &outgoing.file(FileKind::Data, id))?;
+    }
+    rename_to_free(&outgoing.file(FileKind::Decided, id), &outgoing.file(FileKind::Control, id))?;
+    outgoing.sync()
+}
+
+/// Renames, unless there is such a file.
+fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        Ok(()) => Ok(()),
+        // Not every file system can; then it is looked up before.
+        Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOSYS) => {
+            if std::fs::symlink_metadata(to).is_ok() {
+                return Err(naming(to)(io::ErrorKind::AlreadyExists.into()));
+            }
+            std::fs::rename(from, to).map_err(naming(to))
+        }
+        Err(error) => Err(naming(to)(error.into())),
+    }
+}
+
+/// Opens and locks a control file. None: it is gone, or empty, or another has it.
+///
+/// Debian's Sendmail locks by flock, one built without HASFLOCK by fcntl; both locks are taken, so that neither misses
+/// us. An empty file is one that Sendmail has made and not locked yet: a lock of ours would make it give up.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = match open_plain(path, true) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(naming(path)(error)),
+    };
+    if file.metadata().map_err(naming(path))?.len() == 0 {
+        return Ok(None);
+    }
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(naming(path)(error)),
+    }
+    let whole = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole)) {
+        Ok(_) => {}
+        Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => return Ok(None),
+        Err(error) => return Err(naming(path)(error.into())),
+    }
+    // Sendmail replaces a control file by renaming a new one over it: a lock on the old one would be worth nothing.
+    let (held, there) = (file.metadata(), std::fs::symlink_metadata(path));
+    match (held, there) {
+        (Ok(held), Ok(there)) if (held.dev(), held.ino()) == (there.dev(), there.ino()) => Ok(Some(file)),
+        _ => Ok(None),
+    }
+}
+
+/// Opens a plain file, no link and no pipe.
+fn open_plain(path: &Path, write: bool) -> io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = OpenOptions::new().read(true).write(write).custom_flags(flags.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("is not a plain file"));
+    }
+    Ok(file)
+}
+
+fn write_body(to: &mut File, body: &[Bytes]) -> io::Result<bool> {
+    let mut writer = BodyWriter::default();
+    let mut piece = Vec::new();
+    // Pieces can be as large as the message; what is made of them need not be.
+    for chunk in body.iter().flat_map(|piece| piece.chunks(64 << 10)) {
+        writer.write(chunk, &mut piece);
+        to.write_all(&piece)?;
+        piece.clear();
+    }
+    writer.finish(&mut piece);
+    to.write_all(&piece)?;
+    Ok(writer.eight_bit)
+}
+
+fn is_settled(metadata: &Metadata) -> bool {
+    let age = metadata.modified().ok().and_then(|changed| SystemTime::now().duration_since(changed).ok());
+    age.is_some_and(|age| age >= SETTLED)
+}
+
+/// Removes a file that need not be there.
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(naming(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn naming(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}

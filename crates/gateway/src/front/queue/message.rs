@@ -1,0 +1,273 @@
+//! One message on its way from the incoming queue to the outgoing one.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use gatepost_mail::{
+    Address, Envelope, HeaderChange, Mail, Parameters, Place, Protocol, Recipient, Reply, Session, Tls,
+};
+use gatepost_wire::sendmail_queue::{Among, ControlFile, QueuedRecipient};
+use gatepost_wire::smtp::StrayReport;
+
+use super::files::{self, Folder, NotTaken, Taken};
+use super::{Between, End, blocking};
+use crate::pipeline::{Arrival, Carrier, Shipment};
+use crate::verdict::Answers;
+
+/// Takes, judges and moves one message.
+pub(super) async fn judge(between: &Between, id: String) -> End {
+    let name = &between.queue.name;
+    let began = Instant::now();
+    let incoming = Folder::new(&between.queue.incoming);
+    let (front, taking) = (between.front.clone(), id.clone());
+    let limit = front.limits.message_size.bytes();
+    let taken = blocking(move || {
+        let mut taken = Taken::take(&incoming, &taking)?;
+        let size = taken.body_size()?;
+        if size > limit {
+            let reason = format!("its {size} bytes are more than limits.message_size = {limit}");
+            return Err(NotTaken::Later(reason));
+        }
+        let message = taken.message(&front.spool, front.limits.memory.bytes())?;
+        let Some(envelope) = envelope(&taken.control, message.len()) else {
+            return Err(NotTaken::Damaged("a recipient has no address".into()));
+        };
+        Ok((taken, envelope, message))
+    });
+    let (taken, envelope, raw) = match taken.await {
+        Ok(Ok(taken)) => taken,
+        Ok(Err(NotTaken::Busy)) => return End::Busy,
+        Ok(Err(NotTaken::Later(reason))) => return later(name, &id, &reason),
+        Ok(Err(NotTaken::Damaged(reason))) => return lose(between, id, reason).await,
+        Err(error) => return later(name, &id, &error.to_string()),
+    };
+    let arrival = arrival(between, &taken, envelope, raw, began).await;
+    let mut hand = Hand::new(taken, Folder::new(&between.queue.outgoing));
+    let conclusion = between.front.pipeline.process(arrival, &mut hand).await;
+    let Hand { taken, outgoing, .. } = hand;
+    if conclusion.one.is_positive() {
+        let moved = blocking(move || hand_over(&taken, &outgoing, hand.onward.is_empty())).await;
+        return match moved.map_err(std::io::Error::other).flatten() {
+            Ok(()) => End::Gone,
+            Err(error) => later(name, &id, &error.to_string()),
+        };
+    }
+    if let Err(error) =
+        blocking(move || taken.withdraw(&outgoing)).await.map_err(std::io::Error::other).flatten()
+    {
+        tracing::warn!(queue = name, id, %error, "what was prepared stays in the outgoing folder");
+    }
+    later(name, &id, &conclusion.one.to_string())
+}
+
+/// Ends what was decided already.
+pub(super) async fn finish(between: &Between, id: String) -> End {
+    let (incoming, outgoing) = (Folder::new(&between.queue.incoming), Folder::new(&between.queue.outgoing));
+    let finishing = id.clone();
+    let finished = blocking(move || files::finish(&incoming, &outgoing, &finishing)).await;
+    match finished.map_err(std::io::Error::other).flatten() {
+        Ok(true) => {
+            tracing::info!(queue = between.queue.name, id, "finished what was decided before");
+            End::Gone
+        }
+        Ok(false) => End::Busy,
+        Err(error) => later(&between.queue.name, &id, &error.to_string()),
+    }
+}
+
+/// The answer was positive: the message is in the outgoing folder, ready, or in the vault, or thrown away as configured.
+fn hand_over(taken: &Taken, outgoing: &Folder, nobody: bool) -> std::io::Result<()> {
+    if nobody {
+        // What a killed process has prepared must not go out now.
+        taken.withdraw(outgoing)?;
+    }
+    taken.decide()?;
+    taken.finish(outgoing)
+}
+
+fn later(queue: &str, id: &str, reason: &str) -> End {
+    tracing::warn!(queue, id, reason, "stays in the incoming queue for now");
+    End::Later
+}
+
+async fn lose(between: &Between, id: String, reason: String) -> End {
+    let (incoming, name) = (Folder::new(&between.queue.incoming), &between.queue.name);
+    let losing = id.clone();
+    match blocking(move || Taken::lose(&incoming, &losing)).await.map_err(std::io::Error::other).flatten() {
+        Ok(()) => {
+            tracing::error!(queue = name, id, reason, "damaged, put aside as Qf{id}: look at it by hand");
+            End::Gone
+        }
+        Err(error) => later(name, &id, &format!("{reason}, and cannot be put aside: {error}")),
+    }
+}
+
+async fn arrival(
+    between: &Between,
+    taken: &Taken,
+    envelope: Envelope,
+    raw: Bytes,
+    began: Instant,
+) -> Arrival {
+    let front = &between.front;
+    let mut session = session(&taken.control);
+    session.listener.clone_from(&between.queue.name);
+    front.direct(&mut session, &envelope.recipients);
+    let checks = &front.pipeline.checks;
+    let mut early = checks.connect(&session).await;
+    for recipient in &envelope.recipients {
+        early.merge(checks.recipient(&session, &envelope, recipient).await);
+    }
+    Arrival {
+        session,
+        envelope,
+        raw,
+        stray: StrayReport { bare_cr: taken.stray, ..StrayReport::default() },
+        early,
+        answers: Answers::OneCopy,
+        after_queue: true,
+        receiving: began.elapsed(),
+    }
+}
+
+/// Who brought it, as the macros tell that Sendmail saves with each message.
+fn session(control: &ControlFile) -> Session {
+    let (client, client_name) = control.client();
+    let with = control.macro_value("r").unwrap_or_default().to_ascii_uppercase();
+    let protocol = match with.as_str() {
+        "" => Protocol::Local,
+        with if with.starts_with("ESMTP") => Protocol::Esmtp,
+        with if with.starts_with("LMTP") => Protocol::Lmtp,
+        _ => Protocol::Smtp,
+    };
+    let sender = || control.auth().filter(|auth| auth != "<>").unwrap_or_else(|| "unknown".into());
+    let user = control.macro_value("{auth_authen}").or_else(|| match protocol {
+        // A local program: its user is known to the system.
+        Protocol::Local if client.is_none() => Some(sender()),
+        // RFC 3848: `with` ends in A after authentication.
+        _ if with.len() > 5 && with.ends_with('A') => Some(sender()),
+        _ => None,
+    });
+    let tls = control
+        .macro_value("{tls_version}")
+        .map(|version| Tls { version, cipher: control.macro_value("{cipher}").unwrap_or_default() });
+    let helo = control.macro_value("s").unwrap_or_default();
+    Session { client, client_name, helo, protocol, tls, user, ..Session::default() }
+}
+
+/// None where a recipient has no address.
+fn envelope(control: &ControlFile, size: usize) -> Option<Envelope> {
+    let flags = control.flags();
+    let mut other = Vec::new();
+    if flags.contains('d') {
+        other.push(format!("RET={}", if flags.contains('n') { "HDRS" } else { "FULL" }));
+    }
+    other.extend(control.envelope_id().map(|id| format!("ENVID={id}")));
+    Some(Envelope {
+        sender: Address::new(&control.sender()),
+        parameters: Parameters {
+            size: size.try_into().ok(),
+            eight_bit: control.body_type().is_some_and(|body| body.eq_ignore_ascii_case("8BITMIME")),
+            smtputf8: flags.contains('e'),
+            prdr: false,
+            other,
+        },
+        recipients: control.recipients().iter().map(recipient).collect::<Option<_>>()?,
+    })
+}
+
+fn recipient(queued: &QueuedRecipient) -> Option<Recipient> {
+    let notify = queued.notify().map(|notify| format!("NOTIFY={notify}"));
+    let original = queued.original.as_ref().map(|original| format!("ORCPT={original}"));
+    let parameters = notify.into_iter().chain(original).collect();
+    Some(Recipient { address: Address::new(&queued.address)?, parameters })
+}
+
+/// Puts the message into the outgoing folder, for those who are to get it. What it answers stands only once the whole is
+/// decided; until then the message is in the incoming queue.
+struct Hand {
+    taken: Arc<Taken>,
+    outgoing: Folder,
+    /// Places of recipients, with what is put behind their local parts.
+    onward: Vec<(usize, Option<String>)>,
+}
+
+impl Hand {
+    fn new(taken: Taken, outgoing: Folder) -> Hand {
+        Hand { taken: Arc::new(taken), outgoing, onward: Vec::new() }
+    }
+
+    /// The control file and, where it changes, the body that these edits come to.
+    fn edited(&self, shipment: &Shipment<'_>) -> Result<(ControlFile, Option<Vec<Bytes>>), String> {
+        let mut control = self.taken.control.clone();
+        let changes = gatepost_mail::changes(&shipment.mail.message, shipment.edits);
+        let header = control.header().len();
+        if shipment.mail.message.headers.raw.len() != header {
+            return Err("its header is read in another way than it stands in the control file".into());
+        }
+        // Added fields keep their order: each goes behind those added before.
+        let mut top = 0;
+        for change in &changes.headers {
+            let done = match change {
+                HeaderChange::Change { name, nth, value } => control.change_field(name, *nth, value),
+                HeaderChange::Remove { name, nth } => control.remove_field(name, *nth),
+                HeaderChange::Insert { place, name, value } => {
+                    let among = if *place == Place::Top { Among::First(top) } else { Among::Last };
+                    top += usize::from(*place == Place::Top);
+                    control.insert_field(among, name, value);
+                    true
+                }
+            };
+            if !done {
+                return Err(format!("its control file has no field for {change:?}"));
+            }
+        }
+        for (place, extension) in &self.onward {
+            let recipient = shipment.mail.envelope.recipients.get(*place);
+            if let (Some(extension), Some(recipient)) = (extension, recipient) {
+                control.change_recipient(*place, &recipient.address.with_extension(extension).to_string());
+            }
+        }
+        control.keep_recipients(|place| self.onward.iter().any(|(kept, _)| *kept == place));
+        let body = changes.body.or_else(|| self.mended(shipment.mail, header));
+        Ok((control, body))
+    }
+
+    fn mended(&self, mail: &Mail, header: usize) -> Option<Vec<Bytes>> {
+        let raw = &mail.message.raw;
+        self.taken.body_mended().then(|| vec![raw.slice((header + 2).min(raw.len())..)])
+    }
+}
+
+impl Carrier for Hand {
+    fn name(&self) -> String {
+        "queue".into()
+    }
+
+    fn carry<'a>(&'a mut self, shipment: Shipment<'a>) -> BoxFuture<'a, Vec<Reply>> {
+        let extension = shipment.extension.map(str::to_owned);
+        self.onward.extend(shipment.recipients.iter().map(|&place| (place, extension.clone())));
+        let edited = self.edited(&shipment);
+        Box::pin(async move {
+            let (control, body) = match edited {
+                Ok(edited) => edited,
+                Err(reason) => return vec![self.failed(&reason)],
+            };
+            let (taken, outgoing) = (self.taken.clone(), self.outgoing.clone());
+            let prepared = blocking(move || taken.prepare(&outgoing, &control, body.as_deref())).await;
+            match prepared.map_err(std::io::Error::other).flatten() {
+                Ok(()) => vec![Reply::new(250, "2.0.0", format!("Queued as {}", self.taken.id))],
+                Err(error) => vec![self.failed(&error.to_string())],
+            }
+        })
+    }
+}
+
+impl Hand {
+    fn failed(&self, reason: &str) -> Reply {
+        tracing::error!(id = self.taken.id, reason, "cannot be put into the outgoing queue");
+        Reply::new(451, "4.3.0", "Cannot be put into the outgoing queue now")
+    }
+}
