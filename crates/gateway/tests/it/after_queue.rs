@@ -203,3 +203,40 @@ fn lists_are_asked_about_the_client_and_not_about_postfix() {
     assert_eq!(marked.len(), 1, "{mails:?}");
     assert!(marked[0].contains("DNSBL_TEST=7.0"), "{}", marked[0]);
 }
+
+/// A user's message, said by somebody whom gatepost believes.
+fn from_a_user(gatepost: &Gatepost) -> Dialog {
+    let mut dialog = gatepost.connect();
+    dialog.greet();
+    dialog.say("XCLIENT ADDR=198.51.100.7 LOGIN=alice", "220");
+    dialog.say("EHLO client.test", "250");
+    dialog.say("MAIL FROM:<alice@example.test>", "250");
+    dialog.say("RCPT TO:<user@far.test>", "250");
+    dialog.say("DATA", "354");
+    dialog.content(&program_attached());
+    dialog
+}
+
+#[test]
+fn killed_while_a_bounce_is_on_its_way_it_is_sent_again() {
+    let sink = Sink::start();
+    let mut gatepost = Setup::to(sink.address)
+        .listening("after_queue = true\nxclient_from = [\"127.0.0.0/8\"]")
+        .with("[default_policy.actions]\nbanned = \"bounce\"")
+        .start();
+    for stage in ["MAIL", "END"] {
+        sink.on_some(stage, "FROM:<>", 1, Step::Hang);
+        let before = sink.commands().len();
+        let mut dialog = from_a_user(&gatepost);
+        wait_for("the bounce on its way", START, || {
+            sink.commands()[before..].iter().any(|line| line.starts_with("MAIL FROM:<>")).then_some(())
+        });
+        gatepost.kill();
+        assert!(dialog.try_reply().is_err(), "nothing was promised:\n{}", dialog.transcript());
+        gatepost.restart();
+    }
+    assert_eq!(sink.received().len(), 0);
+    // Its sender, our own mail server, hands it in again.
+    from_a_user(&gatepost).expect("250 2.0.0 Ok: taken");
+    assert!(sink.received()[0].text().contains("Final-Recipient: rfc822; user@far.test"));
+}
