@@ -2,10 +2,12 @@
 
 mod rig;
 
+mod after_queue;
 mod ampdp;
 mod auth;
 mod beside_amavis;
 mod beside_clamav_milter;
+mod beside_clamsmtp;
 mod clamd_front;
 mod commands;
 mod crowd;
