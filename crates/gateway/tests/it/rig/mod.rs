@@ -28,7 +28,7 @@ pub use amavis::Amavis;
 pub use clamav_milter::ClamavMilter;
 pub use clamd::Clamd;
 pub use clamsmtp::Clamsmtp;
-pub use clients::{MilterClient, MilterEnd, am_pdp, clamd_stream, header_and_body, http, spamd};
+pub use clients::{MilterClient, am_pdp, clamd_stream, header_and_body, http, spamd};
 pub use dialog::{Dialog, Reply, matches};
 pub use dns::Dns;
 pub use exim::EximSetup;

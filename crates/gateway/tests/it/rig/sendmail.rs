@@ -207,6 +207,11 @@ impl Sendmail {
         self.path("sendmail.cf")
     }
 
+    /// Its folder, for further files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Its queue: `qf*` and `df*` files.
     pub fn queue(&self) -> PathBuf {
         self.path("queue")
