@@ -212,12 +212,14 @@ pub enum HoldIn {
 pub struct Queue {
     /// Its name, for policies and the log. Default: `queue`, and `queue2`, `queue3` … for the next.
     pub name: String,
-    /// Folder that the receiving Sendmail (`DeliveryMode=queueonly`) fills.
+    /// Folder that the receiving Sendmail (`DeliveryMode=queueonly`) fills. Sub-folders `qf` and `df` are used where they
+    /// exist.
     pub incoming: PathBuf,
     /// Folder that the delivering Sendmail empties. Best on the same file system as `incoming`:
     /// then messages that stay as they are need no copy.
     pub outgoing: PathBuf,
-    /// How often the incoming folder is looked through.
+    /// How often the incoming folder is looked through, whatever happens. New mail is noticed within a tenth of a second
+    /// by the time of the folder's last change.
     pub interval: Seconds,
     /// Messages judged at once.
     pub at_once: u32,

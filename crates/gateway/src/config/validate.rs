@@ -457,6 +457,13 @@ mod tests {
             ),
             ("listener = [{protocol = \"http\", token = \"a b\"}]", "listener[0].token", "one word"),
             ("listener = [{allow_from = []}]", "listener[0].allow_from", "anybody may bring mail"),
+            ("listener = [{report_banned = true}]", "listener[0].report_banned", "only"),
+            ("listener = [{scan_folders = [\"/a\"]}]", "listener[0].scan_folders", "only"),
+            (
+                "listener = [{protocol = \"clamd\", scan_folders = [\"/a\", \"b\"]}]",
+                "listener[0].scan_folders[1]",
+                "not absolute",
+            ),
             ("listener = [{auth_without_tls = true}]", "listener[0].auth_without_tls", "without auth"),
             ("listener = [{auth = true, protocol = \"lmtp\"}]", "listener[0].auth", "smtp"),
             ("listener = [{auth = true, after_queue = true}]", "listener[0].auth", "our own mail server"),

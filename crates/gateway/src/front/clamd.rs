@@ -451,3 +451,32 @@ fn word(text: &str) -> String {
     let words = text.split(|c: char| !plain(c)).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("_")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_one_word() {
+        for (symbol, evidence, name) in [
+            ("VIRUS", "Eicar-Test-Signature (clamd main)", "Eicar-Test-Signature"),
+            ("VIRUS", "Win.Test.EICAR_HDB-1 (embedded hashes)", "Win.Test.EICAR_HDB-1"),
+            ("VIRUS", "Rule (one) (embedded yara)", "Rule_one"),
+            ("VIRUS", "bad\u{1b}[2J FOUND\n (x)", "bad_2J_FOUND"),
+            ("VIRUS", "", "VIRUS"),
+            ("DNSBL_X", "127.0.0.2", "Gatepost.DNSBL_X"),
+        ] {
+            assert_eq!(signature(&Finding::mail(symbol, evidence)), name);
+        }
+        for (symbol, evidence, file, name) in [
+            ("BANNED_NAME", "2/a.zip/invoice.pdf.exe", None, "invoice.pdf.exe"),
+            ("BANNED_NAME", "2/größe 1.exe (also named b)", None, "gr_e_1.exe_also_named_b"),
+            ("BANNED_TYPE", "", Some("run.exe"), "run.exe"),
+            ("BANNED_TYPE", "", None, "TYPE"),
+            ("BANNED_NAME", "ü", None, "NAME"),
+        ] {
+            assert_eq!(banned_name(&Finding::mail(symbol, evidence), file), name);
+        }
+        assert_eq!(word(&"x".repeat(100)).len(), MAX_NAME);
+    }
+}

@@ -139,7 +139,11 @@ impl Client<'_> {
             }
             self.asker.more(silence, deadline).await?;
         }
-        // What comes behind the message belongs to it, by all likelihood, and its client has miscounted.
+        // What comes behind the message belongs to it, by all likelihood, and its client has miscounted. The client in
+        // Perl always sends an empty line behind it.
+        if self.asker.input[..] == b"\r\n"[..] {
+            self.asker.input.clear();
+        }
         let taken = taken + self.asker.input.len() as u64;
         if request.length.is_some_and(|length| length != taken) {
             let why = format!("(Content-Length mismatch: Expected {expected} bytes, got {taken} bytes)");
@@ -351,4 +355,71 @@ fn no_space() -> Refusal {
 
 fn not_judged(why: &str) -> Refusal {
     Refusal::TemporaryFailure(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(text: &str) -> Headers {
+        Headers::parse(Bytes::from(text.to_owned() + "\r\n")).0
+    }
+
+    #[test]
+    fn who_it_is_for() {
+        let received = "Received: from x by y\r\n";
+        for (user, header, recipient, sender) in [
+            ("alice@example.org", "", "alice@example.org", ""),
+            ("alice", "", "alice", ""),
+            ("", "", "", ""),
+            ("alice", "Delivered-To: b@example.org\r\n", "alice", ""),
+            ("alice", &format!("Delivered-To: b@example.org\r\n{received}"), "b@example.org", ""),
+            ("alice", &format!("{received}Delivered-To: b@example.org\r\n"), "alice", ""),
+            ("", &format!("Return-Path: <s@out.test>\r\n{received}"), "", "s@out.test"),
+            (
+                "",
+                &format!("return-path: <>\r\nX-Envelope-To: <c@example.org>\r\n{received}"),
+                "c@example.org",
+                "",
+            ),
+            ("a", &format!("X-Envelope-To: b@example.org,\r\n c@example.org\r\n{received}"), "a", ""),
+            ("a", &format!("X-Original-To: @example.org\r\n{received}"), "a", ""),
+        ] {
+            let user = Some(user).filter(|user| !user.is_empty());
+            let found = envelope(user, &headers(header));
+            let recipients: Vec<_> = found.recipients.iter().map(|r| r.address.to_string()).collect();
+            let found_sender = found.sender.map(|sender| sender.to_string()).unwrap_or_default();
+            assert_eq!(
+                (recipients.concat(), found_sender),
+                (recipient.into(), sender.into()),
+                "{user:?} {header}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_header_alone() {
+        for (pieces, expected) in [
+            (&["A: b\r\n\r\nbody\r\n\r\n"][..], "A: b\r\n\r\n"),
+            (&["X: y\r\n", "A: b\r\n\r\nbody"], "X: y\r\nA: b\r\n\r\n"),
+            (&["X: y\r", "\n\r\n", "body"], "X: y\r\n\r\n"),
+            (&["\r\nbody"], "\r\n"),
+            (&["A: b\r\n"], "A: b\r\n"),
+            (&[], ""),
+        ] {
+            let mut chunks: Vec<Bytes> =
+                pieces.iter().map(|piece| Bytes::from_static(piece.as_bytes())).collect();
+            cut_behind_header(&mut chunks);
+            assert_eq!(chunks.concat(), expected.as_bytes(), "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_line_tells_how_lines_end() {
+        for (text, unix) in
+            [("a\nb\r\n", true), ("a\r\nb\n", false), ("\n", true), ("\r\n", false), ("a", true)]
+        {
+            assert_eq!(is_unix(text.as_bytes()), unix, "{text:?}");
+        }
+    }
 }
