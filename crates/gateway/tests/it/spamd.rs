@@ -125,7 +125,9 @@ fn spamc_with_each_of_its_options() {
     );
     // spamc itself hands nothing on that is empty, or over its limit.
     assert_eq!(spamc(front.address, "-s 100", &spam), (0, spam.clone()));
-    assert!(front.gatepost.log().contains("Advised INFECTED (Eicar-Test-Signature (embedded yara)) {refuse}"));
+    assert!(
+        front.gatepost.log().contains("Advised INFECTED (Eicar-Test-Signature (embedded yara)) {refuse}")
+    );
     let records = front.gatepost.records(22);
     assert!(records.iter().all(|record| record["listener"] == "spamd" && record["quarantine"].is_null()));
     assert!(records.iter().any(|record| record["recipients"][0] == "alice@example.test"));
