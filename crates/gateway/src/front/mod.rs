@@ -9,6 +9,7 @@ mod handback;
 mod http;
 pub mod listen;
 pub mod local;
+mod mend;
 mod milter;
 pub mod queue;
 mod smtp;

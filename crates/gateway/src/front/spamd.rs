@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use flate2::read::ZlibDecoder;
 use gatepost_mail::{Action, Address, Edit, Envelope, Headers, Protocol, Recipient, Session, Verdict};
-use gatepost_wire::smtp::{self, Stray};
+use gatepost_wire::smtp::StrayReport;
 use gatepost_wire::spamd::{self, Method, Refusal, Request, RequestReader, Score};
 
 use super::Front;
 use super::asker::{Asker, Gone, Wire, settle};
 use super::listen::Place;
+use super::mend::mended;
 use super::spool::Spool;
 use crate::pipeline::{Arrival, Judged};
 use crate::resources::net::Stream;
@@ -88,7 +89,8 @@ impl Client<'_> {
             raw = self.inflated(raw).await?;
         }
         let unix = is_unix(&raw);
-        let judged = self.judge(&request, raw, began.elapsed()).await;
+        let (raw, stray) = mended(raw, self.front).await.map_err(|_| no_space())?;
+        let judged = self.judge(&request, raw, stray, began.elapsed()).await;
         let Some(verdict) = judged.verdicts.first() else {
             return Err(not_judged("no verdict").into());
         };
@@ -159,15 +161,8 @@ impl Client<'_> {
         inflating.await.unwrap_or_else(|_| Err(not_judged("zlib: reading panicked")))
     }
 
-    async fn judge(&self, request: &Request, raw: Bytes, receiving: Duration) -> Judged {
+    async fn judge(&self, request: &Request, raw: Bytes, stray: StrayReport, receiving: Duration) -> Judged {
         let pipeline = &self.front.pipeline;
-        let unix = smtp::from_unix(&raw);
-        let (mended, stray) = smtp::normalize(&unix, Stray::Normalize);
-        // Most that comes in LF is copied once; what comes in CRLF and is clean, never.
-        let raw = match (&unix, mended) {
-            (std::borrow::Cow::Borrowed(_), std::borrow::Cow::Borrowed(_)) => raw.clone(),
-            (_, mended) => Bytes::from(mended.into_owned()),
-        };
         let envelope = envelope(request.user.as_deref(), &Headers::parse(raw.clone()).0);
         let mut session = Session {
             protocol: Protocol::Local,
