@@ -131,6 +131,7 @@ async fn report_of(name: String, loaded: Result<Loaded, Vec<Located>>, probes: &
     lines.extend(problems.iter().map(|problem| Line::bad("configuration", problem.to_string())));
     lines.extend(files::host(&loaded.config));
     lines.extend(files::folders(&loaded.config));
+    lines.extend(files::queues(&loaded.config));
     lines.extend(files::rules(&loaded.config));
     lines.extend(files::ampdp(&loaded.config));
     lines.extend(certificate::lines(&loaded.config));
@@ -285,6 +286,23 @@ mod tests {
                 "FAIL  listener smtp: certificate FOLDER/none.pem: ",
             ],
         );
+    }
+
+    #[tokio::test]
+    async fn queue_folders_must_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("in")).unwrap();
+        let queue = "[[queue]]\nincoming = \"FOLDER/in\"\noutgoing = \"FOLDER/out\"\n";
+        let report = report_of(folder.path(), queue, &probes(&[])).await;
+        expect(
+            &report,
+            &[
+                "ok    queue queue: incoming folder FOLDER/in: readable and writable",
+                "FAIL  queue queue: outgoing folder FOLDER/out: No such file",
+                "warn  queue queue: no quarantine.release_to",
+            ],
+        );
+        assert!(!report.contains("listener"), "{report}");
     }
 
     #[tokio::test]

@@ -42,6 +42,51 @@ pub(super) fn folders(config: &Config) -> Vec<Line> {
     lines
 }
 
+/// Folders of Sendmail's queues: they are Sendmail's, so they must be there.
+pub(super) fn queues(config: &Config) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for queue in config.queues() {
+        let mut devices = Vec::new();
+        for (name, path) in [("incoming", &queue.incoming), ("outgoing", &queue.outgoing)] {
+            let what = format!("queue {}: {name} folder {}", queue.name, path.display());
+            lines.push(queue_folder(what, path, config));
+            devices.extend(path.metadata().map(|metadata| metadata.dev()));
+        }
+        if let [incoming, outgoing] = devices[..]
+            && incoming != outgoing
+        {
+            let detail = "the folders are on different file systems: each message is copied";
+            lines.push(Line::doubtful(format!("queue {}", queue.name), detail));
+        }
+        if config.quarantine.release_to.is_empty() {
+            let detail = "no quarantine.release_to: held mail cannot be released";
+            lines.push(Line::doubtful(format!("queue {}", queue.name), detail));
+        }
+    }
+    lines
+}
+
+fn queue_folder(what: String, path: &Path, config: &Config) -> Line {
+    let metadata = match path.metadata() {
+        Ok(metadata) => metadata,
+        Err(error) => return Line::bad(what, error.to_string()),
+    };
+    if !metadata.is_dir() {
+        return Line::bad(what, "is not a folder");
+    }
+    if let Ok(user) = privileges::find_user(&config.user)
+        && !user.uid.is_root()
+        && metadata.uid() != user.uid.as_raw()
+    {
+        let detail = "belongs to another user, and Sendmail takes no queue file of a stranger: run gatepost as root or as that user";
+        return Line::bad(what, detail);
+    }
+    match nix::unistd::access(path, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK) {
+        Ok(()) => Line::good(what, "readable and writable"),
+        Err(error) => Line::bad(what, format!("is not readable and writable: {}", error.desc())),
+    }
+}
+
 /// One folder: there and writable, or creatable. For the user it will belong to, as far as its modes tell.
 pub(super) fn folder(name: &str, path: &Path, config: &Config) -> Line {
     let what = format!("{name} {}", path.display());

@@ -479,7 +479,7 @@ mod tests {
         }
 
         fn take(&self) -> Taken {
-            Taken::take(&self.incoming, "A1").ok().expect("it is free")
+            Taken::take(&self.incoming, "A1").expect("it is free")
         }
 
         /// Names of all files, parted by spaces: incoming, then outgoing.
