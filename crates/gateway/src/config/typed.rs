@@ -98,7 +98,8 @@ pub struct Listener {
     /// Let users log in (AUTH): what they say is passed on to the next hop, which knows them, and kept nowhere. Offered
     /// are the mechanisms that the next hop offers, once the connection is encrypted. For `smtp`.
     pub auth: bool,
-    /// Offer AUTH without TLS, too. Passwords can then be read on the way: only for a network nobody else is on.
+    /// Offer AUTH without TLS, too, and allow a next hop on another host without it. Passwords can then be read on the
+    /// way: only for a network nobody else is on.
     pub auth_without_tls: bool,
     /// Peers whose XCLIENT is believed.
     pub xclient_from: Vec<Net>,
