@@ -35,7 +35,7 @@ struct Outcome {
 const VISITS: &[Visit] = &[
     visit("clean", clean),
     visit("infected", eicar_body),
-    Visit { recipients: &["user@example.test", "other@example.test"], ..visit("zipped", zipped) },
+    visit("zipped", zipped),
     visit("forged", forged),
     visit("large", large),
     Visit { sender: "", ..visit("no sender", eicar_body) },
@@ -132,7 +132,6 @@ const DIFFERENCES: &[(&str, &str, fn(&mut Outcome), &str)] = &[
         "one field says that the mail was looked at; the verdict is not told to whoever can read the mail",
     ),
     ("Reject", "both recipients", deliver_to_other, "each recipient has a verdict"),
-    ("Defer", "both recipients", deliver_to_other, "each recipient has a verdict"),
     ("Quarantine", "both recipients", deliver_to_other, "each recipient has a verdict"),
     ("Blackhole", "both recipients", deliver_to_other, "each recipient has a verdict"),
 ];
@@ -159,11 +158,18 @@ fn theirs(action: &str, allowed: &std::path::Path) -> String {
 
 /// What the page says to configure instead. Without checks that clamav-milter has not.
 fn ours(action: &str, clamd: &Clamd, address: SocketAddr) -> Setup {
+    const REPLY: &str = "replies.virus = \"550 5.7.1 Virus found: {reason}\"";
+    let reply = match action {
+        "refuse" => REPLY,
+        "defer" => "replies.virus = \"451 4.7.1 Service unavailable - try again later\"",
+        // What is taken has no reply of its own.
+        _ => "",
+    };
     let replace = [
         ("unix:/run/clamav/clamd.ctl", format!("unix:{}", clamd.socket.display())),
         ("unix:/run/gatepost/milter.sock", address.to_string()),
         ("actions.virus = \"refuse\"", format!("actions.virus = {action:?}")),
-        ("550 5.7.1", if action == "defer" { "451 4.7.1" } else { "550 5.7.1" }.to_owned()),
+        (REPLY, reply.to_owned()),
         ("max_size = \"25 MiB\"", "max_size = \"1 MiB\"".to_owned()),
     ];
     Setup::default().with(&docs::block_with(PAGE, "ours", &replace)).with(&docs::block(PAGE, "only clamd"))

@@ -22,19 +22,37 @@ const YARDSTICK: &str = "smtp";
 enum Left {
     /// Policy, score and category that recipients of a policy of their own get; what was found is compared.
     Verdict,
-    /// What was found about lines and header, and what follows from it.
-    Structure,
+    /// What was found about header and lines, and what follows from it.
+    Header,
+    /// What was found about the message's form, and what follows from it; malware and banned attachments are compared.
+    Form,
     /// The letter: it cannot be sent that way.
     Letter,
 }
 
 /// What protocols cannot say: fronts, the letters it matters for, what is left out, and why.
-const DIFFERENCES: &[(&[&str], Quirk, Left, &str)] = &[(
-    &["spamd check", "spamd process", "clamd", "filter"],
-    Quirk::Recipients,
-    Left::Verdict,
-    "spamd names one recipient at most, clamd none, so another policy may decide",
-)];
+const DIFFERENCES: &[(&[&str], Quirk, Left, &str)] = &[
+    (
+        &["milter", "queue"],
+        Quirk::BrokenHeader,
+        Left::Header,
+        "for the mail server the header ends at the first line that is no field, and that is how it tells the filter",
+    ),
+    (&["queue"], Quirk::StrayLineEnd, Left::Header, "in the queue's files every line ends in LF"),
+    (&["milter"], Quirk::NulInHeader, Left::Header, "the protocol's strings end in NUL"),
+    (
+        &["clamd"],
+        Quirk::HardlyMail,
+        Left::Form,
+        "what looks like no mail is judged as a file, which lacks no header",
+    ),
+    (&["milter", "queue"], Quirk::Foreign, Left::Header, "some have such headers"),
+    (&["clamd"], Quirk::Foreign, Left::Form, "some look like no mail"),
+    (&["clamd"], Quirk::Strict, Left::Verdict, "no recipients are named"),
+    (&["clamd"], Quirk::Several, Left::Verdict, "no recipients are named"),
+    (&["spamd check", "spamd process"], Quirk::Several, Left::Verdict, "one recipient is named at most"),
+    (&["filter"], Quirk::Several, Left::Letter, "whoever has a pipe delivers to one recipient"),
+];
 
 /// What the journal says about a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +86,7 @@ impl Verdict {
 
     /// Without what is left out of a comparison.
     fn without(mut self, left: &[Left]) -> Verdict {
-        if left.contains(&Left::Structure) {
+        if left.contains(&Left::Header) {
             const ABOUT_LINES: &[&str] = &[
                 "BARE_CR",
                 "BARE_LF",
@@ -82,8 +100,12 @@ impl Verdict {
                 "MISSING_FROM",
                 "MISSING_MESSAGE_ID",
                 "DUPLICATE_HEADER",
+                "EIGHT_BIT_HEADER",
             ];
             self.symbols.retain(|symbol| !ABOUT_LINES.contains(&symbol.as_str()));
+        }
+        if left.contains(&Left::Form) {
+            self.symbols.retain(|symbol| symbol.starts_with("VIRUS") || symbol.starts_with("BANNED"));
         }
         if !left.is_empty() {
             self.category.clear();

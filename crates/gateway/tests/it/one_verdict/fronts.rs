@@ -196,7 +196,7 @@ fn http_front(place: &Place, letters: &[&Letter]) {
     }
 }
 
-/// A process for each letter, two at a time.
+/// A process for each letter, four at a time.
 fn filter(place: &Place, letters: &[&Letter]) {
     let config = place.config.to_string_lossy();
     let daemon = format!("http://{}", place.port("filter"));
@@ -213,10 +213,11 @@ fn filter(place: &Place, letters: &[&Letter]) {
             output.status
         );
     };
-    let (some, others) = letters.split_at(letters.len() / 2);
+    let one = &one;
     std::thread::scope(|scope| {
-        scope.spawn(|| some.iter().for_each(|letter| one(letter)));
-        others.iter().for_each(|letter| one(letter));
+        for some in letters.chunks(letters.len().div_ceil(4).max(1)) {
+            scope.spawn(move || some.iter().for_each(|letter| one(letter)));
+        }
     });
 }
 
@@ -290,7 +291,7 @@ fn scan(place: &Place, letters: &[&Letter]) {
     place.told.lock().expect("what was told").insert("scan", records);
 }
 
-/// The suites' mails, where GATEPOST_SUITES names their folder.
+/// Every third of the suites' mails, where GATEPOST_SUITES names their folder.
 pub fn suites() -> Vec<PathBuf> {
     let Some(folder) = std::env::var_os("GATEPOST_SUITES").map(PathBuf::from) else { return Vec::new() };
     let suites = [
@@ -302,7 +303,12 @@ pub fn suites() -> Vec<PathBuf> {
     ];
     let entries =
         suites.iter().filter_map(|suite| std::fs::read_dir(folder.join(suite)).ok()).flatten().flatten();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    // Beside the mails lie what should be read in them, and their parts.
+    let is_mail = |path: &PathBuf| {
+        path.is_file()
+            && path.extension().is_none_or(|kind| ["eml", "msg"].iter().any(|known| kind == *known))
+    };
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_mail).collect();
     files.sort();
-    files
+    files.into_iter().step_by(3).collect()
 }

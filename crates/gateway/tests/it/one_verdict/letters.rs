@@ -14,16 +14,18 @@ pub enum Quirk {
     StrayLineEnd,
     /// No header at all, or a line in it that is no field, or no empty line behind it.
     BrokenHeader,
+    /// It lacks what a file must have to be taken for a mail.
+    HardlyMail,
     /// The header ends the message: no empty line, no body.
     HeaderOnly,
     /// No line end after the last line.
     OpenEnd,
-    /// Not a byte in it.
-    Empty,
     /// From a file that we did not write; it may have any of the above.
     Foreign,
-    /// For a recipient with a policy of its own, or for several.
-    Recipients,
+    /// For a recipient with a policy of its own.
+    Strict,
+    /// For several recipients, of whom some have a policy of their own.
+    Several,
 }
 
 /// A message and its envelope.
@@ -318,7 +320,11 @@ impl Letters {
 
     fn encrypted(&mut self) {
         for name in ["secret.txt", "setup.exe", "a/b/c.doc", "photo.jpg"] {
-            let mut archive = zip(&[(name, b"twelve bytes and more than that")], false);
+            let content = b"twelve bytes and more than that";
+            let mut archive = zip(&[(name, content)], false);
+            // A member that says it is encrypted and is not is one that can be read.
+            let at = memchr::memmem::find(&archive, content).expect("stored");
+            archive[at..at + content.len()].iter_mut().for_each(|byte| *byte ^= 0x5A);
             for (signature, flags) in [(b"PK\x03\x04", 6), (b"PK\x01\x02", 8)] {
                 let at = memchr::memmem::find(&archive, signature).expect("a zip");
                 archive[at + flags] |= 1;
@@ -433,10 +439,6 @@ impl Letters {
     fn malformed_headers(&mut self) {
         let fields = plain_fields("x");
         for (name, header) in [
-            ("no date", "From: a@client.test\nMessage-ID: <x@y>\n".to_owned()),
-            ("no from", "Date: Thu, 01 Jan 2026 00:00:00 +0000\nMessage-ID: <x@y>\n".into()),
-            ("no message-id", "From: a@client.test\nDate: Thu, 01 Jan 2026 00:00:00 +0000\n".into()),
-            ("one field", "Subject: x\n".into()),
             ("two subjects", fields.clone() + "Subject: again\n"),
             ("two senders", fields.clone() + "From: other@client.test\n"),
             ("8-bit subject", fields.replace("Subject: x", "Subject: Grüße")),
@@ -464,6 +466,12 @@ impl Letters {
         ] {
             self.add(name, header + "\nHello\n");
         }
+        for name in ["Date", "From", "Message-ID"] {
+            let without: Vec<&str> = fields.lines().filter(|line| !line.starts_with(name)).collect();
+            let raw = crlf((without.join("\n") + "\n\nHello\n").as_bytes());
+            self.exact(format!("no {name}"), raw, &[Quirk::HardlyMail]);
+        }
+        self.exact("one field", b"Subject: x\r\n\r\nHello\r\n".to_vec(), &[Quirk::HardlyMail]);
         let broken = [
             ("a line that is no field", format!("{fields}this is no field\nX-A: b\n")),
             ("a name with a space", format!("{fields}X A: b\nX-B: c\n")),
@@ -478,7 +486,11 @@ impl Letters {
             self.exact(name, crlf((header + "\nHello\n").as_bytes()), &[Quirk::BrokenHeader]);
         }
         let nul = fields.replace("Subject: x", "Subject: a\0b");
-        self.exact("NUL in the header", crlf((nul + "\nHello\n").as_bytes()), &[Quirk::NulInHeader]);
+        self.exact(
+            "NUL in the header",
+            crlf((nul + "\nHello\n").as_bytes()),
+            &[Quirk::NulInHeader, Quirk::HardlyMail],
+        );
     }
 
     fn lines(&mut self) {
@@ -497,7 +509,6 @@ impl Letters {
             ("spaces at line ends", "a \nb\t\n \n".into()),
             ("control characters", "a\x01\x02\x08\x0b\x0c\x1b[31m\x7f\n".into()),
             ("8-bit in 7bit", "Grüße\n".into()),
-            ("NUL in the body", "a\0b\0\0c\n".into()),
             ("SMTP in the body", "MAIL FROM:<a@b>\nRCPT TO:<c@d>\nDATA\nQUIT\n".into()),
         ] {
             self.add(name, head.clone() + &body);
@@ -505,6 +516,8 @@ impl Letters {
         for bytes in [b"\xff\xfe\xfd\n".as_slice(), b"\xc3\x28 \xa0\xa1\n", b"\xed\xa0\x80\n"] {
             self.add(format!("bytes {}", bytes.escape_ascii()), [head.as_bytes(), bytes].concat());
         }
+        let nul = head.clone() + "a\0b\0\0c\n";
+        self.exact("NUL in the body", crlf(nul.as_bytes()), &[Quirk::HardlyMail]);
         let head = crlf(head.as_bytes());
         for (name, body) in [
             ("bare LF", b"one\ntwo\r\nthree\n\r\n".as_slice()),
@@ -520,13 +533,13 @@ impl Letters {
 
     fn hardly_messages(&mut self) {
         use Quirk::*;
-        self.exact("nothing", Vec::new(), &[Empty, BrokenHeader]);
-        self.exact("one empty line", b"\r\n".to_vec(), &[BrokenHeader]);
-        self.exact("two empty lines", b"\r\n\r\n".to_vec(), &[BrokenHeader]);
-        self.exact("one word", b"Hello\r\n".to_vec(), &[BrokenHeader]);
-        self.exact("no header", b"Hello,\r\n\r\nhow are you?\r\n".to_vec(), &[BrokenHeader]);
-        self.exact("a body behind an empty line", b"\r\nHello\r\n".to_vec(), &[BrokenHeader]);
-        self.exact("eicar without a header", format!("\r\n{}\r\n", eicar()).into_bytes(), &[BrokenHeader]);
+        self.exact("nothing", Vec::new(), &[HardlyMail]);
+        self.exact("one empty line", b"\r\n".to_vec(), &[HardlyMail]);
+        self.exact("two empty lines", b"\r\n\r\n".to_vec(), &[HardlyMail]);
+        self.exact("one word", b"Hello\r\n".to_vec(), &[HardlyMail]);
+        self.exact("no header", b"Hello,\r\n\r\nhow are you?\r\n".to_vec(), &[HardlyMail]);
+        self.exact("a body behind an empty line", b"\r\nHello\r\n".to_vec(), &[HardlyMail]);
+        self.exact("eicar without a header", format!("\r\n{}\r\n", eicar()).into_bytes(), &[HardlyMail]);
         self.exact("a header and no empty line", crlf(plain_fields("x").as_bytes()), &[HeaderOnly]);
         self.exact("a header without a body", crlf((plain_fields("x") + "\n").as_bytes()), &[]);
     }
@@ -553,7 +566,7 @@ impl Letters {
                     let first = letter.recipients[0].split('@').next().unwrap_or_default().to_owned();
                     letter.recipients = others.iter().map(|&other| other.to_owned()).collect();
                     letter.recipients[0].insert_str(0, &first);
-                    letter.quirks.push(Quirk::Recipients);
+                    letter.quirks.push(if others.len() == 1 { Quirk::Strict } else { Quirk::Several });
                 }
             }
             self.add(format!("{name} without a sender"), &raw);
@@ -570,7 +583,13 @@ impl Letters {
         for file in files {
             let Ok(raw) = std::fs::read(file) else { continue };
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let lines: Vec<&[u8]> = raw.split(|&byte| byte == b'\n').collect();
+            // Mailboxes' separators are not part of the mail.
+            let separator = if raw.starts_with(b"From ") {
+                memchr::memchr(b'\n', &raw).map_or(0, |end| end + 1)
+            } else {
+                0
+            };
+            let lines: Vec<&[u8]> = raw[separator..].split(|&byte| byte == b'\n').collect();
             let lines: Vec<&[u8]> =
                 lines.iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
             self.exact(format!("file {name}"), lines.join(b"\r\n".as_slice()), &[Quirk::Foreign]);

@@ -6,7 +6,6 @@ mod amavis;
 mod clamav_milter;
 mod clamd;
 mod clamsmtp;
-#[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod clients;
 mod dialog;
 mod dns;
