@@ -8,20 +8,15 @@ use tokio::task::JoinHandle;
 use crate::checks::Found;
 use crate::front::Front;
 
-/// What is known of a client.
+/// What is known of a client; nothing as long as nobody has asked.
 #[derive(Default)]
-pub(super) enum Early {
-    /// Nobody has asked.
-    #[default]
-    NotAsked,
-    /// The checks run.
-    Running(Asking),
-    /// They are done.
-    Known(Found),
+pub(super) struct Early {
+    asking: Option<Asking>,
+    found: Found,
 }
 
 /// Ends with the session: nobody waits for it then.
-pub(super) struct Asking(JoinHandle<Found>);
+struct Asking(JoinHandle<Found>);
 
 impl Drop for Asking {
     fn drop(&mut self) {
@@ -31,31 +26,30 @@ impl Drop for Asking {
 
 impl Early {
     /// Begins.
-    pub(super) fn ask(&mut self, front: &Arc<Front>, session: &Session) {
-        let (front, mut session) = (front.clone(), session.clone());
-        front.direct(&mut session, &[]);
+    pub(super) fn ask(front: &Arc<Front>, session: &Session) -> Early {
+        let (front, session) = (front.clone(), session.clone());
         let asking = async move { front.pipeline.checks.connect(&session).await };
-        *self = Early::Running(Asking(tokio::spawn(asking)));
+        Early { asking: Some(Asking(tokio::spawn(asking))), found: Found::default() }
     }
 
-    /// What was found; waits for it. The time it took is told once.
-    pub(super) async fn known(&mut self) -> Found {
-        if let Early::Running(asking) = self {
-            let found = (&mut asking.0).await.unwrap_or_else(|error| {
+    /// What was found; waits for it.
+    pub(super) async fn known(&mut self) -> &Found {
+        if let Some(asking) = &mut self.asking {
+            self.found = (&mut asking.0).await.unwrap_or_else(|error| {
                 let detail = format!("checks of the connection failed: {error}");
                 let fault =
                     Fault { check: "connection".into(), cause: Cause::Bug, detail, answer: OnFault::Defer };
                 Found { faults: vec![fault], ..Found::default() }
             });
-            *self = Early::Known(found);
+            self.asking = None;
         }
-        match self {
-            Early::Known(found) => {
-                let known = found.clone();
-                found.times.clear();
-                known
-            }
-            _ => Found::default(),
-        }
+        &self.found
+    }
+
+    /// The same for the record of a message. The time it took is told once, however many messages profit.
+    pub(super) async fn told(&mut self) -> Found {
+        let told = self.known().await.clone();
+        self.found.times.clear();
+        told
     }
 }

@@ -370,6 +370,32 @@ async fn some_get_it_marked_and_some_do_not() {
 }
 
 #[tokio::test]
+async fn one_policy_at_a_time_where_that_is_wanted() {
+    // A policy of outgoing mail does not part recipients of incoming mail.
+    let tables = "domains = ['x.test']\n[[policy]]\nname = 'strict'\nwhen.recipients = ['strict@x.test']\n\
+        [[policy]]\nname = 'out'\nwhen.recipients = ['out@x.test']\nwhen.directions = ['outbound']";
+    let listener = listener("mixed = 'defer-others'", tables).await;
+    let mut mta = Mta::greeted(&listener).await;
+    let user = Command::Macros { stage: b'M', values: vec![(b("{auth_authen}"), b("alice"))] };
+    for (login, expected) in [(false, [true, true, false, true]), (true, [true, false, false, true])] {
+        if login {
+            mta.say(&user).await;
+        }
+        mta.say(&Command::Mail(vec![b("<>")])).await;
+        for (recipient, taken) in
+            ["<a@x.test>", "<out@x.test>", "<strict@x.test>", "<b@x.test>"].iter().zip(expected)
+        {
+            match mta.ask(&Command::Rcpt(vec![b(recipient)])).await {
+                Response::Continue => assert!(taken, "{recipient}"),
+                Response::Refuse(refusal) => assert_eq!((refusal.code(), taken), (452, false), "{recipient}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        mta.say(&Command::Abort).await;
+    }
+}
+
+#[tokio::test]
 async fn the_mail_server_holds_what_is_to_be_held_where_it_is_asked_to() {
     let tables = "[default_policy]\nactions.virus = 'quarantine'";
     let holds = listener("quarantine = 'mta'", tables).await;

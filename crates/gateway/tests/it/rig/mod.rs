@@ -3,14 +3,13 @@
 
 #[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod amavis;
+mod clamav_milter;
 mod clamd;
-#[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod clamsmtp;
+mod clients;
 mod dialog;
 mod dns;
-#[allow(dead_code, reason = "tests of single fronts use it")]
 pub mod docs;
-#[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod exim;
 mod gatepost;
 mod home;
@@ -25,16 +24,16 @@ mod swaks;
 
 #[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use amavis::Amavis;
+pub use clamav_milter::ClamavMilter;
 pub use clamd::Clamd;
-#[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use clamsmtp::Clamsmtp;
+pub use clients::{MilterClient, am_pdp, clamd_stream, header_and_body, http, spamd};
 pub use dialog::{Dialog, Reply, matches};
 pub use dns::Dns;
-#[allow(unused_imports, reason = "tests of single fronts use it")]
-pub use exim::{Exim, EximSetup};
+pub use exim::EximSetup;
 pub use gatepost::{Gatepost, Setup, run};
 pub use home::Dovecot;
-pub use mails::{eicar, eicar_body, mail, with_attachment};
+pub use mails::{base64, eicar, eicar_body, mail, with_attachment};
 pub use postfix::{Postfix, PostfixSetup};
 pub use sasl::Sasl;
 #[allow(unused_imports, reason = "tests of single fronts use it")]
