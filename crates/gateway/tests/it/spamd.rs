@@ -352,7 +352,7 @@ fn killed_in_the_middle_or_not_there() {
             move || finish(child, &message)
         });
         wait_for("spamc is there", START, || {
-            (front.gatepost.metric("gatepost_sessions", &[]) >= 1.0).then_some(())
+            (front.gatepost.metric("gatepost_sessions ", &[]) >= 1.0).then_some(())
         });
         std::thread::sleep(Duration::from_millis(300));
         assert!(!waiting.is_finished(), "{options}: it waits for the scanner");
@@ -531,4 +531,49 @@ fn the_verdict_is_that_of_any_other_way_in() {
             assert_eq!(asked[key], scanned[key], "{key} of {content:.100}");
         }
     }
+}
+
+#[test]
+fn a_hundred_at_once() {
+    let front = front("");
+    let address = front.address;
+    let asking: Vec<_> = (0..100)
+        .map(|number| {
+            std::thread::spawn(move || {
+                let message = if number % 2 == 0 { virus() } else { mail("clean", "hello") };
+                let answer =
+                    ask(address, &request("CHECK SPAMC/1.5", "Content-length: {}\r\n", message.as_bytes()));
+                let word = if number % 2 == 0 { "True ; 10.0" } else { "False ; 0.0" };
+                let expected = format!("SPAMD/1.1 0 EX_OK\r\nSpam: {word} / 6.3\r\n\r\n");
+                assert_eq!(String::from_utf8_lossy(&answer), expected);
+            })
+        })
+        .collect();
+    asking.into_iter().for_each(|thread| thread.join().expect("an answer"));
+    wait_for("no session is left", START, || {
+        (front.gatepost.metric("gatepost_sessions ", &[]) == 0.0).then_some(())
+    });
+}
+
+#[test]
+fn what_is_under_way_is_answered_before_the_daemon_ends() {
+    let mut front = front("");
+    let message = virus();
+    let request = request("CHECK SPAMC/1.5", "Content-length: {}\r\n", message.as_bytes());
+    let mut idle = TcpStream::connect(front.address).expect("connect");
+    let mut stream = TcpStream::connect(front.address).expect("connect");
+    let (first, rest) = request.split_at(request.len() / 2);
+    stream.write_all(first).expect("send");
+    wait_for("both are there", START, || {
+        (front.gatepost.metric("gatepost_sessions ", &[]) >= 2.0).then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    front.gatepost.signal(nix::sys::signal::Signal::SIGTERM);
+    idle.set_read_timeout(Some(START)).expect("a time limit");
+    assert_eq!(idle.read(&mut [0; 1]).expect("closed"), 0);
+    stream.write_all(rest).expect("send");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.contains("Spam: True ; 10.0 / 6.3"), "{answer}");
+    assert!(front.gatepost.wait().success());
 }
