@@ -123,6 +123,6 @@ measure() {
     after=$(cpu_ms "$pid")
     tail -n1 "$RUN/load.out" >&2
     json=$(head -n1 "$RUN/load.out")
-    json="${json%\}},\"server_cpu_ms\":$((after - before)),\"server_pss_kb\":$(rss_kb "$pid")}"
+    json="${json%\}},\"server_cpu_ms\":$((after - before)),\"server_pss_kb\":$(rss_kb "$pid"),\"round\":${round:-0}}"
     printf '%s\n' "$json" | tee -a "$OUT/results.jsonl"
 }

@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
 # Debian's amavisd-new with clamd and without SpamAssassin, delivering to a sink. Sourced:
-# `start_amavis SINK_PORT CLAMD_SOCKET` sets AMAVIS_PORT and AMAVIS_PID. Run by hand: measures it with the corpus.
+# `start_amavis SINK_PORT CLAMD_SOCKET` sets AMAVIS_PORT (SMTP and LMTP), AMAVIS_PDP_PORT (AM.PDP, for messages in folders
+# below AMAVIS_SPOOL) and AMAVIS_PID. Run by hand: measures it with the corpus.
 [ -n "${REPO:-}" ] || . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 start_amavis() {
-    local amavisd folder=$RUN/amavis file
+    local amavisd folder file
+    folder=$(mktemp -d "$RUN/amavis.XXXXXX")
+    chmod 755 "$folder"
     amavisd=$(command -v amavisd || command -v amavisd-new) || die "amavisd-new is not installed"
     mkdir -p "$folder"/{tmp,db,var,virusmails}
     AMAVIS_PORT=$(free_port)
+    AMAVIS_PDP_PORT=$(free_port)
+    AMAVIS_SPOOL=$folder/tmp
     # Debian's own configuration, then what differs here, as an administrator writes it into 50-user.
     for file in 01-debian 05-domain_id 05-node_id 15-av_scanners 20-debian_defaults 25-amavis_helpers; do
         [ ! -f "/etc/amavis/conf.d/$file" ] || grep -v '^1;' "/etc/amavis/conf.d/$file"
@@ -25,7 +30,9 @@ start_amavis() {
 \$myhostname = 'amavis.example.net';
 \$mydomain = 'example.net';
 \$unix_socketname = undef;
-\$inet_socket_port = $AMAVIS_PORT;
+\$inet_socket_port = [$AMAVIS_PORT, $AMAVIS_PDP_PORT];
+\$interface_policy{'$AMAVIS_PDP_PORT'} = 'AM.PDP-INET';
+\$policy_bank{'AM.PDP-INET'} = { protocol => 'AM.PDP', inet_acl => ['127.0.0.1'] };
 \$inet_socket_bind = '127.0.0.1';
 @inet_acl = ('127.0.0.1');
 # On two cores two children took the most mail (82 messages a second; 72 with four, 65 with six).

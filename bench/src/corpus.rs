@@ -1,4 +1,4 @@
-//! The messages to send, read once and made ready for the wire: CRLF, dots stuffed, final dot included.
+//! The messages to send, read once, with CRLF line ends.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ pub fn load(path: &Path) -> io::Result<Vec<Box<[u8]>>> {
     collect(path, &mut files)?;
     files.sort();
     let messages: io::Result<Vec<_>> =
-        files.iter().map(|file| std::fs::read(file).map(|raw| for_the_wire(&raw))).collect();
+        files.iter().map(|file| std::fs::read(file).map(|raw| with_crlf(&raw))).collect();
     match messages {
         Ok(messages) if messages.is_empty() => {
             Err(io::Error::other(format!("{}: no message in it", path.display())))
@@ -26,7 +26,7 @@ pub fn generated(size: usize) -> Box<[u8]> {
     while raw.len() < size {
         raw.extend_from_slice(b"The quick brown fox jumps over the lazy dog, again and again and again.\r\n");
     }
-    for_the_wire(&raw)
+    raw.into_boxed_slice()
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
@@ -44,8 +44,21 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// Line endings of any kind become CRLF, leading dots are doubled (RFC 5321 section 4.5.2), the final dot is added.
-fn for_the_wire(raw: &[u8]) -> Box<[u8]> {
+/// As SMTP sends it: leading dots are doubled (RFC 5321 section 4.5.2), the final dot is added.
+pub fn stuffed(raw: &[u8]) -> Box<[u8]> {
+    let mut out = Vec::with_capacity(raw.len() + raw.len() / 32 + 8);
+    for line in raw.split_inclusive(|&byte| byte == b'\n') {
+        if line.first() == Some(&b'.') {
+            out.push(b'.');
+        }
+        out.extend_from_slice(line);
+    }
+    out.extend_from_slice(b".\r\n");
+    out.into_boxed_slice()
+}
+
+/// Line ends of any kind become CRLF; the last line gets one.
+fn with_crlf(raw: &[u8]) -> Box<[u8]> {
     let mut out = Vec::with_capacity(raw.len() + raw.len() / 32 + 8);
     let mut rest = raw;
     while !rest.is_empty() {
@@ -55,14 +68,10 @@ fn for_the_wire(raw: &[u8]) -> Box<[u8]> {
             Some(at) if rest[at..].starts_with(b"\r\n") => (&rest[..at], &rest[at + 2..]),
             Some(at) => (&rest[..at], &rest[at + 1..]),
         };
-        if line.first() == Some(&b'.') {
-            out.push(b'.');
-        }
         out.extend_from_slice(line);
         out.extend_from_slice(b"\r\n");
         rest = next;
     }
-    out.extend_from_slice(b".\r\n");
     out.into_boxed_slice()
 }
 
@@ -79,7 +88,7 @@ mod tests {
             (b"a\r\n\r\nb\rc\n", b"a\r\n\r\nb\r\nc\r\n.\r\n"),
             (b"", b".\r\n"),
         ] {
-            assert_eq!(&*for_the_wire(raw), wire, "{:?}", String::from_utf8_lossy(raw));
+            assert_eq!(&*stuffed(&with_crlf(raw)), wire, "{:?}", String::from_utf8_lossy(raw));
         }
     }
 

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
+use crate::clients::{self, Client, END, Prepared, Protocol, Sent, Target};
 use crate::corpus;
 use crate::stats::Latencies;
 
@@ -19,9 +18,12 @@ use crate::stats::Latencies;
 #[derive(clap::Args)]
 #[command(args_override_self = true)]
 pub struct Options {
-    /// The server.
+    /// The server: `127.0.0.1:25` or `unix:/run/server.sock`.
     #[arg(long)]
-    target: SocketAddr,
+    pub target: Target,
+    /// What it is spoken to in.
+    #[arg(long, value_enum, default_value = "smtp")]
+    protocol: Protocol,
     /// Folder of messages, one a file; without it, generated ones of `--size` bytes.
     #[arg(long)]
     corpus: Option<PathBuf>,
@@ -46,19 +48,25 @@ pub struct Options {
     per_connection: usize,
     /// Send MAIL, RCPT and DATA in one go (RFC 2920).
     #[arg(long)]
-    pipelining: bool,
-    /// Speak LMTP.
+    pub pipelining: bool,
+    /// The same as `--protocol lmtp`.
     #[arg(long)]
     lmtp: bool,
+    /// Folder for the messages, where the protocol hands them over as files (am-pdp).
+    #[arg(long)]
+    pub spool: Option<PathBuf>,
+    /// Token for HTTP.
+    #[arg(long)]
+    pub token: Option<String>,
     /// Envelope sender.
     #[arg(long, default_value = "sender@example.org")]
-    from: String,
+    pub from: String,
     /// Envelope recipient; may be given several times.
     #[arg(long, default_value = "recipient@example.net")]
-    to: Vec<String>,
+    pub to: Vec<String>,
     /// Local address to connect from; several are used in turn.
     #[arg(long)]
-    bind: Vec<IpAddr>,
+    pub bind: Vec<IpAddr>,
     /// Seconds to wait for one answer.
     #[arg(long, default_value_t = 60.0)]
     timeout: f64,
@@ -70,10 +78,22 @@ pub struct Options {
     name: String,
 }
 
+impl Options {
+    /// What is spoken.
+    pub fn protocol(&self) -> Protocol {
+        if self.lmtp { Protocol::Lmtp } else { self.protocol }
+    }
+
+    /// Longest to wait for one answer.
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs_f64(self.timeout)
+    }
+}
+
 /// What the connections share.
 struct Plan {
     options: Options,
-    messages: Vec<Box<[u8]>>,
+    messages: Vec<Prepared>,
     /// Messages in all, warm-up included.
     total: usize,
     next: AtomicUsize,
@@ -98,10 +118,11 @@ struct Seen {
 
 /// Sends and prints what it saw: one line of JSON, one for people.
 pub async fn run(options: Options) -> io::Result<()> {
-    let messages = match &options.corpus {
+    let raw = match &options.corpus {
         Some(path) => corpus::load(path)?,
         None => vec![corpus::generated(options.size)],
     };
+    let messages = clients::prepare(&options, &raw)?;
     let count = if options.messages == 0 { messages.len() } else { options.messages };
     let plan = Arc::new(Plan {
         total: count + options.warmup,
@@ -153,7 +174,7 @@ async fn worker(plan: Arc<Plan>, worker: usize) -> Seen {
         if counted {
             let (first, last) = seen.span.unwrap_or((begin, end));
             seen.span = Some((first.min(begin), last.max(end)));
-            seen.note(sent, begin, end, message.len());
+            seen.note(sent, begin, end, message.size());
         } else if sent.is_err() {
             connection = None;
             continue;
@@ -170,14 +191,14 @@ async fn one(
     plan: &Plan,
     worker: usize,
     connection: &mut Option<(Client, usize)>,
-    message: &[u8],
+    message: &Prepared,
 ) -> io::Result<Sent> {
     let options = &plan.options;
     let (mut client, used) = match connection.take() {
         Some(open) => open,
         None => (Client::open(options, worker).await?, 0),
     };
-    let sent = client.send(options, message).await?;
+    let sent = client.send(options, worker, message).await?;
     if options.per_connection > 0 && used + 1 >= options.per_connection {
         client.quit().await?;
     } else {
@@ -186,134 +207,11 @@ async fn one(
     Ok(sent)
 }
 
-/// How a message fared.
-struct Sent {
-    /// The command that was refused, or `data` for the message itself.
-    stage: &'static str,
-    /// Code of the worst answer.
-    code: u16,
-    /// From the last byte of the message to the answer.
-    answer: Duration,
-}
-
-/// One SMTP or LMTP connection.
-struct Client {
-    stream: TcpStream,
-    input: Vec<u8>,
-    used: usize,
-    time: Duration,
-    /// MAIL, all RCPT and DATA, as they go over the wire.
-    envelope: Vec<String>,
-}
-
-impl Client {
-    async fn open(options: &Options, worker: usize) -> io::Result<Client> {
-        let time = Duration::from_secs_f64(options.timeout);
-        let socket = if options.target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if !options.bind.is_empty() {
-            socket.bind(SocketAddr::new(options.bind[worker % options.bind.len()], 0))?;
-        }
-        let stream = timeout(time, socket.connect(options.target)).await??;
-        stream.set_nodelay(true)?;
-        let mut envelope = vec![format!("MAIL FROM:<{}>\r\n", options.from)];
-        envelope.extend(options.to.iter().map(|to| format!("RCPT TO:<{to}>\r\n")));
-        let mut client = Client { stream, input: Vec::with_capacity(8192), used: 0, time, envelope };
-        client.expect("banner", 220).await?;
-        client.write(if options.lmtp { b"LHLO bench\r\n" } else { b"EHLO bench\r\n" }).await?;
-        client.expect("EHLO", 250).await?;
-        Ok(client)
-    }
-
-    /// One transaction.
-    async fn send(&mut self, options: &Options, message: &[u8]) -> io::Result<Sent> {
-        let refused = |stage, code| Ok(Sent { stage, code, answer: Duration::ZERO });
-        let mut accepted = 0;
-        let mut worst = ("", 0);
-        if options.pipelining {
-            let mut all = self.envelope.concat();
-            all.push_str("DATA\r\n");
-            self.write(all.as_bytes()).await?;
-        }
-        for at in 0..self.envelope.len() {
-            if !options.pipelining {
-                let line = self.envelope[at].clone();
-                self.write(line.as_bytes()).await?;
-            }
-            let code = self.reply().await?;
-            if code / 100 != 2 && code > worst.1 {
-                worst = (if at == 0 { "mail" } else { "rcpt" }, code);
-            } else if at > 0 {
-                accepted += 1;
-            }
-        }
-        if !options.pipelining {
-            if accepted == 0 {
-                self.write(b"RSET\r\n").await?;
-                self.expect("RSET", 250).await?;
-                return refused(worst.0, worst.1);
-            }
-            self.write(b"DATA\r\n").await?;
-        }
-        let code = self.reply().await?;
-        if code != 354 {
-            let (stage, code) = if worst.1 > 0 { worst } else { ("data", code) };
-            return refused(stage, code);
-        }
-        self.write(message).await?;
-        let begin = Instant::now();
-        let mut code = self.reply().await?;
-        for _ in 1..if options.lmtp { accepted } else { 1 } {
-            code = code.max(self.reply().await?);
-        }
-        Ok(Sent { stage: "end-of-data", code, answer: begin.elapsed() })
-    }
-
-    async fn quit(&mut self) -> io::Result<()> {
-        self.write(b"QUIT\r\n").await?;
-        self.reply().await.map(drop)
-    }
-
-    async fn expect(&mut self, stage: &str, expected: u16) -> io::Result<()> {
-        match self.reply().await? {
-            code if code == expected => Ok(()),
-            code => Err(io::Error::other(format!("{code} to {stage}"))),
-        }
-    }
-
-    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        timeout(self.time, self.stream.write_all(bytes)).await?
-    }
-
-    /// The code of the next reply; lines before its last are skipped.
-    async fn reply(&mut self) -> io::Result<u16> {
-        loop {
-            while let Some(end) = memchr::memchr(b'\n', &self.input[self.used..]) {
-                let line = &self.input[self.used..self.used + end];
-                self.used += end + 1;
-                if let Some(&[a, b, c]) = line.get(..3)
-                    && line.get(3) != Some(&b'-')
-                {
-                    let digits = [a, b, c].map(|digit| u16::from(digit.wrapping_sub(b'0')) % 10);
-                    return Ok(digits[0] * 100 + digits[1] * 10 + digits[2]);
-                }
-            }
-            self.input.drain(..self.used);
-            self.used = 0;
-            if self.input.len() > 64 << 10 {
-                return Err(io::Error::other("a reply without end"));
-            }
-            if timeout(self.time, self.stream.read_buf(&mut self.input)).await?? == 0 {
-                return Err(io::Error::other("closed by the server"));
-            }
-        }
-    }
-}
-
 impl Seen {
     fn note(&mut self, sent: io::Result<Sent>, begin: Instant, end: Instant, size: usize) {
         match sent {
             Ok(sent) => {
-                if sent.stage == "end-of-data" {
+                if sent.stage == END {
                     self.answer.add(sent.answer);
                     self.transaction.add(end - begin);
                     self.bytes += size as u64;

@@ -1,9 +1,11 @@
 //! gatepost-bench: what it takes to measure mail gateways side by side on one small machine.
 //!
-//! `load` sends a corpus, `sink` takes and discards it, `relay` is the yardstick (a plain TCP relay of the same shape),
-//! `idle` opens many connections that say next to nothing. All of it is written to cost little, because it shares the
-//! machine with what it measures. The scripts beside the sources start the real peers.
+//! `load` sends a corpus in any of the protocols by which a mail server asks a filter, `sink` takes and discards it,
+//! `relay` is the yardstick (a plain TCP relay of the same shape), `idle` opens many connections that say next to
+//! nothing. All of it is written to cost little, because it shares the machine with what it measures. The scripts beside
+//! the sources start the real peers.
 
+mod clients;
 mod corpus;
 mod idle;
 mod load;

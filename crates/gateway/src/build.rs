@@ -15,6 +15,7 @@ use crate::config::listen::ListenAddress;
 use crate::config::next_hop::NextHop;
 use crate::config::typed::{Config, Dns as DnsConfig, Listener, Queue};
 use crate::effects::relay::{NextHops, Options};
+use crate::effects::release::ReleaseHops;
 use crate::front::Front;
 use crate::front::queue::Between;
 use crate::pipeline::{Pipeline, Store};
@@ -79,9 +80,9 @@ pub fn fronts(
 ) -> Result<Vec<Planned>, Vec<Problem>> {
     let mut planned = Vec::new();
     let mut problems = Vec::new();
-    for (place, listener) in config.listeners().into_iter().enumerate() {
+    let (hops, releases) = all_hops(config, &mut problems);
+    for (place, (listener, hops)) in config.listeners().into_iter().zip(hops).enumerate() {
         let addresses = parse_all(&listener.listen, &format!("listener[{place}].listen"), &mut problems);
-        let hops = next_hops(config, &listener, place, &mut problems);
         let tls = certificate(&listener, place, &mut problems);
         let front = Front {
             limits: config.limits.clone(),
@@ -90,7 +91,8 @@ pub fn fronts(
             domains: config.domains.clone(),
             spool: spool(config),
             pipeline: pipeline.clone(),
-            hops: Arc::new(hops),
+            hops,
+            releases: releases.clone(),
             tls,
             metrics: metrics.clone(),
             draining: draining.clone(),
@@ -108,6 +110,7 @@ pub fn queues(
     metrics: &Arc<Metrics>,
     draining: &watch::Receiver<bool>,
 ) -> Vec<Between> {
+    let (_, releases) = all_hops(config, &mut Vec::new());
     let between = |queue: Queue| {
         let front = Front {
             limits: config.limits.clone(),
@@ -117,6 +120,7 @@ pub fn queues(
             spool: spool(config),
             pipeline: pipeline.clone(),
             hops: Arc::new(NextHops::new(Vec::new(), options(config, true))),
+            releases: releases.clone(),
             tls: None,
             metrics: metrics.clone(),
             draining: draining.clone(),
@@ -128,25 +132,10 @@ pub fn queues(
 }
 
 /// Where released messages go: `quarantine.release_to`, else where the listener would have sent them.
-pub fn release_hops(config: &Config, listener: &str) -> Result<NextHops, Vec<Problem>> {
+pub fn release_hops(config: &Config) -> Result<Arc<ReleaseHops>, Vec<Problem>> {
     let mut problems = Vec::new();
-    let listeners = config.listeners();
-    let place = listeners.iter().position(|candidate| candidate.name == listener).unwrap_or(0);
-    let of_queue = config.queues().iter().any(|queue| queue.name == listener);
-    let hops = if config.quarantine.release_to.is_empty() {
-        let bringing = listeners.get(place).filter(|found| !of_queue && !found.next_hop.is_empty());
-        let Some(bringing) = bringing else {
-            let message = format!(
-                "released mail of {listener} has nowhere to go: name quarantine.release_to, or the next_hop of a listener of that name"
-            );
-            return Err(vec![Problem::new("quarantine.release_to", message)]);
-        };
-        next_hops(config, bringing, place, &mut problems)
-    } else {
-        let targets = parse_all(&config.quarantine.release_to, "quarantine.release_to", &mut problems);
-        NextHops::new(targets, options(config, true))
-    };
-    if problems.is_empty() { Ok(hops) } else { Err(problems) }
+    let (_, releases) = all_hops(config, &mut problems);
+    if problems.is_empty() { Ok(releases) } else { Err(problems) }
 }
 
 /// Folder for messages too large for memory.
@@ -154,10 +143,29 @@ pub fn spool(config: &Config) -> PathBuf {
     config.data.join("spool")
 }
 
+/// The next hops of all listeners, in their order, and of released mail.
+fn all_hops(config: &Config, problems: &mut Vec<Problem>) -> (Vec<Arc<NextHops>>, Arc<ReleaseHops>) {
+    let listeners = config.listeners();
+    let hops: Vec<Arc<NextHops>> = listeners
+        .iter()
+        .enumerate()
+        .map(|(place, listener)| Arc::new(next_hops(config, listener, place, problems)))
+        .collect();
+    let targets = parse_all(&config.quarantine.release_to, "quarantine.release_to", problems);
+    let to = (!targets.is_empty()).then(|| Arc::new(NextHops::new(targets, options(config, true))));
+    let mut named: Vec<_> =
+        listeners.into_iter().map(|listener| listener.name).zip(hops.iter().cloned()).collect();
+    // A queue has no next hop, and no listener's may stand in for it.
+    let none = Arc::new(NextHops::new(Vec::new(), options(config, true)));
+    named.extend(config.queues().into_iter().map(|queue| (queue.name, none.clone())));
+    (hops, Arc::new(ReleaseHops::new(to, named)))
+}
+
 fn next_hops(config: &Config, listener: &Listener, place: usize, problems: &mut Vec<Problem>) -> NextHops {
     let targets: Vec<NextHop> =
         parse_all(&listener.next_hop, &format!("listener[{place}].next_hop"), problems);
-    NextHops::new(targets, options(config, listener.next_hop_verify))
+    let way_back = listener.after_queue;
+    NextHops::new(targets, Options { way_back, ..options(config, listener.next_hop_verify) })
 }
 
 fn options(config: &Config, verify: bool) -> Options {
@@ -167,6 +175,7 @@ fn options(config: &Config, verify: bool) -> Options {
         command_time: config.limits.next_hop_time.duration(),
         data_time: config.limits.next_hop_data_time.duration(),
         idle: config.limits.next_hop_idle as usize,
+        way_back: false,
     }
 }
 

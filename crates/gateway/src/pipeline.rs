@@ -3,7 +3,9 @@
 //! Nothing is owned before the end. A crash at any line leaves the message with the sender, who has heard no 250:
 //! - while reading, checking or judging: nothing has happened yet;
 //! - after the vault has it and before the reply: the sender comes again, and it is held twice rather than lost;
-//! - after the next hop's 250 and before ours: the sender comes again, and it is delivered twice rather than lost.
+//! - after the next hop's 250 and before ours: the sender comes again, and it is delivered twice rather than lost;
+//! - after a bounce was handed on and before the reply: our own mail server, whose queue it came from, hands it in again,
+//!   and its sender is told twice rather than never.
 
 mod record_of;
 
@@ -15,8 +17,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use gatepost_mail::{
-    Action, Budget, Cause, DefectKind, Edit, Envelope, Fault, Limits, Mail, Message, OnFault, PartId, Reply,
-    Session, Verdict,
+    Action, Bounce, Budget, Cause, DefectKind, Edit, Envelope, Fault, Limits, Mail, Message, OnFault, PartId,
+    Reply, Session, Verdict,
 };
 use gatepost_wire::smtp::StrayReport;
 use tokio::sync::Semaphore;
@@ -24,6 +26,7 @@ use tokio::sync::Semaphore;
 use crate::checks::Found;
 use crate::checks::run::CheckSet;
 use crate::config::typed::{Config, HeaderNames, LogFormat};
+use crate::effects::bounce::{self, Failed, Teller};
 use crate::records::{self, Held, Journal, Metrics, Record, Vault, VaultError};
 use crate::verdict::{self, Answers, Case, Conclusion, Delivery, Plan, Policies};
 
@@ -38,6 +41,7 @@ pub struct Pipeline {
     headers: HeaderNames,
     limits: Limits,
     judging: Semaphore,
+    most_judging: usize,
     judging_time: Duration,
     log_format: LogFormat,
     /// Where decisions are written; None for commands that only judge.
@@ -87,6 +91,11 @@ pub trait Carrier: Send {
     /// the protocol can say so. False: the vault shall.
     fn hold(&mut self, _reason: &str) -> bool {
         false
+    }
+
+    /// Hands a message of our own, a bounce, to the next hop and gives its reply. None: there is no way to send one here.
+    fn notify(&mut self, _envelope: Envelope, _message: Bytes) -> BoxFuture<'_, Option<Reply>> {
+        Box::pin(async { None })
     }
 }
 
@@ -147,6 +156,7 @@ impl Pipeline {
                 time: reading.time.duration(),
             },
             judging: Semaphore::new(config.limits.judging.max(1) as usize),
+            most_judging: config.limits.judging.max(1) as usize,
             judging_time: config.limits.judging_time.duration(),
             log_format: config.log.format,
             store,
@@ -158,16 +168,35 @@ impl Pipeline {
     pub async fn process(&self, arrival: Arrival, carrier: &mut dyn Carrier) -> Conclusion {
         let answers = arrival.answers;
         let judged = self.judge(arrival).await;
+        self.settle(&judged, answers, carrier).await
+    }
+
+    /// The second half of that way, for whoever looks at what was judged before anything is done about it.
+    pub async fn settle(&self, judged: &Judged, answers: Answers, carrier: &mut dyn Carrier) -> Conclusion {
         let recipients = judged.mail.envelope.recipients.len();
         let plan = verdict::plan(&judged.verdicts, recipients, answers);
-        let done = self.carry_out(&judged, plan, carrier).await;
-        self.record(&judged, Some(&done)).await;
+        let done = self.carry_out(judged, plan, carrier).await;
+        self.record(judged, Some(&done)).await;
         done.conclusion
     }
 
+    /// Where decisions are kept; None for commands that only judge.
+    pub fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
     /// For whoever only asks for an opinion: judges and records, and does nothing about the message.
+    ///
+    /// Verdicts that do not deliver have header edits here, too, for whoever asks may deliver all the same.
     pub async fn advise(&self, arrival: Arrival) -> Judged {
-        let judged = self.judge(arrival).await;
+        let judged = self.judge_as(Manner::Advice, arrival).await;
+        self.record(&judged, None).await;
+        judged
+    }
+
+    /// The same for a file that need be no mail, under its name if it has one.
+    pub async fn advise_file(&self, arrival: Arrival, name: Option<String>) -> Judged {
+        let judged = self.judge_as(Manner::File(name), arrival).await;
         self.record(&judged, None).await;
         judged
     }
@@ -188,6 +217,7 @@ impl Pipeline {
             findings: &found.findings,
             faults: &[],
             after_queue: false,
+            advice: false,
         };
         let verdicts = verdict::judge(&case, &self.policies, &self.headers);
         let certain = |verdict: &Verdict| {
@@ -206,8 +236,17 @@ impl Pipeline {
         Some(reply)
     }
 
+    /// Messages that are judged at this moment.
+    pub fn judging_now(&self) -> u32 {
+        u32::try_from(self.most_judging.saturating_sub(self.judging.available_permits())).unwrap_or(u32::MAX)
+    }
+
     /// Reads and checks a message and decides about it; nothing is done yet.
     pub async fn judge(&self, arrival: Arrival) -> Judged {
+        self.judge_as(Manner::Mail, arrival).await
+    }
+
+    async fn judge_as(&self, manner: Manner, arrival: Arrival) -> Judged {
         let id = records::new_id();
         let mut times = BTreeMap::new();
         times.insert("receive".to_owned(), micros(arrival.receiving));
@@ -219,7 +258,7 @@ impl Pipeline {
 
         let started = Instant::now();
         let (mut message, unread) = match &turn {
-            Ok(_) => read(arrival.raw, &self.limits).await,
+            Ok(_) => read(&manner, arrival.raw, &self.limits).await,
             Err(_) => (shallow(arrival.raw, &self.limits), Some(too_slow(self.judging_time))),
         };
         note_stray(&mut message, &arrival.stray);
@@ -250,6 +289,7 @@ impl Pipeline {
             findings: &found.findings,
             faults: &found.faults,
             after_queue: arrival.after_queue,
+            advice: manner != Manner::Mail,
         };
         let verdicts = verdict::judge(&case, &self.policies, &self.headers);
         times.insert("judge".to_owned(), micros(started.elapsed()));
@@ -259,6 +299,7 @@ impl Pipeline {
     /// Does what was decided: first what must be on disk, then the next hop, then what its answers ask for.
     async fn carry_out(&self, judged: &Judged, mut plan: Plan, carrier: &mut dyn Carrier) -> Done {
         let started = Instant::now();
+        note_unsafe(judged);
         let mut held = None;
         // Releasing gives the original to whom the entry names: those it is held for, and only where it is a mere copy,
         // those it was kept of.
@@ -282,6 +323,10 @@ impl Pipeline {
             results.push(self.deliver(judged, delivery, carrier).await);
         }
         let mut conclusion = plan.conclude(&results);
+        let told = conclusion.to_bounce();
+        if !told.is_empty() {
+            conclusion = conclusion.bounced(self.bounce(judged, &told, carrier).await);
+        }
         if !conclusion.hold_after.is_empty() {
             // Others have the message already, so its sender shall not send it again; these must not lose it. An entry
             // is never overwritten; that the first is gone for a moment costs nothing while nobody has heard a 250.
@@ -332,6 +377,29 @@ impl Pipeline {
         carrier.carry(shipment).await
     }
 
+    /// Tells the sender by mail that these recipients do not get it. The next hop's reply to that mail; None where none
+    /// can be sent.
+    async fn bounce(&self, judged: &Judged, told: &[usize], carrier: &mut dyn Carrier) -> Option<Reply> {
+        let sender = judged.mail.envelope.sender.as_ref()?;
+        let failed = judged.verdicts.iter().filter_map(|verdict| match &verdict.bounce {
+            Bounce::Tell { refusal, text } if verdict.recipients.iter().any(|place| told.contains(place)) => {
+                Some(Failed { recipients: &verdict.recipients, refusal, text })
+            }
+            _ => None,
+        });
+        let failed: Vec<Failed> = failed.collect();
+        let teller = Teller { hostname: &self.hostname, id: &judged.id, now: jiff::Timestamp::now() };
+        let (envelope, message) = bounce::notification(&judged.mail, sender, &failed, teller);
+        let reply = carrier.notify(envelope, message).await;
+        let id = &judged.id;
+        match &reply {
+            None => tracing::info!("{id}: NOTICE: no bounce can be sent from here; held instead"),
+            Some(reply) if reply.is_positive() => tracing::info!("{id}: <{sender}> is told: {reply}"),
+            Some(reply) => tracing::warn!("{id}: the next hop does not take the bounce: {reply}"),
+        }
+        reply
+    }
+
     /// Puts the original into the vault, for these recipients; on disk when this returns.
     async fn hold(&self, judged: &Judged, recipients: &[usize]) -> Result<String, VaultError> {
         let Some(store) = &self.store else { return Err(VaultError::Io(std::io::Error::other("no vault"))) };
@@ -349,7 +417,10 @@ impl Pipeline {
     }
 
     async fn record(&self, judged: &Judged, done: Option<&Done>) {
-        let record = judged.record(done);
+        let mut record = judged.record(done);
+        if done.is_none() {
+            record.advised();
+        }
         let elapsed = judged.began.elapsed();
         self.metrics.record(&record, elapsed);
         records::log(&record, elapsed, self.log_format);
@@ -364,6 +435,22 @@ impl Judged {
     pub fn record(&self, done: Option<&Done>) -> Record {
         record_of::make(self, done)
     }
+
+    /// The verdict that stands for the message where only one can be shown.
+    pub fn worst(&self) -> &Verdict {
+        record_of::worst(&self.verdicts)
+    }
+}
+
+/// What is judged, and for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Manner {
+    /// A mail that goes where we say.
+    Mail,
+    /// A mail that somebody asks about.
+    Advice,
+    /// A file that somebody asks about, under its name if it has one.
+    File(Option<String>),
 }
 
 /// What was done about a message.
@@ -378,10 +465,14 @@ pub struct Done {
 /// Reading is work for the processor. What is large goes to a thread of its own so that other sessions are not kept
 /// waiting; what is small is done sooner than it could be handed over. A reader that panics is a fault of ours: the
 /// message is then known by its header only, and must not pass for one that was looked into.
-async fn read(raw: Bytes, limits: &Limits) -> (Message, Option<Fault>) {
+async fn read(manner: &Manner, raw: Bytes, limits: &Limits) -> (Message, Option<Fault>) {
     const LARGE: usize = 256 << 10;
-    let (content, budget) = (raw.clone(), limits.clone());
-    let reading = move || catch_unwind(AssertUnwindSafe(|| gatepost_unpack::read(content, &budget)));
+    let (manner, content, budget) = (manner.clone(), raw.clone(), limits.clone());
+    let read_all = move || match manner {
+        Manner::Mail | Manner::Advice => gatepost_unpack::read(content, &budget),
+        Manner::File(name) => gatepost_unpack::read_file(content, name.as_deref(), &budget),
+    };
+    let reading = move || catch_unwind(AssertUnwindSafe(read_all));
     let outcome = match raw.len() {
         ..LARGE => reading(),
         _ => tokio::task::spawn_blocking(reading).await.unwrap_or_else(|error| Err(Box::new(error))),
@@ -412,6 +503,19 @@ fn note_stray(message: &mut Message, stray: &StrayReport) {
     ];
     for (kind, count) in seen.into_iter().filter(|(_, count)| *count > 0) {
         message.defect(kind, PartId(0), format!("{count} mended"));
+    }
+}
+
+/// Where the policy says bounce and no bounce is safe, whoever reads the log shall know.
+fn note_unsafe(judged: &Judged) {
+    for verdict in &judged.verdicts {
+        if let Bounce::Unsafe(why) = verdict.bounce {
+            let category = verdict.category.name().to_uppercase();
+            tracing::info!(
+                "{}: NOTICE: DSN contains {category}; not bounced: {why}; held instead",
+                judged.id
+            );
+        }
     }
 }
 

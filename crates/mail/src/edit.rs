@@ -513,17 +513,7 @@ fn encode_words(text: &str) -> String {
 
 /// Header fields and body of a text/plain entity in place of one of that name; both end in CRLF.
 fn text_entity(name: Option<&str>, text: &str) -> (String, String) {
-    let mut lines: Vec<&str> = text.trim_end().split('\n').map(|line| line.trim_end_matches('\r')).collect();
-    lines.push("");
-    let plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t'))
-        && lines.iter().all(|line| line.len() <= LINE && !line.ends_with([' ', '\t']));
-    let (encoding, body) = match plain {
-        true => ("7bit", lines.join("\r\n")),
-        false => (
-            "quoted-printable",
-            lines.iter().map(|line| quoted_printable(line)).collect::<Vec<_>>().join("\r\n"),
-        ),
-    };
+    let (encoding, body) = encode_text(text.as_bytes());
     let header = format!(
         "Content-Type: text/plain; charset=utf-8\r\n\
          Content-Transfer-Encoding: {encoding}\r\n\
@@ -531,6 +521,25 @@ fn text_entity(name: Option<&str>, text: &str) -> (String, String) {
         file_name(name)
     );
     (header, body)
+}
+
+/// Text as the body of a MIME entity: the name of its transfer encoding, `7bit` or `quoted-printable`, and the encoded
+/// lines, which end in CRLF.
+pub fn encode_text(text: &[u8]) -> (&'static str, String) {
+    let text = text.trim_ascii_end();
+    let mut lines: Vec<&[u8]> =
+        text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
+    lines.push(b"");
+    let plain = |line: &&[u8]| {
+        let printable = line.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
+        printable && line.len() <= LINE && !line.ends_with(b" ") && !line.ends_with(b"\t")
+    };
+    if lines.iter().all(plain) {
+        let lines = lines.into_iter().map(String::from_utf8_lossy);
+        return ("7bit", lines.collect::<Vec<_>>().join("\r\n"));
+    }
+    let lines = lines.into_iter().map(quoted_printable);
+    ("quoted-printable", lines.collect::<Vec<_>>().join("\r\n"))
 }
 
 /// A name that needs no quoting and no folding.
@@ -542,13 +551,12 @@ fn file_name(name: Option<&str>) -> String {
 }
 
 /// One line in quoted-printable (RFC 2045 section 6.7), without its line break, broken softly at 76 columns.
-fn quoted_printable(line: &str) -> String {
+fn quoted_printable(line: &[u8]) -> String {
     const ROOM: usize = 75;
     let mut out = String::with_capacity(line.len() + 8);
     let mut column = 0;
-    let bytes = line.as_bytes();
-    for (place, byte) in bytes.iter().enumerate() {
-        let last = place + 1 == bytes.len();
+    for (place, byte) in line.iter().enumerate() {
+        let last = place + 1 == line.len();
         let piece = match byte {
             b' ' | b'\t' if !last => char::from(*byte).to_string(),
             b'!'..=b'~' if *byte != b'=' => char::from(*byte).to_string(),

@@ -20,6 +20,9 @@ pub enum Action {
     Quarantine,
     /// Taken and thrown away. Only where configured, always journalled.
     Discard,
+    /// Not delivered. Before the queue that is [`Action::Refuse`], and the sender's server tells the sender; behind our
+    /// own server's queue it is on us to tell, by a delivery status notification, where a sender can safely get one.
+    Bounce,
     /// 4xx: the sender tries again.
     Defer,
     /// 5xx: the sender keeps it.
@@ -28,12 +31,13 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 7] = [
+    pub const ALL: [Action; 8] = [
         Action::Deliver,
         Action::Mark,
         Action::Strip,
         Action::Quarantine,
         Action::Discard,
+        Action::Bounce,
         Action::Defer,
         Action::Refuse,
     ];
@@ -46,6 +50,7 @@ impl Action {
             Action::Strip => "strip",
             Action::Quarantine => "quarantine",
             Action::Discard => "discard",
+            Action::Bounce => "bounce",
             Action::Defer => "defer",
             Action::Refuse => "refuse",
         }
@@ -88,6 +93,25 @@ pub struct Verdict {
     pub reply: Reply,
     /// Why, in a few words, for the log and the record: the virus's name, the banned name, the fault.
     pub reason: String,
+    /// Whether the sender is told, where the policy says bounce.
+    pub bounce: Bounce,
+}
+
+/// What the sender is told by mail.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Bounce {
+    /// Nothing: the policy does not say bounce, or the sender's server tells it.
+    #[default]
+    None,
+    /// That it was not delivered; the action is [`Action::Bounce`].
+    Tell {
+        /// What would have been said on the line: its code and status stand in the notification.
+        refusal: Reply,
+        /// What people read.
+        text: String,
+    },
+    /// The policy says bounce, but no bounce is safe here: why. The message is held instead.
+    Unsafe(&'static str),
 }
 
 /// One finding's part in a verdict.

@@ -6,7 +6,9 @@
 //!
 //! * [`smtp`]: commands, replies and message content of SMTP and LMTP, for both ends of a connection.
 //! * [`proxy`]: the PROXY protocol header a load balancer puts before the first byte of the client.
-//! * [`clamd`]: commands and answers of the ClamAV daemon.
+//! * [`ampdp`]: requests and responses of the amavis policy delegation protocol.
+//! * [`clamd`], [`clamd_server`]: commands and answers of the ClamAV daemon, for either end.
+//! * [`spamd`]: requests to the SpamAssassin daemon and its answers.
 //! * [`sendmail_queue`]: the files of Sendmail's mail queue.
 //!
 //! # Reading one session
@@ -31,7 +33,10 @@
 //! assert_eq!(&buf[..], b"QUIT\r\n");
 //! ```
 
+pub mod ampdp;
 pub mod clamd;
+pub mod clamd_server;
 pub mod proxy;
 pub mod sendmail_queue;
 pub mod smtp;
+pub mod spamd;

@@ -5,7 +5,7 @@ use gatepost_wire::smtp::{
     BdatDecoder, Capabilities, Command, DataDecoder, Line, LineReader, Reply, ReplyReader, Stray,
     StrayReport, Stuffer, check_address, normalize, parse,
 };
-use gatepost_wire::{clamd, proxy};
+use gatepost_wire::{ampdp, clamd, clamd_server, proxy, spamd};
 use proptest::prelude::*;
 
 /// Content made of what matters to a decoder.
@@ -303,5 +303,123 @@ proptest! {
         let mut buf = BytesMut::from(&input[..]);
         while let Ok(Some(_)) = clamd::read_answer(&mut buf) {}
         prop_assert!(!buf.contains(&0) && !buf.contains(&b'\n'));
+    }
+
+    #[test]
+    fn ampdp_requests_do_not_care_about_chunks(
+        input in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            "(request=(AM.PDP|release)\\n)?((sender|recipient|mail_id|mail_file|client_address)[=:] ?[a-z<>@%0-9.]{0,9}\r?\n){0,9}\n"
+                .prop_map(String::into_bytes),
+        ],
+        lengths in lengths(),
+    ) {
+        let all = |lengths: &[usize]| {
+            let (mut reader, mut buf, mut requests) = (ampdp::Reader::new(), BytesMut::new(), Vec::new());
+            for chunk in split(&input, lengths) {
+                buf.extend_from_slice(chunk);
+                while let Ok(Some(attributes)) = reader.next(&mut buf) {
+                    requests.push(ampdp::Request::new(&attributes));
+                }
+            }
+            requests
+        };
+        let whole = all(&[input.len().max(1)]);
+        for request in whole.iter().flatten() {
+            if let ampdp::Request::Judge(judge) = request {
+                prop_assert!(judge.recipients.iter().all(|path| !path.address.contains(char::is_control)));
+                prop_assert!(!judge.recipients.is_empty() && !judge.mail_file.contains(&0));
+            }
+        }
+        prop_assert_eq!(all(&lengths), whole);
+    }
+
+    #[test]
+    fn requests_to_spamd_are_read_alike_however_they_are_split(
+        input in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            "(CHECK|PROCESS|TELL|PING|REPORT_IFSPAM|X) SPAMC/1\\.[0-6]\r?\n((User|Content-length|Compress|Set|Foo):? ?(a@b|12|zlib|local)\r?\n){0,4}(\r?\n)?mail"
+                .prop_map(String::into_bytes),
+        ],
+        lengths in lengths(),
+    ) {
+        let mut whole = BytesMut::from(&input[..]);
+        let expected = spamd::RequestReader::new().read(&mut whole, true);
+        if let Err(refusal) = &expected {
+            let line = refusal.line();
+            prop_assert!(line.ends_with("\r\n") && line.len() < 2000);
+            prop_assert!(!line.trim_end().contains(char::is_control));
+        }
+        let (mut reader, mut buf, mut read) = (spamd::RequestReader::new(), BytesMut::new(), Ok(None));
+        for chunk in split(&input, &lengths) {
+            buf.extend_from_slice(chunk);
+            if read == Ok(None) {
+                read = reader.read(&mut buf, false);
+            }
+        }
+        if read == Ok(None) {
+            read = reader.read(&mut buf, true);
+        }
+        prop_assert_eq!(&read, &expected);
+        if read.is_ok() {
+            prop_assert_eq!(buf, whole);
+        }
+    }
+
+    #[test]
+    fn commands_to_clamd_are_read_alike_however_they_are_split(
+        input in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            "(z(IDSESSION|PING|SCAN /a|INSTREAM|END|FOO)\0|n(IDSESSION|PING|VERSION|SCAN /a b)\r?\n){0,6}"
+                .prop_map(String::into_bytes),
+        ],
+        lengths in lengths(),
+    ) {
+        // What begins without `z` or `n` is what came at once, and so not the same in pieces.
+        prop_assume!(matches!(input.first(), Some(b'z' | b'n')));
+        let read = |session: &mut clamd_server::Session, buf: &mut BytesMut, commands: &mut Vec<_>, ended| {
+            while buf.first().is_none_or(|first| ended || matches!(first, b'z' | b'n'))
+                && let Ok(Some(command)) = session.read(buf, ended)
+            {
+                commands.push(command);
+            }
+        };
+        let (mut session, mut buf, mut expected) = (clamd_server::Session::new(), BytesMut::from(&input[..]), Vec::new());
+        read(&mut session, &mut buf, &mut expected, true);
+        let (mut session, mut buf, mut commands) = (clamd_server::Session::new(), BytesMut::new(), Vec::new());
+        for chunk in split(&input, &lengths) {
+            buf.extend_from_slice(chunk);
+            read(&mut session, &mut buf, &mut commands, false);
+        }
+        read(&mut session, &mut buf, &mut commands, true);
+        prop_assert_eq!(commands, expected);
+    }
+
+    #[test]
+    fn streams_to_clamd_keep_to_their_limit(
+        content in prop::collection::vec(any::<u8>(), 0..100),
+        frame in 1u32..20,
+        limit in 0u64..120,
+        lengths in lengths(),
+    ) {
+        let mut wire = Vec::new();
+        clamd::instream(&content, frame, &mut wire);
+        wire.extend_from_slice(b"zPING\0");
+        let (mut reader, mut buf, mut out) = (clamd_server::StreamReader::new(limit), BytesMut::new(), Vec::new());
+        let mut done = Ok(false);
+        for chunk in split(&wire[clamd::INSTREAM.len()..], &lengths) {
+            buf.extend_from_slice(chunk);
+            if done == Ok(false) {
+                done = reader.decode(&mut buf, &mut out);
+            }
+        }
+        prop_assert!(out.len() as u64 <= limit);
+        match done {
+            Ok(ended) => {
+                prop_assert!(ended && content.len() as u64 <= limit);
+                prop_assert_eq!((&out, &buf[..]), (&content, &b"zPING\0"[..]));
+            }
+            Err(_) => prop_assert!(content.len() as u64 > limit),
+        }
     }
 }

@@ -196,7 +196,7 @@ impl Page {
         self.push(format_args!("  {}\n", clean(text, MAX_TEXT * 4)));
     }
 
-    fn fact(&mut self, name: &str, value: &str) {
+    pub(super) fn fact(&mut self, name: &str, value: &str) {
         self.push(format_args!("  {name:<12} {}\n", clean(value, MAX_TEXT * 4)));
     }
 

@@ -24,7 +24,7 @@ pub struct HistoryArgs {
     /// Category: clean, spammy, spam, bad-header, oversized, unchecked, banned or virus
     #[arg(long, value_parser = parse_category)]
     pub category: Option<Category>,
-    /// Action: deliver, mark, strip, quarantine, discard, defer or refuse
+    /// Action: deliver, mark, strip, quarantine, discard, bounce, defer or refuse
     #[arg(long, value_parser = parse_action)]
     pub action: Option<Action>,
     /// Client address or network

@@ -378,10 +378,17 @@ fn server_text(answers: &Answers) -> String {
              \x20       message = relay not permitted\n"
         ),
         (Place::Front, Server::Sendmail) => format!(
-            "Sendmail: it relays for whatever connects from its own host, so let gatepost run on another host. On\n\
-             Sendmail's, in sendmail.mc, listen on an address that only gatepost reaches; then make and restart it:\n\n\
-             DAEMON_OPTIONS(`Name=MTA, Addr={host}, Port={port}')dnl\n\n\
-             Gatepost's host must be neither in relay-domains nor have RELAY in the access table.\n"
+            "Sendmail: in sendmail.mc, in the place of the DAEMON_OPTIONS with port 25:\n\n\
+             DAEMON_OPTIONS(`Name=FromGatepost, Family=inet, Addr={host}, Port={port}')dnl\n\n\
+             and at its end, with the tabs as they are; then make and restart it. Without these rules it would relay\n\
+             for the world, since it trusts its own host:\n\n\
+             LOCAL_RULESETS\n\
+             SLocal_check_rcpt\n\
+             R$*\t$: $&{{daemon_name}} $| $1\n\
+             RFromGatepost $| $*\t$: FromGatepost $| $>\"Rcpt_ok\" $1\n\
+             RFromGatepost $| $#$*\t$#$1\n\
+             RFromGatepost $| RELAY\t$@ ours\n\
+             RFromGatepost $| $*\t$#error $@ 5.7.1 $: \"550 Relaying denied\"\n"
         ),
         (Place::Milter, Server::Sendmail) => format!(
             "Sendmail: in sendmail.mc, then make and restart it. F=T defers mail while gatepost is away:\n\n\
@@ -578,7 +585,7 @@ mod tests {
                 ][..],
             ),
             (Place::Front, Server::Exim, &["daemon_smtp_ports = 10026", "${if eq{$received_port}{10026}}"]),
-            (Place::Front, Server::Sendmail, &["Addr=127.0.0.1, Port=10026", "another host"]),
+            (Place::Front, Server::Sendmail, &["Addr=127.0.0.1, Port=10026", "SLocal_check_rcpt\nR$*\t$:"]),
             (
                 Place::PostfixBeforeQueue,
                 Server::Postfix,

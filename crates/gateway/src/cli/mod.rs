@@ -5,6 +5,7 @@
 pub mod check;
 pub mod config;
 pub mod explain;
+pub mod filter;
 pub mod history;
 pub mod init;
 pub mod open;
@@ -135,6 +136,9 @@ pub(crate) struct EntryJson<'a> {
     kept: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     remaining: Option<&'a [String]>,
+    /// Only where whoever asks may release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) secret_id: Option<String>,
 }
 
 impl<'a> From<&'a Entry> for EntryJson<'a> {
@@ -145,6 +149,7 @@ impl<'a> From<&'a Entry> for EntryJson<'a> {
             state_time: entry.state_time,
             kept: entry.record.is_copy(),
             remaining: entry.remaining.as_deref(),
+            secret_id: None,
         }
     }
 }

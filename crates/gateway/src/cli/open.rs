@@ -4,7 +4,7 @@ use std::io::{IsTerminal, stderr, stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use gatepost_mail::{Protocol, Reply, Session};
+use gatepost_mail::Reply;
 
 use super::explain::ExplainArgs;
 use super::history::HistoryArgs;
@@ -30,7 +30,7 @@ pub async fn quarantine(args: Args<QuarantineArgs>) -> ExitCode {
         Ok(opened) => opened,
         Err(code) => return code,
     };
-    let deliver = async |release: Release| deliver(&opened.loaded, release).await;
+    let deliver = |release: Release| deliver(&opened.loaded, release);
     let run = async |io: &mut Io<'_>| {
         super::quarantine::run(&args.command, &opened.journal, &opened.vault, io, &deliver).await
     };
@@ -95,7 +95,7 @@ async fn with_terminal(run: impl AsyncFnOnce(&mut Io<'_>) -> u8) -> ExitCode {
 
 /// To `quarantine.release_to`, else to where the listener would have sent it.
 async fn deliver(loaded: &Loaded, release: Release) -> Delivery {
-    let hops = match build::release_hops(&loaded.config, &release.listener) {
+    let hops = match build::release_hops(&loaded.config) {
         Ok(hops) => hops,
         Err(problems) => {
             let text = super::problem_list(&loaded.locate(problems));
@@ -105,7 +105,6 @@ async fn deliver(loaded: &Loaded, release: Release) -> Delivery {
             };
         }
     };
-    let session = Session { protocol: Protocol::Local, listener: release.listener, ..Session::default() };
-    let replies = hops.send(&session, &release.envelope, &[release.original]).await;
-    Delivery { next_hop: hops.to_string(), replies }
+    let (next_hop, replies) = hops.send(&release.listener, &release.envelope, release.original).await;
+    Delivery { next_hop, replies }
 }

@@ -18,8 +18,7 @@ use super::{
 };
 use crate::records::text::clean;
 use crate::records::{
-    Delivery, Entry, Filter, Journal, Release, ReleaseError, Released, State, Vault, find, forward, release,
-    remove,
+    Deliver, Entry, Filter, Journal, ReleaseError, Released, State, Vault, find, forward, release, remove,
 };
 
 /// List, show, release, forward or delete held messages.
@@ -111,6 +110,9 @@ pub struct ListArgs {
     /// One JSON object a line: the whole record, and its state
     #[arg(long)]
     pub json: bool,
+    /// The secret ids as well, which amavisd-release asks for: whoever knows one may have the message released
+    #[arg(long)]
+    pub secrets: bool,
 }
 
 /// Arguments of `show`.
@@ -181,10 +183,10 @@ pub async fn run(
     journal: &Journal,
     vault: &Vault,
     io: &mut Io<'_>,
-    deliver: &impl AsyncFn(Release) -> Delivery,
+    deliver: &impl Deliver,
 ) -> u8 {
     let result = match &args.command {
-        QuarantineCommand::List(args) => list(args, journal, io).await,
+        QuarantineCommand::List(args) => list(args, journal, vault, io).await,
         QuarantineCommand::Show(args) => show(args, journal, vault, io).await,
         QuarantineCommand::Release(args) => release_all(args, journal, vault, io, deliver).await,
         QuarantineCommand::Forward(args) => forward_one(args, journal, vault, io, deliver).await,
@@ -194,18 +196,38 @@ pub async fn run(
     finish(result, io)
 }
 
-async fn list(args: &ListArgs, journal: &Journal, io: &mut Io<'_>) -> Result<u8, Failure> {
+async fn list(args: &ListArgs, journal: &Journal, vault: &Vault, io: &mut Io<'_>) -> Result<u8, Failure> {
     let entries = journal.held(&args.which.filter(args.state, args.limit)).await?;
-    if args.json {
-        for entry in &entries {
-            writeln!(io.out, "{}", serde_json::to_string(&EntryJson::from(entry))?)?;
+    let mut head = vec!["ID", "AGE", "CATEGORY", "SENDER -> RECIPIENTS", "SUBJECT", "SIZE"];
+    let mut rows = Vec::new();
+    let now = Timestamp::now();
+    for entry in &entries {
+        let secret = if args.secrets { secret_of(entry, vault).await } else { None };
+        if args.json {
+            let json = EntryJson { secret_id: secret, ..EntryJson::from(entry) };
+            writeln!(io.out, "{}", serde_json::to_string(&json)?)?;
+            continue;
         }
-    } else if !entries.is_empty() {
-        let now = Timestamp::now();
-        let rows: Vec<_> = entries.iter().map(|entry| row(entry, now)).collect();
-        table(io.out, &["ID", "AGE", "CATEGORY", "SENDER -> RECIPIENTS", "SUBJECT", "SIZE"], &rows)?;
+        let mut cells = row(entry, now);
+        if args.secrets {
+            cells.insert(1, secret.unwrap_or_else(|| "-".into()));
+        }
+        rows.push(cells);
+    }
+    if args.secrets {
+        head.insert(1, "SECRET");
+    }
+    if !rows.is_empty() {
+        table(io.out, &head, &rows)?;
     }
     Ok(if entries.is_empty() { NOT_DONE } else { OK })
+}
+
+/// The secret id of a message that is in the vault. A file that cannot be read has none; who releases it hears why.
+async fn secret_of(entry: &Entry, vault: &Vault) -> Option<String> {
+    let in_vault = entry.state.is_some_and(State::in_vault);
+    let held = if in_vault { vault.peek_async(&Vault::key(&entry.record.id)).await.ok() } else { None };
+    held?.secret
 }
 
 fn row(entry: &Entry, now: Timestamp) -> Vec<String> {
@@ -251,11 +273,16 @@ async fn show(args: &ShowArgs, journal: &Journal, vault: &Vault, io: &mut Io<'_>
         io.out.write_all(&original)?;
         return Ok(OK);
     }
+    let secret = secret_of(&entry, vault).await;
     if args.json {
-        writeln!(io.out, "{}", serde_json::to_string(&EntryJson::from(&entry))?)?;
+        let json = EntryJson { secret_id: secret, ..EntryJson::from(&entry) };
+        writeln!(io.out, "{}", serde_json::to_string(&json)?)?;
     } else {
         let mut page = Page::default();
         facts(&mut page, &entry);
+        if let Some(secret) = secret {
+            page.fact("secret id", &secret);
+        }
         write!(io.out, "{}", page.text)?;
     }
     if args.headers {
@@ -286,7 +313,7 @@ async fn release_all(
     journal: &Journal,
     vault: &Vault,
     io: &mut Io<'_>,
-    deliver: &impl AsyncFn(Release) -> Delivery,
+    deliver: &impl Deliver,
 ) -> Result<u8, Failure> {
     let mut status = OK;
     for id in &args.ids {
@@ -301,7 +328,7 @@ async fn forward_one(
     journal: &Journal,
     vault: &Vault,
     io: &mut Io<'_>,
-    deliver: &impl AsyncFn(Release) -> Delivery,
+    deliver: &impl Deliver,
 ) -> Result<u8, Failure> {
     let to = parse_address(&args.to).map_err(Failure::Usage)?;
     let forwarded = forward(journal, vault, &args.id, &to, &who(), deliver).await;

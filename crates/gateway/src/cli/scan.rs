@@ -8,22 +8,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use gatepost_mail::{Action, Category, Envelope, Protocol, Recipient, Session};
-use gatepost_wire::smtp;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 use tokio::task::JoinHandle;
 
 use crate::build;
-use crate::checks::Found;
 use crate::cli::{TRY_LATER, parse_address};
 use crate::config::{Config, load};
 use crate::front::direction::{direction, with_recipients};
-use crate::pipeline::{Arrival, Pipeline};
+use crate::front::local;
+use crate::pipeline::Pipeline;
 use crate::records::text::clean;
-use crate::records::{Metrics, Record};
-use crate::verdict::Answers;
+use crate::records::{Metrics, Record, Scanned};
 
 /// Judge files as the daemon would.
 #[derive(Debug, clap::Args)]
@@ -100,13 +96,6 @@ impl Tally {
     }
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    file: &'a str,
-    #[serde(flatten)]
-    record: &'a Record,
-}
-
 type Results = Result<Vec<(String, Record)>, String>;
 
 /// Many files are judged at once, and told in the order they were given.
@@ -165,7 +154,7 @@ fn progress(files: usize) -> ProgressBar {
 
 fn write_line(out: &mut impl Write, json: bool, file: &str, record: &Record) -> std::io::Result<()> {
     if json {
-        serde_json::to_writer(&mut *out, &Line { file, record })?;
+        serde_json::to_writer(&mut *out, &Scanned { file, record })?;
         return writeln!(out);
     }
     let symbols: Vec<String> =
@@ -225,43 +214,19 @@ async fn judge_file(pipeline: Arc<Pipeline>, case: Arc<Case>, file: PathBuf) -> 
     let name = file.display().to_string();
     let bytes = read(&file).map_err(|error| format!("{name}: {error}"))?;
     if !case.mbox {
-        return Ok(vec![(name, judge(&pipeline, &case, strip_from_line(&bytes)).await)]);
+        return Ok(vec![(name, judge(&pipeline, &case, bytes).await)]);
     }
     let mut records = Vec::new();
     for (place, message) in split_mbox(&bytes).into_iter().enumerate() {
-        records.push((format!("{name}#{}", place + 1), judge(&pipeline, &case, &message).await));
+        records.push((format!("{name}#{}", place + 1), judge(&pipeline, &case, message).await));
     }
     Ok(records)
 }
 
-async fn judge(pipeline: &Pipeline, case: &Case, content: &[u8]) -> Record {
-    // A file with plain LF is how Unix keeps what came with CRLF; only a mixture is a defect.
-    let unix = smtp::from_unix(content);
-    let (mended, report) = smtp::normalize(&unix, smtp::Stray::Normalize);
-    let raw = Bytes::from(mended.into_owned());
-    let early = pipeline.checks.connect(&case.session).await;
-    let early = early_with_recipients(pipeline, case, early).await;
-    let arrival = Arrival {
-        session: case.session.clone(),
-        envelope: case.envelope.clone(),
-        raw,
-        stray: report,
-        early,
-        answers: Answers::Each,
-        after_queue: false,
-        receiving: Duration::ZERO,
-    };
-    let judged = pipeline.judge(arrival).await;
-    judged.record(None)
-}
-
-async fn early_with_recipients(pipeline: &Pipeline, case: &Case, mut early: Found) -> Found {
-    let mut envelope = Envelope { recipients: Vec::new(), ..case.envelope.clone() };
-    for recipient in &case.envelope.recipients {
-        early.merge(pipeline.checks.recipient(&case.session, &envelope, recipient).await);
-        envelope.recipients.push(recipient.clone());
-    }
-    early
+async fn judge(pipeline: &Pipeline, case: &Case, content: Vec<u8>) -> Record {
+    let (session, envelope) = (case.session.clone(), case.envelope.clone());
+    let arrival = local::arrival(pipeline, session, envelope, content.into(), Duration::ZERO).await;
+    pipeline.judge(arrival).await.record(None)
 }
 
 fn read(file: &Path) -> std::io::Result<Vec<u8>> {
@@ -298,14 +263,6 @@ fn list(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
         }
     }
     Ok(files)
-}
-
-/// Mailboxes and many corpora put a `From ` line before the message; it is no part of it.
-fn strip_from_line(content: &[u8]) -> &[u8] {
-    if !content.starts_with(b"From ") {
-        return content;
-    }
-    memchr::memchr(b'\n', content).map_or(content, |end| &content[end + 1..])
 }
 
 /// Messages of an mbox: each begins with a `From ` line after an empty one; `>From ` is unquoted by one `>`.
@@ -401,11 +358,5 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.lines().count(), 1);
         assert!(!text.trim_end().contains(char::is_control), "{text:?}");
-    }
-
-    #[test]
-    fn only_a_leading_from_line_goes() {
-        assert_eq!(strip_from_line(b"From a Mon\nSubject: 1\n"), b"Subject: 1\n");
-        assert_eq!(strip_from_line(b"From: a\n"), b"From: a\n");
     }
 }

@@ -95,6 +95,11 @@ pub struct Listener {
     pub tls_certificate: Option<PathBuf>,
     /// Private key in PEM.
     pub tls_key: Option<PathBuf>,
+    /// Let users log in (AUTH): what they say is passed on to the next hop, which knows them, and kept nowhere. Offered
+    /// are the mechanisms that the next hop offers, once the connection is encrypted. For `smtp`.
+    pub auth: bool,
+    /// Offer AUTH without TLS, too. Passwords can then be read on the way: only for a network nobody else is on.
+    pub auth_without_tls: bool,
     /// Peers whose XCLIENT is believed.
     pub xclient_from: Vec<Net>,
     /// Peers whose XFORWARD is believed.
@@ -102,9 +107,12 @@ pub struct Listener {
     /// Balancers that begin each connection with a PROXY header (v1 or v2). Connections from them without one are
     /// closed.
     pub proxy_protocol_from: Vec<Net>,
-    /// The sender is gone already: our own mail server hands us mail from its queue. Refusals then would make it send
-    /// bounces, so they become quarantine.
+    /// The sender is gone already: our own mail server hands us mail from its queue. What the policy refuses is then
+    /// treated as `refuse_after_queue` says, and for `bounce` gatepost itself tells the sender.
     pub after_queue: bool,
+    /// What refusing means after the queue. `hold`: the message is held, nobody is told. `refuse`: our own mail server
+    /// hears 5xx and does what it does then, which is to send a bounce of its own, to whoever the sender claims to be.
+    pub refuse_after_queue: RefuseAfterQueue,
     /// When recipients' verdicts differ and the protocol has one answer for all. `split`: take the message, deliver
     /// it to those whose verdict delivers, hold it for the others. `defer-others`: one policy a transaction; a
     /// recipient of another policy gets 452 and comes in the next.
@@ -120,11 +128,31 @@ pub struct Listener {
     /// Where mail is held that a mail server asks about by `milter` or `am-pdp`: in our `vault`, or in the mail server's
     /// own hold queue (`mta`) where all recipients' verdicts hold it.
     pub quarantine: HoldIn,
+    /// Folders that the messages which `am-pdp` clients name must lie in: the working folder of amavisd-milter.
+    pub mail_folders: Vec<PathBuf>,
+    /// Ask for a message's secret id before it is released by `am-pdp`, on unix sockets as well. Over TCP it is always
+    /// asked for.
+    pub require_secret: bool,
     /// What is known of client and envelope is told at RCPT, so that the mail server's log knows who wanted to write to
     /// whom. `false`: at the first stage at which it is known. For `milter`.
     pub delay_reject: bool,
+    /// Folders whose files `clamd` clients on this host may have looked at by name (SCAN, CONTSCAN, MULTISCAN,
+    /// ALLMATCHSCAN), with all below them; absolute. Symbolic links do not lead out of them. Empty: none.
+    pub scan_folders: Vec<PathBuf>,
+    /// `clamd` clients hear of banned attachments, too: `Gatepost.Banned.invoice.pdf.exe FOUND`.
+    pub report_banned: bool,
     /// Text of the banner behind the host name. No version, so that nothing is told that isn't needed.
     pub banner: String,
+}
+
+/// What refusing means where the sender is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RefuseAfterQueue {
+    /// Hold the message.
+    Hold,
+    /// Refuse it all the same.
+    Refuse,
 }
 
 /// What a listener speaks.
@@ -494,6 +522,9 @@ pub struct Policy {
     pub headers_from: Option<Points>,
     /// Text put in place of an attachment that is stripped. In braces: id, reason, name, hostname.
     pub strip_text: Option<String>,
+    /// What senders read in a bounce, where the action is `bounce` and gatepost sends it. In braces: id, reason,
+    /// category, recipients, hostname.
+    pub bounce_text: Option<String>,
 }
 
 /// A condition that is left out holds for everyone.
@@ -617,16 +648,23 @@ impl Default for Listener {
             next_hop_verify: true,
             tls_certificate: None,
             tls_key: None,
+            auth: false,
+            auth_without_tls: false,
             xclient_from: Vec::new(),
             xforward_from: Vec::new(),
             proxy_protocol_from: Vec::new(),
             after_queue: false,
+            refuse_after_queue: RefuseAfterQueue::Hold,
             mixed: Mixed::Split,
             greet_pause: Seconds::new(0),
             allow_from: loopback(),
             token: String::new(),
             quarantine: HoldIn::Vault,
+            mail_folders: vec!["/var/lib/amavis".into()],
+            require_secret: false,
             delay_reject: true,
+            scan_folders: Vec::new(),
+            report_banned: false,
             banner: "ESMTP".into(),
         }
     }

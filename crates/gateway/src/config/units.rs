@@ -7,6 +7,15 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Whether a domain is among some: `example.org` is itself, `.example.org` its subdomains; case does not count.
+pub fn is_among(domain: &str, domains: &[String]) -> bool {
+    let domain = domain.to_lowercase();
+    domains.iter().any(|one| {
+        let one = one.trim_end_matches('.').to_lowercase();
+        if one.starts_with('.') { domain.ends_with(&one) && domain != one } else { domain == one }
+    })
+}
+
 /// A size in bytes: a whole number, or a number with a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(u64);
@@ -199,6 +208,14 @@ impl Net {
     /// Whether an address lies in it. An IPv4 address mapped into IPv6 counts as IPv4.
     pub fn contains(&self, address: std::net::IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
+    }
+
+    /// Whether only this host is in it.
+    pub fn is_loopback(&self) -> bool {
+        match self.0 {
+            ipnet::IpNet::V4(net) => net.network().is_loopback() && net.prefix_len() >= 8,
+            ipnet::IpNet::V6(net) => net.network().is_loopback() && net.prefix_len() == 128,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::typed::{Listener, ListenerProtocol, Queue};
+use super::typed::{Listener, ListenerProtocol, Queue, RefuseAfterQueue};
 use super::{Config, ListenAddress, NextHop, Problem};
 
 impl Config {
@@ -138,6 +138,10 @@ impl Config {
                 _ => {}
             }
             validate_protocol(listener, &key, problems);
+            validate_auth(listener, &key, problems);
+            if listener.refuse_after_queue == RefuseAfterQueue::Refuse && !listener.after_queue {
+                problems.add(key("refuse_after_queue"), "says nothing without after_queue = true");
+            }
             if listener.banner.chars().any(char::is_control) || listener.banner.len() > 200 {
                 problems.add(key("banner"), "is one line of at most 200 bytes");
             }
@@ -247,14 +251,14 @@ impl Config {
 
 /// A key that its protocol has no use for is a mistake: somebody expects something of it.
 fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problems: &mut Problems) {
-    use ListenerProtocol::{AmPdp, Http, Milter};
+    use ListenerProtocol::{AmPdp, Clamd, Http, Milter};
     let (protocol, usual) = (listener.protocol, Listener::default());
     let bringing = [
         ("tls_certificate", listener.tls_certificate.is_some()),
         ("xclient_from", !listener.xclient_from.is_empty()),
         ("xforward_from", !listener.xforward_from.is_empty()),
         ("proxy_protocol_from", !listener.proxy_protocol_from.is_empty()),
-        ("after_queue", listener.after_queue),
+        ("after_queue", listener.after_queue && protocol != Http),
         ("mixed", listener.mixed != usual.mixed),
         ("greet_pause", !listener.greet_pause.duration().is_zero()),
         ("banner", listener.banner != usual.banner),
@@ -266,14 +270,84 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
         problems
             .add(key("allow_from"), "is not for protocol = \"smtp\" and \"lmtp\": anybody may bring mail");
     }
-    if !listener.token.is_empty() && protocol != Http {
+    if protocol == Http {
+        validate_token(listener, key, problems);
+    } else if !listener.token.is_empty() {
         problems.add(key("token"), "is for protocol = \"http\" only");
     }
     if listener.quarantine != usual.quarantine && !matches!(protocol, Milter | AmPdp) {
         problems.add(key("quarantine"), "is for protocol = \"milter\" and \"am-pdp\" only");
     }
+    if listener.mail_folders != usual.mail_folders && protocol != AmPdp {
+        problems.add(key("mail_folders"), "is for protocol = \"am-pdp\" only");
+    }
+    if let Some(folder) = listener.mail_folders.iter().find(|folder| !folder.is_absolute()) {
+        problems.add(key("mail_folders"), format!("{folder:?} is not a whole path; write /var/lib/amavis"));
+    }
+    if listener.require_secret && protocol != AmPdp {
+        problems.add(key("require_secret"), "is for protocol = \"am-pdp\" only");
+    }
     if listener.delay_reject != usual.delay_reject && protocol != Milter {
         problems.add(key("delay_reject"), "is for protocol = \"milter\" only");
+    }
+    if listener.report_banned && protocol != Clamd {
+        problems.add(key("report_banned"), "is for protocol = \"clamd\" only");
+    }
+    if !listener.scan_folders.is_empty() && protocol != Clamd {
+        problems.add(key("scan_folders"), "is for protocol = \"clamd\" only");
+    }
+    for (place, folder) in
+        listener.scan_folders.iter().enumerate().filter(|(_, folder)| !folder.is_absolute())
+    {
+        let message = format!("{folder:?} is not absolute; write /var/spool/exim4/scan");
+        problems.add(key(&format!("scan_folders[{place}]")), message);
+    }
+}
+
+/// Who may ask over HTTP can learn what gets through and fill the vault: without a token that is this host alone.
+fn validate_token(listener: &Listener, key: &impl Fn(&str) -> String, problems: &mut Problems) {
+    if !listener.token.is_empty() {
+        if listener.token.len() > 1000 || !listener.token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            problems.add(key("token"), "is one word of at most 1000 visible ASCII characters");
+        }
+        return;
+    }
+    let open = listener.listen.iter().find(|text| match text.parse() {
+        Ok(ListenAddress::Tcp(address)) => !address.ip().to_canonical().is_loopback(),
+        _ => false,
+    });
+    if let Some(address) = open {
+        let message = format!(
+            "is needed: {address} can be reached from other hosts; set it, or listen on 127.0.0.1 or a unix socket"
+        );
+        problems.add(key("token"), message);
+    } else if let Some(network) = listener.allow_from.iter().find(|network| !network.is_loopback()) {
+        let message = format!("is needed: allow_from names {network}, and that is not this host alone");
+        problems.add(key("token"), message);
+    }
+}
+
+/// Users can log in where the next hop knows them and nobody else reads along.
+fn validate_auth(listener: &Listener, key: &impl Fn(&str) -> String, problems: &mut Problems) {
+    let knows_users = |hop: &String| matches!(hop.parse(), Ok(NextHop::Smtp { .. }));
+    if listener.auth_without_tls && !listener.auth {
+        problems.add(key("auth_without_tls"), "says nothing without auth = true");
+    }
+    if !listener.auth {
+        return;
+    }
+    if listener.protocol != ListenerProtocol::Smtp {
+        problems.add(key("auth"), "is for protocol = \"smtp\" only");
+    } else if listener.after_queue {
+        problems
+            .add(key("auth"), "is for users, and after_queue says that only our own mail server comes here");
+    } else if !listener.next_hop.iter().any(knows_users) {
+        problems.add(key("auth"), "needs an SMTP server in next_hop, which knows the users");
+    } else if listener.tls_certificate.is_none() && !listener.auth_without_tls {
+        problems.add(
+            key("auth"),
+            "is offered on encrypted connections only: set tls_certificate and tls_key, or auth_without_tls = true",
+        );
     }
 }
 
@@ -356,6 +430,13 @@ mod tests {
             ("listener = [{tls_certificate = \"/c\"}]", "listener[0].tls_certificate", "needs tls_key"),
             ("listener = [{protocol = \"milter\", after_queue = true}]", "listener[0].after_queue", "only"),
             ("listener = [{protocol = \"http\", quarantine = \"mta\"}]", "listener[0].quarantine", "only"),
+            ("listener = [{mail_folders = []}]", "listener[0].mail_folders", "only"),
+            (
+                "listener = [{protocol = \"am-pdp\", mail_folders = [\"tmp\"]}]",
+                "listener[0].mail_folders",
+                "whole path",
+            ),
+            ("listener = [{require_secret = true}]", "listener[0].require_secret", "only"),
             ("listener = [{delay_reject = false}]", "listener[0].delay_reject", "only"),
             ("queue = [{incoming = \"in\"}]", "queue[0].incoming", "full path"),
             ("queue = [{incoming = \"/q\", outgoing = \"/q\"}]", "queue[0].outgoing", "what was judged"),
@@ -364,7 +445,39 @@ mod tests {
             ("queue = [{interval = 0}]", "queue[0].interval", "at least 1"),
             ("queue = [{at_once = 0}]", "queue[0].at_once", "nothing would"),
             ("listener = [{token = \"x\"}]", "listener[0].token", "only"),
+            (
+                "listener = [{protocol = \"http\", listen = [\"0.0.0.0:80\"]}]",
+                "listener[0].token",
+                "0.0.0.0:80 can be reached",
+            ),
+            (
+                "listener = [{protocol = \"http\", listen = [\"[::1]:80\"], allow_from = [\"10.0.0.0/8\"]}]",
+                "listener[0].token",
+                "allow_from names 10.0.0.0/8",
+            ),
+            ("listener = [{protocol = \"http\", token = \"a b\"}]", "listener[0].token", "one word"),
             ("listener = [{allow_from = []}]", "listener[0].allow_from", "anybody may bring mail"),
+            ("listener = [{report_banned = true}]", "listener[0].report_banned", "only"),
+            ("listener = [{scan_folders = [\"/a\"]}]", "listener[0].scan_folders", "only"),
+            (
+                "listener = [{protocol = \"clamd\", scan_folders = [\"/a\", \"b\"]}]",
+                "listener[0].scan_folders[1]",
+                "not absolute",
+            ),
+            ("listener = [{auth_without_tls = true}]", "listener[0].auth_without_tls", "without auth"),
+            ("listener = [{auth = true, protocol = \"lmtp\"}]", "listener[0].auth", "smtp"),
+            ("listener = [{auth = true, after_queue = true}]", "listener[0].auth", "our own mail server"),
+            ("listener = [{auth = true}]", "listener[0].auth", "knows the users"),
+            (
+                "listener = [{auth = true, next_hop = [\"smtp://127.0.0.1:1\"]}]",
+                "listener[0].auth",
+                "encrypted",
+            ),
+            (
+                "listener = [{refuse_after_queue = \"refuse\"}]",
+                "listener[0].refuse_after_queue",
+                "without after_queue",
+            ),
             ("listener = [{banner = \"a\\nb\"}]", "listener[0].banner", "one line"),
             ("quarantine.release_to = [\"x\"]", "quarantine.release_to[0]", "not a next hop"),
             ("limits.sessions = 0", "limits.sessions", "is 0"),

@@ -3,6 +3,10 @@
 //! A [`Transaction`] carries one message's envelope to the next hop command by command, so that the next hop's own
 //! recipient checks answer the sender. Nothing is owned here: until the next hop says 250 the sender has the message.
 
+mod login;
+
+pub use login::{LINE as AUTH_LINE, Login};
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -39,6 +43,9 @@ pub struct Options {
     pub data_time: Duration,
     /// Idle connections kept for each hop.
     pub idle: usize,
+    /// The next hop is the mail server that gave us the mail. It has judged the client already and shall only know for
+    /// its log who that was (XFORWARD), not take the mail as if it came from there (XCLIENT).
+    pub way_back: bool,
 }
 
 struct Hop {
@@ -84,6 +91,11 @@ impl NextHops {
             .map(|target| Hop { target, idle: Mutex::new(Vec::new()), offers: Mutex::new(None) })
             .collect();
         NextHops { hops, options }
+    }
+
+    /// Whether there are none: mail that comes by the listener is only asked about.
+    pub fn is_empty(&self) -> bool {
+        self.hops.is_empty()
     }
 
     /// Whether any of the hops has, when last asked, offered `keyword`; the built-in Maildir takes everything.
@@ -174,6 +186,8 @@ pub struct Transaction<'a> {
     hop: &'a Hop,
     options: &'a Options,
     link: Link,
+    /// The connection is that of a user who has logged in: it goes back to that session, and there is no other.
+    alone: bool,
     /// How many recipients the next hop has taken.
     taken: usize,
     /// Recipients that were told together with MAIL, and the replies, until somebody asks for them.
@@ -193,7 +207,7 @@ enum Link {
     Gone,
 }
 
-impl Transaction<'_> {
+impl<'a> Transaction<'a> {
     /// The next hop's name, for the record.
     pub fn next_hop(&self) -> String {
         self.hop.target.to_string()
@@ -280,6 +294,9 @@ impl Transaction<'_> {
                     Err(error) => return Err(self.fail(error)),
                 }
             }
+            Link::Gone if self.alone => {
+                return Err(RelayError::new(&self.hop.target, "connection of a user lost"));
+            }
             Link::Gone => {
                 let (begun, reply) = self.hop.begin(self.options, session, envelope).await?;
                 *self = begun;
@@ -335,22 +352,22 @@ impl Transaction<'_> {
         sent.map_err(|error| self.fail(error))
     }
 
-    /// Ends the transaction, whatever its state, and keeps the connection for the next if it is still good.
-    pub async fn finish(mut self) {
-        if let Link::Smtp(mut connection) = std::mem::replace(&mut self.link, Link::Gone) {
-            if connection.broken {
-                return;
-            }
-            if connection.in_transaction
-                && !connection
-                    .command("RSET", self.options.command_time)
-                    .await
-                    .is_ok_and(|reply| reply.is_positive())
-            {
-                return;
-            }
-            self.hop.keep(connection, self.options.idle);
+    /// Ends the transaction, whatever its state, and keeps the connection for the next if it is still good. The
+    /// connection of a user who has logged in is given back, if it is still good.
+    pub async fn finish(mut self) -> Option<Login<'a>> {
+        let Link::Smtp(mut connection) = std::mem::replace(&mut self.link, Link::Gone) else { return None };
+        if connection.broken {
+            return None;
         }
+        if connection.in_transaction {
+            let forgotten = connection.command("RSET", self.options.command_time).await;
+            forgotten.ok().filter(Reply::is_positive)?;
+        }
+        if self.alone {
+            return Some(Login::back(self.hop, self.options, connection));
+        }
+        self.hop.keep(connection, self.options.idle);
+        None
     }
 
     fn fail(&mut self, error: io::Error) -> RelayError {
@@ -374,6 +391,7 @@ impl Hop {
             hop: self,
             options,
             link,
+            alone: false,
             taken: 0,
             foreseen,
             answered: Instant::now(),
@@ -491,6 +509,8 @@ struct Connection {
     broken: bool,
     /// What was last told by XCLIENT, which holds until told otherwise.
     told: Option<Attributes>,
+    /// It is that of a user who logs in.
+    login: bool,
 }
 
 impl Connection {
@@ -504,6 +524,7 @@ impl Connection {
             in_transaction: false,
             broken: false,
             told: None,
+            login: false,
         }
     }
 
@@ -537,14 +558,21 @@ impl Connection {
         const MOST: usize = 100;
         let limited = async {
             let mut group = Vec::new();
-            if !self.offers.xclient.is_empty() || self.told.is_some() {
+            let by_xforward = options.way_back && !self.offers.xforward.is_empty();
+            let by_xclient = self.told.is_some() || !(self.offers.xclient.is_empty() || by_xforward);
+            if by_xclient && !self.login {
                 self.tell_xclient(session, &options.hostname).await?;
-            } else if !self.offers.xforward.is_empty() {
+            } else if !by_xclient && !self.offers.xforward.is_empty() {
                 let attributes = client_attributes(session, &self.offers.xforward);
                 group = smtp::xforward_commands(&self.offers.xforward, &borrowed(&attributes));
             }
             let before = group.len();
-            group.push(mail_command(envelope.sender.as_ref(), &envelope.parameters, &self.offers));
+            group.push(mail_command(
+                envelope.sender.as_ref(),
+                &envelope.parameters,
+                &self.offers,
+                self.login,
+            ));
             let foreseen = if self.offers.pipelining { envelope.recipients.len().min(MOST) } else { 0 };
             let foreseen = &envelope.recipients[..foreseen];
             group.extend(foreseen.iter().map(|recipient| rcpt_command(recipient, &self.offers)));
@@ -729,7 +757,12 @@ fn no_answer(to: &str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("no answer to {verb} in time"))
 }
 
-fn mail_command(sender: Option<&Address>, parameters: &Parameters, offers: &Capabilities) -> String {
+fn mail_command(
+    sender: Option<&Address>,
+    parameters: &Parameters,
+    offers: &Capabilities,
+    login: bool,
+) -> String {
     let mut command = format!("MAIL FROM:<{}>", sender.map(Address::to_string).unwrap_or_default());
     if let Some(size) = parameters.size.filter(|_| offers.size.is_some()) {
         command += &format!(" SIZE={size}");
@@ -740,7 +773,7 @@ fn mail_command(sender: Option<&Address>, parameters: &Parameters, offers: &Capa
     if parameters.smtputf8 && offers.smtputf8 {
         command += " SMTPUTF8";
     }
-    for parameter in parameters.other.iter().filter(|parameter| accepts(offers, parameter)) {
+    for parameter in parameters.other.iter().filter(|parameter| accepts(offers, parameter, login)) {
         command.push(' ');
         command += parameter;
     }
@@ -749,7 +782,7 @@ fn mail_command(sender: Option<&Address>, parameters: &Parameters, offers: &Capa
 
 fn rcpt_command(recipient: &Recipient, offers: &Capabilities) -> String {
     let mut command = format!("RCPT TO:<{}>", recipient.address);
-    for parameter in recipient.parameters.iter().filter(|parameter| accepts(offers, parameter)) {
+    for parameter in recipient.parameters.iter().filter(|parameter| accepts(offers, parameter, false)) {
         command.push(' ');
         command += parameter;
     }
@@ -757,13 +790,15 @@ fn rcpt_command(recipient: &Recipient, offers: &Capabilities) -> String {
 }
 
 /// Whether a parameter means something to the next hop. We are trusted there, so what an outsider says reaches it only
-/// where the next hop has offered that to everybody.
-fn accepts(offers: &Capabilities, parameter: &str) -> bool {
+/// where the next hop has offered that to everybody; who wrote the message, AUTH=, only a user may say who has logged in
+/// there.
+fn accepts(offers: &Capabilities, parameter: &str, login: bool) -> bool {
     let (keyword, value) = match parameter.split_once('=') {
         Some((keyword, value)) => (keyword, Some(value.to_owned())),
         None => (parameter, None),
     };
-    offers.accepts(&Param { keyword: keyword.to_uppercase(), value }) && !keyword.eq_ignore_ascii_case("AUTH")
+    offers.accepts(&Param { keyword: keyword.to_uppercase(), value })
+        && (login || !keyword.eq_ignore_ascii_case("AUTH"))
 }
 
 /// Attributes of the client in the names that XCLIENT and XFORWARD share, those the server offered.

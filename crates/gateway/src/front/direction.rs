@@ -2,7 +2,7 @@
 
 use gatepost_mail::{Direction, Recipient, Session};
 
-use crate::config::units::Net;
+use crate::config::units::{Net, is_among};
 
 /// The direction of a session before anything is known of recipients: inbound from outside, outbound from our networks
 /// and authenticated users. Without a list of our domains nobody can tell outbound from internal or inbound, so all is
@@ -16,17 +16,8 @@ pub fn direction(session: &Session, networks: &[Net], domains: &[String]) -> Dir
 /// The same once recipients are known: what is outbound is internal when all of them are in our domains.
 pub fn with_recipients(direction: Direction, recipients: &[Recipient], domains: &[String]) -> Direction {
     let all_ours = !recipients.is_empty()
-        && recipients.iter().all(|recipient| is_ours(recipient.address.domain(), domains));
+        && recipients.iter().all(|recipient| is_among(recipient.address.domain(), domains));
     if direction == Direction::Outbound && all_ours { Direction::Internal } else { direction }
-}
-
-/// `example.org` is itself, `.example.org` its subdomains; case does not count.
-fn is_ours(domain: &str, domains: &[String]) -> bool {
-    let domain = domain.to_lowercase();
-    domains.iter().any(|ours| {
-        let ours = ours.trim_end_matches('.').to_lowercase();
-        if ours.starts_with('.') { domain.ends_with(&ours) && domain != ours } else { domain == ours }
-    })
 }
 
 #[cfg(test)]

@@ -284,6 +284,11 @@ fn admit(connection: Connection, front: Arc<Front>, sessions: &Arc<Sessions>, ru
         }
         Connection::Unix(stream) => {
             let Some(place) = sessions.enter(None, front.limits.sessions, 0) else { return };
+            if front.listener.protocol == ListenerProtocol::Clamd {
+                // Open files come along with what is read, which no stream tells of.
+                running.spawn(clamd::serve_local(front, stream, place));
+                return;
+            }
             serve(front, Box::new(stream), None, false, place, running);
         }
     }

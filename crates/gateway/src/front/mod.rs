@@ -1,12 +1,14 @@
 //! The ways in. A front translates its protocol and never decides.
 
 mod ampdp;
+mod asker;
 mod clamd;
 pub mod direction;
 #[allow(dead_code)]
 mod handback;
 mod http;
 pub mod listen;
+pub mod local;
 mod milter;
 pub mod queue;
 mod smtp;
@@ -22,6 +24,7 @@ use tokio::sync::watch;
 use crate::config::typed::{Listener, SessionLimits};
 use crate::config::units::Net;
 use crate::effects::relay::NextHops;
+use crate::effects::release::ReleaseHops;
 use crate::pipeline::Pipeline;
 use crate::records::Metrics;
 use crate::resources::tls::ServerTls;
@@ -43,8 +46,10 @@ pub struct Front {
     pub spool: PathBuf,
     /// What judges.
     pub pipeline: Arc<Pipeline>,
-    /// Where mail goes, and where released mail does. Empty where whoever asks carries mail on itself.
+    /// Where mail goes. Empty where whoever asks carries mail on itself.
     pub hops: Arc<NextHops>,
+    /// Where released mail of all listeners goes.
+    pub releases: Arc<ReleaseHops>,
     /// The certificate for STARTTLS, if any.
     pub tls: Option<Arc<ServerTls>>,
     /// Counters.

@@ -3,12 +3,16 @@
 //! One loop reads commands, one match answers them, one method a verb. Nothing is decided here: recipients are the
 //! next hop's to take or refuse, messages the pipeline's.
 
+mod auth;
+mod carrier;
+mod parameters;
+mod talk;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::BoxFuture;
 use gatepost_mail::{
     Address, Cause, Direction, Envelope, Fault, OnFault, Parameters, Protocol, Recipient, Reply, Session, Via,
 };
@@ -16,20 +20,22 @@ use gatepost_wire::proxy;
 use gatepost_wire::smtp::{
     self, BdatDecoder, Command, DataDecoder, Line, LineReader, MailFrom, RcptTo, Stray, StrayReport,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
+use self::carrier::Lockstep;
+use self::parameters::{apply, mail_parameters, recipient, syntax_error};
 use super::listen::Place;
 use super::spool::Spool;
 use super::{Front, direction};
 use crate::checks::Found;
 use crate::config::typed::{ListenerProtocol, Mixed, StrayLineEndings};
 use crate::config::units::Net;
-use crate::effects::relay::{NextHops, RelayError, Transaction};
-use crate::pipeline::{Arrival, Carrier, Shipment};
-use crate::records::Metrics;
+use crate::effects::relay::{AUTH_LINE, Login, Transaction};
+use crate::pipeline::Arrival;
 use crate::resources::net::Stream;
 use crate::verdict::{Answers, Conclusion, PolicyId};
 
@@ -59,9 +65,11 @@ pub(super) async fn serve(
         stream,
         input: BytesMut::with_capacity(2048),
         output: Vec::with_capacity(512),
-        lines: LineReader::new(LINE),
+        lines: LineReader::new(if front.listener.auth { AUTH_LINE } else { LINE }),
         session,
         before_xforward: None,
+        login: None,
+        logged_in: false,
         phase: Phase::Silent,
         early: Early::NotAsked,
         errors: 0,
@@ -73,7 +81,10 @@ pub(super) async fn serve(
     };
     let end = client.run(early).await;
     if let Phase::Open(open) = std::mem::replace(&mut client.phase, Phase::Ready) {
-        open.transaction.finish().await;
+        client.close(open.transaction).await;
+    }
+    if let Some(login) = client.login.take() {
+        login.quit().await;
     }
     if let Err(end) = end {
         let client_address = client.session.client;
@@ -119,6 +130,10 @@ struct Client<'a> {
     session: Session,
     /// The session as it was before XFORWARD, which holds for one message only.
     before_xforward: Option<Session>,
+    /// The connection on which the client logs in at the next hop; while a user's transaction is open, that has it.
+    login: Option<Login<'a>>,
+    /// The next hop knows the user by that connection.
+    logged_in: bool,
     phase: Phase<'a>,
     early: Early,
     errors: u32,
@@ -189,6 +204,7 @@ impl<'a> Client<'a> {
         self.session.direction = self.direction();
         self.banner();
         loop {
+            self.still_logged_in()?;
             let line = self.line().await?;
             let line = match line {
                 Line::Line(line) => line,
@@ -202,6 +218,11 @@ impl<'a> Client<'a> {
                 _ => return self.last_reply(Reply::new(500, "5.5.2", "Line too long")),
             };
             match smtp::parse(&line) {
+                Ok(Command::Auth { mechanism, initial }) => {
+                    let initial = initial.map(Zeroizing::new);
+                    self.wipe(line);
+                    self.auth(&mechanism, initial).await?;
+                }
                 Ok(Command::Quit) => {
                     self.reply(&Reply::new(221, "2.0.0", "Bye"));
                     return Err(End::Told);
@@ -240,12 +261,10 @@ impl<'a> Client<'a> {
             Command::Expn(_) => self.idle(Reply::new(502, "5.7.0", "Sorry, we do not allow this operation")),
             Command::Etrn(_) => self.idle(Reply::new(502, "5.7.0", "Sorry, we do not allow this operation")),
             Command::StartTls => self.start_tls().await,
-            Command::Auth { .. } => {
-                self.error(Reply::new(503, "5.5.1", "Authentication is not offered here"))
-            }
             Command::Xclient(attributes) => self.xclient(attributes).await,
             Command::Xforward(attributes) => self.xforward(attributes),
-            Command::Quit => Ok(()),
+            // These two are seen to before.
+            Command::Quit | Command::Auth { .. } => Ok(()),
             Command::Unknown(_) => self.error(Reply::new(500, "5.5.2", "Command not recognized")),
         }
     }
@@ -328,6 +347,7 @@ impl<'a> Client<'a> {
         if self.front.tls.is_some() && self.session.tls.is_none() {
             offers.push("STARTTLS".into());
         }
+        offers.extend(self.auth_offer().await);
         if hops.offer(|offers| offers.smtputf8) {
             offers.push("SMTPUTF8".into());
         }
@@ -367,6 +387,7 @@ impl<'a> Client<'a> {
                 self.session.tls = Some(facts);
                 // What was said in clear is forgotten (RFC 3207 section 4.2).
                 self.session.helo.clear();
+                self.log_out().await;
                 self.phase = Phase::Silent;
                 Ok(())
             }
@@ -386,6 +407,7 @@ impl<'a> Client<'a> {
             return self.error(Reply::new(503, "5.5.1", "Mail transaction in progress"));
         }
         self.reset().await;
+        self.log_out().await;
         apply(&mut self.session, attributes, Via::Xclient);
         self.session.direction = self.direction();
         self.early = Early::NotAsked;
@@ -434,7 +456,13 @@ impl<'a> Client<'a> {
         let mut envelope = Envelope { sender, parameters, recipients };
         self.ask_early();
         let front: &'a Front = self.front;
-        let begun = front.hops.begin(&self.session, &envelope).await;
+        let begun = match self.login.take() {
+            Some(login) if self.logged_in => login.begin(&self.session, &envelope).await,
+            login => {
+                self.login = login;
+                front.hops.begin(&self.session, &envelope).await
+            }
+        };
         envelope.recipients.clear();
         match begun {
             Ok((transaction, reply)) if reply.is_positive() => {
@@ -451,7 +479,7 @@ impl<'a> Client<'a> {
             }
             Ok((transaction, reply)) => {
                 self.metrics_next_hop(&reply);
-                transaction.finish().await;
+                self.close(transaction).await;
                 self.end_of_transaction();
                 self.error(reply)
             }
@@ -645,6 +673,7 @@ impl<'a> Client<'a> {
         };
         let front: &'a Front = self.front;
         let mut carrier = Lockstep {
+            hops: &front.hops,
             transaction: &mut open.transaction,
             session: &self.session,
             envelope: &open.envelope,
@@ -655,7 +684,7 @@ impl<'a> Client<'a> {
         // The sender hears it first: the next hop may take its time to forget what it was told and will not get.
         self.answer(&conclusion, prdr);
         let said = self.flush().await;
-        open.transaction.finish().await;
+        self.close(open.transaction).await;
         self.end_of_transaction();
         said
     }
@@ -714,7 +743,7 @@ impl<'a> Client<'a> {
         if matches!(self.phase, Phase::Open(_))
             && let Phase::Open(open) = std::mem::replace(&mut self.phase, Phase::Ready)
         {
-            open.transaction.finish().await;
+            self.close(open.transaction).await;
         }
         self.end_of_transaction();
     }
@@ -753,147 +782,6 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Nothing may have been sent behind a command that ends a pipelined group.
-    fn in_step(&mut self) -> Step {
-        if self.input.is_empty() {
-            return Ok(());
-        }
-        self.last_reply(Reply::new(554, "5.5.1", "You went on before it was your turn"))
-    }
-
-    fn reply(&mut self, reply: &Reply) {
-        smtp::Reply::new(reply.code, &reply.enhanced, &reply.text).write(&mut self.output);
-    }
-
-    /// An answer to a command that brings no message forward; too many of them end the session.
-    fn idle(&mut self, reply: Reply) -> Step {
-        self.count_idle()?;
-        self.reply(&reply);
-        Ok(())
-    }
-
-    fn count_idle(&mut self) -> Step {
-        self.idle += 1;
-        if self.idle > self.front.limits.idle_commands {
-            return self.last_reply(Reply::new(421, "4.7.0", "Too many commands without mail"));
-        }
-        Ok(())
-    }
-
-    /// A refusal; too many of them end the session.
-    fn error(&mut self, reply: Reply) -> Step {
-        self.errors += 1;
-        self.reply(&reply);
-        if self.errors >= self.front.limits.errors || reply.code == 421 {
-            if reply.code != 421 {
-                self.reply(&Reply::new(421, "4.7.0", "Too many errors"));
-            }
-            return Err(End::Told);
-        }
-        Ok(())
-    }
-
-    /// A recipient that shall come in another transaction is no error of the client's (RFC 5321 section 4.5.3.1.10):
-    /// those that were taken must get their message. Only somebody who goes on for very long is cut off.
-    fn later(&mut self, reply: Reply) -> Step {
-        const MOST: u32 = 1000;
-        self.put_off += 1;
-        if self.put_off > MOST {
-            return self.error(reply);
-        }
-        self.reply(&reply);
-        Ok(())
-    }
-
-    fn last_reply(&mut self, reply: Reply) -> Step {
-        self.reply(&reply);
-        Err(End::Told)
-    }
-
-    /// Says what is left to say and closes. What the client still sends is read for a moment: closed with unread input,
-    /// TCP would reset the connection and might take our last words with it.
-    async fn say_last(&mut self) {
-        const MOST: usize = 256 * 1024;
-        let _ = timeout(Duration::from_secs(5), async {
-            self.flush().await.ok();
-            self.stream.shutdown().await?;
-            let mut read = 0;
-            while read < MOST {
-                self.input.clear();
-                self.input.reserve(2048);
-                match self.stream.read_buf(&mut self.input).await? {
-                    0 => break,
-                    more => read += more,
-                }
-            }
-            Ok::<(), std::io::Error>(())
-        })
-        .await;
-    }
-
-    async fn line(&mut self) -> Result<Line, End> {
-        loop {
-            match self.lines.next(&mut self.input) {
-                Line::More => self.fill(2048).await?,
-                line => return Ok(line),
-            }
-        }
-    }
-
-    /// Sends what is to be said and waits for more commands. Where nothing is under way, a stopping daemon ends it.
-    async fn fill(&mut self, room: usize) -> Step {
-        self.flush().await?;
-        self.input.reserve(room);
-        let idle = !matches!(self.phase, Phase::Open(_));
-        let mut time = self.front.limits.command_time.duration();
-        if let Phase::Open(open) = &self.phase
-            && let Some(chunks) = &open.chunks
-        {
-            time = time.min(chunks.deadline.saturating_duration_since(Instant::now()));
-        }
-        let stopping = async {
-            if !idle || self.draining.wait_for(|draining| *draining).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            read = timeout(time, self.stream.read_buf(&mut self.input)) => match read {
-                Err(_) => Err(End::Timeout),
-                Ok(Ok(0)) => Err(End::Closed),
-                Ok(read) => Ok(read.map(|_| ())?),
-            },
-            () = stopping => Err(End::Draining),
-        }
-    }
-
-    async fn fill_until(&mut self, deadline: Instant) -> Step {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let time = self.front.limits.data_time.duration().min(left);
-        self.input.reserve(CHUNK);
-        match timeout(time, self.stream.read_buf(&mut self.input)).await {
-            Err(_) => Err(End::Timeout),
-            Ok(Ok(0)) => Err(End::Closed),
-            Ok(read) => Ok(read.map(|_| ())?),
-        }
-    }
-
-    async fn flush(&mut self) -> Step {
-        if self.output.is_empty() {
-            return Ok(());
-        }
-        let time = self.front.limits.command_time.duration();
-        // Taken first: what may have gone out in part must not go out again.
-        let mut output = std::mem::take(&mut self.output);
-        let writing = async {
-            self.stream.write_all(&output).await?;
-            self.stream.flush().await
-        };
-        timeout(time, writing).await.map_err(|_| End::Timeout)??;
-        output.clear();
-        self.output = output;
-        Ok(())
-    }
-
     fn stray(&self) -> Stray {
         match self.front.limits.stray_line_endings {
             StrayLineEndings::Normalize => Stray::Normalize,
@@ -927,85 +815,8 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Carries a message on over the transaction that the recipients were told to.
-struct Lockstep<'t, 'h> {
-    transaction: &'t mut Transaction<'h>,
-    session: &'t Session,
-    envelope: &'t Envelope,
-    /// The next hop stands with this envelope open, as the sender gave it.
-    told: bool,
-    metrics: &'t Metrics,
-}
-
-impl Carrier for Lockstep<'_, '_> {
-    fn name(&self) -> String {
-        self.transaction.next_hop()
-    }
-
-    fn carry<'a>(&'a mut self, shipment: Shipment<'a>) -> BoxFuture<'a, Vec<Reply>> {
-        let Shipment { recipients, extension, .. } = shipment;
-        let message = shipment.chunks();
-        Box::pin(async move {
-            let everybody = recipients.len() == self.envelope.recipients.len();
-            let as_told = self.told && everybody && extension.is_none();
-            self.told = false;
-            let sent = match as_told && self.transaction.stands().await {
-                true => self.transaction.message(&message).await,
-                false => self.send_again(recipients, extension, &message).await,
-            };
-            let replies = sent.unwrap_or_else(|error| {
-                tracing::warn!(%error, "next hop failed");
-                vec![error.reply()]
-            });
-            replies.iter().for_each(|reply| self.metrics.next_hop_reply(reply));
-            replies
-        })
-    }
-}
-
-impl Lockstep<'_, '_> {
-    /// To some of the recipients, or under other addresses, or after the next hop was lost: the envelope is told anew.
-    /// A reply for each recipient.
-    async fn send_again(
-        &mut self,
-        recipients: &[usize],
-        extension: Option<&str>,
-        message: &[Bytes],
-    ) -> Result<Vec<Reply>, RelayError> {
-        let mut envelope = Envelope { recipients: Vec::new(), ..self.envelope.clone() };
-        for &at in recipients {
-            let mut recipient = self.envelope.recipients[at].clone();
-            if let Some(extension) = extension {
-                recipient.address = recipient.address.with_extension(extension);
-            }
-            envelope.recipients.push(recipient);
-        }
-        let told = self.transaction.begin_again(self.session, &envelope).await?;
-        self.transaction.message_to(told, message).await
-    }
-}
-
 fn lmtp(front: &Front) -> bool {
     front.listener.protocol == ListenerProtocol::Lmtp
-}
-
-/// A recipient that may be told to the next hop, or why not.
-fn recipient(rcpt: &RcptTo, mail: &Parameters, hops: &NextHops) -> Result<Recipient, Reply> {
-    let Some(address) = Address::new(&rcpt.path) else {
-        return Err(Reply::new(501, "5.1.3", "Recipient is empty"));
-    };
-    if !rcpt.path.is_ascii() && !mail.smtputf8 {
-        return Err(Reply::new(553, "5.6.7", "Address needs SMTPUTF8"));
-    }
-    if let Some(param) = rcpt.params.iter().find(|param| !hops.offer(|offers| offers.accepts(param))) {
-        return Err(unsupported(param));
-    }
-    Ok(Recipient { address, parameters: rcpt.params.iter().map(ToString::to_string).collect() })
-}
-
-/// A parameter that nobody offered (RFC 5321 section 4.1.1.11).
-fn unsupported(param: &smtp::Param) -> Reply {
-    syntax_error(param.unsupported())
 }
 
 /// For the log, as in the line of each message: `[192.0.2.1] <a@example.org>`.
@@ -1013,10 +824,6 @@ fn from_whom(session: &Session, envelope: &Envelope) -> String {
     let client = session.client.map(|client| client.to_string()).unwrap_or_default();
     let sender = envelope.sender.as_ref().map(Address::to_string).unwrap_or_default();
     format!("[{client}] <{sender}>")
-}
-
-fn syntax_error(error: smtp::SyntaxError) -> Reply {
-    Reply::new(error.code, error.enhanced, error.text)
 }
 
 fn hop_lost() -> Reply {
@@ -1029,58 +836,4 @@ fn too_large() -> Reply {
 
 fn no_space() -> Reply {
     Reply::new(452, "4.3.1", "Insufficient system storage, please try again later")
-}
-
-/// Parameters of MAIL: those we answer for ourselves, and the others as they came.
-fn mail_parameters(params: Vec<smtp::Param>, size_limit: u64, hops: &NextHops) -> Result<Parameters, Reply> {
-    let mut parameters = Parameters::default();
-    for param in params {
-        let value = param.value.as_deref().unwrap_or_default();
-        match param.keyword.as_str() {
-            "SIZE" => match value.parse::<u64>() {
-                Ok(size) if size > size_limit => return Err(too_large()),
-                Ok(size) => parameters.size = Some(size),
-                Err(_) if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                    return Err(too_large());
-                }
-                Err(_) => return Err(Reply::new(501, "5.5.4", "SIZE is not a number")),
-            },
-            "BODY" => match value.to_ascii_uppercase().as_str() {
-                "7BIT" => {}
-                "8BITMIME" => parameters.eight_bit = true,
-                _ => return Err(Reply::new(501, "5.5.4", "BODY is 7BIT or 8BITMIME here")),
-            },
-            "SMTPUTF8" => parameters.smtputf8 = true,
-            "PRDR" => parameters.prdr = true,
-            _ if hops.offer(|offers| offers.accepts(&param)) => parameters.other.push(param.to_string()),
-            _ => return Err(unsupported(&param)),
-        }
-    }
-    Ok(parameters)
-}
-
-/// What a trusted peer says of the client. A value that is not known leaves nothing behind of the peer's own.
-fn apply(session: &mut Session, attributes: Vec<(String, Option<String>)>, via: Via) {
-    session.via = via;
-    for (name, value) in attributes {
-        match name.as_str() {
-            "ADDR" => {
-                session.client = value
-                    .and_then(|text| smtp::parse_xforward_addr(&text))
-                    .map(|address| address.to_canonical());
-                session.client_name = None;
-            }
-            "PORT" => session.port = value.and_then(|text| text.parse().ok()).unwrap_or(0),
-            "NAME" => session.client_name = value,
-            "HELO" => session.helo = value.unwrap_or_default(),
-            "LOGIN" => session.user = value,
-            "PROTO" => {
-                session.protocol = match value.as_deref() {
-                    Some("SMTP") => Protocol::Smtp,
-                    _ => Protocol::Esmtp,
-                };
-            }
-            _ => {}
-        }
-    }
 }

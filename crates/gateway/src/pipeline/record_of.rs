@@ -50,7 +50,7 @@ pub(super) fn make(judged: &Judged, done: Option<&Done>) -> Record {
 }
 
 /// The verdict that stands for the message where only one can be shown.
-fn worst(verdicts: &[Verdict]) -> &Verdict {
+pub(super) fn worst(verdicts: &[Verdict]) -> &Verdict {
     verdicts
         .iter()
         .max_by_key(|verdict| (verdict.category, verdict.score, verdict.action))

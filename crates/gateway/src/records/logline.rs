@@ -47,7 +47,8 @@ pub fn log_line(record: &Record, elapsed: Duration) -> String {
 /// The facts of a log line, each escaped and cut; empty where there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields {
-    /// `Passed` when at least one recipient gets it now, else `Blocked`.
+    /// `Passed` when at least one recipient gets it now, else `Blocked`; `Advised` when somebody only asked, who does
+    /// with it what it likes.
     pub result: &'static str,
     /// Category in amavis's words: `CLEAN`, `SPAMMY`, `INFECTED` …
     pub content: &'static str,
@@ -89,7 +90,11 @@ pub fn fields(record: &Record, elapsed: Duration) -> Fields {
     let reason =
         worst.map(|verdict| verdict.reason.as_str()).find(|reason| !reason.is_empty()).unwrap_or_default();
     Fields {
-        result: if is_passed(record) { "Passed" } else { "Blocked" },
+        result: match is_passed(record) {
+            _ if record.is_advice() => "Advised",
+            true => "Passed",
+            false => "Blocked",
+        },
         content: content(record.category),
         reason: clean(reason, MAX_TEXT),
         outcome: outcomes(record).join(","),
@@ -160,6 +165,7 @@ fn done(verdict: &VerdictRecord) -> Action {
         "refused" => Action::Refuse,
         "held" => Action::Quarantine,
         "discarded" => Action::Discard,
+        "bounced" => Action::Bounce,
         "deferred" => Action::Defer,
         _ => verdict.action,
     }
@@ -174,12 +180,14 @@ fn is_passed(record: &Record) -> bool {
 
 /// Every outcome once, in the order of the verdicts.
 fn outcomes(record: &Record) -> Vec<&'static str> {
-    let name = |action| match action {
+    let name = |action: Action| match action {
+        _ if record.is_advice() => action.name(),
         Action::Deliver => "Relayed",
         Action::Mark => "RelayedTagged",
         Action::Strip => "RelayedStripped",
         Action::Quarantine => "Quarantined",
         Action::Discard => "Discarded",
+        Action::Bounce => "Bounced",
         Action::Defer => "Deferred",
         Action::Refuse => "Refused",
     };

@@ -7,6 +7,7 @@ mod logline;
 mod metrics;
 mod record;
 mod release;
+mod schema;
 pub mod text;
 mod upkeep;
 pub mod vault;
@@ -20,8 +21,10 @@ pub use journal::{Entry, Event, EventKind, Filter, Journal, JournalError, State}
 pub use logline::{Fields, fields, log, log_line};
 pub use metrics::Metrics;
 pub use record::{
-    DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, VerdictRecord, WeighedRecord,
+    DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, Scanned, VerdictRecord, WeighedRecord,
 };
-pub use release::{Delivery, Release, ReleaseError, Released, find, forward, release};
+pub use release::{
+    Deliver, Delivery, Release, ReleaseError, Released, Secret, check_secret, find, forward, release,
+};
 pub use upkeep::{Expired, Reconciled, UpkeepError, expire, keep_days, reconcile, remove};
 pub use vault::{Held, HeldParameters, HeldRecipient, Usage, Vault, VaultError};

@@ -5,17 +5,22 @@ use std::net::IpAddr;
 
 use gatepost_mail::{Action, Category, Cause, Direction, OnFault, Points};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::schema;
 
 /// The record of one message. Serialised as it is into the journal and into vault entries.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Record {
     /// Its id, 12 letters and digits; the reply to the client carries it.
     pub id: String,
     /// When judging ended.
+    #[schema(value_type = String, format = DateTime)]
     pub time: jiff::Timestamp,
     /// Listener it came by; `scan` for files.
     pub listener: String,
     /// Client address.
+    #[schema(value_type = Option<String>)]
     pub client: Option<IpAddr>,
     /// Client name, where known.
     pub client_name: Option<String>,
@@ -26,6 +31,7 @@ pub struct Record {
     /// Authenticated user.
     pub user: Option<String>,
     /// Which way it went.
+    #[schema(schema_with = schema::direction)]
     pub direction: Direction,
     /// Envelope sender; None is `<>`.
     pub sender: Option<String>,
@@ -40,10 +46,13 @@ pub struct Record {
     /// Size of the message in bytes.
     pub size: u64,
     /// Worst category of all verdicts.
+    #[schema(schema_with = schema::category)]
     pub category: Category,
     /// Highest score of all verdicts.
+    #[schema(value_type = f64)]
     pub score: Points,
     /// Action of the verdict with the worst category.
+    #[schema(schema_with = schema::action)]
     pub action: Action,
     /// Its policy.
     pub policy: String,
@@ -67,6 +76,18 @@ pub struct Record {
     pub quarantine: Option<String>,
 }
 
+/// A judged file or request: its record, and what it is called. What `gatepost scan --json` prints a line of.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Scanned<'a> {
+    /// Its name; `-` where it has none.
+    #[schema(value_type = String)]
+    pub file: &'a str,
+    /// Its record.
+    #[serde(flatten)]
+    #[schema(value_type = Record)]
+    pub record: &'a Record,
+}
+
 impl Record {
     /// Nobody waits for what is in the vault: it is a copy of mail that was delivered or refused.
     pub fn is_copy(&self) -> bool {
@@ -77,6 +98,21 @@ impl Record {
     }
 }
 
+impl Record {
+    /// Nothing was done about the message: somebody asked for an opinion and got it.
+    pub fn advised(&mut self) {
+        self.verdicts.iter_mut().for_each(|verdict| verdict.outcome = ADVISED.into());
+    }
+
+    /// Whether it stands for an opinion that was asked for.
+    pub fn is_advice(&self) -> bool {
+        !self.verdicts.is_empty() && self.verdicts.iter().all(|verdict| verdict.outcome == ADVISED)
+    }
+}
+
+/// The outcome of an opinion.
+const ADVISED: &str = "advised";
+
 impl VerdictRecord {
     /// Some of its recipients, or all, wait for what is in the vault.
     pub fn is_held(&self) -> bool {
@@ -85,11 +121,12 @@ impl VerdictRecord {
 }
 
 /// A finding.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FindingRecord {
     /// What.
     pub symbol: String,
     /// Points in the verdict with the worst category.
+    #[schema(value_type = f64)]
     pub weight: Points,
     /// `mail`, `recipient user@example.org` or `part 2/a.zip/b.exe`.
     pub scope: String,
@@ -98,20 +135,22 @@ pub struct FindingRecord {
 }
 
 /// A fault.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FaultRecord {
     /// Which check.
     pub check: String,
     /// What kind.
+    #[schema(schema_with = schema::cause)]
     pub cause: Cause,
     /// Details.
     pub detail: String,
     /// What its configuration says to do then.
+    #[schema(schema_with = schema::on_fault)]
     pub answer: OnFault,
 }
 
 /// A part.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PartRecord {
     /// Where it stands.
     pub path: String,
@@ -130,7 +169,7 @@ pub struct PartRecord {
 }
 
 /// A defect.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DefectRecord {
     /// Its name.
     pub name: String,
@@ -141,35 +180,40 @@ pub struct DefectRecord {
 }
 
 /// A verdict.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct VerdictRecord {
     /// Whom it is for.
     pub recipients: Vec<String>,
     /// Policy.
     pub policy: String,
     /// Category.
+    #[schema(schema_with = schema::category)]
     pub category: Category,
     /// Sum of the points.
+    #[schema(value_type = f64)]
     pub score: Points,
     /// What was to be done.
+    #[schema(schema_with = schema::action)]
     pub action: Action,
     /// Why, in a few words.
     pub reason: String,
     /// What each finding counted.
     pub weighed: Vec<WeighedRecord>,
     /// What became of it: `delivered: 250 2.0.0 Ok`, `refused: 550 …`, `held: l/l1bnIZN88okd`, `discarded`,
-    /// `deferred: 451 …`.
+    /// `bounced: 250 2.0.0 Ok`, `deferred: 451 …`; `advised` where somebody only asked.
     pub outcome: String,
 }
 
 /// What a finding counted in a verdict.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WeighedRecord {
     /// Symbol.
     pub symbol: String,
     /// Points.
+    #[schema(value_type = f64)]
     pub points: Points,
     /// Category it put the mail in.
+    #[schema(schema_with = schema::category_or_null)]
     pub category: Option<Category>,
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use gatepost_mail::{Address, Envelope, Recipient, Reply};
 use jiff::Timestamp;
 
-use super::id::is_id;
+use super::id::{is_id, same_secret};
 use super::journal::{CLAIM_TIME, Claim, EventKind, Journal, JournalError, State, Ticket};
 use super::upkeep::recover;
 use super::vault::{Held, Vault, VaultError};
@@ -37,6 +37,22 @@ pub struct Delivery {
     /// A reply for each recipient in their order, or one for all of them. A recipient without a reply counts as not
     /// delivered to. A next hop that is away: one 4xx reply that says so.
     pub replies: Vec<Reply>,
+}
+
+/// What sends a released message on.
+pub trait Deliver: Sync {
+    /// Sends it to the next hop.
+    fn deliver(&self, release: Release) -> impl Future<Output = Delivery> + Send;
+}
+
+impl<F, D> Deliver for F
+where
+    F: Fn(Release) -> D + Sync,
+    D: Future<Output = Delivery> + Send,
+{
+    fn deliver(&self, release: Release) -> impl Future<Output = Delivery> + Send {
+        self(release)
+    }
 }
 
 /// A release that went well, at least for one recipient.
@@ -143,14 +159,34 @@ pub async fn find(journal: &Journal, vault: &Vault, id: &str) -> Result<Option<E
     if let Some(entry) = journal.get(id).await? {
         return Ok(Some(entry));
     }
-    let key = Vault::key(id);
-    let held = match vault.blocking(move |vault| vault.peek(&key)).await {
+    let held = match vault.peek_async(&Vault::key(id)).await {
         Ok(held) => held,
         Err(VaultError::NotFound(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     recover(journal, held.record).await?;
     Ok(journal.get(id).await?)
+}
+
+/// What a secret id is worth for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// It is the one.
+    Right,
+    /// It is another, or the entry has none.
+    Wrong,
+    /// Nothing is held under this id.
+    NoEntry,
+}
+
+/// Looks whether a secret id is that of a held message.
+pub async fn check_secret(vault: &Vault, id: &str, secret: &str) -> Result<Secret, VaultError> {
+    match vault.peek_async(&Vault::key(id)).await {
+        Ok(Held { secret: Some(own), .. }) if same_secret(&own, secret) => Ok(Secret::Right),
+        Ok(_) => Ok(Secret::Wrong),
+        Err(VaultError::NotFound(_)) => Ok(Secret::NoEntry),
+        Err(error) => Err(error),
+    }
 }
 
 /// Releases a message to the recipients it is held for, as it came. `again`: even if that was done before.
@@ -160,7 +196,7 @@ pub async fn release(
     id: &str,
     again: bool,
     who: &str,
-    deliver: &impl AsyncFn(Release) -> Delivery,
+    deliver: &impl Deliver,
 ) -> Result<Released, ReleaseError> {
     if find(journal, vault, id).await?.is_none() {
         return Err(ReleaseError::Unknown(id.to_owned()));
@@ -184,7 +220,7 @@ pub async fn release(
         envelope.recipients.iter().map(|recipient| recipient.address.to_string()).collect();
     let release =
         Release { id: id.to_owned(), listener: held.record.listener, envelope, original: original.into() };
-    let delivery = with_claim(journal, &ticket, deliver(release)).await;
+    let delivery = with_claim(journal, &ticket, deliver.deliver(release)).await;
     settle(journal, ticket, names, delivery, who).await
 }
 
@@ -196,7 +232,7 @@ pub async fn forward(
     id: &str,
     to: &Address,
     who: &str,
-    deliver: &impl AsyncFn(Release) -> Delivery,
+    deliver: &impl Deliver,
 ) -> Result<Released, ReleaseError> {
     let Some(entry) = find(journal, vault, id).await? else {
         return Err(ReleaseError::Unknown(id.to_owned()));
@@ -211,7 +247,7 @@ pub async fn forward(
     envelope.recipients = vec![Recipient::from(to.clone())];
     let Record { listener, .. } = held.record;
     let delivery =
-        deliver(Release { id: id.to_owned(), listener, envelope, original: original.into() }).await;
+        deliver.deliver(Release { id: id.to_owned(), listener, envelope, original: original.into() }).await;
     let mut forwarded = answers(id, vec![to.to_string()], delivery, None);
     if !forwarded.is_complete() {
         return Err(ReleaseError::NotDelivered(forwarded));

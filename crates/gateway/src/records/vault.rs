@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Record;
-use super::id::{is_id, new_id};
+use super::id::{is_id, new_id, new_secret};
 
 const MAGIC: &[u8; 8] = b"gpvault\x01";
 /// A header beyond this was not written by us. Records of messages with every limit met stay far below.
@@ -37,6 +37,10 @@ const TEMP_PREFIX: &str = ".tmp-";
 pub struct Held {
     /// The record as it was when the message was put into the vault.
     pub record: Record,
+    /// Whoever knows it may have the message released over the network. It is kept here alone, not in the journal, so
+    /// that records can be shown to people who may not release. None in files of versions that had none.
+    #[serde(default)]
+    pub secret: Option<String>,
     /// Envelope sender; None is `<>`.
     pub sender: Option<String>,
     /// Parameters of MAIL FROM.
@@ -71,6 +75,7 @@ impl Held {
     pub fn new(record: Record, envelope: &Envelope, recipients: &[usize]) -> Held {
         Held {
             record,
+            secret: Some(new_secret()),
             sender: envelope.sender.as_ref().map(Address::to_string),
             parameters: HeldParameters {
                 eight_bit: envelope.parameters.eight_bit,
@@ -254,6 +259,12 @@ impl Vault {
     /// Reads the header only.
     pub fn peek(&self, key: &str) -> Result<Held, VaultError> {
         Ok(self.open_file(key)?.0.held)
+    }
+
+    /// [`Vault::peek`] on a thread where it may block.
+    pub async fn peek_async(&self, key: &str) -> Result<Held, VaultError> {
+        let key = key.to_owned();
+        self.blocking(move |vault| vault.peek(&key)).await
     }
 
     /// Whether there is such a file.

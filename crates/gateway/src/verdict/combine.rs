@@ -63,6 +63,8 @@ enum Fate {
     /// In the vault, since it is taken for others; alone it would have been refused.
     HoldInstead,
     Discard(Reply),
+    /// Not delivered, and the sender is told by mail.
+    Bounce(Reply),
     Refuse(Reply),
     Defer(Reply),
 }
@@ -164,6 +166,7 @@ impl Plan {
                 Fate::Hold(reply)
             }
             (Action::Discard, _) => Fate::Discard(reply),
+            (Action::Bounce, _) => Fate::Bounce(reply),
             (Action::Defer, _) => Fate::Defer(reply),
             (Action::Refuse, Answers::Each) => Fate::Refuse(reply),
             // The one reply will be positive, and behind it there must be the message.
@@ -239,7 +242,7 @@ impl Plan {
         });
         let taken = taken.or_else(|| {
             self.fates.iter().find_map(|fate| match fate {
-                Fate::Hold(reply) | Fate::Discard(reply) => Some(reply.clone()),
+                Fate::Hold(reply) | Fate::Discard(reply) | Fate::Bounce(reply) => Some(reply.clone()),
                 _ => None,
             })
         });
@@ -260,6 +263,7 @@ impl Plan {
                     outcomes,
                     hold_after,
                     drop_held: false,
+                    answers: Answers::One,
                 }
             }
             // All refuse it, by verdict or at the next hop: then so do we, and hold nothing.
@@ -278,20 +282,17 @@ impl Plan {
                 (_, Outcome::Delivered(reply) | Outcome::Refused(reply) | Outcome::Deferred(reply)) => {
                     reply.clone()
                 }
-                (Fate::Hold(reply) | Fate::Discard(reply), _) => reply.clone(),
-                // Not reached: only these two are held or discarded here.
+                (Fate::Hold(reply) | Fate::Discard(reply) | Fate::Bounce(reply), _) => reply.clone(),
+                // Not reached: only these are held, discarded or bounced here.
                 _ => no_answer(),
             })
             .collect();
-        let one = [Reply::is_positive, Reply::is_transient, Reply::is_permanent]
-            .into_iter()
-            .find_map(|kind| each.iter().find(|reply| kind(reply)));
-        let one = one.cloned().unwrap_or_else(no_answer);
         // Copies for those alone who will get it with the next try: that one will be kept then, and not both.
         let comes_again = |&recipient: &usize| matches!(outcomes.get(recipient), Some(Outcome::Deferred(_)));
         let drop_held =
             self.hold.is_empty() && !self.keep.is_empty() && self.kept_for.iter().all(comes_again);
-        Conclusion { one, each, outcomes, hold_after: Vec::new(), drop_held }
+        let one = one_of(&each);
+        Conclusion { one, each, outcomes, hold_after: Vec::new(), drop_held, answers: Answers::Each }
     }
 }
 
@@ -304,6 +305,8 @@ pub enum Outcome {
     Held(Option<Reply>),
     /// Thrown away, as configured.
     Discarded,
+    /// Not delivered: the sender is to be told by mail, or was, with the next hop's reply to that mail.
+    Bounced(Option<Reply>),
     /// Not taken, for good.
     Refused(Reply),
     /// Not taken now.
@@ -318,6 +321,8 @@ impl std::fmt::Display for Outcome {
             Outcome::Held(None) => f.write_str("held"),
             Outcome::Held(Some(reply)) => write!(f, "held, the next hop refused it: {reply}"),
             Outcome::Discarded => f.write_str("discarded"),
+            Outcome::Bounced(None) => f.write_str("bounced"),
+            Outcome::Bounced(Some(reply)) => write!(f, "bounced: {reply}"),
             Outcome::Refused(reply) => write!(f, "refused: {reply}"),
             Outcome::Deferred(reply) => write!(f, "deferred: {reply}"),
         }
@@ -334,18 +339,66 @@ pub struct Conclusion {
     /// What became of it for each recipient.
     pub outcomes: Vec<Outcome>,
     /// Recipients for whom the message must be put in the vault before the answer is given: the next hop refused it
-    /// for them while it was taken for others. If that fails, see [`Conclusion::without_vault`].
+    /// for them while it was taken for others, or a bounce could not be sent. If that fails, see
+    /// [`Conclusion::without_vault`].
     pub hold_after: Vec<usize>,
     /// What was put in the vault for [`Plan::hold`] and [`Plan::keep`] may be taken out again: the sender was not told
     /// that the message was taken, so it still has it.
     pub drop_held: bool,
+    answers: Answers,
 }
 
 impl Conclusion {
+    /// Recipients of whom the sender must be told by mail before the answer is given; how that went, tell
+    /// [`Conclusion::bounced`].
+    pub fn to_bounce(&self) -> Vec<usize> {
+        let bounced = |place: &usize| matches!(self.outcomes.get(*place), Some(Outcome::Bounced(_)));
+        (0..self.outcomes.len()).filter(bounced).collect()
+    }
+
+    /// The conclusion once the sender was told by mail, with the next hop's reply to that mail. Where it will never take
+    /// it, or there is no way to send one (None), the message is held instead; where it cannot take it now, the message
+    /// has to come again.
+    pub fn bounced(mut self, reply: Option<Reply>) -> Conclusion {
+        let told = self.to_bounce();
+        match reply {
+            Some(reply) if reply.is_positive() => {
+                told.iter().for_each(|&place| self.outcomes[place] = Outcome::Bounced(Some(reply.clone())));
+                self
+            }
+            Some(reply) if !reply.is_permanent() => {
+                self.put_off_some(if reply.is_transient() { reply } else { no_answer() }, &told)
+            }
+            reply => {
+                told.iter().for_each(|&place| self.outcomes[place] = Outcome::Held(reply.clone()));
+                self.hold_after.extend(told);
+                self
+            }
+        }
+    }
+
     /// The conclusion when the vault did not take the message for [`Conclusion::hold_after`]: the sender has to come
-    /// again.
-    pub fn without_vault(self) -> Conclusion {
-        if self.hold_after.is_empty() { self } else { Conclusion::put_off(no_room(), self.outcomes) }
+    /// again, also with what was in the vault before, since one entry is for all.
+    pub fn without_vault(mut self) -> Conclusion {
+        if std::mem::take(&mut self.hold_after).is_empty() {
+            return self;
+        }
+        let held = |place: &usize| matches!(self.outcomes[*place], Outcome::Held(_));
+        let held: Vec<usize> = (0..self.outcomes.len()).filter(held).collect();
+        self.put_off_some(no_room(), &held)
+    }
+
+    /// 4xx for some: where there is one answer, that is for all.
+    fn put_off_some(mut self, reply: Reply, recipients: &[usize]) -> Conclusion {
+        if self.answers == Answers::One {
+            return Conclusion::put_off(reply, self.outcomes);
+        }
+        for &place in recipients {
+            self.each[place] = reply.clone();
+            self.outcomes[place] = Outcome::Deferred(reply.clone());
+        }
+        self.one = one_of(&self.each);
+        self
     }
 
     /// 4xx for all. Whoever has the message already may get it twice.
@@ -365,14 +418,24 @@ impl Conclusion {
             outcomes,
             hold_after: Vec::new(),
             drop_held: false,
+            answers: Answers::One,
         }
     }
+}
+
+/// The reply that stands for all: the best of them.
+fn one_of(each: &[Reply]) -> Reply {
+    let one = [Reply::is_positive, Reply::is_transient, Reply::is_permanent]
+        .into_iter()
+        .find_map(|kind| each.iter().find(|reply| kind(reply)));
+    one.cloned().unwrap_or_else(no_answer)
 }
 
 fn outcome(fate: &Fate, results: &[Vec<Reply>]) -> Outcome {
     match fate {
         Fate::Hold(_) | Fate::HoldInstead => Outcome::Held(None),
         Fate::Discard(_) => Outcome::Discarded,
+        Fate::Bounce(_) => Outcome::Bounced(None),
         Fate::Refuse(reply) => Outcome::Refused(reply.clone()),
         Fate::Defer(reply) => Outcome::Deferred(reply.clone()),
         Fate::Deliver { delivery, place } => {
@@ -430,6 +493,7 @@ mod tests {
             extension,
             reply,
             reason: String::new(),
+            bounce: gatepost_mail::Bounce::None,
         }
     }
 
@@ -457,6 +521,7 @@ mod tests {
             Outcome::Held(None) => "held",
             Outcome::Held(Some(_)) => "held-after",
             Outcome::Discarded => "discarded",
+            Outcome::Bounced(_) => "bounced",
             Outcome::Refused(_) => "refused",
             Outcome::Deferred(_) => "deferred",
         });
@@ -509,6 +574,13 @@ mod tests {
             ("deliver discard", "5", "250 2.0.0 taken, id x", "held-after discarded"),
             ("deliver refuse", "4", "452 4.2.2 full", "deferred deferred"),
             ("deliver discard quarantine", "4", "452 4.2.2 full", "deferred deferred deferred"),
+            ("bounce", "", "250 2.0.0 taken, id x", "bounced"),
+            ("bounce deliver", "2", "250 2.0.0 Ok 0", "bounced delivered"),
+            ("bounce refuse", "", "250 2.0.0 taken, id x", "bounced held"),
+            ("bounce deliver", "5", "250 2.0.0 taken, id x", "bounced held-after"),
+            // Nobody is told of what will come again.
+            ("bounce deliver", "4", "452 4.2.2 full", "deferred deferred"),
+            ("bounce defer", "", "451 4.7.1 later", "deferred deferred"),
         ];
         for (words, classes, answer, outcomes) in table {
             let verdicts = verdicts(words);
@@ -523,18 +595,50 @@ mod tests {
     /// Behind a positive reply the message is somewhere; and after any other, nothing needs to be kept.
     fn check_responsibility(conclusion: &Conclusion, what: &str) {
         for (recipient, (reply, outcome)) in conclusion.each.iter().zip(&conclusion.outcomes).enumerate() {
-            let somewhere = matches!(outcome, Outcome::Delivered(_) | Outcome::Held(_) | Outcome::Discarded);
+            let somewhere = matches!(
+                outcome,
+                Outcome::Delivered(_) | Outcome::Held(_) | Outcome::Discarded | Outcome::Bounced(_)
+            );
             assert!(!reply.is_positive() || somewhere, "{what}: lost for {recipient}");
-            let after = matches!(outcome, Outcome::Held(Some(_)));
-            assert_eq!(after, conclusion.hold_after.contains(&recipient), "{what}: {recipient}");
+            let after = conclusion.hold_after.contains(&recipient);
+            assert!(!after || matches!(outcome, Outcome::Held(_)), "{what}: {recipient}");
+            assert!(after || !matches!(outcome, Outcome::Held(Some(_))), "{what}: {recipient}");
         }
         assert!(!conclusion.drop_held || !conclusion.one.is_positive(), "{what}");
+    }
+
+    fn check_without_vault(conclusion: &Conclusion, answers: Answers, what: &str) {
+        let without = conclusion.clone().without_vault();
+        assert!(without.hold_after.is_empty() && without.drop_held >= conclusion.drop_held, "{what}");
+        let put_off = conclusion.hold_after.iter().all(|&place| without.each[place].is_transient());
+        assert!(put_off && (answers == Answers::Each || without.one == without.each[0]), "{what}");
+        check_responsibility(&without, what);
+    }
+
+    /// Whatever becomes of a bounce, those it was to tell of are told of, held, or put off.
+    fn check_bounces(conclusion: &Conclusion, answers: Answers, what: &str) {
+        let told = conclusion.to_bounce();
+        for answer in [None, Some(250), Some(354), Some(452), Some(554)] {
+            let reply = answer.map(|code| Reply::new(code, "", "says the next hop"));
+            let after = conclusion.clone().bounced(reply);
+            check_responsibility(&after, what);
+            check_without_vault(&after, answers, what);
+            for &place in &told {
+                let right = match (answer, &after.outcomes[place]) {
+                    (None | Some(554), Outcome::Held(_)) => after.each[place].is_positive(),
+                    (Some(250), Outcome::Bounced(Some(_))) => after.each[place].is_positive(),
+                    (Some(354 | 452), Outcome::Deferred(_)) => after.each[place].is_transient(),
+                    _ => false,
+                };
+                assert!(right, "{what}: {answer:?} {after:?}");
+            }
+        }
     }
 
     #[test]
     fn no_combination_loses_a_message() {
         let names = Action::ALL.map(Action::name);
-        for (a, b, c) in (0..343).map(|n| (names[n % 7], names[n / 7 % 7], names[n / 49])) {
+        for (a, b, c) in (0..512).map(|n| (names[n % 8], names[n / 8 % 8], names[n / 64])) {
             let words = format!("{a} {b}+x {c}+y");
             let verdicts = verdicts(&words);
             for answers in [Answers::One, Answers::Each] {
@@ -547,13 +651,10 @@ mod tests {
                     let what = format!("{words}, {classes}, {answers:?}");
                     let conclusion = plan.conclude(&results(&classes));
                     check_responsibility(&conclusion, &what);
-                    let without = conclusion.clone().without_vault();
-                    assert!(
-                        without.hold_after.is_empty() && without.drop_held >= conclusion.drop_held,
-                        "{what}"
-                    );
-                    assert!(conclusion.hold_after.is_empty() || without.one.is_transient(), "{what}");
-                    check_responsibility(&without, &what);
+                    check_without_vault(&conclusion, answers, &what);
+                    if !conclusion.to_bounce().is_empty() {
+                        check_bounces(&conclusion, answers, &what);
+                    }
                 }
                 let dry = plan.without_vault(&verdicts);
                 assert!(dry.hold.is_empty() && dry.keep.is_empty(), "{words}");

@@ -8,9 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use gatepost_mail::{
-    Action, Category, Edit, Fault, Finding, Mail, OnFault, PartId, Points, Reply, Scope, Verdict, Weighed,
+    Action, Bounce, Category, Edit, Fault, Finding, Mail, OnFault, PartId, Points, Reply, Scope, Verdict,
+    Weighed,
 };
 
+use super::bounce;
+use super::opinion;
 use super::policy::{Policies, Policy, PolicyId};
 use super::rewrite::{self, Facts};
 use super::template::{self, Field};
@@ -32,19 +35,23 @@ pub struct Case<'a> {
     pub findings: &'a [Finding],
     /// Checks that could not look.
     pub faults: &'a [Fault],
-    /// The sender is gone: refusing would make our own mail server send a bounce, so what would be refused is held.
+    /// The sender is gone: refusing would make our own mail server send a bounce, so what would be refused is held
+    /// (unless the listener says otherwise), and what is bounced is for us to tell.
     pub after_queue: bool,
+    /// Whoever asks does with the mail what it likes, so what is not to be delivered is marked as well.
+    pub advice: bool,
 }
 
 /// The verdicts: one for each group of recipients that share a policy and its result, in the order of their first
-/// recipients; one without recipients where the envelope has none.
+/// recipients; one without recipients where the envelope has none. A group that is bounced gives two, where some of its
+/// recipients do not want to be told of.
 pub fn judge(case: &Case, policies: &Policies, headers: &HeaderNames) -> Vec<Verdict> {
     groups(case, policies)
         .into_iter()
-        .map(|group| {
+        .flat_map(|group| {
             let policy = policies.policy(group.policy);
             let assessment = Assessment::new(case, policy, &group);
-            Judge { case, policy, assessment, headers }.verdict(group.recipients)
+            Judge { case, policies, policy, assessment, headers }.verdicts(group.recipients)
         })
         .collect()
 }
@@ -125,12 +132,14 @@ impl Assessment {
 }
 
 /// What decides.
+#[derive(Clone, Copy)]
 struct Decision {
     category: Category,
     action: Action,
     cause: DecidedBy,
 }
 
+#[derive(Clone, Copy)]
 enum DecidedBy {
     /// What the policy says about the category.
     Category,
@@ -142,23 +151,81 @@ enum DecidedBy {
 
 struct Judge<'a> {
     case: &'a Case<'a>,
+    policies: &'a Policies,
     policy: &'a Policy,
     assessment: Assessment,
     headers: &'a HeaderNames,
 }
 
 impl Judge<'_> {
-    fn verdict(self, recipients: Vec<usize>) -> Verdict {
+    fn verdicts(&self, recipients: Vec<usize>) -> Vec<Verdict> {
         let mut decision = self.decide();
         self.heed_faults(&mut decision);
-        let mut edits = self.edits(&mut decision);
-        if self.case.after_queue && decision.action == Action::Refuse {
-            decision.action = Action::Quarantine;
+        let edits = self.edits(&mut decision);
+        match (decision.action, self.case.after_queue) {
+            (Action::Refuse, true)
+                if !self.policies.refuses_after_queue(&self.case.mail.session.listener) =>
+            {
+                decision.action = Action::Quarantine;
+            }
+            // The sender's server makes the bounce, and knows best to whom.
+            (Action::Bounce, false) => decision.action = Action::Refuse,
+            (Action::Bounce, true) => return self.bounced(decision, recipients),
+            _ => {}
         }
-        if !decision.action.delivers() {
-            edits.clear();
+        let edits = if decision.action.delivers() || self.case.advice { edits } else { Vec::new() };
+        vec![self.verdict(&decision, recipients, edits)]
+    }
+
+    /// After the queue it is we who tell the sender, if that can be done safely. Where not, the message is held.
+    fn bounced(&self, decision: Decision, recipients: Vec<usize>) -> Vec<Verdict> {
+        let Case { mail, findings, .. } = self.case;
+        let (categories, domains) = (&self.assessment.categories, &self.policies.domains);
+        let wanted = |&place: &usize| mail.envelope.recipients.get(place).is_some_and(bounce::is_wanted);
+        let (told, untold): (Vec<usize>, Vec<usize>);
+        let why = match bounce::unsafe_because(mail, findings, categories, domains) {
+            Some(why) => {
+                (told, untold) = (Vec::new(), recipients);
+                why
+            }
+            None => {
+                (told, untold) = recipients.into_iter().partition(wanted);
+                "it was asked for none (NOTIFY)"
+            }
+        };
+        let mut verdicts = Vec::new();
+        if !untold.is_empty() || told.is_empty() {
+            let held = Decision { action: Action::Quarantine, ..decision };
+            let mut verdict = self.verdict(&held, untold, Vec::new());
+            verdict.reason = template::plain(&format!("{}; not bounced: {why}", verdict.reason), MAX_REASON);
+            verdict.bounce = Bounce::Unsafe(why);
+            verdicts.push(verdict);
         }
-        let reason = self.reason(&decision);
+        if !told.is_empty() {
+            let mut verdict = self.verdict(&decision, told, Vec::new());
+            verdict.bounce = self.told(&decision, &verdict);
+            verdicts.push(verdict);
+        }
+        verdicts.sort_by_key(|verdict| verdict.recipients.first().copied());
+        verdicts
+    }
+
+    fn told(&self, decision: &Decision, verdict: &Verdict) -> Bounce {
+        let refused = Decision { action: Action::Refuse, ..*decision };
+        let refusal = self.reply(&refused, &verdict.reason);
+        let envelope = &self.case.mail.envelope;
+        let text = self.policy.bounce_text.fill(|field| match field {
+            Field::Category => decision.category.name().to_owned(),
+            Field::Recipients => {
+                joined(verdict.recipients.iter().map(|&place| envelope.recipients[place].address.to_string()))
+            }
+            other => self.field(other, &verdict.reason),
+        });
+        Bounce::Tell { refusal, text }
+    }
+
+    fn verdict(&self, decision: &Decision, recipients: Vec<usize>, edits: Vec<Edit>) -> Verdict {
+        let reason = self.reason(decision);
         let extension = self.marked(&self.policy.extensions).next().filter(|_| decision.action.delivers());
         Verdict {
             recipients,
@@ -169,9 +236,10 @@ impl Judge<'_> {
             keep: self.keep(decision.action),
             edits,
             extension: extension.map(str::to_owned),
-            reply: self.reply(&decision, &reason),
+            reply: self.reply(decision, &reason),
             reason,
-            weighed: self.assessment.weighed,
+            weighed: self.assessment.weighed.clone(),
+            bounce: Bounce::None,
         }
     }
 
@@ -201,10 +269,10 @@ impl Judge<'_> {
 
     /// Changes for delivery. Where stripping turns out impossible, the decision becomes quarantine.
     fn edits(&self, decision: &mut Decision) -> Vec<Edit> {
-        if !decision.action.delivers() {
+        if !decision.action.delivers() && !self.case.advice {
             return Vec::new();
         }
-        let mut edits = self.header_edits();
+        let mut edits = self.header_edits(decision);
         if decision.action == Action::Strip {
             match self.replacements() {
                 Some(replacements) => edits.extend(replacements),
@@ -217,13 +285,17 @@ impl Judge<'_> {
         edits
     }
 
-    fn header_edits(&self) -> Vec<Edit> {
-        let tests = self.assessment.weighed.iter().filter(|weighed| weighed.points != Points::ZERO);
+    fn header_edits(&self, decision: &Decision) -> Vec<Edit> {
+        let advice = self.case.advice;
+        let is_told =
+            |weighed: &&Weighed| weighed.points != Points::ZERO || (advice && weighed.category.is_some());
+        let tests = self.assessment.weighed.iter().filter(is_told);
         let facts = Facts {
             id: self.case.id,
             hostname: self.case.hostname,
             score: self.assessment.score,
-            spammy: [Category::Spammy, Category::Spam].iter().any(|c| self.assessment.categories.contains(c)),
+            spammy: [Category::Spammy, Category::Spam].iter().any(|c| self.assessment.categories.contains(c))
+                || (advice && opinion::is_bad(decision.category, decision.action)),
             headers_from: self.policy.headers_from,
             spammy_at: self.policy.spammy_at,
             spam_at: self.policy.spam_at,
@@ -284,7 +356,7 @@ impl Judge<'_> {
                 // Not reached: a policy has a reply for each category that it refuses or defers.
                 None => Reply::new(451, "4.7.1", format!("Message not taken now, try again later (id {id})")),
             },
-            (Action::Quarantine | Action::Discard, _) => {
+            (Action::Quarantine | Action::Discard | Action::Bounce, _) => {
                 Reply::new(250, "2.0.0", format!("Ok: taken, id {id}"))
             }
             (Action::Deliver | Action::Mark | Action::Strip, _) => {
@@ -300,7 +372,7 @@ impl Judge<'_> {
             Field::Reason => reason.to_owned(),
             Field::Score => self.assessment.score.to_string(),
             Field::Policy => self.policy.name.to_string(),
-            Field::Category | Field::Name => String::new(),
+            Field::Category | Field::Name | Field::Recipients => String::new(),
         }
     }
 
@@ -415,11 +487,12 @@ mod tests {
                 }
                 let found = findings(&format!("{}@2", symbol(category)));
                 let verdict = one(&config, ATTACHED, &found, &[]);
-                assert_eq!((verdict.category, verdict.action), (category, action));
                 assert_eq!(verdict.keep, action == Action::Strip, "{config}");
                 assert_eq!(verdict.edits.is_empty(), !action.delivers(), "{config}");
                 let replaces = verdict.edits.iter().any(|edit| matches!(edit, Edit::ReplacePart { .. }));
                 assert_eq!(replaces, action == Action::Strip, "{config}");
+                let action = if action == Action::Bounce { Action::Refuse } else { action };
+                assert_eq!((verdict.category, verdict.action), (category, action));
                 let class = match action {
                     Action::Refuse => 5,
                     Action::Defer => 4,
@@ -506,21 +579,80 @@ mod tests {
         );
     }
 
+    /// The verdicts on a mail from one of our users.
+    fn after_the_queue(config: &str, names: &str, recipients: &[&str], notify: &[&str]) -> Vec<Verdict> {
+        let mut mail = mail(PLAIN, recipients);
+        mail.session.user = Some("alice".into());
+        mail.session.listener = "smtp".into();
+        for (recipient, notify) in mail.envelope.recipients.iter_mut().zip(notify) {
+            recipient.parameters = vec![format!("NOTIFY={notify}")];
+        }
+        let found = findings(names);
+        let case = Case { after_queue: true, ..case(&mail, &found, &[]) };
+        judge(&case, &policies(config), &HeaderNames::default())
+    }
+
     #[test]
-    fn after_the_queue_nothing_is_refused() {
-        let mail = mail(PLAIN, &["user@in.test"]);
+    fn actions_after_the_queue() {
+        let bounce = "default_policy.actions = {banned = 'bounce', virus = 'bounce'}\n";
+        let refuse = "listener = [{after_queue = true, refuse_after_queue = 'refuse'}]\n";
+        let other =
+            "listener = [{after_queue = true}, {listen = ['[::1]:1'], refuse_after_queue = 'refuse'}]\n";
         let table = [
             ("", "VIRUS", Action::Quarantine, 250),
             ("", "", Action::Deliver, 250),
+            (refuse, "VIRUS", Action::Refuse, 550),
+            (refuse, "", Action::Deliver, 250),
+            (other, "VIRUS", Action::Quarantine, 250),
             ("default_policy.actions.virus = 'defer'", "VIRUS", Action::Defer, 451),
             ("default_policy.actions.virus = 'discard'", "VIRUS", Action::Discard, 250),
+            (bounce, "BANNED", Action::Bounce, 250),
+            (bounce, "VIRUS", Action::Quarantine, 250),
+            // What decides is not all that counts.
+            (bounce, "BANNED SPAM", Action::Quarantine, 250),
         ];
         for (config, names, action, code) in table {
-            let found = findings(names);
-            let case = Case { after_queue: true, ..case(&mail, &found, &[]) };
-            let verdict = &judge(&case, &policies(config), &HeaderNames::default())[0];
+            let verdicts = after_the_queue(config, names, &["user@in.test"], &[]);
+            let [verdict] = &verdicts[..] else { panic!("{verdicts:?}") };
             assert_eq!((verdict.action, verdict.reply.code), (action, code), "{config}, {names}");
         }
+    }
+
+    #[test]
+    fn before_the_queue_a_bounce_is_a_refusal() {
+        let verdict = one("default_policy.actions.banned = 'bounce'", PLAIN, &findings("BANNED"), &[]);
+        assert_eq!(verdict.action, Action::Refuse);
+        assert_eq!(verdict.reply.to_string(), "550 5.7.1 Attachment not accepted: BANNED (id l1bnIZN88okd)");
+        assert_eq!(verdict.bounce, Bounce::None);
+    }
+
+    #[test]
+    fn senders_are_told_where_that_is_safe() {
+        let config = "[default_policy]
+            actions = {banned = 'bounce', virus = 'bounce'}
+            bounce_text = '{id} {category} {hostname} {reason}: {recipients}'
+        ";
+        let recipients = ["a@in.test", "b@in.test", "c@in.test"];
+        let verdicts = after_the_queue(config, "BANNED", &recipients, &["FAILURE", "NEVER", "FAILURE,DELAY"]);
+        let places: Vec<_> = verdicts.iter().map(|v| (v.recipients.as_slice(), v.action)).collect();
+        assert_eq!(places, [(&[0, 2][..], Action::Bounce), (&[1][..], Action::Quarantine)]);
+        assert_eq!(
+            verdicts[0].bounce,
+            Bounce::Tell {
+                refusal: Reply::new(550, "5.7.1", "Attachment not accepted: BANNED (id l1bnIZN88okd)"),
+                text: "l1bnIZN88okd banned mx.test BANNED: a@in.test, c@in.test".into(),
+            }
+        );
+        assert_eq!(verdicts[0].reply.to_string(), "250 2.0.0 Ok: taken, id l1bnIZN88okd");
+        assert_eq!(verdicts[1].bounce, Bounce::Unsafe("it was asked for none (NOTIFY)"));
+        assert_eq!(verdicts[1].reason, "BANNED; not bounced: it was asked for none (NOTIFY)");
+
+        let verdicts = after_the_queue(config, "VIRUS", &recipients, &[]);
+        assert_eq!(verdicts.len(), 1);
+        assert_eq!(verdicts[0].recipients, [0, 1, 2]);
+        assert_eq!(verdicts[0].bounce, Bounce::Unsafe("viruses and spam come with forged senders"));
+        // A file judged by itself has no recipients.
+        assert_eq!(after_the_queue(config, "BANNED", &[], &[])[0].action, Action::Quarantine);
     }
 
     #[test]

@@ -7,8 +7,10 @@
 //!
 //! [`Verdict`]: gatepost_mail::Verdict
 
+mod bounce;
 mod combine;
 mod judge;
+mod opinion;
 mod policy;
 mod rewrite;
 mod template;
@@ -18,4 +20,5 @@ mod when;
 
 pub use combine::{Answers, Conclusion, Delivery, Outcome, Plan, plan};
 pub use judge::{Case, judge};
+pub use opinion::{Opinion, opinion};
 pub use policy::{Policies, PolicyId};

@@ -8,12 +8,16 @@ use gatepost_mail::{Action, Address, Category, Counts, Points, Session};
 use super::template::{Notice, ReplyTemplate};
 use super::when::{self, Folded, When};
 use crate::config::Problem;
-use crate::config::typed::{self, Config, HeaderNames};
+use crate::config::typed::{self, Config, HeaderNames, RefuseAfterQueue};
 
 /// All policies, in the order in which they are asked; the last is `default_policy`, which is for everybody.
 #[derive(Debug)]
 pub struct Policies {
     list: Vec<Policy>,
+    /// Names of the listeners that refuse even after the queue.
+    refusing: BTreeSet<String>,
+    /// Our domains.
+    pub(super) domains: Vec<String>,
 }
 
 /// Which of [`Policies`].
@@ -59,7 +63,16 @@ impl Policies {
         }
         check_name(&base, &mut names, &mut problems);
         list.push(Policy::compile(&[&base], When::default(), &catalogue, &mut problems));
-        if problems.is_empty() { Ok(Policies { list }) } else { Err(problems) }
+        let refusing = (config.listeners().into_iter())
+            .filter(|listener| listener.refuse_after_queue == RefuseAfterQueue::Refuse)
+            .map(|listener| listener.name);
+        let policies = Policies { list, refusing: refusing.collect(), domains: config.domains.clone() };
+        if problems.is_empty() { Ok(policies) } else { Err(problems) }
+    }
+
+    /// Whether what comes by this listener is refused though the sender is gone.
+    pub(super) fn refuses_after_queue(&self, listener: &str) -> bool {
+        self.refusing.contains(listener)
     }
 
     /// The policy for a recipient: the first whose conditions hold. Known at RCPT.
@@ -76,6 +89,16 @@ impl Policies {
     /// Its name, as records and replies show it.
     pub fn name(&self, id: PolicyId) -> &Arc<str> {
         &self.policy(id).name
+    }
+
+    /// The policy of a name, as verdicts show it.
+    pub(super) fn named(&self, name: &str) -> Option<&Policy> {
+        self.list.iter().find(|policy| &*policy.name == name)
+    }
+
+    /// From how many points on the policy of that name calls mail spammy, and spam. None if there is no such policy.
+    pub fn thresholds(&self, name: &str) -> Option<(Points, Points)> {
+        self.named(name).map(|policy| (policy.spammy_at, policy.spam_at))
     }
 
     pub(super) fn policy(&self, id: PolicyId) -> &Policy {
@@ -102,12 +125,13 @@ pub(super) struct Policy {
     worth: HashMap<Box<str>, Worth>,
     actions: BTreeMap<Category, Action>,
     keep: BTreeSet<Category>,
-    /// Replies of the categories whose action is refuse or defer.
+    /// Replies of the categories whose action is refuse, bounce or defer.
     replies: BTreeMap<Category, ReplyTemplate>,
     pub subject_tags: BTreeMap<Category, String>,
     pub extensions: BTreeMap<Category, String>,
     pub headers_from: Points,
     pub strip_text: Notice,
+    pub bounce_text: Notice,
 }
 
 /// What a symbol is worth to a policy. Neither points nor category: it is turned off.
@@ -133,7 +157,7 @@ impl Policy {
         self.keep.contains(&category)
     }
 
-    /// What the client is told when a category is refused or deferred; None for other actions.
+    /// What the client is told when a category is refused, bounced or deferred; None for other actions.
     pub fn reply(&self, category: Category) -> Option<&ReplyTemplate> {
         self.replies.get(&category)
     }
@@ -180,6 +204,10 @@ impl Policy {
                 .iter()
                 .find_map(|layer| layer.strip_text.clone())
                 .unwrap_or_else(builtin_notice),
+            bounce_text: layers
+                .iter()
+                .find_map(|layer| layer.bounce_text.clone())
+                .unwrap_or_else(builtin_bounce),
             actions,
         }
     }
@@ -206,6 +234,7 @@ struct Layer<'a> {
     typed: &'a typed::Policy,
     replies: BTreeMap<Category, ReplyTemplate>,
     strip_text: Option<Notice>,
+    bounce_text: Option<Notice>,
 }
 
 impl<'a> Layer<'a> {
@@ -261,7 +290,10 @@ impl<'a> Layer<'a> {
         let strip_text = typed.strip_text.as_deref().and_then(|text| {
             Notice::parse(text).map_err(|message| problem("strip_text".into(), message)).ok()
         });
-        Layer { key, typed, replies, strip_text }
+        let bounce_text = typed.bounce_text.as_deref().and_then(|text| {
+            Notice::parse_bounce(text).map_err(|message| problem("bounce_text".into(), message)).ok()
+        });
+        Layer { key, typed, replies, strip_text, bounce_text }
     }
 
     fn name(&self) -> Arc<str> {
@@ -289,7 +321,8 @@ fn worths(layers: &[&Layer], catalogue: &Catalogue) -> HashMap<Box<str>, Worth> 
     worths
 }
 
-/// The reply of each category that is refused or deferred. A typed one must be of the action's class.
+/// The reply of each category that is refused, bounced (which before the queue is refused) or deferred. A typed one must
+/// be of the action's class.
 fn replies(
     layers: &[&Layer],
     actions: &BTreeMap<Category, Action>,
@@ -299,7 +332,7 @@ fn replies(
     for (category, action) in actions {
         let typed = layers.iter().find_map(|layer| Some((layer, layer.replies.get(category)?)));
         let class = match action {
-            Action::Refuse => 5,
+            Action::Refuse | Action::Bounce => 5,
             Action::Defer => 4,
             _ => {
                 if layers[0].replies.contains_key(category) {
@@ -529,6 +562,20 @@ fn builtin_notice() -> Notice {
     .expect("the built-in notice is well-formed")
 }
 
+fn builtin_bounce() -> Notice {
+    Notice::parse_bounce(
+        "This is the mail system at {hostname}.\n\
+         \n\
+         Your message was not delivered to: {recipients}\n\
+         \n\
+         It was not accepted because of what it contains: {reason}\n\
+         \n\
+         Trying again without a change will not help. If you need help, write to\n\
+         postmaster@{hostname} and mention the id {id}.\n",
+    )
+    .expect("the built-in text is well-formed")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -602,6 +649,18 @@ mod tests {
         ("default_policy.extensions.spammy = '+'", "default_policy.extensions.spammy", "such as +spam"),
         ("default_policy.extensions.spammy = '+a@b'", "default_policy.extensions.spammy", "such as +spam"),
         ("default_policy.strip_text = '{score}'", "default_policy.strip_text", "unknown field {score}"),
+        ("default_policy.bounce_text = '{name}'", "default_policy.bounce_text", "unknown field {name}"),
+        ("default_policy.bounce_text = ' '", "default_policy.bounce_text", "must say something"),
+        (
+            "default_policy.actions.clean = 'bounce'",
+            "default_policy.actions.clean",
+            "cannot be met with bounce",
+        ),
+        (
+            "default_policy = {actions = {virus = 'bounce'}, replies = {virus = '451 no'}}",
+            "default_policy.replies.virus",
+            "must be 5xx",
+        ),
         // Names and conditions.
         ("policy = [{}]", "policy[0].name", "needs a name"),
         (

@@ -1,4 +1,5 @@
-//! Texts with fields in braces: replies to the client, and the text put in place of a stripped attachment.
+//! Texts with fields in braces: replies to the client, the text put in place of a stripped attachment, and the text of
+//! a bounce.
 
 use gatepost_mail::Reply;
 
@@ -19,6 +20,7 @@ pub(super) enum Field {
     Policy,
     Hostname,
     Name,
+    Recipients,
 }
 
 /// Fields of replies.
@@ -34,6 +36,15 @@ const REPLY_FIELDS: &[(&str, Field)] = &[
 /// Fields of the text in place of an attachment.
 const NOTICE_FIELDS: &[(&str, Field)] =
     &[("id", Field::Id), ("reason", Field::Reason), ("name", Field::Name), ("hostname", Field::Hostname)];
+
+/// Fields of the text of a bounce.
+const BOUNCE_FIELDS: &[(&str, Field)] = &[
+    ("id", Field::Id),
+    ("reason", Field::Reason),
+    ("category", Field::Category),
+    ("recipients", Field::Recipients),
+    ("hostname", Field::Hostname),
+];
 
 /// A reply: code, enhanced code, and a text with fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,12 +112,20 @@ fn parse_enhanced(text: &str) -> Option<u16> {
     numbers.next().is_none().then_some(class)
 }
 
-/// A text put in place of an attachment.
+/// A text of several lines: put in place of an attachment, or read in a bounce.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Notice(Template);
 
 impl Notice {
-    /// Reads a text of any number of lines.
+    /// Reads the text for a bounce.
+    pub fn parse_bounce(text: &str) -> Result<Notice, String> {
+        if text.trim().is_empty() {
+            return Err("the text of a bounce must say something".into());
+        }
+        Template::parse(text, BOUNCE_FIELDS).map(Notice)
+    }
+
+    /// Reads the text for an attachment, of any number of lines.
     pub fn parse(text: &str) -> Result<Notice, String> {
         if text.trim().is_empty() {
             return Err("the text that stands for an attachment must say something".into());

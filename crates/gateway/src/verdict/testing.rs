@@ -65,7 +65,7 @@ pub fn fault(check: &str, answer: OnFault) -> Fault {
 }
 
 pub fn case<'a>(mail: &'a Mail, findings: &'a [Finding], faults: &'a [Fault]) -> Case<'a> {
-    Case { id: ID, hostname: "mx.test", mail, findings, faults, after_queue: false }
+    Case { id: ID, hostname: "mx.test", mail, findings, faults, after_queue: false, advice: false }
 }
 
 /// The verdict on a message for one recipient.

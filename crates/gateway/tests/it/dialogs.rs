@@ -39,10 +39,45 @@ macro_rules! dialogs {
 }
 
 dialogs! {
+    after_queue_bounce
+    after_queue_bounce_deferred
+    after_queue_bounce_forged
+    after_queue_bounce_list
+    after_queue_bounce_not_wanted
+    after_queue_bounce_null_sender
+    after_queue_bounce_refused
+    after_queue_bounce_text
+    after_queue_bounce_virus
+    after_queue_hold
+    after_queue_lmtp_bounce_deferred
+    after_queue_lmtp_mixed
+    after_queue_refuse
+    after_queue_way_back
+    auth_as_long_as_may_be
+    auth_cancelled
+    auth_empty_challenge
+    auth_endless
+    auth_login
+    auth_lost
+    auth_lost_while_logging_in
+    auth_nameless
+    auth_not_base64
+    auth_not_by_next_hop
+    auth_not_configured
+    auth_parameter
+    auth_pipelined
+    auth_pipelined_response
+    auth_plain
+    auth_policy
+    auth_refused
+    auth_sequences
+    auth_too_long
+    auth_xclient
     bad_addresses
     bad_sequences
     bdat
     bdat_errors
+    before_queue_bounce
     bodies
     client_limit
     command_too_long
@@ -210,9 +245,13 @@ impl Player<'_> {
             "NOTTOLD" => assert!(!self.told(value), "{place}\n{:#?}", self.sink.commands()),
             "RECORD" => {
                 let (field, pattern) = value.split_once(' ').expect("a field and a pattern");
-                let records = self.gatepost.records(1);
-                let record = records.last().expect("a record");
-                assert!(found(pattern, &record[field].to_string()), "{place}\n{record:#}");
+                // Of several messages the last may not be in the journal yet.
+                wait_for(&place, Duration::from_secs(10), || {
+                    let records = self.gatepost.records(1);
+                    let record = records.last().expect("a record");
+                    println!("{}", record[field]);
+                    found(pattern, &record[field].to_string()).then_some(())
+                });
             }
             _ => panic!("{place}: not known"),
         }

@@ -57,6 +57,7 @@ impl Server {
             command_time: Duration::from_secs(5),
             data_time: Duration::from_secs(5),
             idle: 4,
+            way_back: false,
         };
         Server { _folder: folder, hops: NextHops::new(vec![NextHop::LmtpUnix(path)], options), told }
     }
@@ -233,7 +234,7 @@ fn parameters_go_where_they_are_offered() {
         ("", "XVERP", false),
         ("AUTH PLAIN", "AUTH=<>", false),
     ] {
-        assert_eq!(accepts(&offers(lines), parameter), goes, "{lines} {parameter}");
+        assert_eq!(accepts(&offers(lines), parameter, false), goes, "{lines} {parameter}");
     }
 }
 

@@ -24,8 +24,8 @@ impl Hop {
         *self.replies.lock().unwrap() = codes.iter().map(|code| Reply::new(*code, "", "said")).collect();
     }
 
-    fn deliver(&self) -> impl AsyncFn(Release) -> Delivery {
-        async |release| {
+    fn deliver(&self) -> impl Deliver {
+        move |release: Release| async move {
             self.got.lock().unwrap().push(release);
             Delivery { next_hop: "smtp://hop:25".into(), replies: self.replies.lock().unwrap().clone() }
         }
@@ -77,13 +77,38 @@ async fn a_message_is_released_once_as_it_came() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_secret_opens_its_own_message_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, vault) = open(folder.path()).await;
+    let (one, other) = (held("a1"), Held { secret: None, ..held("a2") });
+    let secret = one.secret.clone().unwrap();
+    vault.put(&one, ORIGINAL).unwrap();
+    vault.put(&other, ORIGINAL).unwrap();
+    for (id, given, expected) in [
+        ("a1", secret.as_str(), Secret::Right),
+        ("a1", &secret[1..], Secret::Wrong),
+        ("a1", "", Secret::Wrong),
+        ("a2", secret.as_str(), Secret::Wrong),
+        ("a2", "", Secret::Wrong),
+        ("a3", secret.as_str(), Secret::NoEntry),
+        ("../a1", secret.as_str(), Secret::NoEntry),
+    ] {
+        assert_eq!(check_secret(&vault, id, given).await.unwrap(), expected, "{id} {given}");
+    }
+    // Files of versions before there were secrets are read.
+    let mut json = serde_json::to_value(&one).unwrap();
+    json.as_object_mut().unwrap().remove("secret");
+    assert_eq!(serde_json::from_value::<Held>(json).unwrap().secret, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_releases_at_once_one_delivers() {
     let folder = tempfile::tempdir().unwrap();
     // Two handles, as two processes have them.
     let (one, vault) = open(folder.path()).await;
     let (two, _) = open(folder.path()).await;
     let delivered = AtomicU32::new(0);
-    let deliver = async |_| {
+    let deliver = |_| async {
         delivered.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(50)).await;
         Delivery { next_hop: "hop".into(), replies: vec![Reply::new(250, "2.0.0", "Ok")] }

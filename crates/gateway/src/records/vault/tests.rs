@@ -20,11 +20,12 @@ fn messages_come_back_byte_for_byte_with_their_envelope() {
     let folder = tempfile::tempdir().unwrap();
     let vault = vault(&folder);
     for (id, original) in [("l1", ORIGINAL.to_vec()), ("Empty", Vec::new()), ("Large", vec![b'x'; 9 << 20])] {
-        let key = vault.put(&held(id), &original).unwrap();
+        let entry = held(id);
+        let key = vault.put(&entry, &original).unwrap();
         assert_eq!(key, format!("{}/{id}", &id[..1]));
         let (back, raw) = vault.get(&key).unwrap();
         assert!(raw == original, "{id}");
-        assert_eq!(serde_json::to_value(&back).unwrap(), serde_json::to_value(held(id)).unwrap());
+        assert_eq!(serde_json::to_value(&back).unwrap(), serde_json::to_value(&entry).unwrap());
         assert_eq!(vault.peek(&key).unwrap().record.id, id);
     }
     let envelope = vault.get("l/l1").unwrap().0.envelope();

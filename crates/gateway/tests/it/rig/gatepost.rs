@@ -26,12 +26,22 @@ pub struct Setup {
     pub tables: String,
     /// Where the data is kept, instead of the rig's folder.
     pub data: Option<PathBuf>,
+    /// A whole configuration instead of all this, and the address that it listens at.
+    pub documented: Option<(String, SocketAddr)>,
 }
 
 impl Setup {
     /// Mail goes to an SMTP server.
     pub fn to(next_hop: SocketAddr) -> Setup {
         Setup { next_hops: vec![format!("smtp://{next_hop}")], ..Setup::default() }
+    }
+
+    /// As a page of the documentation configures it, with the test's addresses in the place of those there; it must
+    /// listen at `smtp` then. The data is kept in the rig's folder.
+    pub fn documented(text: String, smtp: SocketAddr) -> Setup {
+        let data = "data = \"/var/lib/gatepost\"\n";
+        assert!(text.contains(data), "it does not say {data}:\n{text}");
+        Setup { documented: Some((text.replace(data, ""), smtp)), ..Setup::default() }
     }
 
     /// With further tables.
@@ -76,7 +86,7 @@ impl Gatepost {
     fn start(setup: Setup) -> Gatepost {
         let mut gatepost = Gatepost {
             process: None,
-            smtp: free_address(),
+            smtp: setup.documented.as_ref().map_or_else(free_address, |(_, smtp)| *smtp),
             metrics: free_address(),
             setup,
             folder: folder(),
@@ -131,6 +141,15 @@ impl Gatepost {
             hops => format!("next_hop = {hops:?}\n"),
         };
         let protocol = if *lmtp { "protocol = \"lmtp\"\n" } else { "" };
+        if let Some((text, _)) = &self.setup.documented {
+            let config = format!(
+                "data = {:?}\n{top}\n{text}\n[log]\nlevel = \"debug\"\n[metrics]\nlisten = \"{}\"\n{tables}\n",
+                self.data(),
+                self.metrics,
+            );
+            std::fs::write(self.config(), config).expect("write the configuration");
+            return;
+        }
         let config = format!(
             "data = {:?}\nhostname = \"gatepost.test\"\n{top}\n[log]\nlevel = \"debug\"\n\
              [metrics]\nlisten = \"{}\"\n\

@@ -33,7 +33,7 @@ pub fn with_attachment(subject: &str, name: &str, content: &[u8]) -> String {
 }
 
 /// Base64 in lines of 76 (RFC 2045 section 6.8).
-fn base64(bytes: &[u8]) -> String {
+pub fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for line in bytes.chunks(57) {

@@ -1,32 +1,46 @@
 //! The rig: the real programs, each on free loopback ports in a folder of its own, waited for until it answers and
 //! stopped by its own process id when dropped. What it logged is shown when a test fails.
 
+#[allow(dead_code, reason = "tests of single fronts use the rest")]
+mod amavis;
+mod clamav_milter;
 mod clamd;
+mod clamsmtp;
+#[allow(dead_code, reason = "tests of single fronts use the rest")]
+mod clients;
 mod dialog;
 mod dns;
-#[allow(dead_code, reason = "tests of single fronts use it")]
 pub mod docs;
-#[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod exim;
 mod gatepost;
+mod home;
 mod mails;
 mod postfix;
+mod sasl;
 #[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod sendmail;
 mod sink;
+mod spamd;
 mod swaks;
 
+#[allow(unused_imports, reason = "tests of single fronts use it")]
+pub use amavis::Amavis;
+pub use clamav_milter::ClamavMilter;
 pub use clamd::Clamd;
+pub use clamsmtp::Clamsmtp;
+pub use clients::{MilterClient, am_pdp, clamd_stream, header_and_body, http, spamd};
 pub use dialog::{Dialog, Reply, matches};
 pub use dns::Dns;
-#[allow(unused_imports, reason = "tests of single fronts use it")]
-pub use exim::{Exim, EximSetup};
+pub use exim::EximSetup;
 pub use gatepost::{Gatepost, Setup, run};
-pub use mails::{eicar, eicar_body, mail, with_attachment};
+pub use home::Dovecot;
+pub use mails::{base64, eicar, eicar_body, mail, with_attachment};
 pub use postfix::{Postfix, PostfixSetup};
+pub use sasl::Sasl;
 #[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use sendmail::{Sendmail, SendmailSetup};
 pub use sink::{Received, Sink, Step};
+pub use spamd::Spamd;
 pub use swaks::{certificate, swaks};
 
 use std::fs::File;

@@ -19,6 +19,39 @@ pub struct PostfixSetup {
     pub domains: Vec<&'static str>,
     /// Further lines of main.cf.
     pub main: String,
+    /// Where its smtpd listens. Default: a free port.
+    pub smtp: Option<SocketAddr>,
+    /// The entry of its smtpd in master.cf, which must listen at `smtp`. Default: one without options.
+    pub smtpd: String,
+    /// Further entries of master.cf.
+    pub services: String,
+}
+
+impl PostfixSetup {
+    /// With the entry of its smtpd in master.cf, as the documentation gives it.
+    pub fn smtpd(mut self, listens: SocketAddr, entry: &str) -> PostfixSetup {
+        (self.smtp, self.smtpd) = (Some(listens), entry.to_owned());
+        self
+    }
+
+    /// With further entries of master.cf.
+    pub fn services(mut self, entries: &str) -> PostfixSetup {
+        self.services.push_str(entries);
+        self.services.push('\n');
+        self
+    }
+
+    /// With further lines of main.cf.
+    pub fn main(mut self, lines: &str) -> PostfixSetup {
+        self.main.push_str(lines);
+        self.main.push('\n');
+        self
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Postfix {
+        Postfix::with(self)
+    }
 }
 
 /// A running Postfix.
@@ -37,7 +70,8 @@ impl Postfix {
 
     /// One that is set up otherwise.
     pub fn with(setup: PostfixSetup) -> Postfix {
-        let mut postfix = Postfix { smtp: free_address(), folder: folder(), running: false };
+        let mut postfix =
+            Postfix { smtp: setup.smtp.unwrap_or_else(free_address), folder: folder(), running: false };
         postfix.configure(&setup);
         postfix.restart();
         postfix
@@ -66,7 +100,7 @@ impl Postfix {
         std::fs::write(&log, "").expect("write");
         std::fs::set_permissions(&log, std::os::unix::fs::PermissionsExt::from_mode(0o666)).expect("chmod");
         std::fs::write(self.path("config/main.cf"), self.main_cf(setup, domains, &owner)).expect("write");
-        std::fs::write(self.path("config/master.cf"), self.master_cf()).expect("write");
+        std::fs::write(self.path("config/master.cf"), self.master_cf(setup)).expect("write");
     }
 
     fn main_cf(&self, setup: &PostfixSetup, domains: &[&str], owner: &User) -> String {
@@ -91,8 +125,11 @@ impl Postfix {
         )
     }
 
-    fn master_cf(&self) -> String {
-        let mut text = format!("127.0.0.1:{} inet n - n - - smtpd\n", self.smtp.port());
+    fn master_cf(&self, setup: &PostfixSetup) -> String {
+        let mut text = match setup.smtpd.as_str() {
+            "" => format!("127.0.0.1:{} inet n - n - - smtpd\n", self.smtp.port()),
+            entry => format!("{entry}\n"),
+        };
         for line in [
             "pickup unix n - n 60 1 pickup",
             "cleanup unix n - n - 0 cleanup",
@@ -112,12 +149,14 @@ impl Postfix {
             "discard unix - - n - - discard",
             "virtual unix - n n - - virtual",
             "anvil unix - - n - 1 anvil",
+            "tlsmgr unix - - n 1000? 1 tlsmgr",
             "scache unix - - n - 1 scache",
             "postlog unix-dgram n - n - 1 postlogd",
         ] {
             text.push_str(line);
             text.push('\n');
         }
+        text.push_str(&setup.services);
         text
     }
 

@@ -107,7 +107,7 @@ impl Sendmail {
             ("QUEUE_DIR", format!("{folder}/queue")),
             ("STATUS_FILE", format!("{folder}/statistics")),
             ("HELP_FILE", format!("{folder}/helpfile")),
-            ("ALIAS_FILE", format!("{folder}/aliases")),
+            ("ALIAS_FILE", format!("text:{folder}/aliases")),
             ("confPID_FILE", format!("{folder}/sendmail.pid")),
             ("confSERVICE_SWITCH_FILE", format!("{folder}/switch")),
             ("confDOMAIN_NAME", NAME.into()),
@@ -118,6 +118,8 @@ impl Sendmail {
             ("confQUEUE_LA", "10000".into()),
             ("confREFUSE_LA", "10000".into()),
             ("confTRUSTED_USER", "root".into()),
+            // All of it lies below /tmp, which everybody may write to.
+            ("confDONT_BLAME_SENDMAIL", "MapInUnsafeDirPath".into()),
             ("SMART_HOST", format!("esmtp:[{to}]")),
             ("ESMTP_MAILER_ARGS", format!("TCP $h {port}")),
         ]
@@ -127,7 +129,7 @@ impl Sendmail {
         format!(
             "define(`MAIL_SETTINGS_DIR', `{folder}/')dnl\nVERSIONID(`rig')\nOSTYPE(`linux')dnl\n{defines}\
              FEATURE(`nocanonify')dnl\nFEATURE(`accept_unresolvable_domains')dnl\nFEATURE(`no_default_msa')dnl\n\
-             DAEMON_OPTIONS(`Name=MTA, Family=inet, Addr={}, Port={}')dnl\n{}MAILER(`smtp')dnl\n{}",
+             DAEMON_OPTIONS(`Name=MTA, Family=inet, Addr={}, Port={}')dnl\n{}MAILER(`local')dnl\nMAILER(`smtp')dnl\n{}",
             self.smtp.ip(),
             self.smtp.port(),
             setup.mc,
@@ -198,11 +200,6 @@ impl Sendmail {
             process.signal(Signal::SIGTERM);
             process.wait(Duration::from_secs(20));
         }
-    }
-
-    /// SIGKILL to the daemon.
-    pub fn kill(&mut self) {
-        self.process = None;
     }
 
     /// Its configuration file.

@@ -119,8 +119,8 @@ impl Sink {
         lock(&self.state).extensions = extensions.iter().map(|&name| name.to_owned()).collect();
     }
 
-    /// From now on, what happens at a stage: a verb, or `CONNECT`, or `END` for the end of a message. The newest rule
-    /// that fits counts.
+    /// From now on, what happens at a stage: a verb, or `CONNECT`, or `END` for the end of a message, or `RESPONSE` for
+    /// a line that answers a challenge (334). The newest rule that fits counts.
     pub fn on(&self, stage: &str, step: Step) {
         self.on_some(stage, "", usize::MAX, step);
     }
@@ -244,6 +244,18 @@ impl Session {
                 Ok(())
             }
             "BDAT" => self.bdat(line),
+            "AUTH" => {
+                let mut reply = self.reply("AUTH", line, "235 2.7.0 authenticated")?;
+                while reply.starts_with('3') {
+                    self.say(&reply)?;
+                    let response = self.line()?;
+                    lock(&self.state).commands.push(response.clone());
+                    let usual =
+                        if response == "*" { "501 5.7.0 cancelled" } else { "235 2.7.0 authenticated" };
+                    reply = self.reply("RESPONSE", &response, usual)?;
+                }
+                self.say(&reply)
+            }
             "QUIT" => {
                 self.answer("QUIT", line, "221 2.0.0 bye")?;
                 Err(std::io::ErrorKind::ConnectionAborted.into())

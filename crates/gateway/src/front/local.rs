@@ -1,0 +1,149 @@
+//! Messages that are handed in whole: a file, a pipe, a request. What lies between their bytes and an [`Arrival`].
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gatepost_mail::{Action, Address, Edit, Envelope, Place, Reply, Session, Verdict};
+use gatepost_wire::smtp;
+
+use super::handback::{Fate, Form, HandBack};
+use crate::pipeline::{Arrival, Judged, Pipeline};
+use crate::verdict::Answers;
+
+/// The field that tells the verdict in a message that is handed back whatever it is.
+const ACTION_FIELD: &str = "X-Gatepost-Action";
+
+/// Makes an arrival of a message's bytes, with whatever line endings: a message with plain LF is how Unix keeps what
+/// came with CRLF, only a mixture is a defect. A separator of mailboxes before it is left out. Checks of client and
+/// recipients have been asked when this returns. Each recipient gets an answer of its own, unless that is changed.
+pub async fn arrival(
+    pipeline: &Pipeline,
+    session: Session,
+    envelope: Envelope,
+    content: Bytes,
+    receiving: Duration,
+) -> Arrival {
+    let content = content.slice_ref(strip_from_line(&content));
+    let content = match smtp::from_unix(&content) {
+        Cow::Borrowed(_) => content,
+        Cow::Owned(mended) => mended.into(),
+    };
+    let (mended, stray) = smtp::normalize(&content, smtp::Stray::Normalize);
+    let raw = match mended {
+        Cow::Borrowed(_) => content,
+        Cow::Owned(mended) => mended.into(),
+    };
+    let mut early = pipeline.checks.connect(&session).await;
+    let mut told = Envelope { recipients: Vec::new(), ..envelope };
+    for recipient in envelope.recipients {
+        early.merge(pipeline.checks.recipient(&session, &told, &recipient).await);
+        told.recipients.push(recipient);
+    }
+    Arrival {
+        session,
+        envelope: told,
+        raw,
+        stray,
+        early,
+        answers: Answers::Each,
+        after_queue: false,
+        receiving,
+    }
+}
+
+/// What became of a message that somebody wants to have filtered.
+pub struct Filtered {
+    /// What was found.
+    pub judged: Judged,
+    /// What was done.
+    pub action: Action,
+    /// What a sender would be told.
+    pub reply: Reply,
+    /// Whom the message is for, extensions put in.
+    pub recipients: Vec<Address>,
+    /// The message to be delivered, in pieces; None if it shall not be.
+    pub message: Option<Vec<Bytes>>,
+}
+
+/// Judges a message and does what is decided; what is to be delivered comes back. Not `split`: None where verdicts
+/// deliver to some and not to others; nothing was done then.
+pub async fn filter(pipeline: &Pipeline, arrival: Arrival, split: bool) -> Option<Filtered> {
+    let judged = pipeline.judge(arrival).await;
+    let delivers = |verdict: &Verdict| verdict.action.delivers();
+    if !split && judged.verdicts.iter().any(delivers) && !judged.verdicts.iter().all(delivers) {
+        return None;
+    }
+    let mut hand = HandBack::new("filter", Form::Message);
+    let conclusion = pipeline.settle(&judged, Answers::OneCopy, &mut hand).await;
+    let fate = hand.fate(&conclusion);
+    let action = action(&judged, &fate);
+    let (mut recipients, mut message) = (Vec::new(), None);
+    if let Fate::Continue { recipients: onward, message: pieces, .. } = fate {
+        message = Some(pieces);
+        recipients.extend(onward.into_iter().map(|onward| {
+            let address = &judged.mail.envelope.recipients[onward.place].address;
+            match onward.extension {
+                Some(extension) => address.with_extension(&extension),
+                None => address.clone(),
+            }
+        }));
+    }
+    Some(Filtered { judged, action, reply: conclusion.one, recipients, message })
+}
+
+/// Judges a message and gives it back whatever the verdict is, with a field that tells it; one such field alone, those
+/// that came with the message are taken out. Nothing is held.
+pub async fn mark(pipeline: &Pipeline, arrival: Arrival) -> Filtered {
+    let judged = pipeline.advise(arrival).await;
+    let strictest = judged.verdicts.iter().max_by_key(|verdict| (verdict.action, verdict.category));
+    let verdict = strictest.unwrap_or_else(|| judged.worst());
+    let message = &judged.mail.message;
+    let mut edits = verdict.edits.clone();
+    for nth in 0..message.headers.all(ACTION_FIELD).count() {
+        edits.push(Edit::RemoveHeader { name: ACTION_FIELD.into(), nth });
+    }
+    let value = format!("{} ({})", verdict.action, verdict.category);
+    edits.push(Edit::AddHeader { name: ACTION_FIELD.into(), value, place: Place::Top });
+    let pieces = gatepost_mail::apply(message, &edits).chunks;
+    let recipients = judged.mail.envelope.recipients.iter().map(|recipient| recipient.address.clone());
+    Filtered {
+        action: verdict.action,
+        reply: verdict.reply.clone(),
+        recipients: recipients.collect(),
+        message: Some(pieces),
+        judged,
+    }
+}
+
+/// What was done, in the name of an action.
+pub(super) fn action(judged: &Judged, fate: &Fate) -> Action {
+    let actions = judged.verdicts.iter().map(|verdict| verdict.action);
+    match fate {
+        Fate::Continue { .. } => actions.filter(|action| action.delivers()).max().unwrap_or(Action::Deliver),
+        Fate::Reply(reply) if reply.is_permanent() => Action::Refuse,
+        Fate::Reply(_) => Action::Defer,
+        Fate::Discard if actions.clone().all(|action| action == Action::Discard) => Action::Discard,
+        Fate::Discard | Fate::Hold(_) => Action::Quarantine,
+    }
+}
+
+/// Mailboxes and many corpora put a `From ` line before the message; it is no part of it.
+fn strip_from_line(content: &[u8]) -> &[u8] {
+    if !content.starts_with(b"From ") {
+        return content;
+    }
+    memchr::memchr(b'\n', content).map_or(content, |end| &content[end + 1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_leading_from_line_goes() {
+        assert_eq!(strip_from_line(b"From a Mon\nSubject: 1\n"), b"Subject: 1\n");
+        assert_eq!(strip_from_line(b"From: a\n"), b"From: a\n");
+        assert_eq!(strip_from_line(b"From a"), b"From a");
+    }
+}

@@ -1,0 +1,11 @@
+-- The scanner is silent for nine seconds; less than five pass without a sign of life.
+mt.set_timeout(5)
+local conn = mt.connect(socket)
+assert(conn, "cannot connect")
+assert(mt.conninfo(conn, "client.test", "192.0.2.9") == nil)
+assert(mt.mailfrom(conn, "<sender@client.test>") == nil)
+assert(mt.rcptto(conn, "<user@example.test>") == nil)
+assert(mt.bodystring(conn, "all is well\r\n") == nil)
+assert(mt.eom(conn) == nil, "no sign of life")
+assert(mt.getreply(conn) == SMFIR_REPLYCODE, "not put off")
+mt.disconnect(conn)
