@@ -34,15 +34,10 @@ pub async fn arrival(
         Cow::Borrowed(_) => content,
         Cow::Owned(mended) => mended.into(),
     };
-    let mut early = pipeline.checks.connect(&session).await;
-    let mut told = Envelope { recipients: Vec::new(), ..envelope };
-    for recipient in envelope.recipients {
-        early.merge(pipeline.checks.recipient(&session, &told, &recipient).await);
-        told.recipients.push(recipient);
-    }
+    let early = pipeline.checks.envelope(&session, &envelope).await;
     Arrival {
         session,
-        envelope: told,
+        envelope,
         raw,
         stray,
         early,

@@ -170,11 +170,7 @@ impl Client<'_> {
             ..Session::default()
         };
         self.front.direct(&mut session, &envelope.recipients);
-        let mut early = pipeline.checks.connect(&session).await;
-        let nobody_yet = Envelope { recipients: Vec::new(), ..envelope.clone() };
-        for recipient in &envelope.recipients {
-            early.merge(pipeline.checks.recipient(&session, &nobody_yet, recipient).await);
-        }
+        let early = pipeline.checks.envelope(&session, &envelope).await;
         let arrival = Arrival {
             session,
             envelope,

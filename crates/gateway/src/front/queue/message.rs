@@ -115,11 +115,7 @@ async fn arrival(
     let mut session = session(&taken.control);
     session.listener.clone_from(&between.queue.name);
     front.direct(&mut session, &envelope.recipients);
-    let checks = &front.pipeline.checks;
-    let mut early = checks.connect(&session).await;
-    for recipient in &envelope.recipients {
-        early.merge(checks.recipient(&session, &envelope, recipient).await);
-    }
+    let early = front.pipeline.checks.envelope(&session, &envelope).await;
     Arrival {
         session,
         envelope,
