@@ -26,7 +26,7 @@ struct Listener {
     address: SocketAddr,
     drain: watch::Sender<bool>,
     accepting: tokio::task::JoinHandle<()>,
-    _spool: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 async fn listener(keys: &str, tables: &str) -> Listener {
@@ -45,7 +45,7 @@ async fn listener(keys: &str, tables: &str) -> Listener {
     let address = socket.local_addr().unwrap();
     let front = Arc::new(ArcSwap::from_pointee(planned.front));
     let accepting = tokio::spawn(accept(Listening::Tcp(socket), front, Sessions::new(metrics)));
-    Listener { address, drain, accepting, _spool: folder }
+    Listener { address, drain, accepting, folder }
 }
 
 /// The mail server's side.
@@ -304,6 +304,20 @@ async fn limits_of_size_and_recipients() {
         mta.say(&Command::Header { name: b("X-Long"), value }).await;
     }
     assert!(refusal(&mta.end().await).starts_with("552 5.3.4"));
+    let small = mta.message(&["<b@x.test>"], "all is well\r\n").await;
+    assert_eq!(small.last(), Some(&Response::Continue));
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_put_off() {
+    let listener = listener("", "[limits]\nmemory = 1000").await;
+    std::fs::remove_dir_all(listener.folder.path().join("spool")).unwrap();
+    let mut mta = Mta::greeted(&listener).await;
+    mta.say(&Command::Mail(vec![b("<>")])).await;
+    assert_eq!(mta.ask(&Command::Rcpt(vec![b("<b@x.test>")])).await, Response::Continue);
+    let said = refusal(&[mta.ask(&Command::Body(vec![b'x'; 2000].into())).await]);
+    assert!(said.starts_with("452 4.3.1"), "{said}");
+    // What needs no file is still taken.
     let small = mta.message(&["<b@x.test>"], "all is well\r\n").await;
     assert_eq!(small.last(), Some(&Response::Continue));
 }
