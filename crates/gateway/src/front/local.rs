@@ -35,16 +35,7 @@ pub async fn arrival(
         Cow::Owned(mended) => mended.into(),
     };
     let early = pipeline.checks.envelope(&session, &envelope).await;
-    Arrival {
-        session,
-        envelope,
-        raw,
-        stray,
-        early,
-        answers: Answers::Each,
-        after_queue: false,
-        receiving,
-    }
+    Arrival { session, envelope, raw, stray, early, answers: Answers::Each, after_queue: false, receiving }
 }
 
 /// What became of a message that somebody wants to have filtered.

@@ -5,7 +5,6 @@
 //! what becomes of mail while nobody answers is the mail server's own setting (`milter_default_action`, `F=`).
 
 mod content;
-mod early;
 mod facts;
 mod hand;
 #[cfg(test)]
@@ -24,8 +23,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use self::content::{Content, Failure};
-use self::early::Early;
 use super::Front;
+use super::early::Early;
 use super::handback::{Form, HandBack};
 use super::listen::Place;
 use crate::checks::Found;

@@ -4,7 +4,7 @@ mod ampdp;
 mod asker;
 mod clamd;
 pub mod direction;
-#[allow(dead_code)]
+mod early;
 mod handback;
 mod http;
 pub mod listen;

@@ -1,12 +1,12 @@
-//! Checks of the connection: begun when the client connects, waited for when their result is needed.
+//! Checks of the connection run beside the dialogue, and are waited for when their result is needed.
 
 use std::sync::Arc;
 
 use gatepost_mail::{Cause, Fault, OnFault, Session};
 use tokio::task::JoinHandle;
 
+use super::Front;
 use crate::checks::Found;
-use crate::front::Front;
 
 /// What is known of a client; nothing as long as nobody has asked.
 #[derive(Default)]
