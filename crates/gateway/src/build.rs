@@ -164,7 +164,8 @@ fn all_hops(config: &Config, problems: &mut Vec<Problem>) -> (Vec<Arc<NextHops>>
 fn next_hops(config: &Config, listener: &Listener, place: usize, problems: &mut Vec<Problem>) -> NextHops {
     let targets: Vec<NextHop> =
         parse_all(&listener.next_hop, &format!("listener[{place}].next_hop"), problems);
-    NextHops::new(targets, options(config, listener.next_hop_verify))
+    let way_back = listener.after_queue;
+    NextHops::new(targets, Options { way_back, ..options(config, listener.next_hop_verify) })
 }
 
 fn options(config: &Config, verify: bool) -> Options {
@@ -174,6 +175,7 @@ fn options(config: &Config, verify: bool) -> Options {
         command_time: config.limits.next_hop_time.duration(),
         data_time: config.limits.next_hop_data_time.duration(),
         idle: config.limits.next_hop_idle as usize,
+        way_back: false,
     }
 }
 

@@ -20,8 +20,8 @@ pub enum Action {
     Quarantine,
     /// Taken and thrown away. Only where configured, always journalled.
     Discard,
-    /// Not delivered. Before the queue that is [`Action::Refuse`], and the sender's server tells the sender; behind our
-    /// own server's queue it is on us to tell, by a delivery status notification, where a sender can safely get one.
+    /// Not delivered. Before the queue the same as `refuse`, so that the sender's server tells the sender; behind our own
+    /// server's queue gatepost tells it, where a sender can safely be told, and holds the message where not.
     Bounce,
     /// 4xx: the sender tries again.
     Defer,

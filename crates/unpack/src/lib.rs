@@ -32,17 +32,31 @@ pub fn read(raw: Bytes, limits: &Limits) -> Message {
     message
 }
 
-/// Reads one file that is no mail, and everything that it contains. `parts[0]` of the result is the file, under its name
-/// if it has one; there is no header.
+/// Reads one file that may be no mail, and everything that it contains. The file as a whole is a part, under its name if
+/// it has one. One that begins like a header is read as a mail besides: what stands there need not look like mail's to
+/// us, and its attachments are found in no other way.
 pub fn read_file(file: Bytes, name: Option<&str>, limits: &Limits) -> Message {
     let mut budget = Budget::new(limits);
-    let mut message =
-        Message { raw: file.clone(), headers: Headers::default(), parts: Vec::new(), defects: Vec::new() };
     let names = name.map(str::to_owned).into_iter().collect();
-    message.push(Part { parent: None, names, ..Part::new(PartId(0), 0, Origin::Embedded, file) });
+    let mut message = match begins_with_field(&file) {
+        true => Message::read(file.clone(), &mut budget),
+        false => {
+            Message { raw: file.clone(), headers: Headers::default(), parts: Vec::new(), defects: Vec::new() }
+        }
+    };
+    let (parent, depth) = if message.parts.is_empty() { (None, 0) } else { (Some(PartId(0)), 1) };
+    message.push(Part { parent, names, ..Part::new(PartId(0), depth, Origin::Embedded, file) });
     let mut roots = Roots::new(&message);
     walk(&mut message, &mut budget, &mut roots, 0);
     message
+}
+
+/// Whether the first line is a header field: a name of printable characters, perhaps a space, then a colon (RFC 5322
+/// sections 2.2 and 4.5).
+fn begins_with_field(raw: &[u8]) -> bool {
+    let name = raw.iter().take_while(|byte| byte.is_ascii_graphic() && **byte != b':').count();
+    let mut rest = raw[name..].iter().skip_while(|byte| matches!(byte, b' ' | b'\t'));
+    name > 0 && rest.next() == Some(&b':')
 }
 
 /// Reads one file as `format`, whatever it is, and everything that it contains. `parts[0]` of the result is the file.
@@ -174,6 +188,30 @@ impl Roots {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn files_are_read_as_what_they_are_and_as_mail_where_they_may_be_some() {
+        let mail =
+            "Subject: x\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\none\r\n--x--\r\n";
+        for (file, bodies) in [
+            ("hello\n", &["hello\n"][..]),
+            ("", &[""]),
+            (&format!("X-A: b\r\n{mail}"), &["", "one", ""]),
+            (mail, &["", "one", ""]),
+            ("not a field\nX: y\n", &["not a field\nX: y\n"]),
+        ] {
+            let message = read_file(file.to_owned().into(), Some("a.txt"), &Limits::default());
+            let whole = message.parts.last().expect("a part");
+            assert_eq!((whole.name(), &whole.body[..]), (Some("a.txt"), file.as_bytes()), "{file:?}");
+            assert_eq!(message.parts.len(), bodies.len(), "{file:?}");
+            for (part, body) in message.parts.iter().zip(bodies).filter(|(_, body)| !body.is_empty()) {
+                assert_eq!(part.body, body.as_bytes(), "{file:?}");
+            }
+        }
+        let zip = b"PK\x03\x04 not really a zip".as_slice();
+        let message = read_file(Bytes::from_static(zip), None, &Limits::default());
+        assert_eq!(message.parts[0].detected, FileType::ZIP);
+    }
 
     /// What is not looked into because the time is up is told of, part by part.
     #[test]

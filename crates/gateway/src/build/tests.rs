@@ -45,3 +45,20 @@ async fn a_refusal_is_known_early_only_by_a_category() {
         assert!(pipeline.early(&Session::default(), &envelope, &Found::default()).await.is_none());
     }
 }
+
+#[test]
+fn released_mail_of_a_queue_never_goes_to_the_built_in_maildir() {
+    let load = |text: &str| toml::from_str::<Config>(text).expect("a configuration");
+    for (text, listener, goes) in [
+        ("queue = [{}]", "queue", false),
+        ("queue = [{}]\nlistener = [{}]", "queue", false),
+        ("queue = [{}]\nlistener = [{}]", "smtp", true),
+        ("queue = [{}]\nquarantine.release_to = [\"smtp://127.0.0.1:25\"]", "queue", true),
+        ("queue = [{}]", "gone", false),
+        ("", "gone", true),
+    ] {
+        let Ok(hops) = release_hops(&load(text)) else { panic!("{text}") };
+        assert_eq!(hops.hops(listener).is_some(), goes, "{text} {listener}");
+    }
+    assert!(load("queue = [{}]").listeners().is_empty());
+}

@@ -52,6 +52,17 @@ impl CheckSet {
         run(self.all(), |check| check.on_recipient(session, envelope, recipient)).await
     }
 
+    /// The same for an envelope that is known as a whole: its client, and each recipient in turn.
+    pub async fn envelope(&self, session: &Session, envelope: &Envelope) -> Found {
+        let mut found = self.connect(session).await;
+        let mut before = Envelope { recipients: Vec::new(), ..envelope.clone() };
+        for recipient in &envelope.recipients {
+            found.merge(self.recipient(session, &before, recipient).await);
+            before.recipients.push(recipient.clone());
+        }
+        found
+    }
+
     /// What is found in a whole mail. `before` holds what earlier stages found; conclusions see it beside the facts
     /// of this stage. It is not repeated in the result.
     pub async fn mail(&self, mail: &Mail, before: &[Finding]) -> Found {

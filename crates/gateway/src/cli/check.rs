@@ -131,7 +131,9 @@ async fn report_of(name: String, loaded: Result<Loaded, Vec<Located>>, probes: &
     lines.extend(problems.iter().map(|problem| Line::bad("configuration", problem.to_string())));
     lines.extend(files::host(&loaded.config));
     lines.extend(files::folders(&loaded.config));
+    lines.extend(files::queues(&loaded.config));
     lines.extend(files::rules(&loaded.config));
+    lines.extend(files::ampdp(&loaded.config));
     lines.extend(certificate::lines(&loaded.config));
     lines.extend(join_all(network_probes(&loaded.config, probes)).await.into_iter().flatten());
     lines
@@ -287,6 +289,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn queue_folders_must_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("in")).unwrap();
+        let queue = "[[queue]]\nincoming = \"FOLDER/in\"\noutgoing = \"FOLDER/out\"\n";
+        let report = report_of(folder.path(), queue, &probes(&[])).await;
+        expect(
+            &report,
+            &[
+                "ok    queue queue: incoming folder FOLDER/in: readable and writable",
+                "FAIL  queue queue: outgoing folder FOLDER/out: No such file",
+                "warn  queue queue: no quarantine.release_to",
+            ],
+        );
+        assert!(!report.contains("listener"), "{report}");
+    }
+
+    #[tokio::test]
     async fn clamd_is_asked_for_its_version() {
         let folder = tempfile::tempdir().unwrap();
         let socket = UnixListener::bind(folder.path().join("clamd.sock")).unwrap();
@@ -394,6 +413,39 @@ mod tests {
                 &format!("FAIL  listener smtp3: next hop smtp+starttls://{good}: it does not offer STARTTLS"),
             ],
         );
+    }
+
+    #[tokio::test]
+    async fn folders_of_am_pdp_are_readable_and_its_sockets_not_for_everybody() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["open", "closed", "mail"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let mode = |name: &str, mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(folder.path().join(name), mode).unwrap();
+        };
+        for (name, to) in [("", 0o755), ("open", 0o755), ("closed", 0o750)] {
+            mode(name, to);
+        }
+        let listener = "[[listener]]\nprotocol = \"am-pdp\"\nmail_folders = [\"FOLDER/mail\", \"FOLDER/none\", \
+                        \"FOLDER/file\"]\nlisten = [\"unix:FOLDER/closed/x\", \"unix:FOLDER/open/x\"]\n";
+        let report = report_of(folder.path(), listener, &probes(&[])).await;
+        expect(
+            &report,
+            &[
+                "ok    listener am-pdp: mail folder FOLDER/mail: readable",
+                "warn  listener am-pdp: mail folder FOLDER/none: No such file",
+                "FAIL  listener am-pdp: mail folder FOLDER/file: is not a folder",
+                "warn  listener am-pdp: socket's folder FOLDER/open: everybody on this host may enter it",
+            ],
+        );
+        assert!(!report.contains("socket's folder FOLDER/closed"), "{report}");
+        let report =
+            report_of(folder.path(), &format!("{listener}require_secret = true\n"), &probes(&[])).await;
+        assert!(!report.contains("socket's folder"), "{report}");
     }
 
     #[tokio::test]

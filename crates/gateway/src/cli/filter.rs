@@ -173,6 +173,10 @@ impl Input {
         if message.len() as u64 > MOST {
             return Err(format!("the message is larger than {} MiB", MOST >> 20));
         }
+        if message.is_empty() {
+            // No mail server makes such a message; whoever should have given it to us has failed.
+            return Err("there is no message on standard input".into());
+        }
         let separator = match message.starts_with(b"From ") {
             true => memchr::memchr(b'\n', &message).map_or(0, |end| end + 1),
             false => 0,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use super::next_hop::NextHopTls;
 use super::typed::{Listener, ListenerProtocol, Queue, RefuseAfterQueue};
 use super::{Config, ListenAddress, NextHop, Problem};
 
@@ -329,7 +330,8 @@ fn validate_token(listener: &Listener, key: &impl Fn(&str) -> String, problems: 
 
 /// Users can log in where the next hop knows them and nobody else reads along.
 fn validate_auth(listener: &Listener, key: &impl Fn(&str) -> String, problems: &mut Problems) {
-    let knows_users = |hop: &String| matches!(hop.parse(), Ok(NextHop::Smtp { .. }));
+    let hops: Vec<NextHop> = listener.next_hop.iter().filter_map(|hop| hop.parse().ok()).collect();
+    let knows_users = |hop: &NextHop| matches!(hop, NextHop::Smtp { .. });
     if listener.auth_without_tls && !listener.auth {
         problems.add(key("auth_without_tls"), "says nothing without auth = true");
     }
@@ -341,14 +343,27 @@ fn validate_auth(listener: &Listener, key: &impl Fn(&str) -> String, problems: &
     } else if listener.after_queue {
         problems
             .add(key("auth"), "is for users, and after_queue says that only our own mail server comes here");
-    } else if !listener.next_hop.iter().any(knows_users) {
+    } else if !hops.iter().any(knows_users) {
         problems.add(key("auth"), "needs an SMTP server in next_hop, which knows the users");
     } else if listener.tls_certificate.is_none() && !listener.auth_without_tls {
         problems.add(
             key("auth"),
             "is offered on encrypted connections only: set tls_certificate and tls_key, or auth_without_tls = true",
         );
+    } else if let Some(hop) = hops.iter().find(|hop| goes_in_clear(hop))
+        && !listener.auth_without_tls
+    {
+        let message = format!(
+            "would send passwords in clear to {hop}: write smtp+starttls:// in next_hop, or auth_without_tls = true"
+        );
+        problems.add(key("auth"), message);
     }
+}
+
+/// Whether others may read what is sent there.
+fn goes_in_clear(hop: &NextHop) -> bool {
+    let NextHop::Smtp { host, tls: NextHopTls::None, .. } = hop else { return false };
+    host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// What is spoken there, and a number from the second of a protocol on: `smtp`, `milter`, `smtp2` …
@@ -457,6 +472,13 @@ mod tests {
             ),
             ("listener = [{protocol = \"http\", token = \"a b\"}]", "listener[0].token", "one word"),
             ("listener = [{allow_from = []}]", "listener[0].allow_from", "anybody may bring mail"),
+            ("listener = [{report_banned = true}]", "listener[0].report_banned", "only"),
+            ("listener = [{scan_folders = [\"/a\"]}]", "listener[0].scan_folders", "only"),
+            (
+                "listener = [{protocol = \"clamd\", scan_folders = [\"/a\", \"b\"]}]",
+                "listener[0].scan_folders[1]",
+                "not absolute",
+            ),
             ("listener = [{auth_without_tls = true}]", "listener[0].auth_without_tls", "without auth"),
             ("listener = [{auth = true, protocol = \"lmtp\"}]", "listener[0].auth", "smtp"),
             ("listener = [{auth = true, after_queue = true}]", "listener[0].auth", "our own mail server"),
@@ -465,6 +487,12 @@ mod tests {
                 "listener = [{auth = true, next_hop = [\"smtp://127.0.0.1:1\"]}]",
                 "listener[0].auth",
                 "encrypted",
+            ),
+            (
+                "listener = [{auth = true, tls_certificate = \"/c\", tls_key = \"/k\", \
+                 next_hop = [\"smtp://[::1]\", \"smtp://localhost\", \"smtps://a.test\", \"smtp://b.test:25\"]}]",
+                "listener[0].auth",
+                "in clear to smtp://b.test:25",
             ),
             (
                 "listener = [{refuse_after_queue = \"refuse\"}]",

@@ -43,6 +43,9 @@ pub struct Options {
     pub data_time: Duration,
     /// Idle connections kept for each hop.
     pub idle: usize,
+    /// The next hop is the mail server that gave us the mail. It has judged the client already and shall only know for
+    /// its log who that was (XFORWARD), not take the mail as if it came from there (XCLIENT).
+    pub way_back: bool,
 }
 
 struct Hop {
@@ -555,7 +558,8 @@ impl Connection {
         const MOST: usize = 100;
         let limited = async {
             let mut group = Vec::new();
-            let by_xclient = !self.offers.xclient.is_empty() || self.told.is_some();
+            let by_xforward = options.way_back && !self.offers.xforward.is_empty();
+            let by_xclient = self.told.is_some() || !(self.offers.xclient.is_empty() || by_xforward);
             if by_xclient && !self.login {
                 self.tell_xclient(session, &options.hostname).await?;
             } else if !by_xclient && !self.offers.xforward.is_empty() {

@@ -19,11 +19,16 @@ impl ReleaseHops {
         ReleaseHops { to, listeners }
     }
 
-    /// Sends a message that came by a listener. Gives the next hop's name, and a reply for each recipient or one for all.
-    pub async fn send(&self, listener: &str, envelope: &Envelope, original: Bytes) -> (String, Vec<Reply>) {
+    /// Where mail that came by a listener goes; None if nowhere.
+    pub fn hops(&self, listener: &str) -> Option<&Arc<NextHops>> {
         let named = self.listeners.iter().find(|(name, _)| name == listener);
         let own = named.or(self.listeners.first()).map(|(_, hops)| hops);
-        let Some(hops) = self.to.as_ref().or(own).filter(|hops| !hops.is_empty()) else {
+        self.to.as_ref().or(own).filter(|hops| !hops.is_empty())
+    }
+
+    /// Sends a message that came by a listener. Gives the next hop's name, and a reply for each recipient or one for all.
+    pub async fn send(&self, listener: &str, envelope: &Envelope, original: Bytes) -> (String, Vec<Reply>) {
+        let Some(hops) = self.hops(listener) else {
             let text = format!(
                 "released mail of the listener {listener} has nowhere to go: name quarantine.release_to, or its next_hop"
             );

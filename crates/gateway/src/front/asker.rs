@@ -135,11 +135,19 @@ impl Wire {
             Wire::Stream(stream) => stream.read_buf(input).await,
             Wire::Local(stream, files) => {
                 let start = input.len();
-                input.resize(start + CHUNK, 0);
-                let read =
-                    stream.async_io(Interest::READABLE, || receive(stream, &mut input[start..], files)).await;
-                input.truncate(start + read.as_ref().copied().unwrap_or(0));
-                read
+                loop {
+                    stream.readable().await?;
+                    // Nothing is waited for before the input is what was read again.
+                    input.resize(start + CHUNK, 0);
+                    let read =
+                        stream.try_io(Interest::READABLE, || receive(stream, &mut input[start..], files));
+                    input.truncate(start + read.as_ref().copied().unwrap_or(0));
+                    match read {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        read => return read,
+                    }
+                }
             }
         }
     }

@@ -6,7 +6,6 @@
 
 mod files;
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -21,12 +20,13 @@ use gatepost_mail::{
     Action, Category, Envelope, FileType, Finding, OnFault, Protocol, Session as MailSession, Verdict,
 };
 use gatepost_wire::clamd_server::{Command, Session, StreamReader};
-use gatepost_wire::smtp::{self, Stray, StrayReport};
+use gatepost_wire::smtp::StrayReport;
 use tokio::net::UnixStream;
 
 use super::Front;
 use super::asker::{Asker, Gone, Wire, settle};
 use super::listen::Place;
+use super::mend::mended;
 use super::spool::Spool;
 use crate::pipeline::{Arrival, Judged};
 use crate::resources::net::Stream;
@@ -361,7 +361,9 @@ async fn look(front: &Arc<Front>, content: Bytes, name: Option<String>, receivin
         receiving,
     };
     let judged = if FileType::detect(&content) == FileType::EML {
-        let (raw, stray) = mended(content);
+        let Ok((raw, stray)) = mended(content, front).await else {
+            return Looked::Error("Insufficient system storage.".into());
+        };
         pipeline.advise(arrival(raw, stray)).await
     } else {
         pipeline.advise_file(arrival(content, StrayReport::default()), name.clone()).await
@@ -370,17 +372,6 @@ async fn look(front: &Arc<Front>, content: Bytes, name: Option<String>, receivin
         Some(verdict) => opinion(front.listener.report_banned, &judged, verdict, name.as_deref()),
         None => Looked::Error("Not judged.".into()),
     }
-}
-
-/// A mail with the line endings it has on the wire.
-fn mended(content: Bytes) -> (Bytes, StrayReport) {
-    let unix = smtp::from_unix(&content);
-    let (mended, stray) = smtp::normalize(&unix, Stray::Normalize);
-    let raw = match (&unix, mended) {
-        (Cow::Borrowed(_), Cow::Borrowed(_)) => content.clone(),
-        (_, mended) => Bytes::from(mended.into_owned()),
-    };
-    (raw, stray)
 }
 
 /// What a client of a virus scanner wants to know: viruses, whatever else is said of the mail; what is banned, if that
@@ -450,4 +441,33 @@ fn word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '/');
     let words = text.split(|c: char| !plain(c)).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_one_word() {
+        for (symbol, evidence, name) in [
+            ("VIRUS", "Eicar-Test-Signature (clamd main)", "Eicar-Test-Signature"),
+            ("VIRUS", "Win.Test.EICAR_HDB-1 (embedded hashes)", "Win.Test.EICAR_HDB-1"),
+            ("VIRUS", "Rule (one) (embedded yara)", "Rule_one"),
+            ("VIRUS", "bad\u{1b}[2J FOUND\n (x)", "bad_2J_FOUND"),
+            ("VIRUS", "", "VIRUS"),
+            ("DNSBL_X", "127.0.0.2", "Gatepost.DNSBL_X"),
+        ] {
+            assert_eq!(signature(&Finding::mail(symbol, evidence)), name);
+        }
+        for (symbol, evidence, file, name) in [
+            ("BANNED_NAME", "2/a.zip/invoice.pdf.exe", None, "invoice.pdf.exe"),
+            ("BANNED_NAME", "2/größe 1.exe (also named b)", None, "gr_e_1.exe_also_named_b"),
+            ("BANNED_TYPE", "", Some("run.exe"), "run.exe"),
+            ("BANNED_TYPE", "", None, "TYPE"),
+            ("BANNED_NAME", "ü", None, "NAME"),
+        ] {
+            assert_eq!(banned_name(&Finding::mail(symbol, evidence), file), name);
+        }
+        assert_eq!(word(&"x".repeat(100)).len(), MAX_NAME);
+    }
 }

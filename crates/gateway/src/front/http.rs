@@ -144,6 +144,10 @@ fn route(front: &Front, request: &Request) -> Result<Endpoint, Failure> {
     if !is_authorized(&front.listener.token, request.headers()) {
         return Err(Failure::new(StatusCode::UNAUTHORIZED, "no token, or not the listener's"));
     }
+    // Any page in a browser on this host could have it send mail to a port that asks for no token.
+    if front.listener.token.is_empty() && request.headers().contains_key(header::ORIGIN) {
+        return Err(Failure::new(StatusCode::FORBIDDEN, "web pages are not answered without a token"));
+    }
     if *front.draining.borrow() {
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "gatepost is going down; ask again later"));
     }

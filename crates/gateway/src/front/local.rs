@@ -34,22 +34,8 @@ pub async fn arrival(
         Cow::Borrowed(_) => content,
         Cow::Owned(mended) => mended.into(),
     };
-    let mut early = pipeline.checks.connect(&session).await;
-    let mut told = Envelope { recipients: Vec::new(), ..envelope };
-    for recipient in envelope.recipients {
-        early.merge(pipeline.checks.recipient(&session, &told, &recipient).await);
-        told.recipients.push(recipient);
-    }
-    Arrival {
-        session,
-        envelope: told,
-        raw,
-        stray,
-        early,
-        answers: Answers::Each,
-        after_queue: false,
-        receiving,
-    }
+    let early = pipeline.checks.envelope(&session, &envelope).await;
+    Arrival { session, envelope, raw, stray, early, answers: Answers::Each, after_queue: false, receiving }
 }
 
 /// What became of a message that somebody wants to have filtered.

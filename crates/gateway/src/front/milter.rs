@@ -5,7 +5,6 @@
 //! what becomes of mail while nobody answers is the mail server's own setting (`milter_default_action`, `F=`).
 
 mod content;
-mod early;
 mod facts;
 mod hand;
 #[cfg(test)]
@@ -24,8 +23,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use self::content::{Content, Failure};
-use self::early::Early;
 use super::Front;
+use super::early::Early;
 use super::handback::{Form, HandBack};
 use super::listen::Place;
 use crate::checks::Found;
@@ -146,7 +145,8 @@ impl Server {
             Event::Negotiate(_) => return self.negotiate(),
             Event::Connect(connect) => {
                 self.client = facts::client(&self.front, &connect, self.protocol.macros());
-                self.early.ask(&self.front, &self.client);
+                self.front.direct(&mut self.client, &[]);
+                self.early = Early::ask(&self.front, &self.client);
                 return self.early_answer().await;
             }
             Event::Helo(name) => {
@@ -216,6 +216,7 @@ impl Server {
 
     async fn mail(&mut self, arguments: &[Bytes]) -> Step {
         facts::user(&mut self.client, self.protocol.macros());
+        self.front.direct(&mut self.client, &[]);
         self.message = Some(Message { envelope: facts::envelope(arguments), ..Message::of_nobody() });
         self.early_answer().await
     }
@@ -237,8 +238,8 @@ impl Server {
             return self.refuse(&Reply::new(452, "4.5.3", text));
         }
         let found = front.pipeline.checks.recipient(&self.client, &message.envelope, &recipient).await;
-        let known = self.early.known().await;
-        let all = merged(&known, &found);
+        let mut all = self.early.known().await.clone();
+        all.merge(found.clone());
         let alone = Envelope {
             recipients: vec![recipient.clone()],
             sender: message.envelope.sender.clone(),
@@ -266,9 +267,7 @@ impl Server {
             let known = self.early.known().await;
             let empty = Envelope::default();
             let envelope = self.message.as_ref().map_or(&empty, |message| &message.envelope);
-            let mut session = self.client.clone();
-            self.front.direct(&mut session, &[]);
-            if let Some(reply) = self.front.pipeline.early(&session, envelope, &known).await {
+            if let Some(reply) = self.front.pipeline.early(&self.client, envelope, known).await {
                 return self.refuse(&reply);
             }
         }
@@ -322,7 +321,7 @@ impl Server {
 
     async fn judge(&mut self, mut message: Message, raw: Bytes, stray: StrayReport) -> Step {
         let front = self.front.clone();
-        let mut early = self.early.known().await;
+        let mut early = self.early.told().await;
         early.merge(std::mem::take(&mut message.found));
         let mut session = self.client.clone();
         front.direct(&mut session, &message.envelope.recipients);
@@ -469,10 +468,4 @@ impl Message {
 
 fn no_space() -> Reply {
     Reply::new(452, "4.3.1", "Insufficient system storage, please try again later")
-}
-
-fn merged(known: &Found, more: &Found) -> Found {
-    let mut all = known.clone();
-    all.merge(more.clone());
-    all
 }

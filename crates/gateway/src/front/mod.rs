@@ -4,11 +4,12 @@ mod ampdp;
 mod asker;
 mod clamd;
 pub mod direction;
-#[allow(dead_code)]
+mod early;
 mod handback;
 mod http;
 pub mod listen;
 pub mod local;
+mod mend;
 mod milter;
 pub mod queue;
 mod smtp;

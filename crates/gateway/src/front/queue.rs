@@ -241,3 +241,64 @@ impl Job {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
     tokio::task::spawn_blocking(work).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::typed::Config;
+
+    fn mover() -> Mover {
+        let config: Config = toml::from_str("queue = [{}]").unwrap();
+        let metrics = Arc::new(crate::records::Metrics::new());
+        let pipeline = Arc::new(crate::build::pipeline(&config, None, metrics.clone()).unwrap());
+        let (_, draining) = watch::channel(false);
+        let between = crate::build::queues(&config, &pipeline, &metrics, &draining).remove(0);
+        Mover::new(Arc::new(ArcSwap::from_pointee(between)))
+    }
+
+    fn listing(waiting: &[&str], decided: &[&str]) -> Listing {
+        let owned = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect();
+        Listing { waiting: owned(waiting), decided: owned(decided) }
+    }
+
+    /// A task that ended so.
+    async fn end(mover: &mut Mover, id: &str, end: Option<End>) {
+        let handle = mover.working.spawn(async move { end.expect("a task that panics") });
+        mover.in_hand.insert(handle.id(), id.to_owned());
+        let ended = mover.working.join_next_with_id().await.unwrap();
+        mover.ended(ended);
+    }
+
+    #[tokio::test]
+    async fn what_is_put_off_waits_longer_each_time() {
+        let mut mover = mover();
+        let mut lengths = Vec::new();
+        for _ in 0..10 {
+            end(&mut mover, "A", Some(End::Later)).await;
+            lengths.push(mover.waiting["A"].length.as_secs());
+            mover.note(listing(&["A", "B"], &[]));
+            assert_eq!(mover.pending, [Job::Judge("B".into())]);
+        }
+        assert_eq!(lengths, [5, 10, 20, 40, 80, 160, 320, 640, 900, 900]);
+        // A panic is no reason to forget it, nor to try again at once.
+        end(&mut mover, "B", None).await;
+        assert_eq!(mover.waiting["B"].length, FIRST_WAIT);
+        // What is locked is looked at with the next glance, and what is gone is forgotten.
+        end(&mut mover, "C", Some(End::Busy)).await;
+        assert!(mover.busy);
+        end(&mut mover, "A", Some(End::Gone)).await;
+        mover.note(listing(&["A", "B", "C"], &[]));
+        assert_eq!(mover.pending, [Job::Judge("A".into()), Job::Judge("C".into())]);
+        mover.note(listing(&[], &[]));
+        assert!(mover.waiting.is_empty() && mover.in_hand.is_empty() && mover.pending.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_decided_comes_first_and_nothing_is_begun_twice() {
+        let mut mover = mover();
+        let handle = mover.working.spawn(std::future::pending());
+        mover.in_hand.insert(handle.id(), "B".to_owned());
+        mover.note(listing(&["A", "B"], &["C", "B"]));
+        assert_eq!(mover.pending, [Job::Finish("C".into()), Job::Judge("A".into())]);
+    }
+}

@@ -13,21 +13,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use gatepost_mail::{
-    Address, Cause, Direction, Envelope, Fault, OnFault, Parameters, Protocol, Recipient, Reply, Session, Via,
-};
+use gatepost_mail::{Address, Direction, Envelope, Parameters, Protocol, Recipient, Reply, Session, Via};
 use gatepost_wire::proxy;
 use gatepost_wire::smtp::{
     self, BdatDecoder, Command, DataDecoder, Line, LineReader, MailFrom, RcptTo, Stray, StrayReport,
 };
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use self::carrier::Lockstep;
 use self::parameters::{apply, mail_parameters, recipient, syntax_error};
+use super::early::Early;
 use super::listen::Place;
 use super::spool::Spool;
 use super::{Front, direction};
@@ -71,7 +69,7 @@ pub(super) async fn serve(
         login: None,
         logged_in: false,
         phase: Phase::Silent,
-        early: Early::NotAsked,
+        early: None,
         errors: 0,
         put_off: 0,
         idle: 0,
@@ -135,7 +133,8 @@ struct Client<'a> {
     /// The next hop knows the user by that connection.
     logged_in: bool,
     phase: Phase<'a>,
-    early: Early,
+    /// Checks of the connection, from the first MAIL on.
+    early: Option<Early>,
     errors: u32,
     /// Recipients that were told to come in another transaction.
     put_off: u32,
@@ -172,22 +171,6 @@ struct Chunks {
     spool: Spool,
     /// When the whole message must have arrived.
     deadline: Instant,
-}
-
-/// Checks of the connection run beside the dialogue, from the first MAIL on, and are waited for only at the end.
-enum Early {
-    NotAsked,
-    Running(Asking),
-    Known(Found),
-}
-
-/// Ends with the session: nobody waits for it then.
-struct Asking(JoinHandle<Found>);
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 type Step = Result<(), End>;
@@ -410,7 +393,7 @@ impl<'a> Client<'a> {
         self.log_out().await;
         apply(&mut self.session, attributes, Via::Xclient);
         self.session.direction = self.direction();
-        self.early = Early::NotAsked;
+        self.early = None;
         self.phase = Phase::Silent;
         self.banner();
         Ok(())
@@ -428,7 +411,7 @@ impl<'a> Client<'a> {
         }
         apply(&mut self.session, attributes, Via::Xforward);
         self.session.direction = self.direction();
-        self.early = Early::NotAsked;
+        self.early = None;
         self.reply(&Reply::new(250, "2.0.0", "Ok"));
         Ok(())
     }
@@ -659,7 +642,10 @@ impl<'a> Client<'a> {
         self.idle = 0;
         let lmtp = self.lmtp();
         let prdr = open.envelope.parameters.prdr && open.envelope.recipients.len() > 1;
-        let mut early = self.known_early().await;
+        let mut early = match &mut self.early {
+            Some(early) => early.told().await,
+            None => Found::default(),
+        };
         early.merge(std::mem::take(&mut open.found));
         let arrival = Arrival {
             session: self.session_of(&open.envelope),
@@ -711,32 +697,7 @@ impl<'a> Client<'a> {
     // Helpers of the dialogue.
 
     fn ask_early(&mut self) {
-        if matches!(self.early, Early::NotAsked) {
-            let (front, session) = (self.front.clone(), self.session.clone());
-            let asking = async move { front.pipeline.checks.connect(&session).await };
-            self.early = Early::Running(Asking(tokio::spawn(asking)));
-        }
-    }
-
-    async fn known_early(&mut self) -> Found {
-        if let Early::Running(asking) = &mut self.early {
-            let found = (&mut asking.0).await.unwrap_or_else(|error| {
-                let detail = format!("checks of the connection failed: {error}");
-                let fault =
-                    Fault { check: "connection".into(), cause: Cause::Bug, detail, answer: OnFault::Defer };
-                Found { faults: vec![fault], ..Found::default() }
-            });
-            self.early = Early::Known(found);
-        }
-        match &mut self.early {
-            Early::Known(found) => {
-                let known = found.clone();
-                // Time is spent once, however many messages profit.
-                found.times.clear();
-                known
-            }
-            _ => Found::default(),
-        }
+        self.early.get_or_insert_with(|| Early::ask(self.front, &self.session));
     }
 
     async fn reset(&mut self) {
@@ -751,7 +712,7 @@ impl<'a> Client<'a> {
     fn end_of_transaction(&mut self) {
         if let Some(before) = self.before_xforward.take() {
             self.session = before;
-            self.early = Early::NotAsked;
+            self.early = None;
         }
     }
 

@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use flate2::read::ZlibDecoder;
 use gatepost_mail::{Action, Address, Edit, Envelope, Headers, Protocol, Recipient, Session, Verdict};
-use gatepost_wire::smtp::{self, Stray};
+use gatepost_wire::smtp::StrayReport;
 use gatepost_wire::spamd::{self, Method, Refusal, Request, RequestReader, Score};
 
 use super::Front;
 use super::asker::{Asker, Gone, Wire, settle};
 use super::listen::Place;
+use super::mend::mended;
 use super::spool::Spool;
 use crate::pipeline::{Arrival, Judged};
 use crate::resources::net::Stream;
@@ -88,7 +89,8 @@ impl Client<'_> {
             raw = self.inflated(raw).await?;
         }
         let unix = is_unix(&raw);
-        let judged = self.judge(&request, raw, began.elapsed()).await;
+        let (raw, stray) = mended(raw, self.front).await.map_err(|_| no_space())?;
+        let judged = self.judge(&request, raw, stray, began.elapsed()).await;
         let Some(verdict) = judged.verdicts.first() else {
             return Err(not_judged("no verdict").into());
         };
@@ -139,7 +141,11 @@ impl Client<'_> {
             }
             self.asker.more(silence, deadline).await?;
         }
-        // What comes behind the message belongs to it, by all likelihood, and its client has miscounted.
+        // What comes behind the message belongs to it, by all likelihood, and its client has miscounted. The client in
+        // Perl always sends an empty line behind it.
+        if self.asker.input[..] == b"\r\n"[..] {
+            self.asker.input.clear();
+        }
         let taken = taken + self.asker.input.len() as u64;
         if request.length.is_some_and(|length| length != taken) {
             let why = format!("(Content-Length mismatch: Expected {expected} bytes, got {taken} bytes)");
@@ -155,15 +161,8 @@ impl Client<'_> {
         inflating.await.unwrap_or_else(|_| Err(not_judged("zlib: reading panicked")))
     }
 
-    async fn judge(&self, request: &Request, raw: Bytes, receiving: Duration) -> Judged {
+    async fn judge(&self, request: &Request, raw: Bytes, stray: StrayReport, receiving: Duration) -> Judged {
         let pipeline = &self.front.pipeline;
-        let unix = smtp::from_unix(&raw);
-        let (mended, stray) = smtp::normalize(&unix, Stray::Normalize);
-        // Most that comes in LF is copied once; what comes in CRLF and is clean, never.
-        let raw = match (&unix, mended) {
-            (std::borrow::Cow::Borrowed(_), std::borrow::Cow::Borrowed(_)) => raw.clone(),
-            (_, mended) => Bytes::from(mended.into_owned()),
-        };
         let envelope = envelope(request.user.as_deref(), &Headers::parse(raw.clone()).0);
         let mut session = Session {
             protocol: Protocol::Local,
@@ -171,11 +170,7 @@ impl Client<'_> {
             ..Session::default()
         };
         self.front.direct(&mut session, &envelope.recipients);
-        let mut early = pipeline.checks.connect(&session).await;
-        let nobody_yet = Envelope { recipients: Vec::new(), ..envelope.clone() };
-        for recipient in &envelope.recipients {
-            early.merge(pipeline.checks.recipient(&session, &nobody_yet, recipient).await);
-        }
+        let early = pipeline.checks.envelope(&session, &envelope).await;
         let arrival = Arrival {
             session,
             envelope,
@@ -351,4 +346,71 @@ fn no_space() -> Refusal {
 
 fn not_judged(why: &str) -> Refusal {
     Refusal::TemporaryFailure(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(text: &str) -> Headers {
+        Headers::parse(Bytes::from(text.to_owned() + "\r\n")).0
+    }
+
+    #[test]
+    fn who_it_is_for() {
+        let received = "Received: from x by y\r\n";
+        for (user, header, recipient, sender) in [
+            ("alice@example.org", "", "alice@example.org", ""),
+            ("alice", "", "alice", ""),
+            ("", "", "", ""),
+            ("alice", "Delivered-To: b@example.org\r\n", "alice", ""),
+            ("alice", &format!("Delivered-To: b@example.org\r\n{received}"), "b@example.org", ""),
+            ("alice", &format!("{received}Delivered-To: b@example.org\r\n"), "alice", ""),
+            ("", &format!("Return-Path: <s@out.test>\r\n{received}"), "", "s@out.test"),
+            (
+                "",
+                &format!("return-path: <>\r\nX-Envelope-To: <c@example.org>\r\n{received}"),
+                "c@example.org",
+                "",
+            ),
+            ("a", &format!("X-Envelope-To: b@example.org,\r\n c@example.org\r\n{received}"), "a", ""),
+            ("a", &format!("X-Original-To: @example.org\r\n{received}"), "a", ""),
+        ] {
+            let user = Some(user).filter(|user| !user.is_empty());
+            let found = envelope(user, &headers(header));
+            let recipients: Vec<_> = found.recipients.iter().map(|r| r.address.to_string()).collect();
+            let found_sender = found.sender.map(|sender| sender.to_string()).unwrap_or_default();
+            assert_eq!(
+                (recipients.concat(), found_sender),
+                (recipient.into(), sender.into()),
+                "{user:?} {header}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_header_alone() {
+        for (pieces, expected) in [
+            (&["A: b\r\n\r\nbody\r\n\r\n"][..], "A: b\r\n\r\n"),
+            (&["X: y\r\n", "A: b\r\n\r\nbody"], "X: y\r\nA: b\r\n\r\n"),
+            (&["X: y\r", "\n\r\n", "body"], "X: y\r\n\r\n"),
+            (&["\r\nbody"], "\r\n"),
+            (&["A: b\r\n"], "A: b\r\n"),
+            (&[], ""),
+        ] {
+            let mut chunks: Vec<Bytes> =
+                pieces.iter().map(|piece| Bytes::from_static(piece.as_bytes())).collect();
+            cut_behind_header(&mut chunks);
+            assert_eq!(chunks.concat(), expected.as_bytes(), "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_line_tells_how_lines_end() {
+        for (text, unix) in
+            [("a\nb\r\n", true), ("a\r\nb\n", false), ("\n", true), ("\r\n", false), ("a", true)]
+        {
+            assert_eq!(is_unix(text.as_bytes()), unix, "{text:?}");
+        }
+    }
 }

@@ -46,7 +46,7 @@ impl Desk {
             PAGE,
             "am-pdp",
             &[
-                ("/run/gatepost/am-pdp.sock", folder.path().join("am-pdp.sock").display().to_string()),
+                ("/run/gatepost/amavis/am-pdp.sock", folder.path().join("am-pdp.sock").display().to_string()),
                 ("/var/lib/amavis/tmp", folder.path().join("tmp").display().to_string()),
                 ("127.0.0.1:10026", next_hop.to_string()),
             ],
@@ -142,7 +142,7 @@ fn amavisd_milter(desk: &Desk) -> (Process, SocketAddr) {
         let line = lines.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
         line.unwrap_or_else(|| panic!("docs/src/{PAGE} does not set {name}")).to_owned()
     };
-    let at = |path: &str| path.replace("/run/gatepost", &desk.folder.path().display().to_string());
+    let at = |path: &str| path.replace("/run/gatepost/amavis", &desk.folder.path().display().to_string());
     let milter = option("MILTERSOCKET").replace("60001", &address.port().to_string());
     let work = option("WORKINGDIR").replace("/var/lib/amavis", &desk.folder.path().display().to_string());
     let mut command = Command::new(program("amavisd-milter"));
@@ -268,7 +268,7 @@ fn killed_in_the_middle_of_a_request_nothing_is_lost() {
     });
     let tmp = desk.folder.path().join("tmp");
     wait_for("a message under way", START, || {
-        let judging = desk.gatepost.metric("gatepost_sessions", &[]) >= 1.0;
+        let judging = desk.gatepost.metric("gatepost_sessions ", &[]) >= 1.0;
         (judging && std::fs::read_dir(&tmp).ok()?.next().is_some()).then_some(())
     });
     desk.gatepost.kill();
@@ -582,4 +582,32 @@ fn the_mail_server_holds_where_it_is_to_and_strangers_are_turned_away() {
     let mut said = Vec::new();
     assert!(!matches!(stranger.read_to_end(&mut said), Ok(1..)), "{said:?}");
     assert!(desk.gatepost.log().contains("is not in allow_from"));
+}
+
+/// As many as a busy mail server asks at once; each message lies in memory while it is judged.
+#[test]
+fn two_hundred_at_once_are_answered() {
+    const CROWD: usize = 200;
+    let desk = Desk::new(free_address(), "", "");
+    let large = mail("large", &"line of text that fills the message\n".repeat(2000));
+    let file = desk.file("large", &large);
+    let request = judge(&file, "tempdir_removed_by=client\n");
+    ask(&mut desk.connect(), &request);
+    let before = desk.gatepost.status("VmRSS");
+    let streams: Vec<UnixStream> = (0..CROWD).map(|_| desk.connect()).collect();
+    std::thread::scope(|scope| {
+        for mut stream in streams {
+            let request = &request;
+            scope.spawn(move || {
+                stream.set_read_timeout(Some(START)).expect("a time limit");
+                let answer = ask(&mut stream, request);
+                assert!(answer.contains("return_value=continue\r\n"), "{answer}");
+            });
+        }
+    });
+    let grown = desk.gatepost.status("VmHWM").saturating_sub(before) / 1024;
+    assert!(grown < 200, "{grown} MiB for {CROWD} messages of {} KiB", large.len() / 1024);
+    wait_for("no session left", START, || {
+        (desk.gatepost.metric("gatepost_sessions ", &[]) < 1.0).then_some(())
+    });
 }

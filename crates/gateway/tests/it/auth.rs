@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
+
 use crate::rig::docs::block_with;
 use crate::rig::*;
 
@@ -201,5 +203,64 @@ fn mechanisms_are_those_after_the_next_hop_s_starttls() {
         dialog.say(&format!("AUTH PLAIN {ALICE}"), "235 2.7.0");
         let reply = dialog.message("alice@example.test", &["x@far.test"], &mail("user", "from a user"));
         assert!(reply.text.contains("queued as"), "{}", dialog.transcript());
+    }
+}
+
+/// What a user was told before TLS could have been told to somebody else (RFC 3207 section 4.2).
+#[test]
+fn with_starttls_nobody_is_logged_in_any_more() {
+    if !needs(&["openssl"]) {
+        return;
+    }
+    let (sink, certificates) = (Sink::start(), folder());
+    sink.offer(&["AUTH PLAIN"]);
+    let (certificate, key) = certificate(certificates.path());
+    let gatepost = Setup::to(sink.address)
+        .listening("auth = true\nauth_without_tls = true")
+        .listening(&format!("tls_certificate = {certificate:?}\ntls_key = {key:?}"))
+        .start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let clear = tokio::net::TcpStream::connect(gatepost.smtp).await.expect("connect");
+        let mut clear = tokio::io::BufReader::new(clear);
+        assert!(reply(&mut clear).await.starts_with("220 "));
+        let login = format!("AUTH PLAIN {ALICE}");
+        for (line, code) in
+            [("EHLO client.test", "250"), (&login, "235"), (&login, "503"), ("STARTTLS", "220")]
+        {
+            assert!(ask(&mut clear, line).await.starts_with(code), "{line}");
+        }
+        let tls = gatepost::resources::tls::ClientTls::new(false);
+        let stream = tls.connect("gatepost.test", Box::new(clear.into_inner())).await.expect("TLS");
+        let mut stream = tokio::io::BufReader::new(stream);
+        assert!(ask(&mut stream, &login).await.starts_with("503"), "EHLO comes first");
+        let hello = ask(&mut stream, "EHLO client.test").await;
+        assert!(hello.contains("AUTH PLAIN") && !hello.contains("STARTTLS"), "{hello}");
+        assert!(ask(&mut stream, &login).await.starts_with("235"));
+        for line in ["MAIL FROM:<alice@example.test>", "RCPT TO:<x@far.test>", "RSET"] {
+            assert!(ask(&mut stream, line).await.starts_with("250"), "{line}");
+        }
+    });
+    let logins = sink.commands().iter().filter(|line| line.starts_with("AUTH ")).count();
+    assert_eq!(logins, 2, "{:?}", sink.commands());
+}
+
+/// Says a line; all lines of the reply.
+async fn ask(stream: &mut (impl AsyncBufRead + AsyncWrite + Unpin), line: &str) -> String {
+    stream.write_all(format!("{line}\r\n").as_bytes()).await.expect("send");
+    stream.flush().await.expect("send");
+    reply(stream).await
+}
+
+async fn reply(stream: &mut (impl AsyncBufRead + Unpin)) -> String {
+    let mut text = String::new();
+    loop {
+        let start = text.len();
+        let read = stream.read_line(&mut text);
+        let count =
+            tokio::time::timeout(Duration::from_secs(30), read).await.expect("in time").expect("a line");
+        if count == 0 || text.as_bytes().get(start + 3) != Some(&b'-') {
+            return text;
+        }
     }
 }

@@ -52,6 +52,7 @@ dialogs! {
     after_queue_lmtp_bounce_deferred
     after_queue_lmtp_mixed
     after_queue_refuse
+    after_queue_way_back
     auth_as_long_as_may_be
     auth_cancelled
     auth_empty_challenge

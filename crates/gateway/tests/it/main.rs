@@ -2,14 +2,20 @@
 
 mod rig;
 
+mod after_queue;
 mod ampdp;
 mod auth;
+mod beside_amavis;
 mod beside_clamav_milter;
+mod beside_clamsmtp;
+mod clamd_front;
 mod commands;
 mod crowd;
 mod dialogs;
+mod filter;
 mod founding;
 mod fronts_crowd;
+mod http;
 mod kills;
 mod lifecycle;
 mod malware;
@@ -20,3 +26,5 @@ mod one_verdict;
 mod parts;
 mod places;
 mod smuggling;
+mod spamd;
+mod two_queues;

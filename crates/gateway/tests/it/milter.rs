@@ -1,11 +1,13 @@
 //! Beside a mail server as milter: real Postfix, real Sendmail with the documented lines, and miltertest's scripts.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
+use gatepost_milter::{Event, Refusal, Response, Session, Wanted};
 use nix::sys::signal::Signal;
 
 use crate::rig::*;
@@ -271,7 +273,7 @@ fn a_listed_client_is_refused_before_its_message() {
     for (delay, expected) in [(true, "RCPT"), (false, "connect")] {
         let gatepost =
             milter().listening(&format!("delay_reject = {delay}")).with(&dns.config()).with(list).start();
-        let more = "smtpd_authorized_xclient_hosts = 127.0.0.0/8\nsmtpd_delay_reject = no\n";
+        let more = "smtpd_authorized_xclient_hosts = 127.0.0.0/8\n";
         let postfix = postfix(&gatepost, more);
         let mut dialog = listed(&postfix);
         let reply = dialog.try_reply().expect("an answer to XCLIENT");
@@ -282,7 +284,9 @@ fn a_listed_client_is_refused_before_its_message() {
             dialog.say("RCPT TO:<user@example.test>", "550 5\\.7\\.1 ");
             dialog.say("RCPT TO:<other@example.test>", "550 5\\.7\\.1 ");
         } else {
-            assert!(reply.code >= 500, "{}", dialog.transcript());
+            assert_eq!(reply.code, 554, "{}", dialog.transcript());
+            dialog.say("EHLO client.test", "250");
+            dialog.say("MAIL FROM:<a@client.test>", "550 5\\.7\\.1 .*id ");
         }
         // It has its record, like a message.
         let record = &gatepost.records(1)[0];
@@ -320,6 +324,159 @@ fn a_unix_socket_and_many_messages_a_connection() {
     assert_eq!(postfix.delivered("user", 10).len(), 10);
     let records = gatepost.records(20);
     assert!(records.iter().all(|record| record["listener"] == "unix"), "{:#}", records[0]);
+}
+
+#[test]
+fn a_message_is_judged_as_it_was_sent() {
+    if !needs(&POSTFIX) {
+        return;
+    }
+    let content = format!(
+        "Received: from a.test by b.test;\n\tThu, 01 Jan 2026 00:00:00 +0000\nFrom: <sender@client.test>\n\
+         To: <user@example.test>\nsubject: folded\n  over\n\tthree lines  \nX-Tight:no space\nX-Wide:   three\n\
+         X-Tab:\ttab\nX-Eight: gr\u{fc}n\nDate: Thu, 01 Jan 2026 00:00:00 +0000\nMessage-ID: <1@client.test>\n\
+         Content-Transfer-Encoding: 8bit\n\n\n.dot\n..dots\n\u{fc}\n{GTUBE}\n\n"
+    );
+    let sent = content.replace('\n', "\r\n");
+    let hold = "[default_policy]\nactions.spam = \"quarantine\"\n";
+    let judged = |gatepost: &Gatepost, mta: SocketAddr| {
+        assert_eq!(send(mta, &content).code, 250);
+        let id = gatepost.held(1)[0]["id"].as_str().expect("an id").to_owned();
+        let output = gatepost.command(&["quarantine", "show"], &[&id, "--raw"]);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let gatepost = milter().with(hold).start();
+    let postfix = postfix(&gatepost, "");
+    assert_eq!(judged(&gatepost, postfix.smtp), sent);
+    if needs(&SENDMAIL) {
+        let (gatepost, sink) = (milter().with(hold).start(), Sink::start());
+        let sendmail = sendmail(&gatepost, "T", sink.address);
+        assert_eq!(judged(&gatepost, sendmail.smtp), sent);
+    }
+}
+
+/// A filter of the library alone, for what gatepost itself never asks for; it does what the subject says.
+fn other_filter() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || filter(stream));
+        }
+    });
+    address
+}
+
+fn filter(mut stream: TcpStream) {
+    let (mut session, mut input, mut output) = (Session::new(), BytesMut::new(), Vec::new());
+    let mut subject = String::new();
+    loop {
+        while let Some(event) = session.event(&mut input).expect("what a mail server says") {
+            match &event {
+                Event::Negotiate(offer) => {
+                    let wanted = Wanted { actions: offer.actions, ..Wanted::default() };
+                    session.negotiate(&wanted, &mut output).expect("it is due");
+                }
+                Event::Header { name, value } if name == "Subject" => {
+                    subject = String::from_utf8_lossy(value).trim().to_owned();
+                }
+                _ => {}
+            }
+            if session.due() {
+                let responses = match event {
+                    Event::EndOfMessage => at_the_end(&subject),
+                    _ => vec![Response::Continue],
+                };
+                for response in responses {
+                    session.respond(response, &mut output).expect("it is due");
+                }
+            }
+        }
+        let mut buffer = [0; 4096];
+        match stream.write_all(&output).and_then(|()| stream.read(&mut buffer)) {
+            Ok(read @ 1..) => input.extend_from_slice(&buffer[..read]),
+            _ => return,
+        }
+        output.clear();
+    }
+}
+
+fn at_the_end(subject: &str) -> Vec<Response> {
+    let refusal = |text: &str| Response::Refuse(Refusal::new(554, "5.7.1", text).expect("a refusal"));
+    match subject {
+        "lines" => vec![refusal("Not here, 100% sure\nsee https://x.test/%20s\n7 words")],
+        "sender" => vec![
+            Response::ChangeSender { address: "<other@client.test>".into(), parameters: None },
+            Response::DeleteRecipient("<user@example.test>".into()),
+            Response::AddRecipient {
+                address: "<other@example.test>".into(),
+                parameters: Some("NOTIFY=NEVER".into()),
+            },
+            Response::AddHeader { name: "X-Last".into(), value: " folded\r\n over two lines".into() },
+            Response::ReplaceBody("another\r\n".into()),
+            Response::ReplaceBody("body\r\n".into()),
+            Response::Accept,
+        ],
+        _ => vec![Response::Continue],
+    }
+}
+
+#[test]
+fn mail_servers_take_all_that_the_library_writes() {
+    if !needs(&POSTFIX) {
+        return;
+    }
+    let check = |mta: SocketAddr| {
+        let reply = send(mta, &mail("lines", "x"));
+        let expected = "554-5.7.1 Not here, 100% sure\n554-5.7.1 see https://x.test/%20s\n554 5.7.1 7 words";
+        assert_eq!(reply.text, expected);
+        assert_eq!(send(mta, &mail("sender", "x")).code, 250);
+    };
+    let main = format!("smtpd_milters = inet:{}\nmilter_default_action = tempfail\n", other_filter());
+    let postfix = Postfix::with(PostfixSetup { main, ..PostfixSetup::default() });
+    check(postfix.smtp);
+    let mail = postfix.delivered("other", 1).remove(0);
+    assert!(mail.starts_with("Return-Path: <other@client.test>"), "{mail}");
+    assert!(mail.ends_with("X-Last: folded\n over two lines\n\nanother\nbody\n"), "{mail}");
+    postfix.settled();
+    assert!(postfix.mailbox("user").is_empty());
+    if needs(&SENDMAIL) {
+        let sink = Sink::start();
+        let line = format!("INPUT_MAIL_FILTER(`x', `S=inet:{}@127.0.0.1, F=T')dnl", other_filter().port());
+        let sendmail = SendmailSetup::to(sink.address).with(&line).start();
+        check(sendmail.smtp);
+        let mail = sink.wait_received(1).remove(0);
+        assert!(mail.mail.contains("<other@client.test>"), "{}", mail.mail);
+        assert!(mail.recipients.len() == 1 && mail.recipients[0].contains("<other@example.test>"));
+        assert!(mail.text().ends_with("X-Last: folded\r\n over two lines\r\n\r\nanother\r\nbody\r\n"));
+    }
+}
+
+#[test]
+fn what_the_mail_server_knows_of_the_client_is_in_the_record() {
+    if !needs(&["root", "postfix", "swaks", "openssl"]) {
+        return;
+    }
+    let gatepost = milter().start();
+    let (certificate, key) = certificate(gatepost.folder());
+    let more = format!(
+        "smtpd_tls_security_level = may\nsmtpd_tls_cert_file = {}\nsmtpd_tls_key_file = {}\n",
+        certificate.display(),
+        key.display()
+    );
+    let postfix = postfix(&gatepost, &more);
+    let addresses = ["--from", "sender@client.test", "--to", "user@example.test"];
+    for (place, (more, protocol)) in [(&["--tls"][..], "ESMTPS"), (&[], "ESMTP")].into_iter().enumerate() {
+        let said = swaks(postfix.smtp, &[&addresses, more].concat());
+        assert!(said.contains("queued as"), "{said}");
+        let record = gatepost.records(place + 1).pop().expect("a record");
+        assert_eq!(record["protocol"], protocol, "{record:#}");
+        assert_eq!(record["client"], "127.0.0.1");
+        assert_eq!(record["client_name"], "localhost");
+        assert_eq!(record["helo"], "client.test");
+        assert_eq!(record["sender"], "sender@client.test");
+        assert_eq!(record["recipients"][0], "user@example.test");
+    }
 }
 
 #[test]

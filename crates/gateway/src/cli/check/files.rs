@@ -1,5 +1,6 @@
 //! The host's name, the user, folders and rule files.
 
+use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -7,6 +8,7 @@ use nix::unistd::AccessFlags;
 
 use super::Line;
 use crate::config::Config;
+use crate::config::typed::ListenerProtocol;
 use crate::privileges;
 
 /// The host's name and the user to become.
@@ -38,6 +40,51 @@ pub(super) fn folders(config: &Config) -> Vec<Line> {
         lines.push(line);
     }
     lines
+}
+
+/// Folders of Sendmail's queues: they are Sendmail's, so they must be there.
+pub(super) fn queues(config: &Config) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for queue in config.queues() {
+        let mut devices = Vec::new();
+        for (name, path) in [("incoming", &queue.incoming), ("outgoing", &queue.outgoing)] {
+            let what = format!("queue {}: {name} folder {}", queue.name, path.display());
+            lines.push(queue_folder(what, path, config));
+            devices.extend(path.metadata().map(|metadata| metadata.dev()));
+        }
+        if let [incoming, outgoing] = devices[..]
+            && incoming != outgoing
+        {
+            let detail = "the folders are on different file systems: each message is copied";
+            lines.push(Line::doubtful(format!("queue {}", queue.name), detail));
+        }
+        if config.quarantine.release_to.is_empty() {
+            let detail = "no quarantine.release_to: held mail cannot be released";
+            lines.push(Line::doubtful(format!("queue {}", queue.name), detail));
+        }
+    }
+    lines
+}
+
+fn queue_folder(what: String, path: &Path, config: &Config) -> Line {
+    let metadata = match path.metadata() {
+        Ok(metadata) => metadata,
+        Err(error) => return Line::bad(what, error.to_string()),
+    };
+    if !metadata.is_dir() {
+        return Line::bad(what, "is not a folder");
+    }
+    if let Ok(user) = privileges::find_user(&config.user)
+        && !user.uid.is_root()
+        && metadata.uid() != user.uid.as_raw()
+    {
+        let detail = "belongs to another user, and Sendmail takes no queue file of a stranger: run gatepost as root or as that user";
+        return Line::bad(what, detail);
+    }
+    match nix::unistd::access(path, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK) {
+        Ok(()) => Line::good(what, "readable and writable"),
+        Err(error) => Line::bad(what, format!("is not readable and writable: {}", error.desc())),
+    }
 }
 
 /// One folder: there and writable, or creatable. For the user it will belong to, as far as its modes tell.
@@ -119,6 +166,63 @@ pub(super) fn rules(config: &Config) -> Vec<Line> {
         });
     }
     lines
+}
+
+/// Folders that the messages of AM.PDP clients lie in, and those of its sockets.
+pub(super) fn ampdp(config: &Config) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let listeners = config.listeners().into_iter();
+    for listener in listeners.filter(|listener| listener.protocol == ListenerProtocol::AmPdp) {
+        for folder in &listener.mail_folders {
+            lines.push(mail_folder(&listener.name, folder, config));
+        }
+        let sockets = listener.listen.iter().filter_map(|text| text.strip_prefix("unix:"));
+        for folder in sockets.filter_map(|socket| Path::new(socket).parent()) {
+            if !listener.require_secret && anybody_may_enter(folder) {
+                let what = format!("listener {}: socket's folder {}", listener.name, folder.display());
+                let detail = "everybody on this host may enter it, and have held mail released; close it, \
+                              or set require_secret";
+                lines.push(Line::doubtful(what, detail));
+            }
+        }
+    }
+    lines
+}
+
+fn mail_folder(listener: &str, folder: &Path, config: &Config) -> Line {
+    let what = format!("listener {listener}: mail folder {}", folder.display());
+    let metadata = match folder.metadata() {
+        Ok(metadata) if metadata.is_dir() => metadata,
+        Ok(_) => return Line::bad(what, "is not a folder"),
+        Err(error) => return Line::doubtful(what, error.to_string()),
+    };
+    let readable = match privileges::find_user(&config.user) {
+        Ok(user) if nix::unistd::geteuid().is_root() => {
+            let groups = CString::new(user.name).ok();
+            let groups = groups.and_then(|name| nix::unistd::getgrouplist(&name, user.gid).ok());
+            let in_group = groups.unwrap_or_default().iter().any(|group| group.as_raw() == metadata.gid());
+            let needed = match (metadata.uid() == user.uid.as_raw(), in_group) {
+                (true, _) => 0o500,
+                (_, true) => 0o050,
+                _ => 0o005,
+            };
+            metadata.mode() & needed == needed
+        }
+        _ => nix::unistd::access(folder, AccessFlags::R_OK | AccessFlags::X_OK).is_ok(),
+    };
+    let group = nix::unistd::Group::from_gid(metadata.gid().into()).ok().flatten();
+    let group = group.map_or_else(|| metadata.gid().to_string(), |group| group.name);
+    match readable {
+        true => Line::good(what, "readable"),
+        false => {
+            Line::bad(what, format!("gatepost cannot look into it; put its user into the group {group}"))
+        }
+    }
+}
+
+fn anybody_may_enter(folder: &Path) -> bool {
+    let enterable = |folder: &Path| folder.metadata().is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
+    folder.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty()).all(enterable)
 }
 
 /// Opens a file, or the files in a folder that have one of these endings; tells how many.

@@ -21,12 +21,17 @@ fn line_endings_and_the_separator_come_back_as_they_were() {
         ("From a Mon\nA: b\n\nc\n", "A: b\r\n\r\nc\r\n", "From a Mon\nA: b\n\nc\n"),
         ("From a Mon\nA: b\r\n\r\nc", "A: b\r\n\r\nc", "From a Mon\nA: b\r\n\r\nc"),
         ("From a Mon", "From a Mon", "From a Mon"),
-        ("", "", ""),
         ("A: b\r\n\nc\n", "A: b\r\n\r\nc\r\n", "A: b\r\n\r\nc\r\n"),
     ] {
         let input = Input::read(content.as_bytes()).unwrap();
         assert_eq!(String::from_utf8(input.finish(judged.as_bytes())).unwrap(), expected, "{content:?}");
     }
+}
+
+#[test]
+fn nothing_is_no_message() {
+    assert!(Input::read(&b""[..]).is_err());
+    assert!(Input::read(&b"\n"[..]).is_ok());
 }
 
 #[test]

@@ -57,6 +57,7 @@ impl Server {
             command_time: Duration::from_secs(5),
             data_time: Duration::from_secs(5),
             idle: 4,
+            way_back: false,
         };
         Server { _folder: folder, hops: NextHops::new(vec![NextHop::LmtpUnix(path)], options), told }
     }

@@ -77,11 +77,14 @@ pub(super) fn read(path: &[u8], reading: &Reading) -> Result<(Bytes, StrayReport
         if count == 0 {
             break;
         }
-        for &octet in &chunk[..count] {
-            if unix && octet == b'\n' {
-                input.extend_from_slice(b"\r");
+        if unix {
+            for line in chunk[..count].split_inclusive(|octet| *octet == b'\n') {
+                let text = line.strip_suffix(b"\n");
+                input.extend_from_slice(text.unwrap_or(line));
+                input.extend_from_slice(if text.is_some() { b"\r\n" } else { b"" });
             }
-            input.extend_from_slice(&[octet]);
+        } else {
+            input.extend_from_slice(&chunk[..count]);
         }
         decoder.begin(input.len() as u64);
         decoder.decode(&mut input, spool.buffer());

@@ -90,13 +90,7 @@ async fn decide(front: &Front, judge: &Judge, raw: Bytes, stray: StrayReport, be
         return Decided::from_reply(None, reply);
     }
     let session = session(front, judge, &envelope);
-    let checks = &front.pipeline.checks;
-    let mut early = checks.connect(&session).await;
-    let mut before = Envelope { recipients: Vec::new(), ..envelope.clone() };
-    for recipient in &envelope.recipients {
-        early.merge(checks.recipient(&session, &before, recipient).await);
-        before.recipients.push(recipient.clone());
-    }
+    let early = front.pipeline.checks.envelope(&session, &envelope).await;
     let answers = if judge.server_delivers { Answers::One } else { Answers::OneCopy };
     let arrival = Arrival {
         session: session.clone(),

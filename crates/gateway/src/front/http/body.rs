@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Buf, Bytes};
+use gatepost_wire::smtp;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, timeout};
 
@@ -27,7 +29,10 @@ pub(super) async fn read(front: &Front, headers: &HeaderMap, mut body: Incoming)
     let most = limits.message_size.bytes();
     let announced = body.size_hint().exact();
     if announced.is_some_and(|size| size > most) {
-        discard(&mut body).await;
+        // Who waits to be told to go on sends nothing.
+        if !headers.contains_key(header::EXPECT) {
+            discard(&mut body).await;
+        }
         return Err(too_large(most));
     }
     let mut spool = Spool::new(limits.memory.bytes());
@@ -55,7 +60,23 @@ pub(super) async fn read(front: &Front, headers: &HeaderMap, mut body: Incoming)
         spool.buffer().extend_from_slice(&data);
         spool.settle(&front.spool).map_err(|error| no_space(&error))?;
     }
-    spool.finish().map_err(|error| no_space(&error))
+    let content = spool.finish();
+    content.and_then(|content| on_the_wire(front, content)).map_err(|error| no_space(&error))
+}
+
+/// A large message with the line endings of Unix gets those of the network on its way into another file: in memory there
+/// may be many at once.
+fn on_the_wire(front: &Front, content: Bytes) -> io::Result<Bytes> {
+    let most = front.limits.memory.bytes();
+    if content.len() as u64 <= most || memchr::memmem::find(&content, b"\r\n").is_some() {
+        return Ok(content);
+    }
+    let mut spool = Spool::new(most);
+    for piece in content.chunks(64 << 10) {
+        spool.buffer().extend_from_slice(&smtp::from_unix(piece));
+        spool.settle(&front.spool)?;
+    }
+    spool.finish()
 }
 
 /// What would be taken for something else than it is, or judged without being there, is refused.
@@ -104,7 +125,7 @@ fn too_large(most: u64) -> Failure {
     Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error)
 }
 
-fn no_space(error: &std::io::Error) -> Failure {
+fn no_space(error: &io::Error) -> Failure {
     tracing::error!(%error, "a message cannot be collected");
     Failure::new(StatusCode::INSUFFICIENT_STORAGE, "insufficient storage; ask again later")
 }

@@ -429,3 +429,70 @@ impl Links {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gatepost_mail::{Budget, Limits};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn hosts_and_addresses_of_links() {
+        for (link, host, address) in [
+            ("http://Example.COM/x?y", "example.com", ""),
+            ("https://user:word@host.test:8443/", "host.test", ""),
+            ("www.example.org", "www.example.org", ""),
+            ("https://[2001:db8::1]/", "[2001:db8::1]", ""),
+            ("https://[2001:db8::1]:80/", "[2001:db8::1]", ""),
+            ("mailto:a@b.test?subject=x", "", "a@b.test"),
+            ("mailto:nobody", "", ""),
+            ("http:///path", "", ""),
+            ("", "", ""),
+        ] {
+            let mut links = Links::default();
+            links.add(link);
+            assert_eq!(links.hosts.into_iter().collect::<String>(), host, "{link}");
+            assert_eq!(links.addresses.into_iter().collect::<String>(), address, "{link}");
+        }
+    }
+
+    #[test]
+    fn changes_in_the_words_of_the_milter() {
+        let raw = "Subject: a\r\nX-A: 1\r\nX-B: 1\r\nX-B: 2\r\nX-B: 3\r\nX-C: 1\r\n\r\nb\r\n";
+        let message = Message::read(Bytes::from(raw), &mut Budget::new(&Limits::default()));
+        let add = |name: &str, value: &str, place| Edit::AddHeader {
+            name: name.into(),
+            value: value.into(),
+            place,
+        };
+        let remove = |name: &str, nth| Edit::RemoveHeader { name: name.into(), nth };
+        let change =
+            |name: &str, nth, value: &str| Edit::ChangeHeader { name: name.into(), nth, value: value.into() };
+        let edits = [
+            add("X-New", "one", Place::Top),
+            add("X-New", "two", Place::Top),
+            add("X-Last", "end", Place::Bottom),
+            remove("X-A", 0),
+            remove("X-B", 0),
+            remove("X-B", 2),
+            change("X-C", 0, "other"),
+            change("Subject", 0, "tagged"),
+        ];
+        let changes = gatepost_mail::changes(&message, &edits);
+        let mut milter = Milter::default();
+        milter.change(&message, &changes, true);
+        let told = serde_json::to_value(milter).unwrap();
+        assert_eq!(
+            told,
+            json!({
+                "add_headers": {
+                    "X-New": [{"value": "one", "order": 0}, {"value": "two", "order": 1}],
+                    "X-Last": {"value": "end"},
+                    "X-C": {"value": "other"}
+                },
+                "remove_headers": {"X-A": 0, "X-B": [3, 1], "X-C": 0}
+            })
+        );
+    }
+}

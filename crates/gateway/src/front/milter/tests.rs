@@ -26,7 +26,7 @@ struct Listener {
     address: SocketAddr,
     drain: watch::Sender<bool>,
     accepting: tokio::task::JoinHandle<()>,
-    _spool: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 async fn listener(keys: &str, tables: &str) -> Listener {
@@ -45,7 +45,7 @@ async fn listener(keys: &str, tables: &str) -> Listener {
     let address = socket.local_addr().unwrap();
     let front = Arc::new(ArcSwap::from_pointee(planned.front));
     let accepting = tokio::spawn(accept(Listening::Tcp(socket), front, Sessions::new(metrics)));
-    Listener { address, drain, accepting, _spool: folder }
+    Listener { address, drain, accepting, folder }
 }
 
 /// The mail server's side.
@@ -309,6 +309,20 @@ async fn limits_of_size_and_recipients() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_kept_is_put_off() {
+    let listener = listener("", "[limits]\nmemory = 1000").await;
+    std::fs::remove_dir_all(listener.folder.path().join("spool")).unwrap();
+    let mut mta = Mta::greeted(&listener).await;
+    mta.say(&Command::Mail(vec![b("<>")])).await;
+    assert_eq!(mta.ask(&Command::Rcpt(vec![b("<b@x.test>")])).await, Response::Continue);
+    let said = refusal(&[mta.ask(&Command::Body(vec![b'x'; 2000].into())).await]);
+    assert!(said.starts_with("452 4.3.1"), "{said}");
+    // What needs no file is still taken.
+    let small = mta.message(&["<b@x.test>"], "all is well\r\n").await;
+    assert_eq!(small.last(), Some(&Response::Continue));
+}
+
+#[tokio::test]
 async fn stray_line_ends_are_refused_where_that_is_wanted() {
     for (setting, refused) in [("normalize", false), ("refuse", true)] {
         let tables = format!("[limits]\nstray_line_endings = '{setting}'");
@@ -366,6 +380,32 @@ async fn some_get_it_marked_and_some_do_not() {
         Response::Continue,
     ] {
         assert!(responses.contains(&expected), "{expected:?} is missing: {responses:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_policy_at_a_time_where_that_is_wanted() {
+    // A policy of outgoing mail does not part recipients of incoming mail.
+    let tables = "domains = ['x.test']\n[[policy]]\nname = 'strict'\nwhen.recipients = ['strict@x.test']\n\
+        [[policy]]\nname = 'out'\nwhen.recipients = ['out@x.test']\nwhen.directions = ['outbound']";
+    let listener = listener("mixed = 'defer-others'", tables).await;
+    let mut mta = Mta::greeted(&listener).await;
+    let user = Command::Macros { stage: b'M', values: vec![(b("{auth_authen}"), b("alice"))] };
+    for (login, expected) in [(false, [true, true, false, true]), (true, [true, false, false, true])] {
+        if login {
+            mta.say(&user).await;
+        }
+        mta.say(&Command::Mail(vec![b("<>")])).await;
+        for (recipient, taken) in
+            ["<a@x.test>", "<out@x.test>", "<strict@x.test>", "<b@x.test>"].iter().zip(expected)
+        {
+            match mta.ask(&Command::Rcpt(vec![b(recipient)])).await {
+                Response::Continue => assert!(taken, "{recipient}"),
+                Response::Refuse(refusal) => assert_eq!((refusal.code(), taken), (452, false), "{recipient}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        mta.say(&Command::Abort).await;
     }
 }
 

@@ -446,3 +446,285 @@ fn remove(path: &Path) -> io::Result<()> {
 fn naming(path: &Path) -> impl Fn(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const CONTROL: &str = "V8\nT1\nI8/1/77\nS<a@b.test>\nRPFD:<c@d.test>\nH??Subject: x\n.\n";
+
+    /// Two folders with one message in the first.
+    struct Queues {
+        _folder: tempfile::TempDir,
+        incoming: Folder,
+        outgoing: Folder,
+    }
+
+    impl Queues {
+        fn new(layout: &[&str]) -> Queues {
+            let folder = tempfile::tempdir().unwrap();
+            let make = |name: &str| {
+                let path = folder.path().join(name);
+                std::fs::create_dir(&path).unwrap();
+                layout.iter().for_each(|name| std::fs::create_dir(path.join(name)).unwrap());
+                Folder::new(&path)
+            };
+            let queues = Queues { incoming: make("in"), outgoing: make("out"), _folder: folder };
+            std::fs::write(queues.incoming.file(FileKind::Data, "A1"), "body\n").unwrap();
+            std::fs::write(queues.incoming.file(FileKind::Transcript, "A1"), "log\n").unwrap();
+            std::fs::write(queues.incoming.file(FileKind::Control, "A1"), CONTROL).unwrap();
+            queues
+        }
+
+        fn take(&self) -> Taken {
+            Taken::take(&self.incoming, "A1").expect("it is free")
+        }
+
+        /// Names of all files, parted by spaces: incoming, then outgoing.
+        fn files(&self) -> [String; 2] {
+            [&self.incoming, &self.outgoing].map(|folder| {
+                let mut names = BTreeSet::new();
+                for at in [folder.controls(), folder.bodies(), folder.of_kind("xf")] {
+                    let files = std::fs::read_dir(at).unwrap().map(Result::unwrap);
+                    let plain = files.filter(|entry| entry.file_type().unwrap().is_file());
+                    names.extend(plain.map(|entry| entry.file_name().into_string().unwrap()));
+                }
+                names.into_iter().collect::<Vec<_>>().join(" ")
+            })
+        }
+
+        fn out(&self, kind: FileKind) -> String {
+            std::fs::read_to_string(self.outgoing.file(kind, "A1")).unwrap()
+        }
+    }
+
+    fn control() -> ControlFile {
+        let mut control = ControlFile::parse(CONTROL.as_bytes()).unwrap();
+        control.change_field("Subject", 0, "new");
+        control
+    }
+
+    #[test]
+    fn a_message_goes_from_one_to_the_other() {
+        for layout in [&[][..], &["qf", "df", "xf"], &["df"]] {
+            let queues = Queues::new(layout);
+            let mut taken = queues.take();
+            assert_eq!(taken.message(&std::env::temp_dir(), 1 << 20).unwrap(), "Subject: x\r\n\r\nbody\r\n");
+            taken.prepare(&queues.outgoing, &control(), None).unwrap();
+            assert_eq!(queues.files(), ["dfA1 qfA1 xfA1", "gdA1 gfA1"]);
+            taken.decide().unwrap();
+            taken.finish(&queues.outgoing).unwrap();
+            assert_eq!(queues.files(), ["", "dfA1 qfA1"]);
+            assert_eq!(queues.out(FileKind::Control), CONTROL.replace("I8/1/77\n", "").replace(" x", " new"));
+            assert_eq!(queues.out(FileKind::Data), "body\n");
+            assert!(
+                queues.outgoing.list().unwrap() == Listing { waiting: vec!["A1".into()], decided: vec![] }
+            );
+        }
+    }
+
+    #[test]
+    fn a_new_body_is_written_as_sendmail_writes_it() {
+        let queues = Queues::new(&[]);
+        let taken = queues.take();
+        let body = [Bytes::from_static(b"one\r"), Bytes::from_static(b"\ntw\xc3\xb6\r\n")];
+        taken.prepare(&queues.outgoing, &control(), Some(&body)).unwrap();
+        taken.decide().unwrap();
+        taken.finish(&queues.outgoing).unwrap();
+        assert_eq!(queues.out(FileKind::Data), "one\ntw\u{f6}\n");
+        assert!(queues.out(FileKind::Control).contains("\nF8\n"));
+        let mode = std::fs::metadata(queues.outgoing.file(FileKind::Data, "A1")).unwrap().mode() & 0o777;
+        let model = std::fs::metadata(queues.outgoing.file(FileKind::Control, "A1")).unwrap().mode() & 0o777;
+        assert_eq!(mode, model);
+    }
+
+    /// Each step alone, and a death after each of them: the message is in exactly one place, or becomes so.
+    #[test]
+    fn a_death_between_any_two_steps_neither_loses_nor_doubles() {
+        type Step = fn(&Queues, &Taken);
+        let steps: &[Step] = &[
+            |queues, taken| {
+                taken.prepare(&queues.outgoing, &control(), None).unwrap();
+                // Half a control file, as after a death in the middle of writing.
+                std::fs::write(queues.outgoing.file(FileKind::Decided, "A1"), "V8\nS<a").unwrap();
+            },
+            |queues, taken| taken.prepare(&queues.outgoing, &control(), None).unwrap(),
+            |_, taken| taken.decide().unwrap(),
+            |queues, _| {
+                let (from, to) = (FileKind::Prepared, FileKind::Data);
+                rename_to_free(&queues.outgoing.file(from, "A1"), &queues.outgoing.file(to, "A1")).unwrap();
+            },
+            |queues, _| {
+                let (from, to) = (FileKind::Decided, FileKind::Control);
+                rename_to_free(&queues.outgoing.file(from, "A1"), &queues.outgoing.file(to, "A1")).unwrap();
+            },
+            |queues, _| remove(&queues.incoming.file(FileKind::Data, "A1")).unwrap(),
+            |queues, _| remove(&queues.incoming.file(FileKind::Transcript, "A1")).unwrap(),
+            |queues, _| remove(&queues.incoming.file(FileKind::Decided, "A1")).unwrap(),
+        ];
+        for dead_after in 0..=steps.len() {
+            // What is in the outgoing queue may be delivered at once, or stay for a while.
+            for delivered_at_once in [true, false] {
+                let queues = Queues::new(&[]);
+                let taken = queues.take();
+                steps[..dead_after].iter().for_each(|step| step(&queues, &taken));
+                drop(taken);
+                let mut deliveries = 0;
+                let mut deliver = || {
+                    if queues.outgoing.file(FileKind::Control, "A1").exists() {
+                        assert_eq!(queues.out(FileKind::Data), "body\n", "after {dead_after}");
+                        assert!(queues.out(FileKind::Control).contains("Subject: new"), "after {dead_after}");
+                        remove(&queues.outgoing.file(FileKind::Control, "A1")).unwrap();
+                        remove(&queues.outgoing.file(FileKind::Data, "A1")).unwrap();
+                        deliveries += 1;
+                    }
+                };
+                if delivered_at_once {
+                    deliver();
+                }
+                // The next process.
+                let listing = queues.incoming.list().unwrap();
+                for id in &listing.decided {
+                    assert!(finish(&queues.incoming, &queues.outgoing, id).unwrap());
+                }
+                for _ in &listing.waiting {
+                    let taken = queues.take();
+                    taken.prepare(&queues.outgoing, &control(), None).unwrap();
+                    taken.decide().unwrap();
+                    taken.finish(&queues.outgoing).unwrap();
+                }
+                deliver();
+                assert_eq!(deliveries, 1, "after {dead_after}");
+                assert_eq!(queues.files(), ["", ""], "after {dead_after}");
+            }
+        }
+    }
+
+    /// The vault has it; what an earlier attempt had prepared must not go out.
+    #[test]
+    fn a_held_message_does_not_go_out_either_way() {
+        for dead_after in 0..3 {
+            let queues = Queues::new(&[]);
+            let taken = queues.take();
+            taken.prepare(&queues.outgoing, &control(), None).unwrap();
+            taken.withdraw(&queues.outgoing).unwrap();
+            if dead_after > 0 {
+                taken.decide().unwrap();
+            }
+            if dead_after > 1 {
+                taken.finish(&queues.outgoing).unwrap();
+            }
+            drop(taken);
+            for id in queues.incoming.list().unwrap().decided {
+                assert!(finish(&queues.incoming, &queues.outgoing, &id).unwrap());
+            }
+            let left = if dead_after == 0 { "dfA1 qfA1 xfA1" } else { "" };
+            assert_eq!(queues.files(), [left, ""]);
+        }
+    }
+
+    #[test]
+    fn what_is_locked_is_left_alone() {
+        let queues = Queues::new(&[]);
+        let path = queues.incoming.file(FileKind::Control, "A1");
+        let open = || File::options().read(true).write(true).open(&path).unwrap();
+        let busy = || matches!(Taken::take(&queues.incoming, "A1"), Err(NotTaken::Busy));
+        let writer = open();
+        writer.try_lock().unwrap();
+        assert!(busy());
+        drop(writer);
+        let writer = open();
+        let whole = libc::flock { l_type: libc::F_WRLCK as _, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+        fcntl(&writer, FcntlArg::F_OFD_SETLK(&whole)).unwrap();
+        assert!(busy());
+        drop(writer);
+        // Ours keeps others away, under each of its names.
+        let taken = queues.take();
+        assert!(busy());
+        assert!(open().try_lock().is_err());
+        taken.decide().unwrap();
+        assert!(!finish(&queues.incoming, &queues.outgoing, "A1").unwrap());
+        drop(taken);
+        // Sendmail has made it and not locked it yet.
+        std::fs::write(&path, "").unwrap();
+        assert!(busy());
+        std::fs::remove_file(&path).unwrap();
+        assert!(busy());
+    }
+
+    #[test]
+    fn damaged_and_incomplete_messages() {
+        let old = SystemTime::now() - SETTLED - Duration::from_secs(1);
+        for (control, body, age, expected) in [
+            (CONTROL, true, false, "taken"),
+            (&CONTROL[..20], true, false, "later"),
+            (&CONTROL[..20], true, true, "damaged"),
+            (CONTROL, false, false, "later"),
+            (CONTROL, false, true, "damaged"),
+            (&CONTROL.replace("I8/1/77", "dq2"), false, true, "later"),
+            (&format!("{CONTROL}H??Evil: x\n.\n"), true, false, "damaged"),
+            (&CONTROL.replace("V8", "V9"), true, false, "damaged"),
+        ] {
+            let queues = Queues::new(&[]);
+            let path = queues.incoming.file(FileKind::Control, "A1");
+            std::fs::write(&path, control).unwrap();
+            if age {
+                File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+            }
+            if !body {
+                remove(&queues.incoming.file(FileKind::Data, "A1")).unwrap();
+            }
+            let found = match Taken::take(&queues.incoming, "A1") {
+                Ok(_) => "taken",
+                Err(NotTaken::Busy) => "busy",
+                Err(NotTaken::Later(_)) => "later",
+                Err(NotTaken::Damaged(_)) => "damaged",
+            };
+            assert_eq!(found, expected, "{control} {body} {age}");
+            if found == "damaged" {
+                Taken::lose(&queues.incoming, "A1").unwrap();
+                assert!(queues.files()[0].contains("QfA1") && !queues.files()[0].contains("qfA1"));
+                assert_eq!(queues.incoming.list().unwrap(), Listing::default());
+            }
+        }
+    }
+
+    #[test]
+    fn another_message_of_that_id_is_never_written_over() {
+        for kind in [FileKind::Control, FileKind::Data, FileKind::Quarantined, FileKind::Lost] {
+            let queues = Queues::new(&[]);
+            let theirs = queues.outgoing.file(kind, "A1");
+            std::fs::write(&theirs, "theirs").unwrap();
+            let taken = queues.take();
+            let error = taken.prepare(&queues.outgoing, &control(), None).unwrap_err();
+            assert!(error.to_string().contains("another message with the id A1"), "{error}");
+            assert_eq!(std::fs::read_to_string(theirs).unwrap(), "theirs");
+        }
+        // It came when all was ready: it is waited for.
+        let queues = Queues::new(&[]);
+        let taken = queues.take();
+        taken.prepare(&queues.outgoing, &control(), None).unwrap();
+        taken.decide().unwrap();
+        let theirs = queues.outgoing.file(FileKind::Control, "A1");
+        std::fs::write(&theirs, "theirs").unwrap();
+        assert!(taken.finish(&queues.outgoing).is_err());
+        assert_eq!(queues.files()[0], "dfA1 gfA1 xfA1");
+        std::fs::remove_file(&theirs).unwrap();
+        taken.finish(&queues.outgoing).unwrap();
+        assert_eq!(queues.files(), ["", "dfA1 qfA1"]);
+    }
+
+    #[test]
+    fn links_and_folders_are_no_messages() {
+        let queues = Queues::new(&[]);
+        let secret = queues.outgoing.controls().join("secret");
+        std::fs::write(&secret, CONTROL).unwrap();
+        let path = queues.incoming.file(FileKind::Control, "A2");
+        std::os::unix::fs::symlink(&secret, &path).unwrap();
+        assert!(matches!(Taken::take(&queues.incoming, "A2"), Err(NotTaken::Later(_))));
+        std::fs::create_dir(queues.incoming.file(FileKind::Control, "A3")).unwrap();
+        assert!(matches!(Taken::take(&queues.incoming, "A3"), Err(NotTaken::Later(_))));
+    }
+}

@@ -115,11 +115,7 @@ async fn arrival(
     let mut session = session(&taken.control);
     session.listener.clone_from(&between.queue.name);
     front.direct(&mut session, &envelope.recipients);
-    let checks = &front.pipeline.checks;
-    let mut early = checks.connect(&session).await;
-    for recipient in &envelope.recipients {
-        early.merge(checks.recipient(&session, &envelope, recipient).await);
-    }
+    let early = front.pipeline.checks.envelope(&session, &envelope).await;
     Arrival {
         session,
         envelope,
@@ -269,5 +265,70 @@ impl Hand {
     fn failed(&self, reason: &str) -> Reply {
         tracing::error!(id = self.taken.id, reason, "cannot be put into the outgoing queue");
         Reply::new(451, "4.3.0", "Cannot be put into the outgoing queue now")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn control(records: &str) -> ControlFile {
+        ControlFile::parse(format!("V8\n{records}\n.\n").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn sessions_are_what_the_macros_tell() {
+        let rest = "S<a@b.test>\nRPFD:<c@d.test>";
+        for (macros, client, helo, protocol, user) in [
+            (
+                "$_mx.a.test [192.0.2.7]\n$rESMTP\n$smx.a.test",
+                "192.0.2.7",
+                "mx.a.test",
+                Protocol::Esmtp,
+                None,
+            ),
+            ("$_[192.0.2.7]\n$rSMTP\n$sx", "192.0.2.7", "x", Protocol::Smtp, None),
+            ("$_[192.0.2.7]\n$rESMTPS\n$sx", "192.0.2.7", "x", Protocol::Esmtp, None),
+            ("$_[192.0.2.7]\n$rESMTPSA\n$sx", "192.0.2.7", "x", Protocol::Esmtp, Some("unknown")),
+            (
+                "$_[192.0.2.7]\n$rESMTPA\n$sx\nAjoe@b.test",
+                "192.0.2.7",
+                "x",
+                Protocol::Esmtp,
+                Some("joe@b.test"),
+            ),
+            (
+                "$_[192.0.2.7]\n$rESMTPA\n${auth_authen}joe\nA<>",
+                "192.0.2.7",
+                "",
+                Protocol::Esmtp,
+                Some("joe"),
+            ),
+            // AUTH= of somebody who has not authenticated is only said.
+            ("$_[192.0.2.7]\n$rESMTP\nAjoe@b.test", "192.0.2.7", "", Protocol::Esmtp, None),
+            ("$_[192.0.2.7]\n$rLMTP", "192.0.2.7", "", Protocol::Lmtp, None),
+            ("$_root@localhost\nAroot@b.test", "", "", Protocol::Local, Some("root@b.test")),
+        ] {
+            let session = session(&control(&format!("{macros}\n{rest}")));
+            assert_eq!(session.client, client.parse().ok(), "{macros}");
+            assert_eq!((session.helo.as_str(), session.protocol), (helo, protocol), "{macros}");
+            assert_eq!(session.user.as_deref(), user, "{macros}");
+        }
+        let session = session(&control("${tls_version}TLSv1.3\n${cipher}X\nS<a@b.test>\nRPFD:<c@d.test>"));
+        assert_eq!(session.tls, Some(Tls { version: "TLSv1.3".into(), cipher: "X".into() }));
+    }
+
+    #[test]
+    fn envelopes_keep_what_was_asked_for() {
+        let records = "B8BITMIME\nF8dne\nS<>\nZabc\nQrfc822;x@y\nRPNS:<c@d.test>\nRPFD:<e@d.test>";
+        let envelope = envelope(&control(records), 100).unwrap();
+        assert!(envelope.sender.is_none());
+        let parameters = &envelope.parameters;
+        assert_eq!((parameters.size, parameters.eight_bit, parameters.smtputf8), (Some(100), true, true));
+        assert_eq!(parameters.other, ["RET=HDRS", "ENVID=abc"]);
+        assert_eq!(envelope.recipients[0].parameters, ["NOTIFY=SUCCESS", "ORCPT=rfc822;x@y"]);
+        assert_eq!(envelope.recipients[1].parameters, Vec::<String>::new());
+        assert_eq!(envelope.recipients[1].address.to_string(), "e@d.test");
+        assert!(super::envelope(&control("S<a@b>\nRPFD:<>"), 1).is_none());
     }
 }

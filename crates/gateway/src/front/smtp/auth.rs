@@ -9,7 +9,7 @@ use gatepost_mail::{Protocol, Reply};
 use memchr::memchr;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{Client, Early, End, Front, Phase, Step};
+use super::{Client, End, Front, Phase, Step};
 use crate::effects::relay::{AUTH_LINE, Login, Transaction};
 
 /// Most lines that a client sends in one exchange; mechanisms in use need one to four.
@@ -193,7 +193,7 @@ impl<'a> Client<'a> {
         self.session.user = user;
         self.session.direction = self.direction();
         // Whatever was found about a stranger is not what is to be found about a user.
-        self.early = Early::NotAsked;
+        self.early = None;
     }
 
     /// A response of the client, without its end; nothing of it stays in the buffer.

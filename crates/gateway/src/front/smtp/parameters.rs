@@ -60,13 +60,15 @@ pub(super) fn mail_parameters(
 /// What a trusted peer says of the client. A value that is not known leaves nothing behind of the peer's own.
 pub(super) fn apply(session: &mut Session, attributes: Vec<(String, Option<String>)>, via: Via) {
     session.via = via;
+    if attributes.iter().any(|(name, _)| name == "ADDR") {
+        session.client_name = None;
+    }
     for (name, value) in attributes {
         match name.as_str() {
             "ADDR" => {
                 session.client = value
                     .and_then(|text| smtp::parse_xforward_addr(&text))
                     .map(|address| address.to_canonical());
-                session.client_name = None;
             }
             "PORT" => session.port = value.and_then(|text| text.parse().ok()).unwrap_or(0),
             "NAME" => session.client_name = value,

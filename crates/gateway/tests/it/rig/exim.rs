@@ -3,7 +3,7 @@
 //! `./test` unpacks it into target/servers/exim, since as a package it would push Postfix out.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -148,11 +148,6 @@ impl Exim {
     /// Its configuration file.
     pub fn config(&self) -> PathBuf {
         self.path("exim.conf")
-    }
-
-    /// Its folder, for further files.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Tries once to deliver everything in its queue.

@@ -5,14 +5,11 @@
 mod amavis;
 mod clamav_milter;
 mod clamd;
-#[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod clamsmtp;
 mod clients;
 mod dialog;
 mod dns;
-#[allow(dead_code, reason = "tests of single fronts use it")]
 pub mod docs;
-#[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod exim;
 mod gatepost;
 mod home;
@@ -22,19 +19,18 @@ mod sasl;
 #[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod sendmail;
 mod sink;
+mod spamd;
 mod swaks;
 
 #[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use amavis::Amavis;
 pub use clamav_milter::ClamavMilter;
 pub use clamd::Clamd;
-#[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use clamsmtp::Clamsmtp;
 pub use clients::{MilterClient, am_pdp, clamd_stream, header_and_body, http, spamd};
 pub use dialog::{Dialog, Reply, matches};
 pub use dns::Dns;
-#[allow(unused_imports, reason = "tests of single fronts use it")]
-pub use exim::{Exim, EximSetup};
+pub use exim::EximSetup;
 pub use gatepost::{Gatepost, Setup, run};
 pub use home::Dovecot;
 pub use mails::{base64, eicar, eicar_body, mail, with_attachment};
@@ -43,6 +39,7 @@ pub use sasl::Sasl;
 #[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use sendmail::{Sendmail, SendmailSetup};
 pub use sink::{Received, Sink, Step};
+pub use spamd::Spamd;
 pub use swaks::{certificate, swaks};
 
 use std::fs::File;

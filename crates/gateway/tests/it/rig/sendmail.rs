@@ -21,12 +21,20 @@ pub struct SendmailSetup {
     pub mc: String,
     /// Further lines of the .mc file, after the mailers: `LOCAL_RULESETS` and what follows it.
     pub rules: String,
+    /// Further arguments of the daemon; `{queue}` stands for its queue.
+    pub arguments: Vec<String>,
 }
 
 impl SendmailSetup {
     /// Everything goes on to an SMTP server, as soon as it was taken.
     pub fn to(deliver_to: SocketAddr) -> SendmailSetup {
-        SendmailSetup { deliver_to, mode: "background", mc: String::new(), rules: String::new() }
+        SendmailSetup {
+            deliver_to,
+            mode: "background",
+            mc: String::new(),
+            rules: String::new(),
+            arguments: Vec::new(),
+        }
     }
 
     /// With another delivery mode.
@@ -49,6 +57,12 @@ impl SendmailSetup {
         self
     }
 
+    /// With further arguments of the daemon; `{queue}` stands for its queue.
+    pub fn arguments(mut self, arguments: &str) -> SendmailSetup {
+        self.arguments.extend(arguments.split_whitespace().map(str::to_owned));
+        self
+    }
+
     /// Starts it.
     pub fn start(self) -> Sendmail {
         Sendmail::start(&self)
@@ -60,13 +74,15 @@ pub struct Sendmail {
     process: Option<Process>,
     /// Where its daemon listens.
     pub smtp: SocketAddr,
+    arguments: Vec<String>,
     // Last, so that the process is gone before its folder is.
     folder: tempfile::TempDir,
 }
 
 impl Sendmail {
     fn start(setup: &SendmailSetup) -> Sendmail {
-        let mut sendmail = Sendmail { process: None, smtp: free_address(), folder: folder() };
+        let arguments = setup.arguments.clone();
+        let mut sendmail = Sendmail { process: None, smtp: free_address(), arguments, folder: folder() };
         for name in ["queue", "outgoing"] {
             private_folder(&sendmail.path(name));
         }
@@ -167,7 +183,11 @@ impl Sendmail {
     pub fn restart(&mut self) {
         self.stop();
         let smtp = self.smtp;
-        let mut process = Process::start("sendmail", self.command().arg("-bD"), &self.path("log"));
+        let queue = self.queue();
+        let arguments =
+            self.arguments.iter().map(|text| text.replace("{queue}", &queue.display().to_string()));
+        let mut command = self.command();
+        let mut process = Process::start("sendmail", command.arg("-bD").args(arguments), &self.path("log"));
         process.wait_until(|| answers(smtp).then_some(()));
         self.process = Some(process);
     }
@@ -180,11 +200,6 @@ impl Sendmail {
             process.signal(Signal::SIGTERM);
             process.wait(Duration::from_secs(20));
         }
-    }
-
-    /// SIGKILL to the daemon.
-    pub fn kill(&mut self) {
-        self.process = None;
     }
 
     /// Its configuration file.
@@ -211,6 +226,11 @@ impl Sendmail {
     pub fn run_queue(&self, queue: &Path) -> String {
         // The delivery mode counts for queue runs too: one that only queues would never deliver.
         text(self.command().args(["-ODeliveryMode=interactive", "-v", "-q"]).arg(option(queue)))
+    }
+
+    /// Runs it with further arguments, and says what it printed.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        text(self.command().args(arguments))
     }
 
     /// What `mailq` says about a queue; `is empty` when there is nothing.

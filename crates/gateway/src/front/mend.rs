@@ -1,0 +1,122 @@
+//! A whole message that did not come by SMTP, with the line endings it would have there.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::Path;
+
+use bytes::{Bytes, BytesMut};
+use gatepost_wire::smtp::{BdatDecoder, Stray, StrayReport};
+use memchr::{memchr, memmem};
+
+use super::Front;
+use super::spool::Spool;
+
+/// What is larger than this is mended in a thread of its own.
+const LARGE: usize = 256 << 10;
+
+/// Bytes mended at once.
+const PIECE: usize = 64 << 10;
+
+/// Mends line endings as [`smtp::from_unix`](gatepost_wire::smtp::from_unix) and
+/// [`smtp::normalize`](gatepost_wire::smtp::normalize) do: where no line ends in CRLF, LF is how lines end; else stray CR
+/// and LF are mended and reported. What is too large for memory goes to a file, and what is clean is not copied.
+///
+/// An error means that there is no space; it is logged.
+pub(super) async fn mended(content: Bytes, front: &Front) -> io::Result<(Bytes, StrayReport)> {
+    let (memory, folder) = (front.limits.memory.bytes(), front.spool.clone());
+    let mended = match content.len() {
+        ..LARGE => mend(content, memory, &folder),
+        _ => {
+            let mending = tokio::task::spawn_blocking(move || mend(content, memory, &folder));
+            mending.await.unwrap_or_else(|_| Err(io::Error::other("mending panicked")))
+        }
+    };
+    mended.inspect_err(|error| {
+        tracing::error!(%error, folder = %front.spool.display(), "cannot hold a message");
+    })
+}
+
+fn mend(content: Bytes, memory: u64, folder: &Path) -> io::Result<(Bytes, StrayReport)> {
+    let unix = memchr(b'\n', &content).is_some() && memmem::find(&content, b"\r\n").is_none();
+    if !unix {
+        // A limit of nothing: looks, and copies nothing. Most content is clean.
+        let mut decoder = BdatDecoder::new(0, Stray::Normalize);
+        let mut nothing = Vec::new();
+        for piece in content.chunks(PIECE) {
+            decode(&mut decoder, piece, &mut nothing);
+        }
+        decoder.finish(&mut nothing);
+        let report = decoder.report();
+        if (report.bare_lf, report.bare_cr, report.nul) == (0, 0, 0) {
+            return Ok((content, StrayReport { over_limit: false, ..report.clone() }));
+        }
+    }
+    let mut spool = Spool::new(memory);
+    let mut decoder = BdatDecoder::new(u64::MAX, Stray::Normalize);
+    for piece in content.chunks(PIECE) {
+        let piece = if unix { with_cr(piece) } else { piece.into() };
+        decode(&mut decoder, &piece, spool.buffer());
+        spool.settle(folder)?;
+    }
+    decoder.finish(spool.buffer());
+    spool.settle(folder)?;
+    Ok((spool.finish()?, decoder.report().clone()))
+}
+
+fn decode(decoder: &mut BdatDecoder, piece: &[u8], out: &mut Vec<u8>) {
+    decoder.begin(piece.len() as u64);
+    decoder.decode(&mut BytesMut::from(piece), out);
+}
+
+/// Each LF with a CR before it.
+fn with_cr(piece: &[u8]) -> Cow<'_, [u8]> {
+    let mut out = Vec::with_capacity(piece.len() + piece.len() / 16);
+    for line in piece.split_inclusive(|byte| *byte == b'\n') {
+        match line.strip_suffix(b"\n") {
+            Some(text) => {
+                out.extend_from_slice(text);
+                out.extend_from_slice(b"\r\n");
+            }
+            None => out.extend_from_slice(line),
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use gatepost_wire::smtp;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn both(content: &[u8]) -> [(Vec<u8>, StrayReport); 2] {
+        let unix = smtp::from_unix(content);
+        let (expected, report) = smtp::normalize(&unix, Stray::Normalize);
+        let expected = (expected.into_owned(), report);
+        let found = mend(Bytes::copy_from_slice(content), 1000, &std::env::temp_dir()).unwrap();
+        [(found.0.to_vec(), found.1), expected]
+    }
+
+    #[test]
+    fn large_ones_in_pieces() {
+        let line = b"text that goes on for a while\n".repeat(9000);
+        let crlf = b"text that goes on for a while\r\n".repeat(9000);
+        let stray = [&crlf[..], b"a\rb\nc\0\n.\n"].concat();
+        for content in [&line[..], &crlf, &stray, b"", b"a", b"\n", b"\r", b"a\n\r"] {
+            let [found, expected] = both(content);
+            assert!(found == expected, "{:?} {:?}", found.1, expected.1);
+        }
+        let clean = Bytes::from(crlf);
+        let (same, _) = mend(clean.clone(), 1000, &std::env::temp_dir()).unwrap();
+        assert!(std::ptr::eq(same.as_ptr(), clean.as_ptr()), "what is clean is not copied");
+    }
+
+    proptest! {
+        #[test]
+        fn as_the_functions_for_whole_content(content in "(\n|\r\n|\r|\0|\\.|a){0,30}") {
+            let [found, expected] = both(content.as_bytes());
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
