@@ -122,26 +122,42 @@ fn outcome(postfix: &Postfix, visit: &Visit) -> Outcome {
     Outcome { codes, virus_named: reply.contains("Eicar-Test-Signature"), delivered, fields, on_hold }
 }
 
-/// What comes out otherwise here. Each row: `OnInfected` (empty: any), the visit (empty: any that is delivered), what is
-/// changed in clamav-milter's outcome to have ours, and why. The page says the same in its list of differences.
-const DIFFERENCES: &[(&str, &str, fn(&mut Outcome), &str)] = &[
-    (
-        "",
-        "",
-        |outcome| outcome.fields = vec!["X-Virus-Scanned: gatepost at gatepost.test".into()],
-        "one field says that the mail was looked at; the verdict is not told to whoever can read the mail",
-    ),
-    ("Reject", "both recipients", deliver_to_other, "each recipient has a verdict"),
-    ("Quarantine", "both recipients", deliver_to_other, "each recipient has a verdict"),
-    ("Blackhole", "both recipients", deliver_to_other, "each recipient has a verdict"),
+/// What comes out otherwise here.
+struct Difference {
+    /// `OnInfected`; empty: any.
+    action: &'static str,
+    /// The visit; empty: any whose mail is delivered.
+    visit: &'static str,
+    /// Makes clamav-milter's outcome ours.
+    change: fn(&mut Outcome),
+}
+
+/// All of them. The page says the same in its list of differences.
+const DIFFERENCES: &[Difference] = &[
+    // One field says that the mail was looked at; the verdict is not told to whoever can read the mail.
+    Difference { action: "", visit: "", change: |outcome| outcome.fields = vec![OUR_FIELD.into()] },
+    // Each recipient has a verdict.
+    Difference { action: "Reject", visit: "both recipients", change: deliver_to_other },
+    Difference { action: "Quarantine", visit: "both recipients", change: deliver_to_other },
+    Difference { action: "Blackhole", visit: "both recipients", change: deliver_to_other },
 ];
+
+const OUR_FIELD: &str = "X-Virus-Scanned: gatepost at gatepost.test";
+
+impl Difference {
+    fn concerns(&self, action: &str, visit: &Visit, before: &Outcome) -> bool {
+        let visited =
+            if self.visit.is_empty() { !before.delivered.is_empty() } else { self.visit == visit.name };
+        visited && [action, ""].contains(&self.action)
+    }
+}
 
 fn deliver_to_other(outcome: &mut Outcome) {
     *outcome = Outcome {
         codes: "250 2.0.0".into(),
         virus_named: false,
         delivered: vec!["other"],
-        fields: vec!["X-Virus-Scanned: gatepost at gatepost.test".into()],
+        fields: vec![OUR_FIELD.into()],
         on_hold: false,
     };
 }
@@ -193,12 +209,8 @@ fn compare(action: &str, our_action: &str) {
     let here = outcomes(address);
     for ((visit, before), here) in VISITS.iter().zip(before).zip(here) {
         let mut expected = before.clone();
-        for (_, _, change, _) in DIFFERENCES.iter().filter(|(for_action, for_visit, ..)| {
-            let this_visit =
-                if for_visit.is_empty() { !before.delivered.is_empty() } else { *for_visit == visit.name };
-            this_visit && [action, ""].contains(for_action)
-        }) {
-            change(&mut expected);
+        for difference in DIFFERENCES.iter().filter(|row| row.concerns(action, visit, &before)) {
+            (difference.change)(&mut expected);
         }
         assert_eq!(
             here,

@@ -37,8 +37,8 @@ fn two_hundred_of_each_at_once() {
     let gatepost = Setup::to(sink.address).with(&listeners).start();
     let message = &megabyte();
     // One of each, so that what is made once is there.
-    by_milter(milter, message, || {});
-    by_lmtp(lmtp, message, || {});
+    by_milter(milter, message, &Barrier::new(1));
+    by_lmtp(lmtp, message, &Barrier::new(1));
     let before = gatepost.status("RssAnon");
     let start = Instant::now();
     let (together, over) = (&Barrier::new(2 * CROWD), &AtomicBool::new(false));
@@ -46,8 +46,8 @@ fn two_hundred_of_each_at_once() {
         let crowd: Vec<_> = (0..CROWD)
             .flat_map(|_| {
                 [
-                    scope.spawn(move || by_milter(milter, message, || drop(together.wait()))),
-                    scope.spawn(move || by_lmtp(lmtp, message, || drop(together.wait()))),
+                    scope.spawn(move || by_milter(milter, message, together)),
+                    scope.spawn(move || by_lmtp(lmtp, message, together)),
                 ]
             })
             .collect();
@@ -74,20 +74,20 @@ fn most_memory(gatepost: &Gatepost, over: &AtomicBool) -> u64 {
     most
 }
 
-fn by_milter(to: SocketAddr, message: &[u8], together: impl FnOnce()) {
+fn by_milter(to: SocketAddr, message: &[u8], together: &Barrier) {
     let mut client = MilterClient::connect(to);
-    together();
+    together.wait();
     let end = client.message("a@client.test", &["user@example.test".into()], message);
     assert!(matches!(end.answer, 'a' | 'c'), "{end:?}");
 }
 
 /// There is no dot at a line's start in it.
-fn by_lmtp(to: SocketAddr, message: &[u8], together: impl FnOnce()) {
+fn by_lmtp(to: SocketAddr, message: &[u8], together: &Barrier) {
     let mut dialog = Dialog::connect(to);
     dialog.patience(PATIENCE);
     dialog.expect("220 ");
     dialog.say("LHLO client.test", "250");
-    together();
+    together.wait();
     dialog.say("MAIL FROM:<a@client.test>", "250");
     dialog.say("RCPT TO:<user@example.test>", "250");
     dialog.say("DATA", "354");
