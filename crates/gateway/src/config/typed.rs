@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use gatepost_mail::{Action, Category, Direction, OnFault, Points};
+use gatepost_wire::smtp::Stray;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -285,6 +286,15 @@ pub enum StrayLineEndings {
     Normalize,
     /// Refuse the message.
     Refuse,
+}
+
+impl From<StrayLineEndings> for Stray {
+    fn from(stray: StrayLineEndings) -> Stray {
+        match stray {
+            StrayLineEndings::Normalize => Stray::Normalize,
+            StrayLineEndings::Refuse => Stray::Refuse,
+        }
+    }
 }
 
 /// Limits of reading and unpacking one message. What is over them is `unchecked`.

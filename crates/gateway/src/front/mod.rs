@@ -62,7 +62,6 @@ pub struct Front {
 impl Front {
     /// Fills in which way the mail of a session goes, as far as its recipients tell.
     pub fn direct(&self, session: &mut Session, recipients: &[Recipient]) {
-        let direction = direction::direction(session, &self.networks, &self.domains);
-        session.direction = direction::with_recipients(direction, recipients, &self.domains);
+        local::direct(session, recipients, &self.networks, &self.domains);
     }
 }
