@@ -283,7 +283,8 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
         problems.add(key("mail_folders"), "is for protocol = \"am-pdp\" only");
     }
     if let Some(folder) = listener.mail_folders.iter().find(|folder| !folder.is_absolute()) {
-        problems.add(key("mail_folders"), format!("{folder:?} is not a whole path; write /var/lib/amavis"));
+        problems
+            .add(key("mail_folders"), format!("{folder:?} is not a whole path; write /var/lib/amavis/tmp"));
     }
     if listener.require_secret && protocol != AmPdp {
         problems.add(key("require_secret"), "is for protocol = \"am-pdp\" only");
