@@ -382,4 +382,49 @@ mod tests {
             assert_eq!(fault.map(|fault| fault.answer), misread.then_some(OnFault::Quarantine), "{fields}");
         }
     }
+
+    /// A message between two folders, with this control file.
+    fn hand(folder: &std::path::Path, records: &str) -> (Hand, Mail) {
+        let path = |name: &str| folder.join(name);
+        std::fs::write(path("qfA1"), format!("V8\n{records}\n.\n")).unwrap();
+        std::fs::write(path("dfA1"), "body\n").unwrap();
+        std::fs::create_dir(path("out")).unwrap();
+        let Ok(mut taken) = Taken::take(&Folder::new(folder), "A1") else { panic!("it is free") };
+        let raw = taken.message(folder, 1 << 20).unwrap();
+        let envelope = envelope(&taken.control, raw.len()).unwrap();
+        let mut budget = gatepost_mail::Budget::new(&gatepost_mail::Limits::default());
+        let message = gatepost_mail::Message::read(raw, &mut budget);
+        let mail = Mail { session: Session::default(), envelope, message };
+        (Hand::new(taken, Folder::new(&path("out"))), mail)
+    }
+
+    /// What cannot be edited is answered for good, so that it is put aside and not tried for ever.
+    #[tokio::test]
+    async fn what_cannot_be_edited_is_not_put_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut hand, mail) =
+            hand(folder.path(), "S<a@b.test>\nRPFD:<c@d.test>\nH??Subject: x\nH??no field");
+        let shipment = Shipment { mail: &mail, recipients: &[0], extension: None, edits: &[] };
+        let replies = hand.carry(shipment).await;
+        assert!(replies[0].is_permanent(), "{replies:?}");
+        assert!(hand.onward.is_empty() && hand.unfit.is_some());
+        assert_eq!(std::fs::read_dir(folder.path().join("out")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn many_recipients_take_no_long_time() {
+        const MANY: usize = 60_000;
+        let folder = tempfile::tempdir().unwrap();
+        let recipients: Vec<String> = (0..MANY).map(|number| format!("RPFD:<u{number}@d.test>")).collect();
+        let records = format!("S<a@b.test>\n{}\nH??Subject: x", recipients.join("\n"));
+        let (mut hand, mail) = hand(folder.path(), &records);
+        hand.onward = (0..MANY).map(|place| (place, Some("+spam".to_owned()))).collect();
+        let began = Instant::now();
+        let all: Vec<usize> = (0..MANY).collect();
+        let shipment = Shipment { mail: &mail, recipients: &all, extension: Some("+spam"), edits: &[] };
+        let (control, _) = hand.edited(&shipment).unwrap();
+        // Some 0.2 seconds, and half a minute where each recipient is looked for among all.
+        assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+        assert_eq!(control.recipients()[MANY - 1].address, format!("u{}+spam@d.test", MANY - 1));
+    }
 }
