@@ -207,6 +207,39 @@ fn recipients_may_differ_and_keep_what_they_asked_for() {
     }
 }
 
+/// One copy goes out, stripped since one recipient's policy says so; a third finds it held. From the vault each of them can
+/// have the whole.
+#[test]
+fn whoever_gets_the_stripped_copy_can_have_the_original() {
+    if !needs(NEEDED) {
+        return;
+    }
+    let policy = |name: &str, action: &str| {
+        format!(
+            "[[policy]]\nname = \"{name}\"\nwhen.recipients = [\"{name}@example.test\"]\nwhen.listeners = [\"queue\"]\n\
+             actions.banned = \"{action}\"\n"
+        )
+    };
+    let tables = [("strip", "strip"), ("whole", "deliver"), ("held", "quarantine")];
+    let tables: String = tables.map(|(name, action)| policy(name, action)).concat();
+    let mut place = Place::start(&tables);
+    let recipients = ["strip@example.test", "whole@example.test", "held@example.test"];
+    place.send(&recipients, &with_attachment("three", "run.vbs", b"MsgBox 1"));
+    let received = place.deliver();
+    assert_eq!(received.iter().map(|mail| mail.recipients.len()).sum::<usize>(), 2);
+    assert!(received.iter().all(|mail| !mail.text().contains("TXNnQm94")));
+    let release_to = format!("[quarantine]\nrelease_to = [\"smtp://{}\"]\n", place.sink.address);
+    place.gatepost.change(|setup| setup.tables.push_str(&release_to));
+    let id = place.gatepost.held(1)[0]["id"].as_str().expect("an id").to_owned();
+    let released = place.gatepost.command(&["quarantine", "release"], &[&id]);
+    assert!(released.status.success(), "{released:?}");
+    let all = place.sink.wait_received(received.len() + 1);
+    let last = all.last().expect("it arrived");
+    assert!(last.text().contains("TXNnQm94"), "{}", last.text());
+    let named = last.recipients.join(" ");
+    assert!(recipients.iter().all(|recipient| named.contains(recipient)), "{named}");
+}
+
 /// Both Sendmails as the page starts them, nobody helps.
 #[test]
 fn the_second_sendmail_delivers_by_itself() {
