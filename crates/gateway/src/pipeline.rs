@@ -319,16 +319,12 @@ impl Pipeline {
         let started = Instant::now();
         note_unsafe(judged);
         let mut held = None;
-        // Releasing gives the original to whom the entry names: those it is held for, and only where it is a mere copy,
-        // those it was kept of.
-        let hold = recipients_of(&judged.verdicts, &plan.hold);
-        let keep = recipients_of(&judged.verdicts, &plan.keep);
-        let wanted = if hold.is_empty() { &keep } else { &hold };
+        let wanted = plan.entry(&judged.verdicts, &[]);
         let held_there = plan.deliveries.is_empty()
-            && hold.len() == judged.mail.envelope.recipients.len()
+            && recipients_of(&judged.verdicts, &plan.hold).len() == judged.mail.envelope.recipients.len()
             && plan.hold.first().is_some_and(|&place| carrier.hold(&judged.verdicts[place].reason));
         if !wanted.is_empty() && !held_there {
-            match self.hold(judged, wanted).await {
+            match self.hold(judged, &wanted).await {
                 Ok(key) => held = Some(key),
                 Err(error) => {
                     tracing::error!("{}: cannot be put into the vault: {error}", judged.id);
@@ -351,7 +347,7 @@ impl Pipeline {
             if let Some(key) = held.take() {
                 self.let_go(&key).await;
             }
-            let all = [hold.as_slice(), &conclusion.hold_after].concat();
+            let all = plan.entry(&judged.verdicts, &conclusion.hold_after);
             match self.hold(judged, &all).await {
                 Ok(key) => held = Some(key),
                 Err(error) => {
