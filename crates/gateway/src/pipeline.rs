@@ -203,13 +203,26 @@ impl Pipeline {
 
     /// Whether a message would be refused whatever it says, by what was found of session and recipients so far. Points
     /// do not count yet, since later findings may outweigh them. A refusal is recorded like that of a message.
-    pub async fn early(&self, session: &Session, envelope: &Envelope, found: &Found) -> Option<Reply> {
+    ///
+    /// `envelope` is `None` before MAIL. As long as it has no recipients, all policies that some may have must refuse.
+    pub async fn early(
+        &self,
+        session: &Session,
+        envelope: Option<&Envelope>,
+        found: &Found,
+    ) -> Option<Reply> {
         if found.findings.is_empty() {
             return None;
         }
+        let sender = envelope.map(|envelope| envelope.sender.as_ref());
+        let envelope = envelope.cloned().unwrap_or_default();
+        if envelope.recipients.is_empty() && !self.policies.all_refuse(session, sender, &found.findings) {
+            return None;
+        }
+        let recipients = envelope.recipients.len();
         let id = records::new_id();
         let message = shallow(Bytes::new(), &self.limits);
-        let mail = Mail { session: session.clone(), envelope: envelope.clone(), message };
+        let mail = Mail { session: session.clone(), envelope, message };
         let case = Case {
             id: &id,
             hostname: &self.hostname,
@@ -227,13 +240,18 @@ impl Pipeline {
         if !verdicts.iter().all(certain) {
             return None;
         }
-        let conclusion = verdict::plan(&verdicts, envelope.recipients.len(), Answers::One).conclude(&[]);
+        let conclusion = verdict::plan(&verdicts, recipients, Answers::One).conclude(&[]);
         let reply = conclusion.one.clone();
         let (found, times, began) = (found.clone(), BTreeMap::new(), Instant::now());
         let judged = Judged { id, mail, found, verdicts, times, began };
         let done = Done { conclusion, held: None, next_hop: None, time: Duration::ZERO };
         self.record(&judged, Some(&done)).await;
         Some(reply)
+    }
+
+    /// How long judging may take.
+    pub fn judging_time(&self) -> Duration {
+        self.judging_time
     }
 
     /// Messages that are judged at this moment.

@@ -130,7 +130,7 @@ pub struct Judge {
     pub recipients: Vec<Path>,
     /// The client's folder for this message.
     pub tempdir: Option<Vec<u8>>,
-    /// The server is to remove the folder (`tempdir_removed_by=server`, or nothing said).
+    /// The server is to remove the folder (`tempdir_removed_by=server`).
     pub server_removes: bool,
     /// The file with the message: `mail_file`, or `email.txt` in the folder.
     pub mail_file: Vec<u8>,
@@ -264,7 +264,7 @@ impl Judge {
             sender: Path::new(sender).ok_or(RequestError::Bad("sender"))?,
             recipients,
             tempdir,
-            server_removes: !fields.text("tempdir_removed_by")?.eq_ignore_ascii_case("client"),
+            server_removes: fields.text("tempdir_removed_by")?.eq_ignore_ascii_case("server"),
             mail_file,
             server_delivers: fields.text("delivery_care_of")?.eq_ignore_ascii_case("server"),
             queue_id: fields.text("queue_id")?,

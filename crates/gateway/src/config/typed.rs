@@ -671,7 +671,7 @@ impl Default for Listener {
             allow_from: loopback(),
             token: String::new(),
             quarantine: HoldIn::Vault,
-            mail_folders: vec!["/var/lib/amavis".into()],
+            mail_folders: vec!["/var/lib/amavis/tmp".into()],
             require_secret: false,
             delay_reject: true,
             scan_folders: Vec::new(),

@@ -9,42 +9,31 @@ mod release;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::BytesMut;
 use gatepost_wire::ampdp::{Attribute, ReadError, Reader, Request, Response, ReturnValue};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
-use tokio::time::timeout;
 
 use super::Front;
+use super::asker::{Asker, Gone, Wire};
 use super::listen::Place;
 use crate::resources::net::Stream;
 
 /// Serves one connection to its end. `peer` is None on unix sockets.
 pub(super) async fn serve(front: Arc<Front>, stream: Stream, peer: Option<SocketAddr>, place: Place) {
     let _place = place;
-    let mut asker = Asker {
-        peer,
-        stream,
-        input: BytesMut::with_capacity(2048),
-        reader: Reader::new(),
-        draining: front.draining.clone(),
-        errors: 0,
-        front,
-    };
-    if let Err(end) = asker.run().await {
-        tracing::warn!(listener = asker.front.listener.name, client = ?peer, "AM.PDP session ended: {end}");
+    let asker = Asker::new(Wire::Stream(stream), &front);
+    let mut session = Session { asker, peer, reader: Reader::new(), errors: 0, front };
+    if let Err(end) = session.run().await {
+        tracing::warn!(listener = session.front.listener.name, client = ?peer, "AM.PDP session ended: {end}");
     }
+    session.asker.leave().await;
 }
 
-struct Asker {
+struct Session {
     front: Arc<Front>,
     peer: Option<SocketAddr>,
-    stream: Stream,
-    input: BytesMut,
+    asker: Asker,
     reader: Reader,
-    draining: watch::Receiver<bool>,
     errors: u32,
 }
 
@@ -67,7 +56,6 @@ impl Answer {
 /// Why a session ends early.
 #[derive(Debug)]
 enum End {
-    Broken(std::io::Error),
     Cut,
     Slow,
     Unreadable(ReadError),
@@ -77,7 +65,6 @@ enum End {
 impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            End::Broken(error) => error.fmt(f),
             End::Cut => f.write_str("the client went away in the middle of a request"),
             End::Slow => f.write_str("the client was silent, or too slow"),
             End::Unreadable(error) => error.fmt(f),
@@ -86,19 +73,21 @@ impl std::fmt::Display for End {
     }
 }
 
-impl From<std::io::Error> for End {
-    fn from(error: std::io::Error) -> End {
-        End::Broken(error)
+impl From<Gone> for End {
+    fn from(gone: Gone) -> End {
+        match gone {
+            Gone::Timeout => End::Slow,
+            Gone::Closed | Gone::Draining => End::Cut,
+        }
     }
 }
 
-impl Asker {
+impl Session {
     async fn run(&mut self) -> Result<(), End> {
         for _ in 0..self.front.limits.messages {
             let Some(attributes) = self.request().await? else { return Ok(()) };
             let answer = self.answer(&attributes).await;
-            let writing = self.stream.write_all(&answer.bytes);
-            timeout(self.front.limits.data_time.duration(), writing).await.map_err(|_| End::Slow)??;
+            self.asker.say(&answer.bytes, self.front.limits.data_time.duration()).await?;
             self.errors += u32::from(answer.wrong);
             if self.errors >= self.front.limits.errors {
                 return Err(End::Errors);
@@ -109,36 +98,27 @@ impl Asker {
 
     /// The next request; None when the client has no more, or the daemon wants to stop and none has begun.
     async fn request(&mut self) -> Result<Option<Vec<Attribute>>, End> {
-        let limits = self.front.limits.clone();
-        let deadline = Instant::now() + limits.message_time.duration();
+        let limits = &self.front.limits;
+        let (silence, longest) = (limits.command_time.duration(), limits.message_time.duration());
+        let mut deadline = Instant::now() + longest;
         loop {
-            if let Some(attributes) = self.reader.next(&mut self.input).map_err(End::Unreadable)? {
+            if let Some(attributes) = self.reader.next(&mut self.asker.input).map_err(End::Unreadable)? {
                 return Ok(Some(attributes));
             }
-            let idle = !self.reader.has_begun() && self.input.is_empty();
-            let patience =
-                limits.command_time.duration().min(deadline.saturating_duration_since(Instant::now()));
-            if patience == Duration::ZERO {
-                return Err(End::Slow);
-            }
-            let read = tokio::select! {
-                read = timeout(patience, self.stream.read_buf(&mut self.input)) => read,
-                _ = self.draining.wait_for(|draining| *draining), if idle => return Ok(None),
-            };
-            match read {
-                Ok(Ok(0)) if idle => return Ok(None),
-                Ok(Ok(0)) => return Err(End::Cut),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) if idle => return Ok(None),
-                Err(_) => return Err(End::Slow),
+            let idle = !self.reader.has_begun() && self.asker.input.is_empty();
+            match (idle, self.asker.ended) {
+                (true, true) => return Ok(None),
+                (false, true) => return Err(End::Cut),
+                (false, false) => self.asker.more(silence, deadline).await?,
+                (true, false) if self.asker.wait(silence).await.is_err() => return Ok(None),
+                (true, false) => deadline = Instant::now() + longest,
             }
         }
     }
 
     async fn answer(&self, attributes: &[Attribute]) -> Answer {
         match Request::new(attributes) {
-            Ok(Request::Judge(judge)) => judge::answer(&self.front, *judge).await,
+            Ok(Request::Judge(judge)) => judge::answer(&self.front, self.peer, *judge).await,
             Ok(Request::Release(release)) => release::answer(&self.front, self.peer, *release).await,
             Err(error) => {
                 tracing::warn!(listener = self.front.listener.name, client = ?self.peer, "AM.PDP request: {error}");

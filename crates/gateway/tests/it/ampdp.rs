@@ -478,7 +478,8 @@ fn what_the_client_cannot_do_is_told_or_done_by_the_server() {
     let answer = desk.ask(&judge(&file, "tempdir_removed_by=client\n"));
     assert!(answer.contains("setreply=554 5.6.1 ") && answer.contains("return_value=reject\r\n"), "{answer}");
     let tempdir = format!("tempdir={}\n", file.parent().expect("a folder").display());
-    let answer = desk.ask(&judge(&file, &format!("delivery_care_of=server\n{tempdir}")));
+    let answer =
+        desk.ask(&judge(&file, &format!("delivery_care_of=server\ntempdir_removed_by=server\n{tempdir}")));
     assert!(answer.contains("setreply=250 ") && answer.contains("return_value=discard\r\n"), "{answer}");
     let text = sink.wait_received(1)[0].text();
     assert!(!text.contains("WDVPIVAlQEFQ") && text.contains("X-Virus-Scanned"), "{text}");
@@ -488,6 +489,63 @@ fn what_the_client_cannot_do_is_told_or_done_by_the_server() {
     sink.on("MAIL", Step::Reply("451 4.3.2 Not now".into()));
     let answer = desk.ask(&judge(&file, "delivery_care_of=server\n"));
     assert!(answer.contains("return_value=tempfail\r\n") && file.exists(), "{answer}");
+    // Who does not ask for it keeps the file.
+    sink.behave();
+    let answer = desk.ask(&judge(&file, "delivery_care_of=server\n"));
+    assert!(answer.contains("return_value=discard\r\n") && file.exists(), "{answer}");
+}
+
+#[test]
+fn over_tcp_nothing_is_sent_and_nothing_removed() {
+    let sink = Sink::start();
+    let desk = Desk::new(sink.address, "", "");
+    let file = desk.file("af1/email.txt", &mail("good", "x"));
+    for (asked, why) in [
+        ("delivery_care_of=server\n", "delivery_care_of=server is for unix sockets only"),
+        ("tempdir_removed_by=server\n", "tempdir_removed_by=server is for unix sockets only"),
+        ("", ""),
+    ] {
+        let mut stream = std::net::TcpStream::connect(desk.tcp).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
+        stream.write_all(format!("{}\n", judge(&file, asked)).as_bytes()).expect("ask");
+        stream.shutdown(std::net::Shutdown::Write).expect("shutdown");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let answer = answer.replace("%20", " ");
+        let expected = if why.is_empty() { "return_value=continue\r\n" } else { "return_value=tempfail\r\n" };
+        assert!(answer.contains(why) && answer.contains(expected), "{answer}");
+        assert!(desk.gatepost.log().contains(why) && file.exists(), "{asked}");
+    }
+    assert!(sink.received().is_empty());
+}
+
+#[test]
+fn requests_with_too_many_recipients_or_none_that_can_be_named_are_put_off() {
+    let desk = Desk::new(free_address(), "[limits]\nrecipients = 3\n", "");
+    let file = desk.file("mail", &mail("mail", "x"));
+    for (more, why) in [
+        ("recipient=<%c2%a0>\n", "is no address"),
+        ("recipient=a@b.test\nrecipient=c@d.test\nrecipient=e@f.test\n", "more than 3 recipients"),
+    ] {
+        let answer = desk.ask(&judge(&file, more)).replace("%20", " ");
+        assert!(answer.contains(why) && answer.contains("return_value=tempfail\r\n"), "{answer}");
+    }
+}
+
+/// A policy bank says that there is a user, not who: the next hop is told of none.
+#[test]
+fn no_user_is_invented_for_the_next_hop() {
+    let sink = Sink::start();
+    sink.offer(&["XCLIENT NAME ADDR LOGIN"]);
+    let desk = Desk::new(sink.address, "", "");
+    let file = desk.file("mail", &mail("mail", "x"));
+    let asked = "delivery_care_of=server\nclient_address=192.0.2.1\npolicy_bank=SMTP_AUTH\n";
+    let answer = desk.ask(&judge(&file, asked));
+    assert!(answer.contains("return_value=discard\r\n"), "{answer}");
+    assert_eq!(desk.gatepost.records(1)[0]["user"], "authenticated");
+    let told = sink.commands();
+    let told = told.iter().find(|line| line.starts_with("XCLIENT")).expect("XCLIENT");
+    assert!(told.contains("192.0.2.1") && told.contains("LOGIN=[UNAVAILABLE]"), "{told}");
 }
 
 #[test]

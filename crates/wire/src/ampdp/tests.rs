@@ -124,9 +124,12 @@ fn what_is_taken_of_odd_requests() {
         assert_eq!(judge(line).client_address, address.map(|a| a.parse().unwrap()), "{line}");
     }
     let defaults = judge("client_port=70000\npolicy_bank= A , ,B\t");
-    assert!(defaults.server_removes && !defaults.server_delivers && defaults.client_port == 0);
+    assert!(!defaults.server_removes && !defaults.server_delivers && defaults.client_port == 0);
     assert_eq!(defaults.policy_banks, ["A", "B"]);
     assert!(judge("delivery_care_of=SERVER").server_delivers);
+    assert!(
+        judge("tempdir_removed_by=Server").server_removes && !judge("tempdir_removed_by=").server_removes
+    );
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub(super) enum FileError {
     Io(PathBuf, io::Error),
     /// The spool cannot be written.
     Spool(io::Error),
+    /// It took longer than a message may.
+    Slow,
 }
 
 impl fmt::Display for FileError {
@@ -58,6 +60,7 @@ impl fmt::Display for FileError {
             FileError::NotAFile(path) => write!(f, "{} is not a plain file", path.display()),
             FileError::Io(path, error) => write!(f, "{}: {error}", path.display()),
             FileError::Spool(error) => write!(f, "cannot be spooled: {error}"),
+            FileError::Slow => f.write_str("the file could not be read or removed in time"),
         }
     }
 }
