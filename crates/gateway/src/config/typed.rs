@@ -241,9 +241,12 @@ pub enum Mixed {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SessionLimits {
-    /// Sessions at once. Beyond it: 421.
+    /// Sessions at once, of all listeners together. Beyond it SMTP and LMTP clients hear 421, all others are closed, and
+    /// the log says so. Mail brought over TCP may take nine tenths of them, and so may all the rest (who asks about mail,
+    /// and every unix socket), so that neither shuts out the other; of fewer than ten none is kept back.
     pub sessions: u32,
-    /// Sessions at once from one client address. 0: no limit. Trusted peers and our networks are not counted.
+    /// Sessions at once from one client address, for `smtp` and `lmtp` over TCP. 0: no limit. Trusted peers and our
+    /// networks may each have nine tenths of `sessions` instead. Behind a balancer it counts for the clients it names.
     pub sessions_per_client: u32,
     /// Messages judged at once; further ones wait their turn.
     pub judging: u32,
@@ -251,7 +254,8 @@ pub struct SessionLimits {
     pub idle_commands: u32,
     /// Errors in a session before 421.
     pub errors: u32,
-    /// Recipients of a message. Beyond it: 452.
+    /// Recipients of a message. Beyond it 452 for each further one, where recipients are named one by one (`smtp`, `lmtp`,
+    /// `milter`); `am-pdp` puts the whole message off.
     pub recipients: u32,
     /// Size of a message.
     pub message_size: Size,

@@ -669,3 +669,18 @@ fn two_hundred_at_once_are_answered() {
         (desk.gatepost.metric("gatepost_sessions ", &[]) < 1.0).then_some(())
     });
 }
+
+/// Idle clients on a unix socket leave room for mail, and those that find none are told of in the log.
+#[test]
+fn idle_askers_do_not_shut_out_mail() {
+    let desk = Desk::new(free_address(), "[limits]\nsessions = 20\n", "");
+    let idle: Vec<UnixStream> = (0..18).map(|_| desk.connect()).collect();
+    wait_for("idle sessions", START, || {
+        (desk.gatepost.metric("gatepost_sessions ", &[]) >= 18.0).then_some(())
+    });
+    let mut more = desk.connect();
+    assert!(matches!(more.read(&mut [0; 1]), Ok(0) | Err(_)), "turned away");
+    assert!(desk.gatepost.log().contains("Too many sessions, a client on a unix socket turned away"));
+    desk.gatepost.connect().greet();
+    drop(idle);
+}
