@@ -774,7 +774,8 @@ impl<'a> Client<'a> {
     }
 
     fn direction(&self) -> Direction {
-        direction::direction(&self.session, &self.front.networks, &self.front.domains)
+        let Front { listener, networks, domains, .. } = &**self.front;
+        direction::by_listener(listener.originating, &self.session, networks, domains)
     }
 
     fn metrics_next_hop(&self, reply: &Reply) {

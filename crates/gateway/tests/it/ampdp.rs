@@ -684,3 +684,23 @@ fn idle_askers_do_not_shut_out_mail() {
     desk.gatepost.connect().greet();
     drop(idle);
 }
+
+/// By each kind of front: who comes by an originating listener is one of ours.
+#[test]
+fn an_originating_listener_s_mail_is_our_own_users() {
+    let sink = Sink::start();
+    let setup =
+        Setup::to(sink.address).globally("domains = [\"example.test\"]").listening("originating = true");
+    let desk = Desk::start(setup, sink.address, "", "originating = true");
+    let file = desk.file("mail", &mail("mail", "x"));
+    for (more, direction) in [("", "internal"), ("recipient=<a@other.test>\n", "outbound")] {
+        let before = desk.gatepost.records(0).len();
+        let answer = desk.ask(&judge(&file, &format!("client_address=198.51.100.1\n{more}")));
+        assert!(answer.contains("return_value=continue"), "{answer}");
+        assert_eq!(desk.gatepost.records(before + 1)[before]["direction"], direction, "{more}");
+    }
+    let mut dialog = desk.gatepost.connect();
+    dialog.greet();
+    dialog.message("a@client.test", &["a@other.test"], &mail("mail", "x"));
+    assert_eq!(desk.gatepost.records(3)[2]["direction"], "outbound");
+}

@@ -161,13 +161,7 @@ impl<'a> Client<'a> {
 
     /// Overwrites a line that held a password, as far as it is ours.
     pub(super) fn wipe(&mut self, line: Bytes) {
-        if self.input.is_empty() {
-            // Nothing is in the buffer that the line was cut from, so that the line may have it for itself.
-            self.input = BytesMut::with_capacity(2048);
-        }
-        if let Ok(mut line) = line.try_into_mut() {
-            line.as_mut().zeroize();
-        }
+        wipe(line, &mut self.input);
     }
 
     fn cannot_log_in(&self) -> Option<Reply> {
@@ -234,6 +228,16 @@ impl<'a> Client<'a> {
 /// Whether a command line may hold a password, well-formed or not.
 pub(super) fn is_secret(line: &[u8]) -> bool {
     line.trim_ascii_start().get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"))
+}
+
+/// Overwrites a line that was cut from the input; false if somebody else still has it. What came behind the line moves to
+/// a buffer of its own, so that the line may have the old one for itself.
+fn wipe(line: Bytes, input: &mut BytesMut) -> bool {
+    let mut rest = BytesMut::with_capacity(input.len().max(2048));
+    rest.extend_from_slice(input);
+    *input = rest;
+    let wiped = line.try_into_mut().map(|mut line| line.as_mut().zeroize());
+    wiped.is_ok()
 }
 
 /// RFC 4954 section 4.
@@ -321,6 +325,17 @@ mod tests {
         ] {
             let decoded = decode(text.as_bytes());
             assert_eq!(decoded.as_ref().map(|bytes| std::str::from_utf8(bytes).unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_are_wiped_whatever_follows_them() {
+        for rest in ["", "NOOP\r\n"] {
+            let mut input = BytesMut::from(format!("AUTH PLAIN pass word\r\n{rest}").as_bytes());
+            let mut line = input.split_to(22);
+            line.truncate(20);
+            assert!(wipe(line.freeze(), &mut input), "{rest}");
+            assert_eq!(input, rest.as_bytes());
         }
     }
 
