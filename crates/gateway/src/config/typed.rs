@@ -109,7 +109,10 @@ pub struct Listener {
     /// Balancers that begin each connection with a PROXY header (v1 or v2). Connections from them without one are
     /// closed.
     pub proxy_protocol_from: Vec<Net>,
-    /// The sender is gone already: our own mail server hands us mail from its queue. What the policy refuses is then
+    /// What comes in here comes from our own users, whatever the client's address: a port for submission, amavis's
+    /// `ORIGINATING`. It is outbound, or internal by its recipients, and needs `domains`. Let nobody else reach the port.
+    pub originating: bool,
+    /// The sender is gone already: our own mail server hands us mail from its queue. For `smtp`, `lmtp` and `http`. What the policy refuses is then
     /// treated as `refuse_after_queue` says, and for `bounce` gatepost itself tells the sender.
     pub after_queue: bool,
     /// What refusing means after the queue. `hold`: the message is held, nobody is told. `refuse`: our own mail server
@@ -241,9 +244,12 @@ pub enum Mixed {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SessionLimits {
-    /// Sessions at once. Beyond it: 421.
+    /// Sessions at once, of all listeners together. Beyond it SMTP and LMTP clients hear 421, all others are closed, and
+    /// the log says so. Mail brought over TCP may take nine tenths of them, and so may all the rest (who asks about mail,
+    /// and every unix socket), so that neither shuts out the other; of fewer than ten none is kept back.
     pub sessions: u32,
-    /// Sessions at once from one client address. 0: no limit. Trusted peers and our networks are not counted.
+    /// Sessions at once from one client address, for `smtp` and `lmtp` over TCP. 0: no limit. Trusted peers and our
+    /// networks may each have nine tenths of `sessions` instead. Behind a balancer it counts for the clients it names.
     pub sessions_per_client: u32,
     /// Messages judged at once; further ones wait their turn.
     pub judging: u32,
@@ -251,7 +257,8 @@ pub struct SessionLimits {
     pub idle_commands: u32,
     /// Errors in a session before 421.
     pub errors: u32,
-    /// Recipients of a message. Beyond it: 452.
+    /// Recipients of a message. Beyond it 452 for each further one, where recipients are named one by one (`smtp`, `lmtp`,
+    /// `milter`); `am-pdp` puts the whole message off, `http` answers 400.
     pub recipients: u32,
     /// Size of a message.
     pub message_size: Size,
@@ -274,7 +281,8 @@ pub struct SessionLimits {
     /// Idle connections kept open to each next hop.
     pub next_hop_idle: u32,
     /// Lines that end in a bare LF and stray CRs: `normalize` makes CRLF of the first and a space of the second
-    /// before judging (they never end a message either way), `refuse` answers 550.
+    /// before judging (they never end a message either way), `refuse` answers 550. For `smtp`, `lmtp`, `milter` and
+    /// `am-pdp`.
     pub stray_line_endings: StrayLineEndings,
 }
 
@@ -664,6 +672,7 @@ impl Default for Listener {
             xclient_from: Vec::new(),
             xforward_from: Vec::new(),
             proxy_protocol_from: Vec::new(),
+            originating: false,
             after_queue: false,
             refuse_after_queue: RefuseAfterQueue::Hold,
             mixed: Mixed::Split,

@@ -114,6 +114,12 @@ impl Config {
         let default_names = default_names(&self.listener);
         for ((place, listener), name) in self.listener.iter().enumerate().zip(default_names) {
             let key = |name: &str| format!("listener[{place}].{name}");
+            if listener.originating && self.domains.is_empty() {
+                problems.add(
+                    key("originating"),
+                    "needs domains: without them nobody can tell which way mail goes",
+                );
+            }
             let name = if listener.name.is_empty() { name } else { listener.name.clone() };
             if !names.insert(name.clone()) {
                 problems.add(key("name"), format!("{name:?} is the name of another listener too"));
@@ -452,6 +458,7 @@ mod tests {
             ("listener = [{listen = []}]", "listener[0].listen", "at least one"),
             ("listener = [{listen = [\"[::]:25\", \"25\"]}]", "listener[0].listen[1]", "not an address"),
             ("listener = [{next_hop = [\"localhost:25\"]}]", "listener[0].next_hop[0]", "not a next hop"),
+            ("listener = [{originating = true}]", "listener[0].originating", "needs domains"),
             ("listener = [{tls_key = \"/k\"}]", "listener[0].tls_key", "needs tls_certificate"),
             ("listener = [{tls_certificate = \"/c\"}]", "listener[0].tls_certificate", "needs tls_key"),
             ("listener = [{protocol = \"milter\", after_queue = true}]", "listener[0].after_queue", "only"),

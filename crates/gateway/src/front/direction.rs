@@ -13,6 +13,14 @@ pub fn direction(session: &Session, networks: &[Net], domains: &[String]) -> Dir
     if inside && !domains.is_empty() { Direction::Outbound } else { Direction::Inbound }
 }
 
+/// The same for a listener. What comes in by one that is `originating` is our own users', whatever the client's address.
+pub fn by_listener(originating: bool, session: &Session, networks: &[Net], domains: &[String]) -> Direction {
+    if originating && !domains.is_empty() {
+        return Direction::Outbound;
+    }
+    direction(session, networks, domains)
+}
+
 /// The same once recipients are known: what is outbound is internal when all of them are in our domains.
 pub fn with_recipients(direction: Direction, recipients: &[Recipient], domains: &[String]) -> Direction {
     let all_ours = !recipients.is_empty()
@@ -25,6 +33,27 @@ mod tests {
     use gatepost_mail::Address;
 
     use super::*;
+
+    #[test]
+    fn by_listeners_for_our_own_users() {
+        let domains = ["example.org".to_owned()];
+        use Direction::*;
+        for (originating, client, domains, recipients, expected) in [
+            (true, Some("198.51.100.1"), &domains[..], "a@elsewhere.test", Outbound),
+            (true, Some("198.51.100.1"), &domains, "a@example.org", Internal),
+            (true, Some("198.51.100.1"), &domains, "a@example.org b@elsewhere.test", Outbound),
+            (true, None, &domains, "", Outbound),
+            (true, None, &[], "a@example.org", Inbound),
+            (false, Some("198.51.100.1"), &domains, "a@example.org", Inbound),
+        ] {
+            let session = Session { client: client.map(|c| c.parse().unwrap()), ..Session::default() };
+            let recipients: Vec<Recipient> =
+                recipients.split_whitespace().map(|text| Address::new(text).unwrap().into()).collect();
+            let found = by_listener(originating, &session, &[], domains);
+            let found = with_recipients(found, &recipients, domains);
+            assert_eq!(found, expected, "{originating} {client:?} {recipients:?}");
+        }
+    }
 
     #[test]
     fn by_client_user_and_recipients() {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -110,9 +110,26 @@ pub struct Sessions {
     metrics: Arc<Metrics>,
 }
 
+/// What sessions are for. Neither kind may have all places: somebody of the other must still get in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Mail that is brought over TCP.
+    Mail,
+    /// All else: whoever asks about mail, and everybody on a unix socket, who has no address that could be counted.
+    Local,
+}
+
+impl Kind {
+    fn of(front: &Front, client: Option<IpAddr>) -> Kind {
+        let brings = front.listener.protocol.brings_mail() && client.is_some();
+        if brings { Kind::Mail } else { Kind::Local }
+    }
+}
+
 #[derive(Default)]
 struct Counts {
-    all: u32,
+    mail: u32,
+    local: u32,
     by_client: HashMap<IpAddr, u32>,
 }
 
@@ -124,22 +141,29 @@ impl Sessions {
 
     /// How many there are.
     pub fn count(&self) -> u32 {
-        self.lock().all
+        self.lock().all()
     }
 
     /// A place for one more session, given back when it is dropped. `most_each` 0 is no limit for this client.
-    fn enter(self: &Arc<Self>, client: Option<IpAddr>, most: u32, most_each: u32) -> Option<Place> {
+    fn enter(
+        self: &Arc<Self>,
+        kind: Kind,
+        client: Option<IpAddr>,
+        most: u32,
+        most_each: u32,
+    ) -> Option<Place> {
         let mut counts = self.lock();
         let taken = client.map_or(0, |client| counts.by_client.get(&client).copied().unwrap_or(0));
-        if counts.all >= most || (most_each > 0 && taken >= most_each) {
+        let full = counts.all() >= most || *counts.of(kind) >= share(most);
+        if full || (most_each > 0 && taken >= most_each) {
             return None;
         }
-        counts.all += 1;
+        *counts.of(kind) += 1;
         if let Some(client) = client {
             *counts.by_client.entry(client).or_default() += 1;
         }
         self.metrics.session_opened();
-        Some(Place { sessions: self.clone(), client })
+        Some(Place { sessions: self.clone(), kind, client })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {
@@ -150,6 +174,7 @@ impl Sessions {
 /// A session's place in the counts, given back when it is dropped.
 pub(super) struct Place {
     sessions: Arc<Sessions>,
+    kind: Kind,
     client: Option<IpAddr>,
 }
 
@@ -169,7 +194,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.sessions.lock();
-        counts.all -= 1;
+        *counts.of(self.kind) -= 1;
         counts.leave(self.client);
         drop(counts);
         self.sessions.metrics.session_closed();
@@ -177,6 +202,17 @@ impl Drop for Place {
 }
 
 impl Counts {
+    fn all(&self) -> u32 {
+        self.mail.saturating_add(self.local)
+    }
+
+    fn of(&mut self, kind: Kind) -> &mut u32 {
+        match kind {
+            Kind::Mail => &mut self.mail,
+            Kind::Local => &mut self.local,
+        }
+    }
+
     fn leave(&mut self, client: Option<IpAddr>) {
         let Some(client) = client else { return };
         if let Some(taken) = self.by_client.get_mut(&client) {
@@ -251,46 +287,42 @@ async fn accept_one(socket: &Listening) -> io::Result<Connection> {
 }
 
 fn admit(connection: Connection, front: Arc<Front>, sessions: &Arc<Sessions>, running: &mut JoinSet<()>) {
+    let (socket, client) = match &connection {
+        Connection::Tcp(stream, peer) => (stream.as_raw_fd(), Some(peer.ip().to_canonical())),
+        Connection::Unix(stream) => (stream.as_raw_fd(), None),
+    };
+    if let Some(client) = client.filter(|client| !may_speak(&front, *client)) {
+        tracing::warn!(listener = front.listener.name, "[{client}] is not in allow_from, turned away");
+        return;
+    }
+    let most_each = client.map_or(0, |client| most_each(&front, client));
+    let kind = Kind::of(&front, client);
+    let Some(place) = sessions.enter(kind, client, front.limits.sessions, most_each) else {
+        return turn_away(&front, socket, client);
+    };
     match connection {
         Connection::Tcp(stream, peer) => {
-            let client = peer.ip().to_canonical();
-            if !may_speak(&front, client) {
-                tracing::warn!(
-                    listener = front.listener.name,
-                    "[{client}] is not in allow_from, turned away"
-                );
-                return;
-            }
-            let most_each = most_each(&front, client);
-            let Some(place) = sessions.enter(Some(client), front.limits.sessions, most_each) else {
-                tracing::warn!("Too many sessions, [{client}] turned away");
-                if !front.listener.protocol.brings_mail() {
-                    return;
-                }
-                let busy =
-                    format!("421 4.3.2 {} Too many sessions, please try again later\r\n", front.hostname);
-                // A socket just accepted has room for one line; a client that is gone already needs none.
-                let _ = send(
-                    stream.as_raw_fd(),
-                    busy.as_bytes(),
-                    MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
-                );
-                return;
-            };
             let _ = stream.set_nodelay(true);
             let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
             let early = recv(stream.as_raw_fd(), &mut [0; 1], peek).is_ok_and(|bytes| bytes > 0);
             serve(front, Box::new(stream), Some(peer), early, place, running);
         }
-        Connection::Unix(stream) => {
-            let Some(place) = sessions.enter(None, front.limits.sessions, 0) else { return };
-            if front.listener.protocol == ListenerProtocol::Clamd {
-                // Open files come along with what is read, which no stream tells of.
-                running.spawn(clamd::serve_local(front, stream, place));
-                return;
-            }
-            serve(front, Box::new(stream), None, false, place, running);
+        // Open files come along with what is read, which no stream tells of.
+        Connection::Unix(stream) if front.listener.protocol == ListenerProtocol::Clamd => {
+            running.spawn(clamd::serve_local(front, stream, place));
         }
+        Connection::Unix(stream) => serve(front, Box::new(stream), None, false, place, running),
+    }
+}
+
+/// There is no place: the log says so, and where the protocol has words for it the client hears them.
+fn turn_away(front: &Front, socket: RawFd, client: Option<IpAddr>) {
+    let whom = client.map_or_else(|| "a client on a unix socket".to_owned(), |client| format!("[{client}]"));
+    tracing::warn!(listener = front.listener.name, "Too many sessions, {whom} turned away");
+    if front.listener.protocol.brings_mail() {
+        let busy = format!("421 4.3.2 {} Too many sessions, please try again later\r\n", front.hostname);
+        // A socket just accepted has room for one line; a client that is gone already needs none.
+        let _ = send(socket, busy.as_bytes(), MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
     }
 }
 
@@ -331,9 +363,14 @@ fn most_each(front: &Front, client: IpAddr) -> u32 {
     let trusted =
         [&front.networks, &listener.xclient_from, &listener.xforward_from, &listener.proxy_protocol_from];
     if trusted.iter().any(|networks| networks.iter().any(|network| network.contains(client))) {
-        return front.limits.sessions.saturating_sub(front.limits.sessions / 10).max(1);
+        return share(front.limits.sessions);
     }
     front.limits.sessions_per_client
+}
+
+/// Nine tenths of all: what a kind, or one trusted client, may have at most. Of fewer than ten nothing is kept back.
+fn share(most: u32) -> u32 {
+    most.saturating_sub(most / 10).max(1)
 }
 
 #[cfg(test)]
@@ -347,5 +384,29 @@ mod tests {
         assert_eq!(places_of("smtp", &names, 2), [0]);
         assert_eq!(places_of("lmtp", &names, 3), [1]);
         assert!(places_of("other", &names, 4).is_empty());
+    }
+
+    #[test]
+    fn no_kind_has_all_places() {
+        let client = Some("192.0.2.1".parse().unwrap());
+        for (most, kind, other, expected) in [
+            (40, Kind::Local, Kind::Mail, (36, 4)),
+            (40, Kind::Mail, Kind::Local, (36, 4)),
+            (1000, Kind::Local, Kind::Mail, (900, 100)),
+            (10, Kind::Mail, Kind::Local, (9, 1)),
+            (3, Kind::Mail, Kind::Local, (3, 0)),
+            (1, Kind::Local, Kind::Mail, (1, 0)),
+        ] {
+            let sessions = Sessions::new(Arc::new(Metrics::new()));
+            let enter = |kind: Kind| -> Vec<Place> {
+                let client = client.filter(|_| kind == Kind::Mail);
+                std::iter::from_fn(|| sessions.enter(kind, client, most, 0)).collect()
+            };
+            let first = enter(kind);
+            let second = enter(other);
+            assert_eq!((first.len(), second.len()), expected, "{most} {kind:?}");
+            drop(first);
+            assert_eq!(enter(kind).len(), expected.0, "{most} {kind:?}: places are given back");
+        }
     }
 }

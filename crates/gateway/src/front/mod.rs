@@ -62,6 +62,8 @@ pub struct Front {
 impl Front {
     /// Fills in which way the mail of a session goes, as far as its recipients tell.
     pub fn direct(&self, session: &mut Session, recipients: &[Recipient]) {
-        local::direct(session, recipients, &self.networks, &self.domains);
+        let originating = self.listener.originating;
+        let direction = direction::by_listener(originating, session, &self.networks, &self.domains);
+        session.direction = direction::with_recipients(direction, recipients, &self.domains);
     }
 }

@@ -194,17 +194,23 @@ impl<'a> Client<'a> {
                 Line::BareLf(line) if self.front.limits.stray_line_endings == StrayLineEndings::Normalize => {
                     line
                 }
-                Line::BareLf(_) => {
+                Line::BareLf(line) => {
+                    if auth::is_secret(&line) {
+                        self.wipe(line);
+                    }
                     return self.last_reply(Reply::new(500, "5.5.2", "Lines end in CRLF"));
                 }
                 // It may have been a BDAT, whose chunk must not be read as commands.
                 _ => return self.last_reply(Reply::new(500, "5.5.2", "Line too long")),
             };
-            match smtp::parse(&line) {
+            let parsed = smtp::parse(&line);
+            let is_bdat = line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"BDAT");
+            if auth::is_secret(&line) {
+                self.wipe(line);
+            }
+            match parsed {
                 Ok(Command::Auth { mechanism, initial }) => {
-                    let initial = initial.map(Zeroizing::new);
-                    self.wipe(line);
-                    self.auth(&mechanism, initial).await?;
+                    self.auth(&mechanism, initial.map(Zeroizing::new)).await?;
                 }
                 Ok(Command::Quit) => {
                     self.reply(&Reply::new(221, "2.0.0", "Bye"));
@@ -212,7 +218,7 @@ impl<'a> Client<'a> {
                 }
                 Ok(command) => self.command(command).await?,
                 // Its chunk follows, and nobody knows how long it is: what comes next must not be read as commands.
-                Err(error) if line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"BDAT") => {
+                Err(error) if is_bdat => {
                     return self.last_reply(syntax_error(error));
                 }
                 Err(error) => self.error(syntax_error(error))?,
@@ -768,7 +774,8 @@ impl<'a> Client<'a> {
     }
 
     fn direction(&self) -> Direction {
-        direction::direction(&self.session, &self.front.networks, &self.front.domains)
+        let Front { listener, networks, domains, .. } = &**self.front;
+        direction::by_listener(listener.originating, &self.session, networks, domains)
     }
 
     fn metrics_next_hop(&self, reply: &Reply) {

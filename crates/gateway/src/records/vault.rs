@@ -45,7 +45,8 @@ pub struct Held {
     pub sender: Option<String>,
     /// Parameters of MAIL FROM.
     pub parameters: HeldParameters,
-    /// The recipients it is held for, not those that were delivered to; of a message that is held for none, only kept as
+    /// The recipients it is held for and those who got it with parts taken out, not the others that were delivered to; of
+    /// a message that is held for none, only kept as
     /// a copy, those whose verdict wants the copy.
     pub recipients: Vec<HeldRecipient>,
 }

@@ -61,7 +61,8 @@ fn is_automatic(message: &Message) -> bool {
 /// domain of ours; or a domain that vouches for the message.
 ///
 /// After the queue our own server is at the other end, so its address says nothing about the client's: that must have
-/// been told. And what our networks hand in may have come from elsewhere (fetchmail, a second MX), under any sender.
+/// been told. A listener that is `originating` says whose mail it is, not who the client was: the same holds there. And
+/// what our networks hand in may have come from elsewhere (fetchmail, a second MX), under any sender.
 fn is_proven(mail: &Mail, sender: &Address, findings: &[Finding], domains: &[String]) -> bool {
     let session = &mail.session;
     let inside = session.direction != Direction::Inbound && session.via != Via::Direct;

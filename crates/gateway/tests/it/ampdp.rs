@@ -669,3 +669,38 @@ fn two_hundred_at_once_are_answered() {
         (desk.gatepost.metric("gatepost_sessions ", &[]) < 1.0).then_some(())
     });
 }
+
+/// Idle clients on a unix socket leave room for mail, and those that find none are told of in the log.
+#[test]
+fn idle_askers_do_not_shut_out_mail() {
+    let desk = Desk::new(free_address(), "[limits]\nsessions = 20\n", "");
+    let idle: Vec<UnixStream> = (0..18).map(|_| desk.connect()).collect();
+    wait_for("idle sessions", START, || {
+        (desk.gatepost.metric("gatepost_sessions ", &[]) >= 18.0).then_some(())
+    });
+    let mut more = desk.connect();
+    assert!(matches!(more.read(&mut [0; 1]), Ok(0) | Err(_)), "turned away");
+    assert!(desk.gatepost.log().contains("Too many sessions, a client on a unix socket turned away"));
+    desk.gatepost.connect().greet();
+    drop(idle);
+}
+
+/// By each kind of front: who comes by an originating listener is one of ours.
+#[test]
+fn an_originating_listener_s_mail_is_our_own_users() {
+    let sink = Sink::start();
+    let setup =
+        Setup::to(sink.address).globally("domains = [\"example.test\"]").listening("originating = true");
+    let desk = Desk::start(setup, sink.address, "", "originating = true");
+    let file = desk.file("mail", &mail("mail", "x"));
+    for (more, direction) in [("", "internal"), ("recipient=<a@other.test>\n", "outbound")] {
+        let before = desk.gatepost.records(0).len();
+        let answer = desk.ask(&judge(&file, &format!("client_address=198.51.100.1\n{more}")));
+        assert!(answer.contains("return_value=continue"), "{answer}");
+        assert_eq!(desk.gatepost.records(before + 1)[before]["direction"], direction, "{more}");
+    }
+    let mut dialog = desk.gatepost.connect();
+    dialog.greet();
+    dialog.message("a@client.test", &["a@other.test"], &mail("mail", "x"));
+    assert_eq!(desk.gatepost.records(3)[2]["direction"], "outbound");
+}

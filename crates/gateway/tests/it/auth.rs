@@ -100,6 +100,10 @@ fn whoever_does_not_log_in_does_not_relay() {
     let wrong = ["--tls", "--auth", "PLAIN", "--auth-user", "alice", "--auth-password", "wrong"];
     let said = swaks(server, &[&MESSAGE[..], &wrong].concat());
     assert!(said.contains("<~* 535 5.7.8 Error: authentication failed"), "Postfix's own words:\n{said}");
+    let log = place.gatepost.log();
+    let failed = log.lines().find(|line| line.contains("login failed")).expect("a trace of it");
+    assert!(failed.contains("127.0.0.1") && failed.contains("PLAIN") && failed.contains("535"), "{failed}");
+    assert!(!failed.contains("alice") && !log.contains("AGFsaWNlAHdyb25n"), "{log}");
     // A virus is refused to users as well.
     let eicar = eicar();
     let virus = [&MESSAGE[..5], &[&eicar]].concat();

@@ -30,7 +30,7 @@ use crate::verdict::{Answers, Conclusion};
 const TOP: usize = 1;
 
 /// Files that are read or removed at once, over all sessions. A file system that hangs keeps no more threads than these.
-static FILES: Semaphore = Semaphore::const_new(32);
+static FILES: Semaphore = Semaphore::const_new(16);
 
 /// Judges a message and tells the client what to do with it. `peer` is None on unix sockets.
 pub(super) async fn answer(front: &Front, peer: Option<SocketAddr>, judge: Judge) -> Answer {

@@ -80,7 +80,8 @@ impl<'a> Client<'a> {
             let reply = match login.say(&line).await {
                 Ok(reply) => reply,
                 Err(error) => {
-                    tracing::warn!(%error, "next hop failed while a user was logging in");
+                    let client = self.session.client;
+                    tracing::warn!(?client, %error, "next hop failed while a user was logging in");
                     return self.error(not_now());
                 }
             };
@@ -88,7 +89,8 @@ impl<'a> Client<'a> {
             match reply.code {
                 235 => return self.logged_in(login, user, &reply),
                 334 => {}
-                _ => {
+                code => {
+                    self.not_logged_in(user.mechanism, code);
                     self.login = Some(login);
                     return self.error(reply);
                 }
@@ -97,20 +99,28 @@ impl<'a> Client<'a> {
             line = self.secret_line().await?;
             if line.as_slice() != b"*" {
                 if !line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte)) {
-                    return self.cancel(login, Reply::new(501, "5.5.2", "Response is not base64")).await;
+                    let refusal = Reply::new(501, "5.5.2", "Response is not base64");
+                    return self.cancel(login, user.mechanism, refusal).await;
                 }
                 user.hear(&line);
             }
         }
-        self.cancel(login, Reply::new(535, "5.7.8", "Too many responses")).await
+        self.cancel(login, user.mechanism, Reply::new(535, "5.7.8", "Too many responses")).await
     }
 
     /// Ends an exchange that the client has spoilt; the next hop forgets it.
-    async fn cancel(&mut self, mut login: Login<'a>, reply: Reply) -> Step {
+    async fn cancel(&mut self, mut login: Login<'a>, mechanism: &str, reply: Reply) -> Step {
+        self.not_logged_in(mechanism, reply.code);
         if login.say(b"*").await.is_ok_and(|reply| reply.is_permanent()) {
             self.login = Some(login);
         }
         self.error(reply)
+    }
+
+    /// Who guesses passwords is seen in the log, by the code that the next hop gave. Names are left out: people type
+    /// passwords there.
+    fn not_logged_in(&self, mechanism: &str, code: u16) {
+        tracing::info!(client = ?self.session.client, mechanism, code, "login failed");
     }
 
     fn logged_in(&mut self, login: Login<'a>, user: User<'_>, reply: &Reply) -> Step {
@@ -151,13 +161,7 @@ impl<'a> Client<'a> {
 
     /// Overwrites a line that held a password, as far as it is ours.
     pub(super) fn wipe(&mut self, line: Bytes) {
-        if self.input.is_empty() {
-            // Nothing is in the buffer that the line was cut from, so that the line may have it for itself.
-            self.input = BytesMut::with_capacity(2048);
-        }
-        if let Ok(mut line) = line.try_into_mut() {
-            line.as_mut().zeroize();
-        }
+        wipe(line, &mut self.input);
     }
 
     fn cannot_log_in(&self) -> Option<Reply> {
@@ -219,6 +223,21 @@ impl<'a> Client<'a> {
             return Err(End::Told);
         }
     }
+}
+
+/// Whether a command line may hold a password, well-formed or not.
+pub(super) fn is_secret(line: &[u8]) -> bool {
+    line.trim_ascii_start().get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"))
+}
+
+/// Overwrites a line that was cut from the input; false if somebody else still has it. What came behind the line moves to
+/// a buffer of its own, so that the line may have the old one for itself.
+fn wipe(line: Bytes, input: &mut BytesMut) -> bool {
+    let mut rest = BytesMut::with_capacity(input.len().max(2048));
+    rest.extend_from_slice(input);
+    *input = rest;
+    let wiped = line.try_into_mut().map(|mut line| line.as_mut().zeroize());
+    wiped.is_ok()
 }
 
 /// RFC 4954 section 4.
@@ -306,6 +325,32 @@ mod tests {
         ] {
             let decoded = decode(text.as_bytes());
             assert_eq!(decoded.as_ref().map(|bytes| std::str::from_utf8(bytes).unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_are_wiped_whatever_follows_them() {
+        for rest in ["", "NOOP\r\n"] {
+            let mut input = BytesMut::from(format!("AUTH PLAIN pass word\r\n{rest}").as_bytes());
+            let mut line = input.split_to(22);
+            line.truncate(20);
+            assert!(wipe(line.freeze(), &mut input), "{rest}");
+            assert_eq!(input, rest.as_bytes());
+        }
+    }
+
+    #[test]
+    fn lines_that_are_wiped() {
+        for (line, expected) in [
+            (&b"AUTH PLAIN AGFsaWNlAHNlY3JldA=="[..], true),
+            (b"auth plain pass word", true),
+            (b" AUTH=PLAIN x", true),
+            (b"AUTHPLAIN x", true),
+            (b"AUTH", true),
+            (b"AUT", false),
+            (b"MAIL FROM:<a@b> AUTH=<>", false),
+        ] {
+            assert_eq!(is_secret(line), expected, "{}", line.escape_ascii());
         }
     }
 
