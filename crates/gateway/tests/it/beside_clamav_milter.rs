@@ -183,7 +183,8 @@ fn ours(action: &str, clamd: &Clamd, address: SocketAddr) -> Setup {
     };
     let replace = [
         ("unix:/run/clamav/clamd.ctl", format!("unix:{}", clamd.socket.display())),
-        ("unix:/run/gatepost/milter.sock", address.to_string()),
+        ("127.0.0.1:8899", address.to_string()),
+        ("127.0.0.1:10026", free_address().to_string()),
         ("actions.virus = \"refuse\"", format!("actions.virus = {action:?}")),
         (REPLY, reply.to_owned()),
         ("max_size = \"25 MiB\"", "max_size = \"1 MiB\"".to_owned()),

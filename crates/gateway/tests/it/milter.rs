@@ -505,6 +505,81 @@ fn large_messages_and_slow_judging() {
     assert!(begin.elapsed() > Duration::from_secs(10), "{:?}", begin.elapsed());
 }
 
+#[test]
+fn local_programs_reach_as_many_recipients_as_they_like() {
+    if !needs(&POSTFIX) {
+        return;
+    }
+    let sink = Sink::start();
+    let policy =
+        "[[policy]]\nname = \"other\"\nwhen.recipients = [\"user7@far.test\"]\nactions.spam = \"mark\"\n";
+    let gatepost = milter().listening("mixed = \"defer-others\"").with(policy).start();
+    let address = ("127.0.0.1:8899", gatepost.smtp.to_string());
+    let main = docs::block_with("milter.md", "postfix", &[address]) + "non_smtpd_milters = $smtpd_milters\n";
+    let postfix =
+        Postfix::with(PostfixSetup { main, relay_to: Some(sink.address), ..PostfixSetup::default() });
+    // More than `limits.recipients`.
+    let recipients: Vec<String> = (0..60).map(|number| format!("user{number}@far.test")).collect();
+    let output = postfix.submit("user@example.test", &recipients, &mail("local", "to all of them"));
+    assert!(output.status.success(), "{output:?}");
+    wait_for("all of them", Duration::from_secs(30), || {
+        let got: usize = sink.received().iter().map(|mail| mail.recipients.len()).sum();
+        assert!(!postfix.log().contains("can't reject recipient"), "{}", postfix.log());
+        (got == recipients.len()).then_some(())
+    });
+    postfix.settled();
+    let record = &gatepost.records(1)[0];
+    assert_eq!(record["recipients"].as_array().map(Vec::len), Some(60), "{record:#}");
+}
+
+/// Held, released, and not asked about again; and what comes by the usual port is still asked about.
+fn released_mail_goes_through(gatepost: &Gatepost, mta: SocketAddr) {
+    assert_eq!(send(mta, &mail("held", GTUBE)).code, 250);
+    let id = gatepost.held(1)[0]["id"].as_str().expect("an id").to_owned();
+    let output = gatepost.command(&["quarantine", "release"], &[&id]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(send(mta, &mail("held too", GTUBE)).code, 250);
+    let held = gatepost.held(1);
+    assert!(held.len() == 1 && held[0]["id"] != id.as_str(), "{held:?}");
+}
+
+const HOLD_SPAM: &str = "[default_policy]\nactions.spam = \"quarantine\"\n";
+
+#[test]
+fn postfix_does_not_ask_again_about_released_mail() {
+    if !needs(&POSTFIX) {
+        return;
+    }
+    let release = free_address();
+    let gatepost = Setup::to(release).listening("protocol = \"milter\"").with(HOLD_SPAM).start();
+    let address = ("127.0.0.1:8899", gatepost.smtp.to_string());
+    // The rig has no chroot.
+    let own = [("127.0.0.1:10026", release.to_string()), ("n - y -", "n - n -".to_owned())];
+    let postfix = PostfixSetup::default()
+        .main(&docs::block_with("milter.md", "postfix", &[address]))
+        .services(&docs::block_with("milter.md", "postfix-release", &own))
+        .start();
+    released_mail_goes_through(&gatepost, postfix.smtp);
+    assert!(postfix.delivered("user", 1)[0].contains(GTUBE));
+}
+
+#[test]
+fn sendmail_does_not_ask_again_about_released_mail() {
+    if !needs(&SENDMAIL) {
+        return;
+    }
+    let (sink, release) = (Sink::start(), free_address());
+    let gatepost = Setup::to(release).listening("protocol = \"milter\"").with(HOLD_SPAM).start();
+    let address = ("8899@127.0.0.1", format!("{}@127.0.0.1", gatepost.smtp.port()));
+    let port = ("Port=10026", format!("Port={}", release.port()));
+    let sendmail = SendmailSetup::to(sink.address)
+        .with(&docs::block_with("milter.md", "sendmail", &[address]))
+        .with(&docs::block_with("milter.md", "sendmail-release", &[port]))
+        .start();
+    released_mail_goes_through(&gatepost, sendmail.smtp);
+    assert!(sink.wait_received(1)[0].text().contains(GTUBE));
+}
+
 /// A scanner that takes what it is asked and says nothing.
 fn silent_scanner() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
