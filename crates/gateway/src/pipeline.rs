@@ -203,13 +203,26 @@ impl Pipeline {
 
     /// Whether a message would be refused whatever it says, by what was found of session and recipients so far. Points
     /// do not count yet, since later findings may outweigh them. A refusal is recorded like that of a message.
-    pub async fn early(&self, session: &Session, envelope: &Envelope, found: &Found) -> Option<Reply> {
+    ///
+    /// `envelope` is `None` before MAIL. As long as it has no recipients, all policies that some may have must refuse.
+    pub async fn early(
+        &self,
+        session: &Session,
+        envelope: Option<&Envelope>,
+        found: &Found,
+    ) -> Option<Reply> {
         if found.findings.is_empty() {
             return None;
         }
+        let sender = envelope.map(|envelope| envelope.sender.as_ref());
+        let envelope = envelope.cloned().unwrap_or_default();
+        if envelope.recipients.is_empty() && !self.policies.all_refuse(session, sender, &found.findings) {
+            return None;
+        }
+        let recipients = envelope.recipients.len();
         let id = records::new_id();
         let message = shallow(Bytes::new(), &self.limits);
-        let mail = Mail { session: session.clone(), envelope: envelope.clone(), message };
+        let mail = Mail { session: session.clone(), envelope, message };
         let case = Case {
             id: &id,
             hostname: &self.hostname,
@@ -227,13 +240,18 @@ impl Pipeline {
         if !verdicts.iter().all(certain) {
             return None;
         }
-        let conclusion = verdict::plan(&verdicts, envelope.recipients.len(), Answers::One).conclude(&[]);
+        let conclusion = verdict::plan(&verdicts, recipients, Answers::One).conclude(&[]);
         let reply = conclusion.one.clone();
         let (found, times, began) = (found.clone(), BTreeMap::new(), Instant::now());
         let judged = Judged { id, mail, found, verdicts, times, began };
         let done = Done { conclusion, held: None, next_hop: None, time: Duration::ZERO };
         self.record(&judged, Some(&done)).await;
         Some(reply)
+    }
+
+    /// How long judging may take.
+    pub fn judging_time(&self) -> Duration {
+        self.judging_time
     }
 
     /// Messages that are judged at this moment.
@@ -301,16 +319,12 @@ impl Pipeline {
         let started = Instant::now();
         note_unsafe(judged);
         let mut held = None;
-        // Releasing gives the original to whom the entry names: those it is held for, and only where it is a mere copy,
-        // those it was kept of.
-        let hold = recipients_of(&judged.verdicts, &plan.hold);
-        let keep = recipients_of(&judged.verdicts, &plan.keep);
-        let wanted = if hold.is_empty() { &keep } else { &hold };
+        let wanted = plan.entry(&judged.verdicts, &[]);
         let held_there = plan.deliveries.is_empty()
-            && hold.len() == judged.mail.envelope.recipients.len()
+            && recipients_of(&judged.verdicts, &plan.hold).len() == judged.mail.envelope.recipients.len()
             && plan.hold.first().is_some_and(|&place| carrier.hold(&judged.verdicts[place].reason));
         if !wanted.is_empty() && !held_there {
-            match self.hold(judged, wanted).await {
+            match self.hold(judged, &wanted).await {
                 Ok(key) => held = Some(key),
                 Err(error) => {
                     tracing::error!("{}: cannot be put into the vault: {error}", judged.id);
@@ -333,7 +347,7 @@ impl Pipeline {
             if let Some(key) = held.take() {
                 self.let_go(&key).await;
             }
-            let all = [hold.as_slice(), &conclusion.hold_after].concat();
+            let all = plan.entry(&judged.verdicts, &conclusion.hold_after);
             match self.hold(judged, &all).await {
                 Ok(key) => held = Some(key),
                 Err(error) => {

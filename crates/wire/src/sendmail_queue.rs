@@ -371,15 +371,16 @@ impl ControlFile {
         self.records = kept;
     }
 
-    /// Gives a recipient another address, its flags kept; false if there is no such place.
-    pub fn change_recipient(&mut self, place: usize, address: &str) -> bool {
-        let mut recipients = self.records.iter_mut().filter(|record| record.first() == Some(&b'R'));
-        let Some(record) = recipients.nth(place) else { return false };
-        let (flags, _) = recipient_parts(&record[1..]);
-        // A line break would begin a record.
-        let address: String = address.chars().filter(|c| !c.is_control()).collect();
-        *record = [b"R", flags, b":<", address.as_bytes(), b">"].concat();
-        true
+    /// Gives recipients, by their places, other addresses, their flags kept; None leaves one as it is.
+    pub fn change_recipients(&mut self, address: impl Fn(usize) -> Option<String>) {
+        let recipients = self.records.iter_mut().filter(|record| record.first() == Some(&b'R'));
+        for (place, record) in recipients.enumerate() {
+            let Some(address) = address(place) else { continue };
+            let (flags, _) = recipient_parts(&record[1..]);
+            // A line break would begin a record.
+            let address: String = address.chars().filter(|c| !c.is_control()).collect();
+            *record = [b"R", flags, b":<", address.as_bytes(), b">"].concat();
+        }
     }
 
     /// Says that the body has 8-bit data.
@@ -850,8 +851,7 @@ mod tests {
     #[test]
     fn edits_of_the_envelope() {
         let mut file = read(DSN);
-        assert!(file.change_recipient(1, "other+spam@example.test\nRPFD:evil@x"));
-        assert!(!file.change_recipient(2, "x"));
+        file.change_recipients(|place| (place != 0).then(|| "other+spam@example.test\nRPFD:evil@x".into()));
         file.keep_recipients(|place| place == 1);
         let recipients = file.recipients();
         assert_eq!(recipients.len(), 1);

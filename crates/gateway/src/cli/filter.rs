@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatepost_mail::{Action, Address, Envelope, Protocol, Recipient, Session};
+use gatepost_mail::{Action, Address, Envelope, Protocol, Recipient, Reply, Session};
 
 use crate::build;
 use crate::cli::{OK, TRY_LATER, parse_address};
@@ -23,9 +23,8 @@ use crate::config::listen::ListenAddress;
 use crate::config::load;
 use crate::config::typed::{Config, ListenerProtocol};
 use crate::config::units::system_hostname;
-use crate::front;
-use crate::front::direction::{direction, with_recipients};
-use crate::pipeline::{Arrival, Pipeline, Store};
+use crate::front::local;
+use crate::pipeline::{Pipeline, Store};
 use crate::records::text::clean;
 use crate::records::{Journal, Metrics, Vault};
 use crate::verdict::Answers;
@@ -33,8 +32,12 @@ use client::Daemon;
 
 /// Refused (EX_NOPERM of sysexits.h): mail servers bounce what a delivery program refuses so.
 const REFUSED: u8 = 77;
-/// Held or discarded: done with, and not to be delivered. qmail stops there as well, without a bounce.
+/// Held or discarded: done with, and not to be delivered. qmail stops there as well, without a bounce. So it is with what
+/// would be stripped for a caller that delivers what it has itself: the original is in the vault.
 const DONE_WITH: u8 = 99;
+
+/// The daemon's status for stray line endings where those are refused.
+const UNFIT: u16 = 422;
 
 /// Most bytes of a message.
 const MOST: u64 = 256 << 20;
@@ -58,7 +61,7 @@ pub struct Args {
     /// Judge in this process, without a daemon.
     #[arg(long, conflicts_with_all = ["daemon", "token_file", "timeout"])]
     local: bool,
-    /// Write nothing: the exit status alone tells the verdict.
+    /// Write nothing: the exit status alone tells the verdict; 99 where parts would be stripped.
     #[arg(long, conflicts_with_all = ["mark", "command"])]
     exit: bool,
     /// Keep nothing back: the message always comes out, its verdict in the field X-Gatepost-Action.
@@ -104,6 +107,14 @@ struct Outcome {
     message: Option<Vec<u8>>,
 }
 
+impl Outcome {
+    /// Of a message that was not judged.
+    fn of(reply: &Reply) -> Outcome {
+        let action = if reply.is_permanent() { Action::Refuse } else { Action::Defer };
+        Outcome { action, reply: reply.to_string(), message: None }
+    }
+}
+
 /// Runs it; never with another status than those in its help and, with a command, that one's.
 pub fn run(args: &Args) -> ExitCode {
     match filter(args) {
@@ -125,6 +136,7 @@ fn filter(args: &Args) -> Result<u8, String> {
         outcome.message = None;
     }
     match &outcome.message {
+        Some(_) if args.exit && outcome.action == Action::Strip => Ok(DONE_WITH),
         Some(_) if args.exit => Ok(OK),
         Some(message) if args.command.is_empty() => {
             let mut out = std::io::stdout().lock();
@@ -249,6 +261,11 @@ fn remote(args: &Args, input: &Input) -> Result<Outcome, String> {
     let time = Duration::from_secs(args.timeout);
     let answer = client::post(&daemon, &target(args), &token, &input.message, time)?;
     let header = |name: &str| answer.header(name).unwrap_or_default().to_owned();
+    if answer.status == UNFIT {
+        let error: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let reply = error["error"].as_str().unwrap_or_default().to_owned();
+        return Ok(Outcome { action: Action::Refuse, reply, message: None });
+    }
     if !matches!(answer.status, 200 | 204) {
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         return Err(format!("{daemon}: {} {text}", answer.status));
@@ -364,17 +381,19 @@ async fn judge(args: &Args, input: &Input, config: &Config, pipeline: &Pipeline)
         listener: listener.map_or("http", |listener| &listener.name).to_owned(),
         ..Session::default()
     };
-    session.direction = direction(&session, &config.networks, &config.domains);
-    session.direction = with_recipients(session.direction, &envelope.recipients, &config.domains);
+    local::direct(&mut session, &envelope.recipients, &config.networks, &config.domains);
     let content = Bytes::copy_from_slice(&input.message);
-    let arrival = Arrival {
-        answers: Answers::OneCopy,
-        after_queue: listener.is_some_and(|listener| listener.after_queue),
-        ..front::local::arrival(pipeline, session, envelope, content, Duration::ZERO).await
+    let (memory, stray) = (config.limits.memory.bytes(), config.limits.stray_line_endings.into());
+    let content = match local::mended(content, memory, &std::env::temp_dir(), stray).await {
+        Ok(mended) => mended,
+        Err(unfit) => return Ok(Outcome::of(&unfit.reply())),
     };
+    let after_queue = listener.is_some_and(|listener| listener.after_queue);
+    let (answers, receiving) = (Answers::OneCopy, Duration::ZERO);
+    let arrival = local::arrival(pipeline, session, envelope, content, answers, after_queue, receiving).await;
     let filtered = match args.mark {
-        true => front::local::mark(pipeline, arrival).await,
-        false => front::local::filter(pipeline, arrival, false)
+        true => local::mark(pipeline, arrival).await,
+        false => local::filter(pipeline, arrival, false)
             .await
             .ok_or("verdicts differ by recipient; call it for each of them alone")?,
     };

@@ -9,17 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_mail::{Action, Category, Envelope, Protocol, Recipient, Session};
+use gatepost_wire::smtp::Stray;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
 use crate::build;
 use crate::cli::{TRY_LATER, parse_address};
 use crate::config::{Config, load};
-use crate::front::direction::{direction, with_recipients};
 use crate::front::local;
 use crate::pipeline::Pipeline;
 use crate::records::text::clean;
 use crate::records::{Metrics, Record, Scanned};
+use crate::verdict::Answers;
 
 /// Judge files as the daemon would.
 #[derive(Debug, clap::Args)]
@@ -184,6 +185,8 @@ struct Case {
     session: Session,
     envelope: Envelope,
     mbox: bool,
+    memory: u64,
+    stray: Stray,
 }
 
 impl Case {
@@ -203,10 +206,10 @@ impl Case {
         let recipients = args.to.iter().map(|to| parse_address(to).map(Recipient::from));
         let recipients: Vec<Recipient> =
             recipients.collect::<Result<_, _>>().map_err(|error| format!("--to: {error}"))?;
-        session.direction = direction(&session, &config.networks, &config.domains);
-        session.direction = with_recipients(session.direction, &recipients, &config.domains);
+        local::direct(&mut session, &recipients, &config.networks, &config.domains);
         let envelope = Envelope { sender, recipients, ..Envelope::default() };
-        Ok(Case { session, envelope, mbox: args.mbox })
+        let stray = config.limits.stray_line_endings.into();
+        Ok(Case { session, envelope, mbox: args.mbox, memory: config.limits.memory.bytes(), stray })
     }
 }
 
@@ -214,19 +217,25 @@ async fn judge_file(pipeline: Arc<Pipeline>, case: Arc<Case>, file: PathBuf) -> 
     let name = file.display().to_string();
     let bytes = read(&file).map_err(|error| format!("{name}: {error}"))?;
     if !case.mbox {
-        return Ok(vec![(name, judge(&pipeline, &case, bytes).await)]);
+        let record = judge(&pipeline, &case, &name, bytes).await?;
+        return Ok(vec![(name, record)]);
     }
     let mut records = Vec::new();
     for (place, message) in split_mbox(&bytes).into_iter().enumerate() {
-        records.push((format!("{name}#{}", place + 1), judge(&pipeline, &case, message).await));
+        let name = format!("{name}#{}", place + 1);
+        let record = judge(&pipeline, &case, &name, message).await?;
+        records.push((name, record));
     }
     Ok(records)
 }
 
-async fn judge(pipeline: &Pipeline, case: &Case, content: Vec<u8>) -> Record {
-    let (session, envelope) = (case.session.clone(), case.envelope.clone());
-    let arrival = local::arrival(pipeline, session, envelope, content.into(), Duration::ZERO).await;
-    pipeline.judge(arrival).await.record(None)
+async fn judge(pipeline: &Pipeline, case: &Case, name: &str, content: Vec<u8>) -> Result<Record, String> {
+    let content = local::without_from_line(content.into());
+    let mended = local::mended(content, case.memory, &std::env::temp_dir(), case.stray).await;
+    let mended = mended.map_err(|unfit| format!("{name}: {}", unfit.reply()))?;
+    let (session, envelope, answers) = (case.session.clone(), case.envelope.clone(), Answers::Each);
+    let arrival = local::arrival(pipeline, session, envelope, mended, answers, false, Duration::ZERO).await;
+    Ok(pipeline.judge(arrival).await.record(None))
 }
 
 fn read(file: &Path) -> std::io::Result<Vec<u8>> {

@@ -266,12 +266,14 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
         ("xforward_from", !listener.xforward_from.is_empty()),
         ("proxy_protocol_from", !listener.proxy_protocol_from.is_empty()),
         ("after_queue", listener.after_queue && protocol != Http),
-        ("mixed", listener.mixed != usual.mixed),
         ("greet_pause", !listener.greet_pause.duration().is_zero()),
         ("banner", listener.banner != usual.banner),
     ];
     for (name, _) in bringing.into_iter().filter(|(_, set)| *set && !protocol.brings_mail()) {
         problems.add(key(name), "is for protocol = \"smtp\" and \"lmtp\" only");
+    }
+    if listener.mixed != usual.mixed && !protocol.brings_mail() && protocol != Milter {
+        problems.add(key("mixed"), "is for protocol = \"smtp\", \"lmtp\" and \"milter\" only");
     }
     if listener.allow_from != usual.allow_from && protocol.brings_mail() {
         problems
@@ -431,6 +433,14 @@ mod tests {
     }
 
     #[test]
+    fn milter_tells_recipients_apart_too() {
+        let text = "hostname = \"gate.example.org\"\n\
+                    listener = [{protocol = \"milter\", mixed = \"defer-others\"}]";
+        let config: Config = toml::from_str(text).expect("a configuration");
+        assert_eq!(config.validate(), []);
+    }
+
+    #[test]
     fn each_wrong_value_is_told() {
         for (text, key, part) in [
             ("data = \"\"", "data", "name a folder"),
@@ -453,6 +463,7 @@ mod tests {
             ("listener = [{tls_certificate = \"/c\"}]", "listener[0].tls_certificate", "needs tls_key"),
             ("listener = [{protocol = \"milter\", after_queue = true}]", "listener[0].after_queue", "only"),
             ("listener = [{protocol = \"http\", quarantine = \"mta\"}]", "listener[0].quarantine", "only"),
+            ("listener = [{protocol = \"http\", mixed = \"defer-others\"}]", "listener[0].mixed", "only"),
             ("listener = [{mail_folders = []}]", "listener[0].mail_folders", "only"),
             (
                 "listener = [{protocol = \"am-pdp\", mail_folders = [\"tmp\"]}]",

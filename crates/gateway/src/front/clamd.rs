@@ -22,13 +22,16 @@ use gatepost_mail::{
 use gatepost_wire::clamd_server::{Command, Session, StreamReader};
 use gatepost_wire::smtp::StrayReport;
 use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinError;
+use tokio::time::error::Elapsed;
 
 use super::Front;
 use super::asker::{Asker, Gone, Wire, settle};
 use super::listen::Place;
-use super::mend::mended;
+use super::local::{self, mended};
 use super::spool::Spool;
-use crate::pipeline::{Arrival, Judged};
+use crate::pipeline::Judged;
 use crate::resources::net::Stream;
 use crate::verdict::Answers;
 use files::{Denied, Named};
@@ -38,6 +41,9 @@ const VERSION: &str = concat!("gatepost-", env!("CARGO_PKG_VERSION"));
 
 /// Files of one MULTISCAN that are looked at together.
 const AT_ONCE: usize = 4;
+
+/// Files that are read at the same time: one on a network that hangs may keep its thread for long.
+static READING: Semaphore = Semaphore::const_new(32);
 
 /// Longest name that is told behind `Gatepost.Banned.`, in characters.
 const MAX_NAME: usize = 64;
@@ -330,14 +336,31 @@ fn base_name(path: &Path) -> Option<String> {
 /// An open file, which is copied first: somebody else may change it at any time.
 async fn look_into(front: &Arc<Front>, file: OwnedFd, name: Option<String>) -> Looked {
     let (began, here) = (Instant::now(), front.clone());
-    let reading = tokio::task::spawn_blocking(move || files::read(file, &here));
     let time = front.limits.data_time.duration();
-    match tokio::time::timeout(time, reading).await {
+    match in_time(&READING, time, move || files::read(file, &here)).await {
         Ok(Ok(Ok(content))) => look(front, content, name, began.elapsed()).await,
         Ok(Ok(Err(why))) => Looked::Error(why),
         Ok(Err(_)) => Looked::Error("Reading failed.".into()),
         Err(_) => Looked::Error("Reading takes too long.".into()),
     }
+}
+
+/// Work in a thread of its own, turn included, in this time. It cannot be stopped: beyond that time it goes on, and
+/// keeps its turn, so that files that hang use up no more threads than there are turns.
+async fn in_time<T: Send + 'static>(
+    turns: &'static Semaphore,
+    time: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Result<T, JoinError>, Elapsed> {
+    let working = async {
+        let turn = turns.acquire().await;
+        let work = move || {
+            let _turn = turn;
+            work()
+        };
+        tokio::task::spawn_blocking(work).await
+    };
+    tokio::time::timeout(time, working).await
 }
 
 /// What begins as a mail is judged as one, like mail from any other way in; anything else as a file.
@@ -349,24 +372,22 @@ async fn look(front: &Arc<Front>, content: Bytes, name: Option<String>, receivin
         ..MailSession::default()
     };
     front.direct(&mut session, &[]);
-    let early = pipeline.checks.connect(&session).await;
-    let arrival = |raw, stray| Arrival {
-        session,
-        envelope: Envelope::default(),
-        raw,
-        stray,
-        early,
-        answers: Answers::Each,
-        after_queue: false,
-        receiving,
+    let is_mail = FileType::detect(&content) == FileType::EML;
+    let content = match is_mail {
+        true => {
+            let (memory, stray) = (front.limits.memory.bytes(), front.limits.stray_line_endings.into());
+            match mended(content, memory, &front.spool, stray).await {
+                Ok(mended) => mended,
+                Err(unfit) => return Looked::Error(format!("{}.", unfit.reply().text)),
+            }
+        }
+        false => (content, StrayReport::default()),
     };
-    let judged = if FileType::detect(&content) == FileType::EML {
-        let Ok((raw, stray)) = mended(content, front).await else {
-            return Looked::Error("Insufficient system storage.".into());
-        };
-        pipeline.advise(arrival(raw, stray)).await
-    } else {
-        pipeline.advise_file(arrival(content, StrayReport::default()), name.clone()).await
+    let (envelope, answers) = (Envelope::default(), Answers::Each);
+    let arrival = local::arrival(pipeline, session, envelope, content, answers, false, receiving).await;
+    let judged = match is_mail {
+        true => pipeline.advise(arrival).await,
+        false => pipeline.advise_file(arrival, name.clone()).await,
     };
     match judged.verdicts.first() {
         Some(verdict) => opinion(front.listener.report_banned, &judged, verdict, name.as_deref()),
@@ -446,6 +467,22 @@ fn word(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_hangs_keeps_its_turn() {
+        static TURNS: Semaphore = Semaphore::const_new(1);
+        let short = Duration::from_millis(50);
+        let (go, hang) = std::sync::mpsc::channel::<()>();
+        assert!(in_time(&TURNS, short, move || hang.recv()).await.is_err());
+        // No turn is free, though nobody waits for the first any more.
+        let begun = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let here = begun.clone();
+        let set = move || here.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(in_time(&TURNS, short, set).await.is_err());
+        assert!(!begun.load(std::sync::atomic::Ordering::Relaxed));
+        drop(go);
+        assert!(in_time(&TURNS, Duration::from_secs(60), || 1).await.is_ok_and(|done| done.is_ok()));
+    }
 
     #[test]
     fn names_are_one_word() {

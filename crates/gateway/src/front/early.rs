@@ -1,9 +1,11 @@
 //! Checks of the connection run beside the dialogue, and are waited for when their result is needed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gatepost_mail::{Cause, Fault, OnFault, Session};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::Front;
 use crate::checks::Found;
@@ -30,6 +32,12 @@ impl Early {
         let (front, session) = (front.clone(), session.clone());
         let asking = async move { front.pipeline.checks.connect(&session).await };
         Early { asking: Some(Asking(tokio::spawn(asking))), found: Found::default() }
+    }
+
+    /// What was found, if that is known within this time; else nothing yet, and whoever asks later may know more.
+    pub(super) async fn known_within(&mut self, time: Duration) -> &Found {
+        let _ = timeout(time, self.known()).await;
+        &self.found
     }
 
     /// What was found; waits for it.

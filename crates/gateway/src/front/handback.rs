@@ -20,6 +20,7 @@ pub(super) struct HandBack {
     /// The asker can hold mail itself and is to do so.
     holds: bool,
     held: Option<String>,
+    refusing: Option<Reply>,
     recipients: Vec<Onward>,
     changes: Changes,
     message: Vec<Bytes>,
@@ -75,14 +76,24 @@ impl HandBack {
         HandBack { holds, ..self }
     }
 
+    /// Nothing is passed on, but gets this reply, if there is one: the asker could not do what was decided.
+    pub fn refusing(self, reply: Option<Reply>) -> HandBack {
+        HandBack { refusing: reply, ..self }
+    }
+
     /// What the asker shall do, once the pipeline has concluded.
-    pub fn fate(mut self, conclusion: &Conclusion) -> Fate {
+    pub fn fate(self, conclusion: &Conclusion) -> Fate {
         if !conclusion.one.is_positive() {
             return Fate::Reply(conclusion.one.clone());
         }
-        if let Some(reason) = self.held {
-            return Fate::Hold(reason);
+        match self.held {
+            Some(reason) => Fate::Hold(reason),
+            None => self.onward(),
         }
+    }
+
+    /// The same for what was carried so far.
+    pub fn onward(mut self) -> Fate {
         if self.recipients.is_empty() {
             return Fate::Discard;
         }
@@ -97,6 +108,9 @@ impl Carrier for HandBack {
     }
 
     fn carry<'a>(&'a mut self, shipment: Shipment<'a>) -> BoxFuture<'a, Vec<Reply>> {
+        if let Some(reply) = self.refusing.clone() {
+            return Box::pin(async { vec![reply] });
+        }
         // The edits are the same each time: there is one copy.
         match self.form {
             _ if !self.recipients.is_empty() => {}

@@ -1,41 +1,51 @@
 //! Messages that are handed in whole: a file, a pipe, a request. What lies between their bytes and an [`Arrival`].
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatepost_mail::{Action, Address, Edit, Envelope, Place, Reply, Session, Verdict};
-use gatepost_wire::smtp;
+use gatepost_mail::{Action, Address, Edit, Envelope, Place, Recipient, Reply, Session, Verdict};
+use gatepost_wire::smtp::StrayReport;
 
+use super::direction;
 use super::handback::{Fate, Form, HandBack};
+pub use super::mend::{Unfit, mended};
+use crate::config::units::Net;
 use crate::pipeline::{Arrival, Judged, Pipeline};
 use crate::verdict::Answers;
 
 /// The field that tells the verdict in a message that is handed back whatever it is.
 const ACTION_FIELD: &str = "X-Gatepost-Action";
 
-/// Makes an arrival of a message's bytes, with whatever line endings: a message with plain LF is how Unix keeps what
-/// came with CRLF, only a mixture is a defect. A separator of mailboxes before it is left out. Checks of client and
-/// recipients have been asked when this returns. Each recipient gets an answer of its own, unless that is changed.
+/// Makes an arrival of a message whose line endings are [`mended`]. Checks of client and recipients have been asked when
+/// this returns.
 pub async fn arrival(
     pipeline: &Pipeline,
     session: Session,
     envelope: Envelope,
-    content: Bytes,
+    (raw, stray): (Bytes, StrayReport),
+    answers: Answers,
+    after_queue: bool,
     receiving: Duration,
 ) -> Arrival {
-    let content = content.slice_ref(strip_from_line(&content));
-    let content = match smtp::from_unix(&content) {
-        Cow::Borrowed(_) => content,
-        Cow::Owned(mended) => mended.into(),
-    };
-    let (mended, stray) = smtp::normalize(&content, smtp::Stray::Normalize);
-    let raw = match mended {
-        Cow::Borrowed(_) => content,
-        Cow::Owned(mended) => mended.into(),
-    };
     let early = pipeline.checks.envelope(&session, &envelope).await;
-    Arrival { session, envelope, raw, stray, early, answers: Answers::Each, after_queue: false, receiving }
+    Arrival { session, envelope, raw, stray, early, answers, after_queue, receiving }
+}
+
+/// Fills in which way the mail of a session goes to these recipients.
+pub fn direct(session: &mut Session, recipients: &[Recipient], networks: &[Net], domains: &[String]) {
+    let direction = direction::direction(session, networks, domains);
+    session.direction = direction::with_recipients(direction, recipients, domains);
+}
+
+/// Mailboxes and many corpora put a `From ` line before the message; it is no part of it.
+pub fn without_from_line(content: Bytes) -> Bytes {
+    if !content.starts_with(b"From ") {
+        return content;
+    }
+    match memchr::memchr(b'\n', &content) {
+        Some(end) => content.slice(end + 1..),
+        None => content,
+    }
 }
 
 /// What became of a message that somebody wants to have filtered.
@@ -79,13 +89,13 @@ pub async fn filter(pipeline: &Pipeline, arrival: Arrival, split: bool) -> Optio
 }
 
 /// Judges a message and gives it back whatever the verdict is, with a field that tells it; one such field alone, those
-/// that came with the message are taken out. Nothing is held.
+/// that came with the message are taken out. Nothing is held, so parts that the policy strips stay.
 pub async fn mark(pipeline: &Pipeline, arrival: Arrival) -> Filtered {
     let judged = pipeline.advise(arrival).await;
     let strictest = judged.verdicts.iter().max_by_key(|verdict| (verdict.action, verdict.category));
     let verdict = strictest.unwrap_or_else(|| judged.worst());
     let message = &judged.mail.message;
-    let mut edits = verdict.edits.clone();
+    let mut edits = of_header(verdict);
     for nth in 0..message.headers.all(ACTION_FIELD).count() {
         edits.push(Edit::RemoveHeader { name: ACTION_FIELD.into(), nth });
     }
@@ -114,12 +124,11 @@ pub(super) fn action(judged: &Judged, fate: &Fate) -> Action {
     }
 }
 
-/// Mailboxes and many corpora put a `From ` line before the message; it is no part of it.
-fn strip_from_line(content: &[u8]) -> &[u8] {
-    if !content.starts_with(b"From ") {
-        return content;
-    }
-    memchr::memchr(b'\n', content).map_or(content, |end| &content[end + 1..])
+/// A verdict's changes of the header alone, for whoever only asks for an opinion. Parts stay: what is taken out of a
+/// message must be kept somewhere, and there nothing is.
+pub(super) fn of_header(verdict: &Verdict) -> Vec<Edit> {
+    let of_header = |edit: &&Edit| !matches!(edit, Edit::ReplacePart { .. });
+    verdict.edits.iter().filter(of_header).cloned().collect()
 }
 
 #[cfg(test)]
@@ -128,8 +137,10 @@ mod tests {
 
     #[test]
     fn only_a_leading_from_line_goes() {
-        assert_eq!(strip_from_line(b"From a Mon\nSubject: 1\n"), b"Subject: 1\n");
-        assert_eq!(strip_from_line(b"From: a\n"), b"From: a\n");
-        assert_eq!(strip_from_line(b"From a"), b"From a");
+        for (content, expected) in
+            [("From a Mon\nSubject: 1\n", "Subject: 1\n"), ("From: a\n", "From: a\n"), ("From a", "From a")]
+        {
+            assert_eq!(without_from_line(Bytes::from(content)), expected);
+        }
     }
 }

@@ -5,10 +5,10 @@ use std::io;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
+use gatepost_mail::Reply;
 use gatepost_wire::smtp::{BdatDecoder, Stray, StrayReport};
 use memchr::{memchr, memmem};
 
-use super::Front;
 use super::spool::Spool;
 
 /// What is larger than this is mended in a thread of its own.
@@ -21,38 +21,67 @@ const PIECE: usize = 64 << 10;
 /// [`smtp::normalize`](gatepost_wire::smtp::normalize) do: where no line ends in CRLF, LF is how lines end; else stray CR
 /// and LF are mended and reported. What is too large for memory goes to a file, and what is clean is not copied.
 ///
-/// An error means that there is no space; it is logged.
-pub(super) async fn mended(content: Bytes, front: &Front) -> io::Result<(Bytes, StrayReport)> {
-    let (memory, folder) = (front.limits.memory.bytes(), front.spool.clone());
+/// More than `memory` bytes go to a file in `folder`. A fault there is logged.
+pub async fn mended(
+    content: Bytes,
+    memory: u64,
+    folder: &Path,
+    stray: Stray,
+) -> Result<(Bytes, StrayReport), Unfit> {
     let mended = match content.len() {
-        ..LARGE => mend(content, memory, &folder),
+        ..LARGE => mend(content, memory, folder, stray),
         _ => {
-            let mending = tokio::task::spawn_blocking(move || mend(content, memory, &folder));
+            let folder = folder.to_owned();
+            let mending = tokio::task::spawn_blocking(move || mend(content, memory, &folder, stray));
             mending.await.unwrap_or_else(|_| Err(io::Error::other("mending panicked")))
         }
     };
-    mended.inspect_err(|error| {
-        tracing::error!(%error, folder = %front.spool.display(), "cannot hold a message");
-    })
+    match mended {
+        Ok((_, report)) if report.refused => Err(Unfit::Stray),
+        Ok(mended) => Ok(mended),
+        Err(error) => {
+            tracing::error!(%error, folder = %folder.display(), "cannot hold a message");
+            Err(Unfit::NoSpace)
+        }
+    }
 }
 
-fn mend(content: Bytes, memory: u64, folder: &Path) -> io::Result<(Bytes, StrayReport)> {
+/// Why a message cannot be judged as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It has stray line endings, and those are to be refused.
+    Stray,
+    /// There is no room to mend it.
+    NoSpace,
+}
+
+impl Unfit {
+    /// What a client of SMTP would hear.
+    pub fn reply(self) -> Reply {
+        match self {
+            Unfit::Stray => Reply::new(550, "5.5.2", "Message has bare CR or LF; lines end in CRLF"),
+            Unfit::NoSpace => Reply::new(452, "4.3.1", "Insufficient system storage"),
+        }
+    }
+}
+
+fn mend(content: Bytes, memory: u64, folder: &Path, stray: Stray) -> io::Result<(Bytes, StrayReport)> {
     let unix = memchr(b'\n', &content).is_some() && memmem::find(&content, b"\r\n").is_none();
     if !unix {
         // A limit of nothing: looks, and copies nothing. Most content is clean.
-        let mut decoder = BdatDecoder::new(0, Stray::Normalize);
+        let mut decoder = BdatDecoder::new(0, stray);
         let mut nothing = Vec::new();
         for piece in content.chunks(PIECE) {
             decode(&mut decoder, piece, &mut nothing);
         }
         decoder.finish(&mut nothing);
         let report = decoder.report();
-        if (report.bare_lf, report.bare_cr, report.nul) == (0, 0, 0) {
+        if report.refused || (report.bare_lf, report.bare_cr, report.nul) == (0, 0, 0) {
             return Ok((content, StrayReport { over_limit: false, ..report.clone() }));
         }
     }
     let mut spool = Spool::new(memory);
-    let mut decoder = BdatDecoder::new(u64::MAX, Stray::Normalize);
+    let mut decoder = BdatDecoder::new(u64::MAX, stray);
     for piece in content.chunks(PIECE) {
         let piece = if unix { with_cr(piece) } else { piece.into() };
         decode(&mut decoder, &piece, spool.buffer());
@@ -94,7 +123,8 @@ mod tests {
         let unix = smtp::from_unix(content);
         let (expected, report) = smtp::normalize(&unix, Stray::Normalize);
         let expected = (expected.into_owned(), report);
-        let found = mend(Bytes::copy_from_slice(content), 1000, &std::env::temp_dir()).unwrap();
+        let content = Bytes::copy_from_slice(content);
+        let found = mend(content, 1000, &std::env::temp_dir(), Stray::Normalize).unwrap();
         [(found.0.to_vec(), found.1), expected]
     }
 
@@ -108,8 +138,31 @@ mod tests {
             assert!(found == expected, "{:?} {:?}", found.1, expected.1);
         }
         let clean = Bytes::from(crlf);
-        let (same, _) = mend(clean.clone(), 1000, &std::env::temp_dir()).unwrap();
+        let (same, _) = mend(clean.clone(), 1000, &std::env::temp_dir(), Stray::Normalize).unwrap();
         assert!(std::ptr::eq(same.as_ptr(), clean.as_ptr()), "what is clean is not copied");
+    }
+
+    #[tokio::test]
+    async fn stray_line_endings_are_refused_where_that_is_wanted() {
+        let large = "text that goes on for a while\r\n".repeat(9000);
+        for (content, fit) in [
+            ("a\r\nb\r\n", true),
+            ("a\nb\n", true),
+            ("a\r\nb\n", false),
+            ("a\nb\rc\n", false),
+            (&large, true),
+            (&format!("{large}a\nb"), false),
+        ] {
+            for stray in [Stray::Normalize, Stray::Refuse] {
+                let content = Bytes::copy_from_slice(content.as_bytes());
+                let found = mended(content, 1000, &std::env::temp_dir(), stray).await;
+                let expected = if fit || stray == Stray::Normalize { None } else { Some(Unfit::Stray) };
+                assert_eq!(found.err(), expected);
+            }
+        }
+        let nowhere =
+            mended(Bytes::from(large.replace('\r', "")), 0, Path::new("/nonexistent"), Stray::Refuse);
+        assert_eq!(nowhere.await.err(), Some(Unfit::NoSpace));
     }
 
     proptest! {

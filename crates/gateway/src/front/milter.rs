@@ -10,19 +10,19 @@ mod hand;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use gatepost_mail::{Address, Envelope, Reply, Session as Client};
+use gatepost_mail::{Address, Cause, Envelope, Fault, OnFault, Reply, Session as Client};
 use gatepost_milter::{Actions, Error, Event, NotNow, Response, Session, Steps, SymbolStage, Wanted};
-use gatepost_wire::smtp::StrayReport;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use self::content::{Content, Failure};
+use self::content::{Collected, Content, Failure};
 use super::Front;
 use super::early::Early;
 use super::handback::{Form, HandBack};
@@ -40,6 +40,16 @@ const IDLE: Duration = Duration::from_secs(7210);
 /// While a message is judged, the mail server hears of us this often. Sendmail gives up after 10 s without a word, if
 /// nothing else is configured, Postfix after 300 s.
 const PROGRESS: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(3) };
+
+/// How long a command before the message waits for what is asked about client and recipient. Sendmail gives up after the
+/// same 10 s, and lets the whole session pass unseen where its `F=` says nothing. What is not known by then is waited
+/// for at the end of the message, where we can show progress.
+const WAIT: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(5) };
+
+/// Most recipients of a message, and most octets of them. The mail server has limits of its own, and some of the mail
+/// that it asks about must not be refused at RCPT; these are for our memory.
+const RECIPIENTS: usize = 100_000;
+const RECIPIENT_OCTETS: usize = 8 << 20;
 
 /// Output is sent when there is more of it.
 const CHUNK: usize = 64 * 1024;
@@ -116,8 +126,12 @@ struct Message {
     envelope: Envelope,
     /// Recipients as the mail server wrote them, to delete them by.
     told: Vec<Bytes>,
+    /// Octets of those with their parameters.
+    octets: usize,
     /// What checks found about recipients.
     found: Found,
+    /// Places of recipients that checks had not done with in time.
+    unchecked: BTreeSet<usize>,
     /// Policy of the first recipient, where a transaction may have only one.
     policy: Option<PolicyId>,
     content: Option<Content>,
@@ -227,19 +241,22 @@ impl Server {
             return self.refuse(&Reply::new(501, "5.1.3", "Recipient is empty"));
         };
         let message = self.message.get_or_insert_with(Message::of_nobody);
-        if message.envelope.recipients.len() >= front.limits.recipients as usize {
+        let octets = message.octets + arguments.iter().map(Bytes::len).sum::<usize>();
+        if message.told.len() >= RECIPIENTS || octets > RECIPIENT_OCTETS {
             return self.refuse(&Reply::new(452, "4.5.3", "Too many recipients"));
         }
+        let submitted = facts::is_local_submission(&self.client);
         let sender = message.envelope.sender.as_ref();
         let policy = front.pipeline.policies.find(&self.client, sender, &recipient.address);
         let other = message.policy.is_some_and(|first| first != policy);
-        if front.listener.mixed == Mixed::DeferOthers && other {
+        if front.listener.mixed == Mixed::DeferOthers && other && !submitted {
             let text = "One policy at a time; send this recipient again";
             return self.refuse(&Reply::new(452, "4.5.3", text));
         }
-        let found = front.pipeline.checks.recipient(&self.client, &message.envelope, &recipient).await;
-        let mut all = self.early.known().await.clone();
-        all.merge(found.clone());
+        let asking = front.pipeline.checks.recipient(&self.client, &message.envelope, &recipient);
+        let (found, known) = tokio::join!(timeout(WAIT, asking), self.early.known_within(WAIT));
+        let mut all = known.clone();
+        all.merge(found.as_ref().ok().cloned().unwrap_or_default());
         let alone = Envelope {
             recipients: vec![recipient.clone()],
             sender: message.envelope.sender.clone(),
@@ -247,12 +264,16 @@ impl Server {
         };
         let mut session = self.client.clone();
         front.direct(&mut session, &alone.recipients);
-        if let Some(reply) = front.pipeline.early(&session, &alone, &all).await {
+        if !submitted && let Some(reply) = front.pipeline.early(&session, Some(&alone), &all).await {
             front.metrics.refused_recipient();
             return self.refuse(&reply);
         }
-        message.found.merge(found);
+        match found {
+            Ok(found) => message.found.merge(found),
+            Err(_) => drop(message.unchecked.insert(message.told.len())),
+        }
         message.policy.get_or_insert(policy);
+        message.octets = octets;
         message.told.push(Bytes::copy_from_slice(&arguments[0]));
         message.envelope.recipients.push(recipient);
         self.go_on()
@@ -264,9 +285,8 @@ impl Server {
             return Ok(());
         }
         if !self.front.listener.delay_reject {
-            let known = self.early.known().await;
-            let empty = Envelope::default();
-            let envelope = self.message.as_ref().map_or(&empty, |message| &message.envelope);
+            let known = self.early.known_within(WAIT).await;
+            let envelope = self.message.as_ref().map(|message| &message.envelope);
             if let Some(reply) = self.front.pipeline.early(&self.client, envelope, known).await {
                 return self.refuse(&reply);
             }
@@ -306,41 +326,51 @@ impl Server {
                 tracing::error!(%error, folder = %self.front.spool.display(), "cannot hold a message");
                 no_space()
             }
-            Ok((_, stray)) if stray.refused => {
+            Ok(collected) if collected.stray.refused => {
                 Reply::new(550, "5.5.2", "Message has bare CR or LF; lines end in CRLF")
             }
             // All were refused, here or there; nobody would get it.
             Ok(_) if message.envelope.recipients.is_empty() => {
                 Reply::new(554, "5.5.1", "No valid recipients")
             }
-            Ok((raw, stray)) => return self.judge(message, raw, stray).await,
+            Ok(collected) => return self.judge(message, collected).await,
         };
         self.message = Some(message);
         self.not_judged(&reply)
     }
 
-    async fn judge(&mut self, mut message: Message, raw: Bytes, stray: StrayReport) -> Step {
+    async fn judge(&mut self, message: Message, collected: Collected) -> Step {
         let front = self.front.clone();
-        let mut early = self.early.told().await;
-        early.merge(std::mem::take(&mut message.found));
         let mut session = self.client.clone();
         front.direct(&mut session, &message.envelope.recipients);
         let queue_id = self.protocol.macros().text("i").unwrap_or_default().into_owned();
-        tracing::debug!(queue_id, octets = raw.len(), "milter: a message to judge");
-        let arrival = Arrival {
-            session,
-            envelope: message.envelope.clone(),
-            raw,
-            stray,
-            early,
-            answers: Answers::OneCopy,
-            after_queue: false,
-            receiving: message.began.elapsed(),
+        tracing::debug!(queue_id, octets = collected.raw.len(), "milter: a message to judge");
+        let actions = self.protocol.agreed().actions;
+        let mut known = std::mem::take(&mut self.early);
+        let judging = async {
+            let mut early = known.told().await;
+            early.merge(message.checked(&front, &session).await);
+            early.faults.extend(collected.fault());
+            let arrival = Arrival {
+                session,
+                envelope: message.envelope.clone(),
+                raw: collected.raw,
+                stray: collected.stray,
+                early,
+                answers: Answers::OneCopy,
+                after_queue: false,
+                receiving: message.began.elapsed(),
+            };
+            let judged = front.pipeline.judge(arrival).await;
+            let mut back = HandBack::new("mail server", Form::Instructions)
+                .holding(actions.contains(Actions::QUARANTINE))
+                .refusing(hand::lacking(&judged, &message.told, actions).await);
+            let conclusion = front.pipeline.settle(&judged, Answers::OneCopy, &mut back).await;
+            hand::responses(back.fate(&conclusion), &message.envelope, &message.told, actions)
         };
-        let holds = self.protocol.agreed().actions.contains(Actions::QUARANTINE);
-        let mut back = HandBack::new("mail server", Form::Instructions).holding(holds);
-        let conclusion = self.meanwhile(front.pipeline.process(arrival, &mut back)).await?;
-        self.hand_back(hand::responses(back.fate(&conclusion), &message.envelope, &message.told)).await?;
+        let responses = self.meanwhile(judging).await?;
+        self.early = known;
+        self.hand_back(responses).await?;
         if self.input.is_empty() {
             // What a large message needed is not kept while nothing comes.
             self.input = BytesMut::with_capacity(2048);
@@ -364,17 +394,8 @@ impl Server {
         }
     }
 
-    /// Says what shall be done, unless the mail server cannot do all of it: then the message must wait, since half of
-    /// what was decided may let through what was to be taken out.
+    /// Says what shall be done.
     async fn hand_back(&mut self, responses: Vec<Response>) -> Step {
-        let actions = self.protocol.agreed().actions;
-        if let Some(lacking) = responses.iter().find(|response| !actions.contains(response.needs())) {
-            tracing::error!(
-                "the mail server cannot do what was decided ({:?}); the message is deferred",
-                lacking.needs()
-            );
-            return self.refuse(&Reply::new(451, "4.3.5", "The filter and its mail server do not agree"));
-        }
         for response in responses {
             self.protocol.respond(response, &mut self.output)?;
             if self.output.len() >= CHUNK {
@@ -458,11 +479,40 @@ impl Message {
         Message {
             envelope: Envelope::default(),
             told: Vec::new(),
+            octets: 0,
             found: Found::default(),
+            unchecked: BTreeSet::new(),
             policy: None,
             content: None,
             began: Instant::now(),
         }
+    }
+
+    /// What checks found about recipients. Those that it had taken too long for are asked about once more, for as long
+    /// as judging may take.
+    async fn checked(&self, front: &Front, session: &Client) -> Found {
+        let mut found = self.found.clone();
+        let time = front.pipeline.judging_time();
+        let asking = async {
+            for &place in &self.unchecked {
+                let before = Envelope {
+                    recipients: self.envelope.recipients[..place].to_vec(),
+                    sender: self.envelope.sender.clone(),
+                    parameters: self.envelope.parameters.clone(),
+                };
+                let recipient = &self.envelope.recipients[place];
+                found.merge(front.pipeline.checks.recipient(session, &before, recipient).await);
+            }
+        };
+        if timeout(time, asking).await.is_err() {
+            found.faults.push(Fault {
+                check: "recipients".into(),
+                cause: Cause::Timeout,
+                detail: format!("not done within {} s", time.as_secs()),
+                answer: OnFault::Defer,
+            });
+        }
+        found
     }
 }
 

@@ -9,6 +9,7 @@ mod files;
 mod message;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,13 +19,19 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::Front;
 use crate::config::typed::Queue;
-use files::{Folder, Listing};
+use files::{Decided, Folder, Listing};
 
 /// First wait before a message that was put off is looked at again; doubled with each time.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 
 /// Longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// First wait before a message that was locked is looked at again; doubled with each time.
+const FIRST_BUSY: Duration = Duration::from_millis(100);
+
+/// Longest wait for a lock.
+const LONGEST_BUSY: Duration = Duration::from_secs(5);
 
 /// How often it is asked whether the folder has changed: one call of the system, that works on every file system.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -82,7 +89,7 @@ enum Job {
     /// It is new.
     Judge(String),
     /// It was decided already, by a process that died, or when the outgoing folder was in trouble.
-    Finish(String),
+    Finish(Decided),
 }
 
 /// Who looks after one pair of queues.
@@ -97,8 +104,10 @@ struct Mover {
     waiting: HashMap<String, Wait>,
     /// It is time to list the folder.
     due: bool,
-    /// Something was locked when it was last looked at.
-    busy: bool,
+    /// When to look again at the first of those that were locked.
+    busy: Option<Instant>,
+    /// The outgoing folder that was looked through for what nobody accounts for.
+    searched: Option<PathBuf>,
     /// When the folder was last listed, how long that took, and when it had been changed before.
     looked: Instant,
     took: Duration,
@@ -111,6 +120,8 @@ struct Mover {
 struct Wait {
     until: Instant,
     length: Duration,
+    /// It is for a lock.
+    busy: bool,
 }
 
 impl Mover {
@@ -122,7 +133,8 @@ impl Mover {
             pending: VecDeque::new(),
             waiting: HashMap::new(),
             due: true,
-            busy: false,
+            busy: None,
+            searched: None,
             looked: Instant::now(),
             took: Duration::ZERO,
             changed: None,
@@ -138,7 +150,8 @@ impl Mover {
         if age < self.took * 10 {
             return;
         }
-        self.due = age >= between.queue.interval.duration() || self.busy;
+        self.due = age >= between.queue.interval.duration()
+            || self.busy.is_some_and(|until| until <= Instant::now());
         if !self.due {
             let folder = Folder::new(&between.queue.incoming);
             let changed = blocking(move || folder.changed()).await.ok().flatten();
@@ -152,7 +165,7 @@ impl Mover {
         let folder = Folder::new(&between.queue.incoming);
         let began = Instant::now();
         let listed = blocking(move || (folder.changed(), folder.list())).await;
-        (self.due, self.busy) = (false, false);
+        self.due = false;
         (self.looked, self.took) = (Instant::now(), began.elapsed());
         match listed {
             Ok((changed, Ok(listing))) => {
@@ -161,9 +174,31 @@ impl Mover {
                 }
                 self.changed = changed;
                 self.note(listing);
+                self.search(&between).await;
             }
             Ok((_, Err(error))) => self.troubled(&between.queue.name, error.to_string()),
             Err(error) => self.troubled(&between.queue.name, error.to_string()),
+        }
+    }
+
+    /// Once for each outgoing folder: tells of prepared files that no message accounts for any more.
+    async fn search(&mut self, between: &Between) {
+        let path = &between.queue.outgoing;
+        if self.searched.as_ref() == Some(path) {
+            return;
+        }
+        let (incoming, outgoing) = (Folder::new(&between.queue.incoming), Folder::new(path));
+        if let Ok(Ok(orphans)) = blocking(move || outgoing.orphans(&incoming)).await {
+            self.searched = Some(path.clone());
+            if !orphans.is_empty() {
+                let (some, count) = (orphans.iter().take(10).cloned().collect::<Vec<_>>(), orphans.len());
+                tracing::warn!(
+                    queue = between.queue.name,
+                    count,
+                    files = some.join(" "),
+                    "prepared files in the outgoing folder belong to no message in the incoming folder; they do not go out"
+                );
+            }
         }
     }
 
@@ -177,10 +212,14 @@ impl Mover {
     fn note(&mut self, listing: Listing) {
         let Listing { waiting, decided } = listing;
         if !self.waiting.is_empty() {
-            let there: HashSet<&String> = waiting.iter().chain(&decided).collect();
+            let there: HashSet<&String> =
+                waiting.iter().chain(decided.iter().map(|decided| &decided.id)).collect();
             self.waiting.retain(|id, _| there.contains(id));
         }
         let now = Instant::now();
+        // Those whose wait is over are looked at now, and say it again if they are still locked.
+        let locked = self.waiting.values().filter(|wait| wait.busy && wait.until > now);
+        self.busy = locked.map(|wait| wait.until).min();
         let in_hand: HashSet<&str> = self.in_hand.values().map(String::as_str).collect();
         let free =
             |id: &str| !in_hand.contains(id) && self.waiting.get(id).is_none_or(|wait| wait.until <= now);
@@ -197,7 +236,7 @@ impl Mover {
             let handle = self.working.spawn(async move {
                 match job {
                     Job::Judge(id) => message::judge(&between, id).await,
-                    Job::Finish(id) => message::finish(&between, id).await,
+                    Job::Finish(decided) => message::finish(&between, decided).await,
                 }
             });
             self.in_hand.insert(handle.id(), id);
@@ -210,29 +249,31 @@ impl Mover {
             Err(error) => (error.id(), End::Later),
         };
         let Some(id) = self.in_hand.remove(&task) else { return };
-        let length = match end {
+        let before = self.waiting.get(&id).copied();
+        let (busy, first, longest) = match end {
             End::Gone => {
                 self.waiting.remove(&id);
                 return;
             }
-            // Its writer will be done soon.
-            End::Busy => {
-                self.busy = true;
-                Duration::ZERO
-            }
-            End::Later => {
-                let before = self.waiting.get(&id).map(|wait| wait.length);
-                before.map_or(FIRST_WAIT, |length| (length * 2).clamp(FIRST_WAIT, LONGEST_WAIT))
-            }
+            // Its writer will mostly be done soon.
+            End::Busy => (true, FIRST_BUSY, LONGEST_BUSY),
+            End::Later => (false, FIRST_WAIT, LONGEST_WAIT),
         };
-        self.waiting.insert(id, Wait { until: Instant::now() + length, length });
+        let same = before.filter(|wait| wait.busy == busy);
+        let length = same.map_or(first, |wait| (wait.length * 2).min(longest));
+        let until = Instant::now() + length;
+        if busy {
+            self.busy = Some(self.busy.map_or(until, |other| other.min(until)));
+        }
+        self.waiting.insert(id, Wait { until, length, busy });
     }
 }
 
 impl Job {
     fn id(&self) -> &str {
         match self {
-            Job::Judge(id) | Job::Finish(id) => id,
+            Job::Judge(id) => id,
+            Job::Finish(decided) => &decided.id,
         }
     }
 }
@@ -258,7 +299,11 @@ mod tests {
 
     fn listing(waiting: &[&str], decided: &[&str]) -> Listing {
         let owned = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect();
-        Listing { waiting: owned(waiting), decided: owned(decided) }
+        Listing { waiting: owned(waiting), decided: decided.iter().map(|id| gone_out(id)).collect() }
+    }
+
+    fn gone_out(id: &str) -> Decided {
+        Decided::of(&format!("gf{id}.mark")).expect("a name")
     }
 
     /// A task that ended so.
@@ -283,14 +328,39 @@ mod tests {
         // A panic is no reason to forget it, nor to try again at once.
         end(&mut mover, "B", None).await;
         assert_eq!(mover.waiting["B"].length, FIRST_WAIT);
-        // What is locked is looked at with the next glance, and what is gone is forgotten.
-        end(&mut mover, "C", Some(End::Busy)).await;
-        assert!(mover.busy);
+        // What is gone is forgotten.
         end(&mut mover, "A", Some(End::Gone)).await;
-        mover.note(listing(&["A", "B", "C"], &[]));
-        assert_eq!(mover.pending, [Job::Judge("A".into()), Job::Judge("C".into())]);
+        mover.note(listing(&["A", "B"], &[]));
+        assert_eq!(mover.pending, [Job::Judge("A".into())]);
         mover.note(listing(&[], &[]));
         assert!(mover.waiting.is_empty() && mover.in_hand.is_empty() && mover.pending.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_lock_is_looked_at_less_often_each_time() {
+        let mut mover = mover();
+        let mut lengths = Vec::new();
+        for _ in 0..8 {
+            end(&mut mover, "A", Some(End::Busy)).await;
+            lengths.push(mover.waiting["A"].length.as_millis());
+            mover.note(listing(&["A"], &[]));
+            assert!(mover.pending.is_empty());
+            assert_eq!(mover.busy, Some(mover.waiting["A"].until));
+        }
+        assert_eq!(lengths, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        // The folder is listed for it once its time has come, and not before.
+        mover.due = false;
+        mover.changed = Folder::new(&mover.between.load().queue.incoming).changed();
+        mover.glance().await;
+        assert!(!mover.due);
+        mover.busy = Some(Instant::now());
+        mover.glance().await;
+        assert!(mover.due);
+        // What is put off begins its own waits.
+        end(&mut mover, "A", Some(End::Later)).await;
+        assert_eq!(mover.waiting["A"].length, FIRST_WAIT);
+        mover.note(listing(&["A"], &[]));
+        assert_eq!(mover.busy, None);
     }
 
     #[tokio::test]
@@ -299,6 +369,6 @@ mod tests {
         let handle = mover.working.spawn(std::future::pending());
         mover.in_hand.insert(handle.id(), "B".to_owned());
         mover.note(listing(&["A", "B"], &["C", "B"]));
-        assert_eq!(mover.pending, [Job::Finish("C".into()), Job::Judge("A".into())]);
+        assert_eq!(mover.pending, [Job::Finish(gone_out("C")), Job::Judge("A".into())]);
     }
 }

@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use flate2::read::ZlibDecoder;
-use gatepost_mail::{Action, Address, Edit, Envelope, Headers, Protocol, Recipient, Session, Verdict};
+use gatepost_mail::{Action, Address, Envelope, Headers, Protocol, Recipient, Session, Verdict};
 use gatepost_wire::smtp::StrayReport;
 use gatepost_wire::spamd::{self, Method, Refusal, Request, RequestReader, Score};
 
 use super::Front;
 use super::asker::{Asker, Gone, Wire, settle};
 use super::listen::Place;
-use super::mend::mended;
+use super::local::{self, Unfit, mended};
 use super::spool::Spool;
-use crate::pipeline::{Arrival, Judged};
+use crate::pipeline::Judged;
 use crate::resources::net::Stream;
 use crate::verdict::{self, Answers, Opinion};
 
@@ -89,8 +89,10 @@ impl Client<'_> {
             raw = self.inflated(raw).await?;
         }
         let unix = is_unix(&raw);
-        let (raw, stray) = mended(raw, self.front).await.map_err(|_| no_space())?;
-        let judged = self.judge(&request, raw, stray, began.elapsed()).await;
+        let limits = &self.front.limits;
+        let stray = limits.stray_line_endings.into();
+        let mended = mended(raw, limits.memory.bytes(), &self.front.spool, stray).await.map_err(unfit)?;
+        let judged = self.judge(&request, mended, began.elapsed()).await;
         let Some(verdict) = judged.verdicts.first() else {
             return Err(not_judged("no verdict").into());
         };
@@ -161,26 +163,17 @@ impl Client<'_> {
         inflating.await.unwrap_or_else(|_| Err(not_judged("zlib: reading panicked")))
     }
 
-    async fn judge(&self, request: &Request, raw: Bytes, stray: StrayReport, receiving: Duration) -> Judged {
+    async fn judge(&self, request: &Request, mended: (Bytes, StrayReport), receiving: Duration) -> Judged {
         let pipeline = &self.front.pipeline;
-        let envelope = envelope(request.user.as_deref(), &Headers::parse(raw.clone()).0);
+        let envelope = envelope(request.user.as_deref(), &Headers::parse(first_lines(&mended.0)).0);
         let mut session = Session {
             protocol: Protocol::Local,
             listener: self.front.listener.name.clone(),
             ..Session::default()
         };
         self.front.direct(&mut session, &envelope.recipients);
-        let early = pipeline.checks.envelope(&session, &envelope).await;
-        let arrival = Arrival {
-            session,
-            envelope,
-            raw,
-            stray,
-            early,
-            answers: Answers::Each,
-            after_queue: false,
-            receiving,
-        };
+        let answers = Answers::Each;
+        let arrival = local::arrival(pipeline, session, envelope, mended, answers, false, receiving).await;
         pipeline.advise(arrival).await
     }
 
@@ -298,18 +291,24 @@ fn envelope(user: Option<&str>, headers: &Headers) -> Envelope {
     }
 }
 
+/// As many whole lines as can be read at once, and no more than a header that anybody would write.
+fn first_lines(raw: &Bytes) -> Bytes {
+    const MOST: usize = 64 << 10;
+    if raw.len() <= MOST {
+        return raw.clone();
+    }
+    raw.slice(..memchr::memrchr(b'\n', &raw[..MOST]).map_or(MOST, |end| end + 1))
+}
+
 fn address(text: &str) -> Option<Address> {
     let plain =
         text.len() <= 320 && !text.contains(|c: char| c.is_control() || matches!(c, ' ' | ',' | '<' | '>'));
     Address::new(text).filter(|address| plain && !address.domain().is_empty() && !address.local().is_empty())
 }
 
-/// The message with its header changed, or that header alone, in pieces. Parts stay: what is taken out of a message
-/// must be kept somewhere, and here nothing is.
+/// The message with its header changed, or that header alone, in pieces.
 fn changed(judged: &Judged, verdict: &Verdict, method: Method) -> Vec<Bytes> {
-    let of_header = |edit: &&Edit| !matches!(edit, Edit::ReplacePart { .. });
-    let edits: Vec<Edit> = verdict.edits.iter().filter(of_header).cloned().collect();
-    let mut chunks = gatepost_mail::apply(&judged.mail.message, &edits).chunks;
+    let mut chunks = gatepost_mail::apply(&judged.mail.message, &local::of_header(verdict)).chunks;
     if method == Method::Headers {
         cut_behind_header(&mut chunks);
     }
@@ -342,6 +341,13 @@ fn too_big(most: u64) -> Refusal {
 
 fn no_space() -> Refusal {
     Refusal::TemporaryFailure("insufficient system storage".into())
+}
+
+fn unfit(unfit: Unfit) -> Refusal {
+    match unfit {
+        Unfit::NoSpace => no_space(),
+        Unfit::Stray => Refusal::Unavailable(unfit.reply().to_string()),
+    }
 }
 
 fn not_judged(why: &str) -> Refusal {
@@ -386,6 +392,16 @@ mod tests {
                 "{user:?} {header}"
             );
         }
+    }
+
+    #[test]
+    fn the_first_lines_are_looked_at() {
+        let line = "X-Filler: text\r\n";
+        let raw = Bytes::from(line.repeat(10_000));
+        let first = first_lines(&raw);
+        assert_eq!((first.len() % line.len(), first.len() / line.len()), (0, (64 << 10) / line.len()));
+        assert_eq!(first_lines(&Bytes::from("a".repeat(100_000))).len(), 64 << 10);
+        assert_eq!(first_lines(&Bytes::from(line)), line);
     }
 
     #[test]

@@ -28,10 +28,13 @@ pub struct Plan {
     pub deliveries: Vec<Delivery>,
     /// Verdicts whose recipients get nothing now: the message is held in the vault for them.
     pub hold: Vec<usize>,
-    /// Verdicts that want a copy in the vault besides.
+    /// Verdicts that want a copy in the vault besides, and those whose recipients get a stripped message, be it, with
+    /// [`Answers::OneCopy`], only because another's verdict strips: what was taken out must be somewhere.
     pub keep: Vec<usize>,
     /// Recipients of [`Plan::keep`].
     kept_for: Vec<usize>,
+    /// Recipients who get a stripped message, in order.
+    stripped: Vec<usize>,
     answers: Answers,
     /// What is meant to become of it for each recipient.
     fates: Vec<Fate>,
@@ -98,6 +101,7 @@ pub fn plan(verdicts: &[Verdict], recipients: usize, answers: Answers) -> Plan {
         hold: Vec::new(),
         keep: Vec::new(),
         kept_for: Vec::new(),
+        stripped: Vec::new(),
         answers,
         fates: Vec::new(),
         fixed,
@@ -113,7 +117,12 @@ pub fn plan(verdicts: &[Verdict], recipients: usize, answers: Answers) -> Plan {
         };
         plan.fates.push(fate);
     }
-    let kept = |place: &usize| verdicts[*place].keep && !plan.hold.contains(place) && !deferred;
+    let gets_stripped = |place: usize| {
+        verdicts[place].recipients.iter().any(|recipient| plan.stripped.binary_search(recipient).is_ok())
+    };
+    let kept = |&place: &usize| {
+        (verdicts[place].keep || gets_stripped(place)) && !plan.hold.contains(&place) && !deferred
+    };
     plan.keep = (0..verdicts.len()).filter(kept).collect();
     plan.kept_for = plan.keep.iter().flat_map(|&place| verdicts[place].recipients.iter().copied()).collect();
     plan
@@ -182,6 +191,9 @@ impl Plan {
             Answers::OneCopy => strictest(verdicts).unwrap_or(verdict),
             Answers::One | Answers::Each => verdict,
         };
+        if verdicts[edits].action == Action::Strip {
+            self.stripped.push(recipient);
+        }
         let same = |delivery: &Delivery| {
             let one = (&verdicts[delivery.verdict].extension, &verdicts[delivery.edits].edits);
             one == (&verdicts[verdict].extension, &verdicts[edits].edits)
@@ -193,6 +205,20 @@ impl Plan {
         let recipients = &mut self.deliveries[delivery].recipients;
         recipients.push(recipient);
         Fate::Deliver { delivery, place: recipients.len() - 1 }
+    }
+
+    /// Recipients whom the vault's entry names, so that releasing gives them the original; `more` are held besides, since
+    /// the next hop refused it for them. Those it is held for and those who get it stripped; where there are none, it is
+    /// a mere copy, of those whose verdict wants that.
+    pub fn entry(&self, verdicts: &[Verdict], more: &[usize]) -> Vec<usize> {
+        let held = self.hold.iter().flat_map(|&place| verdicts[place].recipients.iter());
+        let mut named: Vec<usize> = held.chain(more).chain(&self.stripped).copied().collect();
+        if self.hold.is_empty() && more.is_empty() {
+            named.extend(&self.kept_for);
+        }
+        named.sort_unstable();
+        named.dedup();
+        named
     }
 
     /// The plan for when the vault cannot take the message: whatever needed it is deferred, and nothing is lost. What
@@ -371,6 +397,8 @@ impl Conclusion {
             }
             reply => {
                 told.iter().for_each(|&place| self.outcomes[place] = Outcome::Held(reply.clone()));
+                // The entry is needed now, also where all others will get the message with the next try.
+                self.drop_held &= told.is_empty();
                 self.hold_after.extend(told);
                 self
             }
@@ -604,7 +632,8 @@ mod tests {
             assert!(!after || matches!(outcome, Outcome::Held(_)), "{what}: {recipient}");
             assert!(after || !matches!(outcome, Outcome::Held(Some(_))), "{what}: {recipient}");
         }
-        assert!(!conclusion.drop_held || !conclusion.one.is_positive(), "{what}");
+        let held = conclusion.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Held(_)));
+        assert!(!conclusion.drop_held || !held, "{what}");
     }
 
     fn check_without_vault(conclusion: &Conclusion, answers: Answers, what: &str) {
@@ -635,14 +664,36 @@ mod tests {
         }
     }
 
+    /// Whoever does not get the whole message can be given it from the vault, whatever else is held there.
+    fn check_originals(plan: &Plan, verdicts: &[Verdict], what: &str) {
+        let one_copy = plan.answers == Answers::OneCopy;
+        for (delivery, recipient) in plan
+            .deliveries
+            .iter()
+            .flat_map(|delivery| delivery.recipients.iter().map(move |place| (delivery, place)))
+        {
+            let verdict = verdicts.iter().position(|verdict| verdict.recipients.contains(recipient)).unwrap();
+            let edits = if one_copy { delivery.edits } else { verdict };
+            let strips = verdicts[edits].action == Action::Strip;
+            for more in [&[][..], &[2]] {
+                assert!(!strips || plan.entry(verdicts, more).contains(recipient), "{what}: {recipient}");
+            }
+            assert!(!strips || plan.keep.contains(&verdict), "{what}: {recipient}");
+        }
+        for held in plan.hold.iter().flat_map(|&place| &verdicts[place].recipients) {
+            assert!(plan.entry(verdicts, &[]).contains(held), "{what}: {held}");
+        }
+    }
+
     #[test]
     fn no_combination_loses_a_message() {
         let names = Action::ALL.map(Action::name);
         for (a, b, c) in (0..512).map(|n| (names[n % 8], names[n / 8 % 8], names[n / 64])) {
             let words = format!("{a} {b}+x {c}+y");
             let verdicts = verdicts(&words);
-            for answers in [Answers::One, Answers::Each] {
+            for answers in [Answers::One, Answers::Each, Answers::OneCopy] {
                 let plan = plan(&verdicts, 3, answers);
+                check_originals(&plan, &verdicts, &format!("{words}, {answers:?}"));
                 for n in 0..64 {
                     let classes: String = [n % 4, n / 4 % 4, n / 16]
                         .map(|class| "2450".as_bytes()[class] as char)
@@ -730,6 +781,12 @@ mod tests {
         assert_eq!(plan.deliveries, expected);
         // Who would have been refused finds it held, as with one reply in SMTP.
         assert_eq!(plan.hold, [3]);
+        // All others get it stripped, though only one verdict says so: the original is there for each of them.
+        assert_eq!(plan.keep, [0, 1, 2]);
+        assert_eq!(plan.entry(&verdicts, &[]), [0, 1, 2, 3]);
+        // Without the vault nobody gets a stripped one.
+        let dry = plan.without_vault(&verdicts);
+        assert!(dry.deliveries.is_empty() && dry.entry(&verdicts, &[]).is_empty());
         assert!(plan.conclude(&results("22")).one.is_positive());
     }
 
@@ -748,6 +805,27 @@ mod tests {
             let verdicts = verdicts(words);
             let conclusion = plan(&verdicts, verdicts.len(), Answers::Each).conclude(&results(classes));
             assert_eq!(conclusion.drop_held, dropped, "{words} {classes}");
+        }
+    }
+
+    #[test]
+    fn whom_the_entry_names() {
+        for (answers, words, more, named) in [
+            (Answers::One, "deliver* deliver", &[][..], "0"),
+            (Answers::One, "deliver* quarantine", &[], "1"),
+            (Answers::One, "deliver* deliver", &[1], "1"),
+            (Answers::One, "strip* deliver* quarantine", &[], "02"),
+            (Answers::One, "strip* deliver deliver+x", &[2], "02"),
+            (Answers::Each, "strip* quarantine refuse*", &[1], "01"),
+            (Answers::OneCopy, "strip* deliver mark", &[], "012"),
+            (Answers::OneCopy, "strip* deliver discard quarantine", &[0], "013"),
+            (Answers::OneCopy, "mark deliver quarantine", &[], "2"),
+            (Answers::OneCopy, "strip* defer", &[], ""),
+        ] {
+            let verdicts = verdicts(words);
+            let entry = plan(&verdicts, verdicts.len(), answers).entry(&verdicts, more);
+            let shown: String = entry.iter().map(usize::to_string).collect();
+            assert_eq!(shown, named, "{words} {more:?}");
         }
     }
 

@@ -170,15 +170,16 @@ impl Judge<'_> {
             }
             // The sender's server makes the bounce, and knows best to whom.
             (Action::Bounce, false) => decision.action = Action::Refuse,
-            (Action::Bounce, true) => return self.bounced(decision, recipients),
+            (Action::Bounce, true) => return self.bounced(decision, recipients, edits),
             _ => {}
         }
         let edits = if decision.action.delivers() || self.case.advice { edits } else { Vec::new() };
         vec![self.verdict(&decision, recipients, edits)]
     }
 
-    /// After the queue it is we who tell the sender, if that can be done safely. Where not, the message is held.
-    fn bounced(&self, decision: Decision, recipients: Vec<usize>) -> Vec<Verdict> {
+    /// After the queue it is we who tell the sender, if that can be done safely. Where not, the message is held. Edits
+    /// are for whoever only asks for advice.
+    fn bounced(&self, decision: Decision, recipients: Vec<usize>, edits: Vec<Edit>) -> Vec<Verdict> {
         let Case { mail, findings, .. } = self.case;
         let (categories, domains) = (&self.assessment.categories, &self.policies.domains);
         let wanted = |&place: &usize| mail.envelope.recipients.get(place).is_some_and(bounce::is_wanted);
@@ -196,13 +197,13 @@ impl Judge<'_> {
         let mut verdicts = Vec::new();
         if !untold.is_empty() || told.is_empty() {
             let held = Decision { action: Action::Quarantine, ..decision };
-            let mut verdict = self.verdict(&held, untold, Vec::new());
+            let mut verdict = self.verdict(&held, untold, edits.clone());
             verdict.reason = template::plain(&format!("{}; not bounced: {why}", verdict.reason), MAX_REASON);
             verdict.bounce = Bounce::Unsafe(why);
             verdicts.push(verdict);
         }
         if !told.is_empty() {
-            let mut verdict = self.verdict(&decision, told, Vec::new());
+            let mut verdict = self.verdict(&decision, told, edits);
             verdict.bounce = self.told(&decision, &verdict);
             verdicts.push(verdict);
         }
@@ -615,6 +616,31 @@ mod tests {
             let verdicts = after_the_queue(config, names, &["user@in.test"], &[]);
             let [verdict] = &verdicts[..] else { panic!("{verdicts:?}") };
             assert_eq!((verdict.action, verdict.reply.code), (action, code), "{config}, {names}");
+        }
+    }
+
+    #[test]
+    fn who_asks_for_advice_gets_the_edits_of_a_bounce() {
+        let policies = policies("default_policy.actions = {banned = 'bounce', virus = 'bounce'}");
+        let forged = format!("X-Spam-Flag: NO\r\n{PLAIN}");
+        for (symbols, user, action) in
+            [("BANNED", Some("alice"), Action::Bounce), ("VIRUS", None, Action::Quarantine)]
+        {
+            let mut mail = mail(&forged, &["user@in.test"]);
+            mail.session.user = user.map(str::to_owned);
+            let findings = findings(symbols);
+            for advice in [true, false] {
+                let case = Case { after_queue: true, advice, ..case(&mail, &findings, &[]) };
+                let verdicts = judge(&case, &policies, &HeaderNames::default());
+                assert_eq!(verdicts[0].action, action);
+                let edits = &verdicts[0].edits;
+                let removed = edits.iter().any(|edit| {
+                    matches!(edit, Edit::RemoveHeader { name, .. } | Edit::ChangeHeader { name, .. }
+                        if name.eq_ignore_ascii_case("X-Spam-Flag"))
+                });
+                let added = edits.iter().any(|edit| matches!(edit, Edit::AddHeader { .. }));
+                assert_eq!((removed, added), (advice, advice), "{symbols}: {edits:?}");
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use gatepost_mail::{Action, Address, Category, Counts, Points, Session};
+use gatepost_mail::{Action, Address, Category, Counts, Finding, Points, Session};
 
 use super::template::{Notice, ReplyTemplate};
 use super::when::{self, Folded, When};
@@ -86,6 +86,28 @@ impl Policies {
         self.first(session, sender, None)
     }
 
+    /// Whether each policy that the recipients still to come may have refuses mail with one of these findings, whatever
+    /// else it says. `sender` is `None` before MAIL, `Some(None)` for the empty sender.
+    pub fn all_refuse(
+        &self,
+        session: &Session,
+        sender: Option<Option<&Address>>,
+        findings: &[Finding],
+    ) -> bool {
+        let sender = sender.map(|sender| sender.map(Folded::from));
+        let sender = sender.as_ref().map(Option::as_ref);
+        for policy in &self.list {
+            let foreseen = policy.when.foresee(session, sender);
+            if foreseen != Some(false) && !policy.refuses(findings) {
+                return false;
+            }
+            if foreseen == Some(true) {
+                break;
+            }
+        }
+        true
+    }
+
     /// Its name, as records and replies show it.
     pub fn name(&self, id: PolicyId) -> &Arc<str> {
         &self.policy(id).name
@@ -150,6 +172,14 @@ impl Policy {
     /// What happens to a category.
     pub fn action(&self, category: Category) -> Action {
         self.actions.get(&category).copied().unwrap_or(builtin_action(category))
+    }
+
+    /// Whether one of these findings is of a category for which mail is refused (or bounced, which is the same while
+    /// its sender is on the line), and none of a worse one for which something else becomes of it.
+    fn refuses(&self, findings: &[Finding]) -> bool {
+        let categories = findings.iter().filter_map(|finding| self.worth(&finding.symbol).category);
+        let blocking = categories.filter(|category| !self.action(*category).delivers()).max();
+        blocking.is_some_and(|category| matches!(self.action(category), Action::Refuse | Action::Bounce))
     }
 
     /// Whether a copy of mail in this category is kept.
@@ -815,6 +845,66 @@ mod tests {
                 None => policies.without_recipient(&session, sender.as_ref()),
             };
             assert_eq!(policies.name(id).as_ref(), expected, "{session:?} {sender:?} {recipient}");
+        }
+    }
+
+    #[test]
+    fn refused_early_only_where_every_policy_that_may_match_refuses() {
+        let spam = [Finding::mail("SPAM", "listed")];
+        let office = Session { client: "192.0.2.9".parse().ok(), ..Session::default() };
+        let user = Session { user: Some("u".into()), direction: Direction::Outbound, ..Session::default() };
+        let nobody = Session::default();
+        let known = Address::new("a@partner.test");
+        let unknown = Address::new("a@other.test");
+        let (before, known, unknown) = (None, Some(known.as_ref()), Some(unknown.as_ref()));
+        let empty = Some(None);
+        // Conditions of a policy that delivers spam, session, sender; whether it is refused before a recipient is known.
+        for (when, session, sender, expected) in [
+            ("recipients = ['postmaster@in.test']", &nobody, before, false),
+            ("recipients = ['postmaster@in.test']", &nobody, unknown, false),
+            ("senders = ['partner.test']", &nobody, before, false),
+            ("senders = ['partner.test']", &nobody, known, false),
+            ("senders = ['partner.test']", &nobody, unknown, true),
+            ("senders = ['partner.test']", &nobody, empty, true),
+            ("senders = ['<>']", &nobody, before, false),
+            ("senders = ['<>']", &nobody, empty, false),
+            ("senders = ['<>']", &nobody, unknown, true),
+            ("authenticated = true", &nobody, before, false),
+            ("authenticated = true", &nobody, unknown, true),
+            ("authenticated = true", &user, unknown, false),
+            ("authenticated = false", &user, before, false),
+            ("authenticated = false", &user, unknown, true),
+            ("directions = ['outbound']", &nobody, before, false),
+            ("directions = ['outbound']", &nobody, unknown, true),
+            ("directions = ['internal']", &user, unknown, false),
+            ("directions = ['inbound']", &user, unknown, true),
+            ("networks = ['192.0.2.0/24']", &nobody, before, true),
+            ("networks = ['192.0.2.0/24']", &office, before, false),
+            ("networks = ['192.0.2.0/24'], recipients = ['in.test']", &nobody, before, true),
+            ("senders = ['*'], recipients = ['*']", &nobody, before, false),
+        ] {
+            let policies = policies(&format!(
+                "policy = [{{name = 'a', when = {{{when}}}, actions.spam = 'deliver'}}]\n\
+                 default_policy.actions.spam = 'refuse'"
+            ));
+            assert_eq!(policies.all_refuse(session, sender, &spam), expected, "{when} {sender:?}");
+            assert!(!policies.all_refuse(session, sender, &[]), "{when}");
+        }
+        // What is for everybody hides those behind it; what refuses as well is no reason to wait.
+        for (text, expected) in [
+            (
+                "policy = [{name = 'a', when = {senders = ['*']}, actions.spam = 'refuse'}]\n\
+                 default_policy.actions.spam = 'deliver'",
+                true,
+            ),
+            (
+                "policy = [{name = 'a', when = {senders = ['x.test']}, actions.spam = 'bounce'}]\n\
+                 default_policy.actions.spam = 'refuse'",
+                true,
+            ),
+            ("default_policy.actions.spam = 'quarantine'", false),
+        ] {
+            assert_eq!(policies(text).all_refuse(&nobody, before, &spam), expected, "{text}");
         }
     }
 

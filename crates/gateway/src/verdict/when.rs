@@ -47,15 +47,55 @@ impl When {
     /// Whether they hold. Without a recipient (a file judged by itself) a condition on recipients holds only if it is
     /// `*`.
     pub fn holds(&self, session: &Session, sender: Option<&Folded>, recipient: Option<&Folded>) -> bool {
+        self.is_for_client(session)
+            && self.authenticated.is_none_or(|wanted| wanted == session.user.is_some())
+            && (self.directions.is_empty() || self.directions.contains(&session.direction))
+            && self.senders.as_ref().is_none_or(|patterns| patterns.match_any(sender))
+            && self.recipients.as_ref().is_none_or(|patterns| patterns.match_any(recipient))
+    }
+
+    /// What will be known of them once the recipients are, of which there are none yet: whether they hold whatever
+    /// comes, or never, or (`None`) whether that depends. `sender` is `None` before MAIL; then nobody knows either
+    /// whether the client will log in.
+    pub fn foresee(&self, session: &Session, sender: Option<Option<&Folded>>) -> Option<bool> {
+        use Direction::{Inbound, Internal, Outbound};
+        let directions: &[Direction] = match (sender, session.direction) {
+            (None, _) => &[Inbound, Outbound, Internal],
+            (Some(_), Inbound) => &[Inbound],
+            // Internal, if all recipients turn out to be ours.
+            (Some(_), Outbound | Internal) => &[Outbound, Internal],
+        };
+        let wanted = directions.iter().filter(|direction| self.directions.contains(direction)).count();
+        let login = |wanted: bool| sender.is_some().then(|| wanted == session.user.is_some());
+        let senders = |patterns: &Patterns| match sender {
+            Some(sender) => Some(patterns.match_any(sender)),
+            None => patterns.any.then_some(true),
+        };
+        let conditions = [
+            Some(self.is_for_client(session)),
+            self.authenticated.map_or(Some(true), login),
+            match wanted {
+                _ if self.directions.is_empty() || wanted == directions.len() => Some(true),
+                0 => Some(false),
+                _ => None,
+            },
+            self.senders.as_ref().map_or(Some(true), senders),
+            self.recipients.as_ref().map_or(Some(true), |patterns| patterns.any.then_some(true)),
+        ];
+        match conditions {
+            conditions if conditions.contains(&Some(false)) => Some(false),
+            conditions if conditions.contains(&None) => None,
+            _ => Some(true),
+        }
+    }
+
+    /// The conditions on what is known as soon as a client has connected.
+    fn is_for_client(&self, session: &Session) -> bool {
         let client_is_in = |networks: &[Net]| {
             session.client.is_some_and(|client| networks.iter().any(|network| network.contains(client)))
         };
         (self.networks.is_empty() || client_is_in(&self.networks))
             && (self.listeners.is_empty() || self.listeners.contains(&session.listener))
-            && self.authenticated.is_none_or(|wanted| wanted == session.user.is_some())
-            && (self.directions.is_empty() || self.directions.contains(&session.direction))
-            && self.senders.as_ref().is_none_or(|patterns| patterns.match_any(sender))
-            && self.recipients.as_ref().is_none_or(|patterns| patterns.match_any(recipient))
     }
 }
 

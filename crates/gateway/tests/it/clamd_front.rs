@@ -96,6 +96,23 @@ fn samples() -> tempfile::TempDir {
 }
 
 #[test]
+fn stray_line_endings_are_refused_where_that_is_wanted() {
+    if !needs(&["clamdscan"]) {
+        return;
+    }
+    let front = front("", "[limits]\nstray_line_endings = \"refuse\"\n");
+    let mail = mail("a", "one\ntwo");
+    for (content, code, told) in
+        [(mail.clone(), 0, "OK"), (mail.replacen('\n', "\r\n", 3), 2, "Message has bare CR or LF")]
+    {
+        let file = front.folder.path().join("mail.eml");
+        std::fs::write(&file, content).expect("write");
+        let (found, said) = clamdscan(&front.client("unix"), &["--fdpass"], &file);
+        assert!(found == code && said.contains(told), "{said}");
+    }
+}
+
+#[test]
 fn clamdscan_by_every_transfer() {
     if !needs(&["clamdscan"]) {
         return;

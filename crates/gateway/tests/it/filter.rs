@@ -109,6 +109,8 @@ fn the_status_tells_and_the_message_comes_as_it_was() {
         (&["--exit"], clean.clone(), 0, false),
         (&["--exit"], eicar_body("e"), 77, false),
         (&["--exit"], mail("f", GTUBE), 99, false),
+        // What the caller would deliver has the program in it; the vault has the same.
+        (&["--exit"], with_attachment("f", "x.exe", b"MZ"), 99, false),
         (&["--mark"], eicar_body("g"), 0, true),
         (&["--mark"], mail("h", GTUBE), 0, true),
         (&["--", "sh", "-c", "cat; exit 7"], clean.clone(), 7, true),
@@ -139,6 +141,28 @@ fn the_status_tells_and_the_message_comes_as_it_was() {
     let header = marked.split("From: ").next().unwrap_or_default();
     assert!(header.contains("\nX-Gatepost-Action: refuse (virus)\n"), "{marked}");
     assert!(header.contains("X-Gatepost-Id: ") && header.contains("X-Spam-Status: Yes, "), "{marked}");
+}
+
+#[test]
+fn stray_line_endings_are_refused_where_that_is_wanted() {
+    let pipe = Pipe::start("", "[limits]\nstray_line_endings = \"refuse\"\n");
+    let config = pipe.gatepost.config();
+    let config = config.to_str().expect("a plain path");
+    let unix = mail("a", "one\ntwo");
+    let stray = unix.replacen('\n', "\r\n", 3);
+    let daemon = pipe.daemon();
+    for (arguments, fine, refused) in [
+        (&["filter", "--daemon", &daemon][..], 0, 77),
+        (&["filter", "--local", "-c", config], 0, 77),
+        (&["scan", "-c", config, "-"], 0, 2),
+    ] {
+        assert_eq!(status(&run(arguments, unix.as_bytes())), fine, "{arguments:?}");
+        let output = run(arguments, stray.as_bytes());
+        assert_eq!(status(&output), refused, "{arguments:?}");
+        let error = text(&output.stderr);
+        assert!(error.contains("550 5.5.2 Message has bare CR or LF"), "{arguments:?}: {error}");
+        assert!(output.stdout.is_empty(), "{arguments:?}: {}", text(&output.stdout));
+    }
 }
 
 #[test]
@@ -476,7 +500,7 @@ fn fdm_judges_what_it_fetches() {
     if !needs(&["root", "fdm"]) {
         return;
     }
-    let mut pipe = Pipe::start("", "");
+    let mut pipe = Pipe::start("", "[default_policy]\nactions.banned = \"strip\"\n");
     let folder = folder();
     let at = |name: &str| folder.path().join(name).display().to_string();
     let rules = format!(
@@ -489,13 +513,15 @@ fn fdm_judges_what_it_fetches() {
     );
     let config = folder.path().join("fdm.conf");
     write(&config, &rules, 0o600);
-    for content in [mail("clean", "hello"), eicar_body("virus")] {
+    for content in [mail("clean", "hello"), eicar_body("virus"), with_attachment("program", "x.exe", b"MZ")] {
         let output = feed(Command::new(program("fdm")).arg("-f").arg(&config).arg("fetch"), &content);
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
     let (inbox, held) = (read(Path::new(&at("inbox"))), read(Path::new(&at("held"))));
     assert!(inbox.contains("Subject: clean") && !inbox.contains("Subject: virus"), "{inbox}");
     assert!(held.contains("Subject: virus"), "{held}");
+    // Its part was not taken out, so it does not go to the inbox either.
+    assert!(held.contains("Subject: program") && held.contains("TVo="), "{held}");
     pipe.gatepost.kill();
     let output =
         feed(Command::new(program("fdm")).arg("-f").arg(&config).arg("fetch"), &mail("away", "hello"));

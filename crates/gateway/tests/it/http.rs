@@ -244,6 +244,8 @@ fn without_holding_the_message_comes_back_marked() {
         (eicar_body("b"), "refuse (virus)"),
         (mail("c", GTUBE), "quarantine (spam)"),
         (format!("X-Gatepost-Action: deliver (clean)\n{}", eicar_body("d")), "refuse (virus)"),
+        // Kept nowhere, so it is not taken out.
+        (with_attachment("e", "x.exe", b"MZ\x90\0\x03\0\0\0"), "strip (banned)"),
     ] {
         let answer = api.post("/v1/filter?hold=no", &content);
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -322,6 +324,13 @@ fn every_failure_is_json_with_one_key() {
         let json = answer.json();
         assert_eq!(json.as_object().map(serde_json::Map::len), Some(1), "{json}");
         assert!(json["error"].as_str().is_some_and(|error| error.contains(part)), "{target}: {json}");
+    }
+    for target in ["/v1/scan", "/v1/filter?rcpt=a@b.test", "/checkv2"] {
+        let answer = api.post(target, "");
+        assert_eq!(
+            (answer.status, &answer.json()["error"]),
+            (400, &"there is no message in the body".into())
+        );
     }
     assert_eq!(api.curl("/v1/scan", &[], "").one("allow"), "POST");
     assert_eq!(api.curl("/ping", &[], "").body, "pong\r\n");
@@ -489,6 +498,63 @@ fn clients_of_rspamd_are_told_what_to_change() {
     assert_eq!(json["action"], "no action");
     assert!(message.starts_with("From: <sender@client.test>\r\n"), "{message}");
     assert!(message.contains("See there.") && !message.contains("TVqQ"), "{message}");
+    // An opinion keeps nothing, so it takes nothing out, and the program does not pass as it is.
+    let opinion = api.curl("/checkv2", &["-H", "Flags: body_block", "--data-binary", "@-"], &program);
+    assert_eq!(opinion.json()["action"], "reject", "{opinion:?}");
+    assert!(opinion.all("message-offset").is_empty(), "{opinion:?}");
+}
+
+#[test]
+fn what_is_not_for_all_passes_to_nobody() {
+    if !needs(&["curl"]) {
+        return;
+    }
+    let api = Api::start("", POLICIES);
+    let program = with_attachment("program", "x.exe", b"MZ\x90\0\x03\0\0\0");
+    let mut records = 0;
+    for (one, other, content, action) in [
+        ("user", "tagged", mail("a", "hello"), "no action"),
+        // One would have it without the program; to the other it is refused.
+        ("user", "strict", program.clone(), "reject"),
+        // It is held for one and marked for the other.
+        ("user", "tagged", mail("b", GTUBE), "reject"),
+    ] {
+        let recipients = [one, other].map(|name| format!("Rcpt: {name}@example.test"));
+        let [one, other] = recipients.each_ref().map(String::as_str);
+        let arguments = ["-H", one, "-H", other, "-H", "Flags: body_block", "--data-binary", "@-"];
+        let checked = api.curl("/checkv2", &arguments, &content).json();
+        assert_eq!(checked["action"], action, "{checked:#}");
+        // The sender hears of it: nobody may take the message and forget it.
+        assert_eq!(checked["milter"]["reject"], Value::Null, "{checked:#}");
+        records += 1;
+        let record = api.gatepost.records(records).pop().expect("a record");
+        assert_eq!(record["id"], checked["gatepost_id"]);
+        let refused = |verdict: &Value| {
+            verdict["outcome"].as_str().is_some_and(|outcome| outcome.starts_with("refused: 550 5.7.1"))
+        };
+        let all_refused = record["verdicts"].as_array().is_some_and(|all| all.iter().all(refused));
+        assert_eq!(all_refused, action == "reject", "{record:#}");
+    }
+    assert!(api.gatepost.json(&["quarantine", "list"], &["--json"]).is_empty());
+}
+
+#[test]
+fn stray_line_endings_are_refused_where_that_is_wanted() {
+    if !needs(&["curl"]) {
+        return;
+    }
+    let api = Api::start("", "[limits]\nstray_line_endings = \"refuse\"\n");
+    let unix = mail("a", "one\ntwo");
+    for (content, status) in
+        [(unix.clone(), 200), (unix.replace('\n', "\r\n"), 200), (unix.replacen('\n', "\r\n", 3), 422)]
+    {
+        for target in ["/v1/scan", "/v1/filter?rcpt=user@example.test", "/v1/filter?hold=no", "/checkv2"] {
+            let answer = api.post(target, &content);
+            assert_eq!(answer.status, status, "{target} {content:?}: {answer:?}");
+            let told = answer.body.contains("550 5.5.2 Message has bare CR or LF");
+            assert_eq!(told, status == 422, "{answer:?}");
+        }
+    }
 }
 
 #[test]

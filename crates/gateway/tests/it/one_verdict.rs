@@ -51,6 +51,12 @@ const DIFFERENCES: &[(&[&str], Quirk, Left, &str)] = &[
     (&["clamd"], Quirk::Strict, Left::Verdict, "no recipients are named"),
     (&["clamd"], Quirk::Several, Left::Verdict, "no recipients are named"),
     (&["spamd check", "spamd process"], Quirk::Several, Left::Verdict, "one recipient is named at most"),
+    (
+        &["filter", "http"],
+        Quirk::Empty,
+        Left::Letter,
+        "nothing in a pipe or a request is a fault of whoever fills it",
+    ),
     (&["filter"], Quirk::Several, Left::Letter, "whoever has a pipe delivers to one recipient"),
 ];
 

@@ -135,6 +135,20 @@ fn spamc_with_each_of_its_options() {
     assert!(front.gatepost.held(0).is_empty());
 }
 
+#[test]
+fn stray_line_endings_are_refused_where_that_is_wanted() {
+    let front = front("[limits]\nstray_line_endings = \"refuse\"\n");
+    for (message, told) in [
+        ("A: b\r\n\r\nc\r\n", "SPAMD/1.1 0 EX_OK"),
+        ("A: b\n\nc\n", "SPAMD/1.1 0 EX_OK"),
+        ("A: b\r\n\nc\r\n", "550 5.5.2 Message has bare CR or LF"),
+    ] {
+        let request = format!("CHECK SPAMC/1.5\r\nContent-length: {}\r\n\r\n{message}", message.len());
+        let answer = String::from_utf8_lossy(&ask(front.address, request.as_bytes())).into_owned();
+        assert!(answer.contains(told), "{message:?}: {answer}");
+    }
+}
+
 /// What is alike in two answers: status line, names of fields and their order, the word, that the length is right, and
 /// what ends the body.
 fn shape(answer: &[u8]) -> String {

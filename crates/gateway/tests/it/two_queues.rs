@@ -96,6 +96,8 @@ fn names(folder: &Path) -> Vec<String> {
         let name = entry.file_name().to_string_lossy().into_owned();
         match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             true => names.extend(self::names(&entry.path()).iter().map(|inner| format!("{name}/{inner}"))),
+            // The mark that an outgoing folder is known by.
+            false if name == ".gatepost" => {}
             false => names.push(name),
         }
     }
@@ -205,6 +207,39 @@ fn recipients_may_differ_and_keep_what_they_asked_for() {
     }
 }
 
+/// One copy goes out, stripped since one recipient's policy says so; a third finds it held. From the vault each of them can
+/// have the whole.
+#[test]
+fn whoever_gets_the_stripped_copy_can_have_the_original() {
+    if !needs(NEEDED) {
+        return;
+    }
+    let policy = |name: &str, action: &str| {
+        format!(
+            "[[policy]]\nname = \"{name}\"\nwhen.recipients = [\"{name}@example.test\"]\nwhen.listeners = [\"queue\"]\n\
+             actions.banned = \"{action}\"\n"
+        )
+    };
+    let tables = [("strip", "strip"), ("whole", "deliver"), ("held", "quarantine")];
+    let tables: String = tables.map(|(name, action)| policy(name, action)).concat();
+    let mut place = Place::start(&tables);
+    let recipients = ["strip@example.test", "whole@example.test", "held@example.test"];
+    place.send(&recipients, &with_attachment("three", "run.vbs", b"MsgBox 1"));
+    let received = place.deliver();
+    assert_eq!(received.iter().map(|mail| mail.recipients.len()).sum::<usize>(), 2);
+    assert!(received.iter().all(|mail| !mail.text().contains("TXNnQm94")));
+    let release_to = format!("[quarantine]\nrelease_to = [\"smtp://{}\"]\n", place.sink.address);
+    place.gatepost.change(|setup| setup.tables.push_str(&release_to));
+    let id = place.gatepost.held(1)[0]["id"].as_str().expect("an id").to_owned();
+    let released = place.gatepost.command(&["quarantine", "release"], &[&id]);
+    assert!(released.status.success(), "{released:?}");
+    let all = place.sink.wait_received(received.len() + 1);
+    let last = all.last().expect("it arrived");
+    assert!(last.text().contains("TXNnQm94"), "{}", last.text());
+    let named = last.recipients.join(" ");
+    assert!(recipients.iter().all(|recipient| named.contains(recipient)), "{named}");
+}
+
 /// Both Sendmails as the page starts them, nobody helps.
 #[test]
 fn the_second_sendmail_delivers_by_itself() {
@@ -299,6 +334,56 @@ fn what_is_put_off_or_damaged_stays_and_is_told() {
     // The scanner is no longer asked: they go with the next look, without a restart.
     place.gatepost.change(|setup| setup.tables = setup.tables.replace(check, ""));
     place.gatepost.signal(Signal::SIGHUP);
+    assert_eq!(place.deliver().len(), 2);
+}
+
+/// The reader takes the last line of this header for body. Trying again would not help.
+#[test]
+fn a_header_that_is_read_in_another_way_is_held() {
+    if !needs(NEEDED) {
+        return;
+    }
+    let place = Place::start("");
+    let folder = place.sendmail.queue();
+    std::fs::write(folder.join("dfAB1"), "x\n").expect("write");
+    std::fs::write(folder.join("qfAB1"), "V8\nT1\nS<a@b>\nRPFD:<c@d>\nH??Subject: x\nH??no field\n.\n")
+        .expect("write");
+    let held = place.gatepost.held(1);
+    assert_eq!(held.len(), 1, "{held:?}");
+    wait_for("an empty incoming queue", START, || place.incoming().is_empty().then_some(()));
+    assert!(place.outgoing().is_empty());
+}
+
+/// Killed when it was decided and not yet published; the next start has another outgoing folder, and then the right one.
+#[test]
+fn another_outgoing_folder_loses_nothing() {
+    if !needs(NEEDED) {
+        return;
+    }
+    let mut place = Place::start("");
+    place.send(&["user@example.test"], &mail("first", "hello"));
+    assert_eq!(place.deliver().len(), 1);
+    place.gatepost.kill();
+    place.send(&["user@example.test"], &mail("second", "hello"));
+    let (incoming, outgoing) = (place.sendmail.queue(), place.sendmail.outgoing());
+    let control = place.incoming().into_iter().find(|name| name.starts_with("qf")).expect("a control file");
+    let id = control.trim_start_matches("qf");
+    let mark = std::fs::read_link(outgoing.join(".gatepost")).expect("a mark").display().to_string();
+    std::fs::copy(incoming.join(&control), outgoing.join(format!("gf{id}"))).expect("copied");
+    std::fs::hard_link(incoming.join(format!("df{id}")), outgoing.join(format!("gd{id}"))).expect("linked");
+    std::fs::rename(incoming.join(&control), incoming.join(format!("gf{id}.{mark}"))).expect("renamed");
+    let aside = outgoing.with_extension("aside");
+    std::fs::rename(&outgoing, &aside).expect("renamed");
+    std::fs::create_dir(&outgoing).expect("an empty folder");
+    place.gatepost.restart();
+    wait_for("it is told", START, || {
+        place.gatepost.log().contains("decided about for another outgoing folder").then_some(())
+    });
+    assert_eq!(place.incoming().len(), 2, "{:?}", place.incoming());
+    place.gatepost.kill();
+    std::fs::remove_dir_all(&outgoing).expect("removed");
+    std::fs::rename(&aside, &outgoing).expect("renamed");
+    place.gatepost.restart();
     assert_eq!(place.deliver().len(), 2);
 }
 

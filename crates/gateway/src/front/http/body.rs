@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Buf, Bytes};
-use gatepost_wire::smtp;
+use gatepost_wire::smtp::StrayReport;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, timeout};
 
 use super::super::Front;
+use super::super::local::{self, Unfit};
 use super::super::spool::Spool;
 use super::Failure;
 
@@ -22,8 +23,30 @@ const DISCARD: u64 = 16 << 20;
 /// And for so long.
 const DISCARD_TIME: Duration = Duration::from_secs(10);
 
+const NO_SPACE: &str = "insufficient storage; ask again later";
+
 /// Reads a whole message within the session's limits of size and time.
-pub(super) async fn read(front: &Front, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Failure> {
+///
+/// Line endings are mended, and a separator of mailboxes before it is left out.
+pub(super) async fn read(
+    front: &Front,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<(Bytes, StrayReport), Failure> {
+    let content = collect(front, headers, body).await?;
+    if content.is_empty() {
+        // No mail server makes such a message; whoever should have sent it has failed.
+        return Err(Failure::bad("there is no message in the body"));
+    }
+    let (memory, stray) = (front.limits.memory.bytes(), front.limits.stray_line_endings.into());
+    let mended = local::mended(local::without_from_line(content), memory, &front.spool, stray).await;
+    mended.map_err(|unfit| match unfit {
+        Unfit::Stray => Failure::new(StatusCode::UNPROCESSABLE_ENTITY, unfit.reply().to_string()),
+        Unfit::NoSpace => Failure::new(StatusCode::INSUFFICIENT_STORAGE, NO_SPACE),
+    })
+}
+
+async fn collect(front: &Front, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Failure> {
     check_form(headers)?;
     let limits = &front.limits;
     let most = limits.message_size.bytes();
@@ -60,23 +83,7 @@ pub(super) async fn read(front: &Front, headers: &HeaderMap, mut body: Incoming)
         spool.buffer().extend_from_slice(&data);
         spool.settle(&front.spool).map_err(|error| no_space(&error))?;
     }
-    let content = spool.finish();
-    content.and_then(|content| on_the_wire(front, content)).map_err(|error| no_space(&error))
-}
-
-/// A large message with the line endings of Unix gets those of the network on its way into another file: in memory there
-/// may be many at once.
-fn on_the_wire(front: &Front, content: Bytes) -> io::Result<Bytes> {
-    let most = front.limits.memory.bytes();
-    if content.len() as u64 <= most || memchr::memmem::find(&content, b"\r\n").is_some() {
-        return Ok(content);
-    }
-    let mut spool = Spool::new(most);
-    for piece in content.chunks(64 << 10) {
-        spool.buffer().extend_from_slice(&smtp::from_unix(piece));
-        spool.settle(&front.spool)?;
-    }
-    spool.finish()
+    spool.finish().map_err(|error| no_space(&error))
 }
 
 /// What would be taken for something else than it is, or judged without being there, is refused.
@@ -127,7 +134,7 @@ fn too_large(most: u64) -> Failure {
 
 fn no_space(error: &io::Error) -> Failure {
     tracing::error!(%error, "a message cannot be collected");
-    Failure::new(StatusCode::INSUFFICIENT_STORAGE, "insufficient storage; ask again later")
+    Failure::new(StatusCode::INSUFFICIENT_STORAGE, NO_SPACE)
 }
 
 /// A body in pieces whose length is known before it is sent, so that nobody takes half of it for all.

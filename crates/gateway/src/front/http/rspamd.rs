@@ -14,7 +14,9 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use gatepost_mail::{Action, Category, Changes, Edit, HeaderChange, Message, Place, Reply, Verdict, text};
+use gatepost_mail::{
+    Action, Bounce, Category, Changes, Edit, HeaderChange, Message, Place, Reply, Verdict, text,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -63,14 +65,15 @@ pub(super) async fn check(front: &Arc<Front>, request: Request) -> Result<Respon
     let takes_body = flags(&head.headers).contains(&"body_block");
     let arrival = v1::arrival(front, &head.headers, ask, body).await?;
     let (judged, fate) = if holds {
-        let judged = front.pipeline.judge(arrival).await;
+        let mut judged = front.pipeline.judge(arrival).await;
+        refuse_for_all(&mut judged);
         let mut hand = Hand { hand: HandBack::new("rspamd client", Form::Instructions), takes_body };
         let conclusion = front.pipeline.settle(&judged, Answers::OneCopy, &mut hand).await;
         let fate = hand.hand.fate(&conclusion);
         (judged, fate)
     } else {
         let judged = front.pipeline.advise(arrival).await;
-        let fate = opinion(&judged, takes_body);
+        let fate = opinion(&judged);
         (judged, fate)
     };
     let looked = tokio::task::spawn_blocking(move || {
@@ -117,18 +120,40 @@ fn not_to_be_mended() -> Reply {
     Reply::new(554, "5.6.0", "A part must be replaced, and the client of this check cannot do that")
 }
 
-/// What would be done, where nothing is.
-fn opinion(judged: &Judged, takes_body: bool) -> Fate {
+/// The client delivers to all recipients or to none. Where verdicts deliver to some only, nobody gets the message: its
+/// sender hears of it, nothing is held, and the client may ask for each recipient alone. Not where something is put
+/// off: that is put off for all anyway.
+fn refuse_for_all(judged: &mut Judged) {
+    let of = |wanted: fn(Action) -> bool| judged.verdicts.iter().any(|verdict| wanted(verdict.action));
+    let all_alike = !of(Action::delivers) || !of(|action| !action.delivers());
+    if all_alike || of(|action| action == Action::Defer) {
+        return;
+    }
+    let strictest = judged.verdicts.iter().max_by_key(|verdict| (verdict.action, verdict.category));
+    let reply = strictest.filter(|verdict| verdict.action == Action::Refuse).map_or_else(
+        || Reply::new(550, "5.7.1", format!("Message is not for all of its recipients (id {})", judged.id)),
+        |verdict| verdict.reply.clone(),
+    );
+    for verdict in &mut judged.verdicts {
+        verdict.action = Action::Refuse;
+        verdict.reply = reply.clone();
+        (verdict.keep, verdict.extension, verdict.bounce) = (false, None, Bounce::None);
+        verdict.edits.clear();
+    }
+}
+
+/// What would be done, where nothing is. Parts cannot be replaced: the original would be kept nowhere.
+fn opinion(judged: &Judged) -> Fate {
     let Some(verdict) = judged.verdicts.iter().max_by_key(|verdict| verdict.action) else {
         return Fate::Reply(Reply::new(451, "4.3.0", "Not judged, try again later"));
     };
     match verdict.action {
-        // Not reached with Bounce: the sender is on the line, so it was made a refusal.
-        Action::Refuse | Action::Bounce | Action::Defer => Fate::Reply(verdict.reply.clone()),
-        Action::Quarantine => Fate::Hold(verdict.reason.clone()),
+        Action::Refuse | Action::Defer => Fate::Reply(verdict.reply.clone()),
+        // We would have told the sender; here nobody does, so nobody may forget it.
+        Action::Quarantine | Action::Bounce => Fate::Hold(verdict.reason.clone()),
         Action::Discard => Fate::Discard,
-        Action::Strip if !takes_body => Fate::Reply(not_to_be_mended()),
-        Action::Deliver | Action::Mark | Action::Strip => {
+        Action::Strip => Fate::Reply(not_to_be_mended()),
+        Action::Deliver | Action::Mark => {
             let changes = gatepost_mail::changes(&judged.mail.message, &verdict.edits);
             Fate::Continue { recipients: Vec::new(), changes, message: Vec::new() }
         }

@@ -106,8 +106,9 @@ pub(super) async fn arrival(
 ) -> Result<Arrival, Failure> {
     let began = Instant::now();
     let content = body::read(front, headers, body).await?;
-    let arrival = local::arrival(&front.pipeline, ask.session, ask.envelope, content, began.elapsed()).await;
-    Ok(Arrival { answers: Answers::OneCopy, after_queue: front.listener.after_queue, ..arrival })
+    let (pipeline, answers, after_queue) = (&front.pipeline, Answers::OneCopy, front.listener.after_queue);
+    let receiving = began.elapsed();
+    Ok(local::arrival(pipeline, ask.session, ask.envelope, content, answers, after_queue, receiving).await)
 }
 
 /// Header fields of the answer that tell what was found and done.

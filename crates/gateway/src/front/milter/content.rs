@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use gatepost_mail::{Cause, Fault, Headers, OnFault};
 use gatepost_wire::smtp::{BdatDecoder, Stray, StrayReport};
 
 use crate::config::typed::{SessionLimits, StrayLineEndings};
@@ -20,10 +21,41 @@ pub(super) struct Content {
     spool: Spool,
     folder: PathBuf,
     header: u64,
-    in_body: bool,
+    /// Header fields so far.
+    fields: usize,
+    /// Octets kept so far.
+    kept: u64,
+    /// Octets of the whole header, once it is over.
+    header_end: Option<u64>,
     failed: Option<Failure>,
     /// When the whole message must have arrived.
     deadline: Instant,
+}
+
+/// A message that has arrived as a whole.
+#[derive(Debug)]
+pub(super) struct Collected {
+    /// The message.
+    pub raw: Bytes,
+    /// What was mended of its line endings.
+    pub stray: StrayReport,
+    /// Put together, it has the header fields that the mail server told of, and its header ends where that said.
+    pub as_told: bool,
+}
+
+impl Collected {
+    /// A message that the mail server reads otherwise than we do (a field without a name, an empty line in a value) is
+    /// not one whose fields and attachments we have seen, and changes would hit others than were meant: it is held.
+    pub fn fault(&self) -> Option<Fault> {
+        let fault = || Fault {
+            check: "reading".into(),
+            cause: Cause::Unavailable,
+            detail: "the mail server's header fields are malformed, and read in another way put together"
+                .into(),
+            answer: OnFault::Quarantine,
+        };
+        (!self.as_told).then(fault)
+    }
 }
 
 /// Why a message cannot be taken.
@@ -47,7 +79,9 @@ impl Content {
             spool: Spool::new(limits.memory.bytes()),
             folder: front.spool.clone(),
             header: 0,
-            in_body: false,
+            fields: 0,
+            kept: 0,
+            header_end: None,
             failed: None,
             deadline: Instant::now() + limits.message_time.duration(),
         }
@@ -67,6 +101,7 @@ impl Content {
             before = byte;
         }
         field.extend_from_slice(b"\r\n");
+        self.fields += 1;
         self.header += field.len() as u64;
         if self.header > HEADER {
             self.failed.get_or_insert(Failure::TooLarge);
@@ -76,7 +111,8 @@ impl Content {
 
     /// A piece of the body. The first one, be it empty, ends the header.
     pub(super) fn body(&mut self, data: &[u8]) {
-        if !std::mem::replace(&mut self.in_body, true) {
+        if self.header_end.is_none() {
+            self.header_end = Some(self.kept);
             self.push(BytesMut::from(&b"\r\n"[..]));
         }
         if !data.is_empty() {
@@ -94,20 +130,25 @@ impl Content {
         limits.data_time.duration().min(self.deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// The message, and what was mended of its line endings.
-    pub(super) fn finish(mut self) -> io::Result<(Bytes, StrayReport)> {
+    /// The message.
+    pub(super) fn finish(mut self) -> io::Result<Collected> {
         self.decoder.finish(self.spool.buffer());
         self.spool.settle(&self.folder)?;
-        let report = self.decoder.report().clone();
-        Ok((self.spool.finish()?, report))
+        let stray = self.decoder.report().clone();
+        let raw = self.spool.finish()?;
+        let (read, ..) = Headers::parse(raw.clone());
+        let as_told = self.header_end == Some(read.raw.len() as u64) && read.fields.len() == self.fields;
+        Ok(Collected { raw, stray, as_told })
     }
 
     fn push(&mut self, mut data: BytesMut) {
         if self.failed.is_some() {
             return;
         }
+        let before = self.spool.buffer().len();
         self.decoder.begin(data.len() as u64);
         self.decoder.decode(&mut data, self.spool.buffer());
+        self.kept += (self.spool.buffer().len() - before) as u64;
         if let Err(error) = self.spool.settle(&self.folder) {
             tracing::error!(%error, folder = %self.folder.display(), "cannot hold a message");
             self.failed = Some(Failure::NoSpace);
@@ -131,7 +172,9 @@ mod tests {
             spool: Spool::new(100),
             folder: std::env::temp_dir(),
             header: 0,
-            in_body: false,
+            fields: 0,
+            kept: 0,
+            header_end: None,
             failed: None,
             deadline: Instant::now() + Duration::from_secs(60),
         }
@@ -160,9 +203,37 @@ mod tests {
             fields.iter().for_each(|(name, value)| content.header(name.as_bytes(), value.as_bytes()));
             pieces.iter().for_each(|piece| content.body(piece.as_bytes()));
             content.body(&[]);
-            let (raw, report) = content.finish().unwrap();
-            assert_eq!(String::from_utf8_lossy(&raw), format!("{header}{body}"));
-            assert_eq!(report.bare_lf, bare);
+            let collected = content.finish().unwrap();
+            assert_eq!(String::from_utf8_lossy(&collected.raw), format!("{header}{body}"));
+            assert_eq!(collected.stray.bare_lf, bare);
+            assert!(collected.as_told);
+        }
+    }
+
+    #[test]
+    fn a_header_that_reads_otherwise_than_it_was_told() {
+        for (name, value, as_told) in [
+            ("X-Folded", " a\n\tb", true),
+            ("X-Blank", " a\n \n b", true),
+            ("X-Tail ", " a", true),
+            ("", " a", false),
+            ("X Y", " a", false),
+            (" X", " a", false),
+            ("X\u{7f}", " a", false),
+            ("X\u{e9}", " a", false),
+            ("X", " a\n\n b", false),
+            ("X", " a\r\n\r\nb", false),
+            ("X", " a\nX-Other: b", false),
+            ("X", " a\rX-Other: b", true),
+            ("X", " a\n", false),
+        ] {
+            let mut content = content(&SessionLimits::default());
+            content.header(b"Subject", b" hello");
+            content.header(name.as_bytes(), value.as_bytes());
+            content.body(b"text\r\n");
+            let collected = content.finish().unwrap();
+            assert_eq!(collected.as_told, as_told, "{name:?} {value:?}");
+            assert_eq!(collected.fault().is_none(), as_told);
         }
     }
 

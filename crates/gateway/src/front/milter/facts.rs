@@ -28,6 +28,13 @@ pub(super) fn client(front: &Front, connect: &Connect, macros: &Macros) -> Sessi
     session
 }
 
+/// Mail that a program of the mail server's own host has handed in without SMTP. For it, Postfix (`non_smtpd_milters`)
+/// acts as if a client had connected from 127.0.0.1, port 0, which no client does. Whatever is refused at RCPT then is
+/// never delivered and never refused: it waits in the queue until it is too old.
+pub(super) fn is_local_submission(session: &Session) -> bool {
+    session.port == 0 && session.client.is_some_and(|client| client.is_loopback())
+}
+
 /// TLS, as soon as the mail server tells of it.
 pub(super) fn tls(session: &mut Session, macros: &Macros) {
     session.tls = macros.text("tls_version").map(|version| Tls {

@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use gatepost_mail::{Changes, Envelope, HeaderChange, Place, Reply};
-use gatepost_milter::{CHUNK, Refusal, Response};
+use gatepost_milter::{Actions, CHUNK, Refusal, Response};
 
-use crate::front::handback::{Fate, Onward};
+use crate::front::handback::{Fate, Form, HandBack, Onward};
+use crate::pipeline::{Carrier, Judged, Shipment};
+use crate::verdict::{self, Answers};
 
 /// Behind the mail server's own `Received` field, which it counts as 0, and before everything it was sent: where the
 /// field would stand had we been its next hop.
@@ -17,15 +19,15 @@ const BOTTOM: u32 = 1_000_000;
 const REASON: usize = 200;
 
 /// All responses to the end of a message, in their order, the last of which is final. `told` are the recipients as the
-/// mail server wrote them.
-pub(super) fn responses(fate: Fate, envelope: &Envelope, told: &[Bytes]) -> Vec<Response> {
+/// mail server wrote them, `actions` what it can do.
+pub(super) fn responses(fate: Fate, envelope: &Envelope, told: &[Bytes], actions: Actions) -> Vec<Response> {
     match fate {
         Fate::Reply(reply) => vec![refusal(&reply)],
         Fate::Discard => vec![Response::Discard],
         Fate::Hold(reason) => vec![Response::Quarantine(reason_of(&reason)), Response::Continue],
         Fate::Continue { recipients, changes, .. } => {
             let mut responses = Vec::new();
-            change_recipients(&recipients, envelope, told, &mut responses);
+            change_recipients(&recipients, envelope, told, actions, &mut responses);
             change_header(&changes, &mut responses);
             if let Some(body) = changes.body {
                 replace_body(&body, &mut responses);
@@ -36,12 +38,51 @@ pub(super) fn responses(fate: Fate, envelope: &Envelope, told: &[Bytes]) -> Vec<
     }
 }
 
+/// The reply to a message that the mail server cannot do with as was decided: it must wait, since half of what was decided
+/// may let through what was to be taken out. Known before anything is done about the message.
+pub(super) async fn lacking(judged: &Judged, told: &[Bytes], actions: Actions) -> Option<Reply> {
+    const USUAL: Actions = Actions(
+        Actions::ADD_HEADERS.0
+            | Actions::CHANGE_HEADERS.0
+            | Actions::CHANGE_BODY.0
+            | Actions::ADD_RECIPIENTS.0
+            | Actions::DELETE_RECIPIENTS.0,
+    );
+    if actions.contains(USUAL) {
+        return None;
+    }
+    let Judged { mail, verdicts, .. } = judged;
+    let mut trial = HandBack::new("mail server", Form::Instructions);
+    for delivery in &verdict::plan(verdicts, told.len(), Answers::OneCopy).deliveries {
+        let shipment = Shipment {
+            mail,
+            recipients: &delivery.recipients,
+            extension: verdicts[delivery.verdict].extension.as_deref(),
+            edits: &verdicts[delivery.edits].edits,
+        };
+        trial.carry(shipment).await;
+    }
+    let responses = responses(trial.onward(), &mail.envelope, told, actions);
+    let lacking = responses.iter().map(Response::needs).find(|needs| !actions.contains(*needs))?;
+    tracing::error!("the mail server cannot do what was decided ({lacking:?}); the message is deferred");
+    Some(Reply::new(451, "4.3.5", "The filter and its mail server do not agree"))
+}
+
 /// A reply of 4xx or 5xx; whatever else it is, nothing was decided, and the message must not pass.
 pub(super) fn refusal(reply: &Reply) -> Response {
     Refusal::new(reply.code, &reply.enhanced, &reply.text).map_or(Response::TempFail, Response::Refuse)
 }
 
-fn change_recipients(onward: &[Onward], envelope: &Envelope, told: &[Bytes], responses: &mut Vec<Response>) {
+/// A mail server that takes no parameters with a recipient gets the recipient without them: that a sender hears less of
+/// its message than it wished for is better than that it never arrives.
+fn change_recipients(
+    onward: &[Onward],
+    envelope: &Envelope,
+    told: &[Bytes],
+    actions: Actions,
+    responses: &mut Vec<Response>,
+) {
+    let with_parameters = actions.contains(Actions::ADD_RECIPIENTS_WITH_PARAMETERS);
     let onward = |place: usize| onward.iter().find(|onward| onward.place == place);
     let mut added = Vec::new();
     for (place, (recipient, told)) in envelope.recipients.iter().zip(told).enumerate() {
@@ -55,7 +96,7 @@ fn change_recipients(onward: &[Onward], envelope: &Envelope, told: &[Bytes], res
             let parameters = recipient.parameters.join(" ");
             added.push(Response::AddRecipient {
                 address: format!("<{}>", recipient.address.with_extension(extension)).into(),
-                parameters: (!parameters.is_empty()).then(|| parameters.into()),
+                parameters: (with_parameters && !parameters.is_empty()).then(|| parameters.into()),
             });
         }
     }
@@ -130,6 +171,8 @@ mod tests {
 
     use super::*;
 
+    const ALL: Actions = Actions(0x1ff);
+
     fn b(text: &'static str) -> Bytes {
         Bytes::from_static(text.as_bytes())
     }
@@ -150,7 +193,7 @@ mod tests {
         };
         let recipients = recipients.iter().map(onward).collect();
         let (envelope, told) = envelope();
-        responses(Fate::Continue { recipients, changes, message: Vec::new() }, &envelope, &told)
+        responses(Fate::Continue { recipients, changes, message: Vec::new() }, &envelope, &told, ALL)
     }
 
     #[test]
@@ -169,6 +212,21 @@ mod tests {
         assert_eq!(
             hand(&[(0, Some("+spam")), (1, None), (2, None)], Changes::default())[1],
             Response::AddRecipient { address: b("<a+spam@x.test>"), parameters: None }
+        );
+    }
+
+    #[test]
+    fn no_parameters_for_a_mail_server_that_takes_none() {
+        let (envelope, told) = envelope();
+        let recipients = vec![
+            Onward { place: 1, extension: Some("+spam".into()) },
+            Onward { place: 0, extension: None },
+            Onward { place: 2, extension: None },
+        ];
+        let fate = Fate::Continue { recipients, changes: Changes::default(), message: Vec::new() };
+        assert_eq!(
+            responses(fate, &envelope, &told, Actions(0x1f))[1],
+            Response::AddRecipient { address: b("<b+spam@x.test>"), parameters: None }
         );
     }
 
@@ -231,7 +289,7 @@ mod tests {
     #[test]
     fn what_is_not_delivered() {
         let (envelope, told) = envelope();
-        let said = |fate| responses(fate, &envelope, &told);
+        let said = |fate| responses(fate, &envelope, &told, ALL);
         assert_eq!(said(Fate::Discard), [Response::Discard]);
         assert_eq!(
             said(Fate::Hold("Eicar\r\nx".into())),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
@@ -16,7 +16,8 @@ use tokio::sync::watch;
 use crate::build;
 use crate::config::Config;
 use crate::front::listen::{Listening, Sessions, accept};
-use crate::records::Metrics;
+use crate::pipeline::Store;
+use crate::records::{Journal, Metrics, Vault};
 
 const ALL: Offer = Offer { version: 6, actions: Actions(0x1ff), steps: Steps(0x1f_ffff) };
 const GTUBE: &str = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r\n";
@@ -30,7 +31,24 @@ struct Listener {
 }
 
 async fn listener(keys: &str, tables: &str) -> Listener {
+    listener_with(keys, tables, None, tempfile::tempdir().unwrap()).await
+}
+
+/// The same with a vault and a journal.
+async fn listener_with_vault(keys: &str, tables: &str) -> (Listener, Arc<Vault>) {
     let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(&folder.path().join("journal.db")).await.unwrap();
+    let vault = Arc::new(Vault::open(&folder.path().join("vault"), 0).unwrap());
+    let store = Store { journal: Arc::new(journal), vault: vault.clone() };
+    (listener_with(keys, tables, Some(store), folder).await, vault)
+}
+
+async fn listener_with(
+    keys: &str,
+    tables: &str,
+    store: Option<Store>,
+    folder: tempfile::TempDir,
+) -> Listener {
     let text = format!(
         "hostname = 'gate.test'\ndata = '{}'\n{tables}\n[[listener]]\nprotocol = 'milter'\n{keys}\n",
         folder.path().display()
@@ -38,7 +56,7 @@ async fn listener(keys: &str, tables: &str) -> Listener {
     let config: Config = toml::from_str(&text).unwrap();
     std::fs::create_dir_all(build::spool(&config)).unwrap();
     let metrics = Arc::new(Metrics::new());
-    let pipeline = Arc::new(build::pipeline(&config, None, metrics.clone()).ok().unwrap());
+    let pipeline = Arc::new(build::pipeline(&config, store, metrics.clone()).ok().unwrap());
     let (drain, draining) = watch::channel(false);
     let planned = build::fronts(&config, &pipeline, &metrics, &draining).ok().unwrap().remove(0);
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -283,13 +301,17 @@ async fn limits_of_size_and_recipients() {
     let mut mta = Mta::greeted(&listener).await;
     let large = Command::Body(vec![b'x'; CHUNK].into());
     mta.say(&Command::Mail(vec![b("<>")])).await;
-    for (number, code) in [(0, None), (1, None), (2, Some(452))] {
-        let answer = mta.ask(&Command::Rcpt(vec![format!("<{number}@x.test>").into()])).await;
-        let refused = match answer {
-            Response::Refuse(refusal) => Some(refusal.code()),
-            _ => None,
-        };
-        assert_eq!(refused, code);
+    // How many it takes is for the mail server to say; ours is a limit of octets.
+    for (number, size, taken) in [(3, 1, true), (8, FRAME_LIMIT - 100, true), (1, FRAME_LIMIT - 100, false)] {
+        let parameter = Bytes::from(vec![b'x'; size]);
+        for place in 0..number {
+            let rcpt = Command::Rcpt(vec![format!("<{place}@x.test>").into(), parameter.clone()]);
+            let answer = mta.ask(&rcpt).await;
+            match taken {
+                true => assert_eq!(answer, Response::Continue),
+                false => assert!(refusal(&[answer]).starts_with("452 4.5.3")),
+            }
+        }
     }
     mta.say(&Command::EndOfHeader).await;
     assert_eq!(mta.ask(&large).await, Response::Continue);
@@ -437,15 +459,121 @@ async fn the_mail_server_holds_what_is_to_be_held_where_it_is_asked_to() {
 
 #[tokio::test]
 async fn what_the_mail_server_cannot_do_puts_the_message_off() {
-    let tables = "[default_policy]\nactions.spam = 'mark'\nextensions.spam = '+spam'";
-    let listener = listener("", tables).await;
+    let tables = "[default_policy]\nactions.spam = 'mark'\nextensions.spam = '+spam'\n\
+        [[policy]]\nname = 'strict'\nwhen.recipients = ['strict@x.test']\nactions.spam = 'quarantine'";
+    let (listener, vault) = listener_with_vault("", tables).await;
+    let held = || vault.list().filter(Result::is_ok).count();
     let mut mta = Mta::connect(&listener).await;
     let offer = Offer { actions: Actions::ADD_HEADERS | Actions::CHANGE_HEADERS, ..ALL };
     mta.say(&Command::Negotiate(offer)).await;
     mta.answer().await;
     mta.say(&client("192.0.2.1")).await;
-    let said = refusal(&mta.message(&["<b@x.test>"], GTUBE).await);
-    assert!(said.starts_with("451 4.3.5"), "{said}");
+    for recipients in [&["<b@x.test>"][..], &["<b@x.test>", "<strict@x.test>"]] {
+        let said = refusal(&mta.message(recipients, GTUBE).await);
+        assert!(said.starts_with("451 4.3.5"), "{said}");
+        // It comes again, and is not to fill the vault.
+        assert_eq!(held(), 0);
+    }
+    // What can be done is done.
+    let clean = mta.message(&["<b@x.test>"], "all is well\r\n").await;
+    assert_eq!(clean.last(), Some(&Response::Continue));
+    assert_eq!(mta.message(&["<strict@x.test>"], GTUBE).await, [Response::Discard]);
+    assert_eq!(held(), 1);
+}
+
+#[tokio::test]
+async fn a_recipient_changes_without_parameters_where_the_mail_server_takes_none() {
+    let tables = "[default_policy]\nactions.spam = 'mark'\nextensions.spam = '+spam'";
+    let listener = listener("", tables).await;
+    let mut mta = Mta::connect(&listener).await;
+    mta.say(&Command::Negotiate(Offer { actions: Actions(0x1f), ..ALL })).await;
+    mta.answer().await;
+    mta.say(&client("192.0.2.1")).await;
+    mta.say(&Command::Mail(vec![b("<a@client.test>")])).await;
+    assert_eq!(mta.ask(&Command::Rcpt(vec![b("<b@x.test>"), b("NOTIFY=NEVER")])).await, Response::Continue);
+    mta.say(&header("Subject", " hello")).await;
+    assert_eq!(mta.ask(&Command::Body(GTUBE.into())).await, Response::Continue);
+    let responses = mta.end().await;
+    let added = Response::AddRecipient { address: b("<b+spam@x.test>"), parameters: None };
+    assert!(responses.contains(&added), "{responses:?}");
+    assert_eq!(responses.last(), Some(&Response::Continue));
+}
+
+#[tokio::test]
+async fn a_message_that_the_mail_server_reads_otherwise_is_held() {
+    let (listener, vault) = listener_with_vault("", "").await;
+    let mut mta = Mta::greeted(&listener).await;
+    for (name, value, times) in [
+        ("X-Spam\u{7f}", " x", 2),
+        ("X-Spam\u{e9}", " x", 2),
+        ("X Y", " x", 2),
+        ("", " x", 2),
+        ("X-Empty", " a\n\n b", 1),
+    ] {
+        mta.say(&Command::Mail(vec![b("<a@client.test>")])).await;
+        assert_eq!(mta.ask(&Command::Rcpt(vec![b("<b@x.test>")])).await, Response::Continue);
+        mta.say(&header("Subject", " hello")).await;
+        for _ in 0..times {
+            mta.say(&header(name, value)).await;
+        }
+        mta.say(&header("X-Spam-Flag", " NO")).await;
+        mta.say(&Command::EndOfHeader).await;
+        assert_eq!(mta.ask(&Command::Body(b("text\r\n"))).await, Response::Continue);
+        assert_eq!(mta.end().await, [Response::Discard], "{name:?} {value:?}");
+    }
+    assert_eq!(vault.list().count(), 5);
+}
+
+#[tokio::test]
+async fn nothing_before_the_message_waits_for_slow_checks() {
+    // A name server that says nothing.
+    let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let tables = format!(
+        "[checks.dns]\nservers = ['{}']\ntime = 3\n\
+         [checks.dnsbl.slow]\nzone = 'bl.test'\ntime = 3\ncategory = 'spam'\non_fault = 'defer'\n",
+        silent.local_addr().unwrap()
+    );
+    for keys in ["", "delay_reject = false"] {
+        let listener = listener(keys, &tables).await;
+        let mut mta = Mta::connect(&listener).await;
+        mta.say(&Command::Negotiate(ALL)).await;
+        mta.answer().await;
+        let began = Instant::now();
+        mta.say(&client("192.0.2.1")).await;
+        mta.say(&Command::Helo(b("client.test"))).await;
+        mta.say(&Command::Mail(vec![b("<a@client.test>")])).await;
+        for _ in 0..if keys.is_empty() { 0 } else { 3 } {
+            assert_eq!(mta.answer().await, Response::Continue);
+        }
+        assert_eq!(mta.ask(&Command::Rcpt(vec![b("<b@x.test>")])).await, Response::Continue);
+        assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
+        mta.say(&header("Subject", " hello")).await;
+        assert_eq!(mta.ask(&Command::Body(b("all is well\r\n"))).await, Response::Continue);
+        // Here it is waited for, and the mail server hears of us meanwhile.
+        let responses = mta.end().await;
+        let (last, before) = responses.split_last().unwrap();
+        assert!(before.len() >= 5 && before.iter().all(|response| *response == Response::Progress));
+        assert!(refusal(std::slice::from_ref(last)).starts_with("451 4."), "{last:?}");
+    }
+}
+
+#[tokio::test]
+async fn mail_of_local_programs_is_not_refused_at_rcpt() {
+    let tables = "[[policy]]\nname = 'strict'\nwhen.recipients = ['strict@x.test']\nactions.spam = 'discard'";
+    let listener = listener("mixed = 'defer-others'", tables).await;
+    for (address, port, submitted) in
+        [("127.0.0.1", 0, true), ("::1", 0, true), ("127.0.0.1", 40_000, false), ("192.0.2.1", 0, false)]
+    {
+        let mut mta = Mta::connect(&listener).await;
+        mta.say(&Command::Negotiate(ALL)).await;
+        mta.answer().await;
+        let peer = Peer::Inet(address.parse().unwrap(), port);
+        mta.say(&Command::Connect(Connect { host: b("localhost"), peer })).await;
+        mta.say(&Command::Mail(vec![b("<a@x.test>")])).await;
+        assert_eq!(mta.ask(&Command::Rcpt(vec![b("<b@x.test>")])).await, Response::Continue);
+        let answer = mta.ask(&Command::Rcpt(vec![b("<strict@x.test>")])).await;
+        assert_eq!(answer == Response::Continue, submitted, "{address} {port}: {answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -4,16 +4,23 @@
 //!
 //! 1. [`Taken::prepare`]: the new pair is written to the outgoing folder as `gdID` and `gfID`, names that Sendmail does
 //!    not look at, and synced;
-//! 2. [`Taken::decide`]: `qfID` is renamed to `gfID` in the incoming folder, and synced: from here on it is decided;
+//! 2. [`Taken::decide`]: `qfID` is renamed to `gfID.MARK` in the incoming folder, and synced: from here on it is decided;
 //! 3. publish: in the outgoing folder `gdID` becomes `dfID`, then `gfID` becomes `qfID`, and that is synced;
-//! 4. remove: in the incoming folder first `dfID` is removed, then `gfID`.
+//! 4. remove: in the incoming folder first `dfID` is removed, then `gfID.MARK`.
 //!
 //! Killed before 2, the message is in the incoming folder and is judged again; what was prepared is written over. Killed
-//! after it, `gfID` in the incoming folder says so, and [`finish`] goes on: while the outgoing folder has `gfID`, it is
-//! not published yet; when it has not, it is published, or the message is in the vault, and only step 4 is missing. So at
-//! each moment exactly one place is responsible for the message: neither lost nor doubled. `gfID` goes last since it is
+//! after it, `gfID.MARK` in the incoming folder says so, and [`finish`] goes on: while the outgoing folder has `gdID` or
+//! `gfID`, it is not published yet; when it has neither, it is published and only step 4 is missing. So at each moment
+//! exactly one place is responsible for the message: neither lost nor doubled. The decided name goes last since it is
 //! what tells that `dfID` is a leftover; a lone `dfID` could as well be one that Sendmail is just writing.
+//!
+//! That something is missing in the outgoing folder says so only if it is the folder that was prepared in: not another
+//! by a changed configuration, not the empty folder below a file system that is not mounted, not one with new
+//! sub-folders. So each outgoing folder gets a mark, [`Folder::mark`], and the decided name ends in it. It is a file and
+//! not a device and inode number, since those may change with a restart of the machine. For a message of which nothing
+//! goes out, because the vault has it, the mark is [`NOTHING`].
 
+use std::collections::HashSet;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -28,9 +35,20 @@ use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, RenameFlags, fcntl, renameat2};
 use nix::libc;
 
 use crate::front::spool::Spool;
+use crate::records::{is_id, new_id};
 
 /// A control file without its end, or without its data file, that nobody has touched for so long will stay so.
 const SETTLED: Duration = Duration::from_secs(60);
+
+/// A control file that is empty for so long is not being written any more: Sendmail itself removes such after that time.
+const ABANDONED: Duration = Duration::from_secs(600);
+
+/// The file by which an outgoing folder is known again: a symbolic link to a random name, so that it is made whole or not
+/// at all. Sendmail looks at no file that begins with a dot.
+const MARK: &str = ".gatepost";
+
+/// Stands for the mark where nothing goes out.
+const NOTHING: &str = "vault";
 
 /// A queue folder. Sendmail looks for `qf`, `df` and `xf` files in sub-folders of these names where they exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,11 +87,7 @@ impl Folder {
 
     /// Makes what was created, renamed and removed in it last through a power failure.
     fn sync(&self) -> io::Result<()> {
-        let (controls, bodies) = (self.controls(), self.bodies());
-        if bodies != controls {
-            File::open(&bodies).and_then(|folder| folder.sync_all()).map_err(naming(&bodies))?;
-        }
-        File::open(&controls).and_then(|folder| folder.sync_all()).map_err(naming(&controls))
+        self.places().iter().try_for_each(|folder| sync_folder(folder))
     }
 
     /// When a file was last put into it or taken out; None while that cannot be told.
@@ -90,12 +104,82 @@ impl Folder {
             let name = entry.map_err(naming(&controls))?.file_name();
             match name.to_str().and_then(FileKind::of) {
                 Some((FileKind::Control, id)) => listing.waiting.push(id.to_owned()),
-                Some((FileKind::Decided, id)) => listing.decided.push(id.to_owned()),
-                _ => {}
+                _ => listing.decided.extend(name.to_str().and_then(Decided::of)),
             }
         }
         listing.waiting.sort_unstable();
         Ok(listing)
+    }
+
+    /// What the folder is known by, the folders of control and data files each; made where there is none yet.
+    pub fn mark(&self) -> io::Result<String> {
+        for folder in self.places() {
+            if read_mark(&folder)?.is_none() {
+                let path = folder.join(MARK);
+                match std::os::unix::fs::symlink(new_id(), &path) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(naming(&path)(error));
+                    }
+                    _ => sync_folder(&folder)?,
+                }
+            }
+        }
+        self.known_by()?.ok_or_else(|| naming(&self.path)(io::Error::other("its mark is gone again")))
+    }
+
+    /// The mark, if it has one.
+    fn known_by(&self) -> io::Result<Option<String>> {
+        let marks: Option<Vec<String>> =
+            self.places().iter().map(|folder| read_mark(folder)).collect::<io::Result<_>>()?;
+        Ok(marks.map(|marks| marks.concat()))
+    }
+
+    /// The folders of control and data files; once if they are the same.
+    fn places(&self) -> Vec<PathBuf> {
+        let mut places = vec![self.controls(), self.bodies()];
+        places.dedup();
+        places
+    }
+
+    /// Names of prepared files in this outgoing folder that no message in the incoming one accounts for.
+    pub fn orphans(&self, incoming: &Folder) -> io::Result<Vec<String>> {
+        let mut prepared = Vec::new();
+        for folder in self.places() {
+            for entry in std::fs::read_dir(&folder).map_err(naming(&folder))? {
+                let name = entry.map_err(naming(&folder))?.file_name().into_string().unwrap_or_default();
+                if matches!(FileKind::of(&name), Some((FileKind::Decided | FileKind::Prepared, _))) {
+                    prepared.push((folder.join(&name), name));
+                }
+            }
+        }
+        if prepared.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Listing { waiting, decided } = incoming.list()?;
+        let ids: HashSet<String> =
+            waiting.into_iter().chain(decided.into_iter().map(|decided| decided.id)).collect();
+        // One that was finished between the two looks is not there any more.
+        let is_orphan = |(path, name): &(PathBuf, String)| {
+            !name.get(2..).is_some_and(|id| ids.contains(id)) && is_there(path).unwrap_or(false)
+        };
+        let mut names: Vec<String> = prepared.into_iter().filter(is_orphan).map(|(_, name)| name).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+}
+
+fn read_mark(folder: &Path) -> io::Result<Option<String>> {
+    let path = folder.join(MARK);
+    match std::fs::read_link(&path) {
+        Ok(mark) => match mark.to_str().filter(|mark| is_id(mark)) {
+            Some(mark) => Ok(Some(mark.to_owned())),
+            None => Err(naming(&path)(io::Error::other("is no mark of gatepost"))),
+        },
+        // That the folder itself is gone is an error; that only the mark is missing is none.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            File::open(folder).map(|_| None).map_err(naming(folder))
+        }
+        Err(error) => Err(naming(&path)(error)),
     }
 }
 
@@ -104,8 +188,34 @@ impl Folder {
 pub(super) struct Listing {
     /// Ids of `qf` files.
     pub waiting: Vec<String>,
-    /// Ids of `gf` files.
-    pub decided: Vec<String>,
+    /// Those of `gf` files.
+    pub decided: Vec<Decided>,
+}
+
+/// A message that was decided about, by the name of its `gf` file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Decided {
+    /// Its queue id.
+    pub id: String,
+    /// Mark of the folder that it goes out to, or [`NOTHING`]; empty where the name has none.
+    mark: String,
+}
+
+impl Decided {
+    /// From its name; None if that is none of such a file.
+    pub fn of(name: &str) -> Option<Decided> {
+        let (front, mark) = name.split_once('.').unwrap_or((name, ""));
+        match FileKind::of(front) {
+            Some((FileKind::Decided, id)) => Some(Decided { id: id.to_owned(), mark: mark.to_owned() }),
+            _ => None,
+        }
+    }
+
+    fn path(&self, incoming: &Folder) -> PathBuf {
+        let name = FileKind::Decided.name(&self.id);
+        let name = if self.mark.is_empty() { name } else { format!("{name}.{}", self.mark) };
+        incoming.controls().join(name)
+    }
 }
 
 /// Why a message is not taken now.
@@ -218,7 +328,7 @@ impl Taken {
     ) -> io::Result<()> {
         let name = |kind| outgoing.file(kind, &self.id);
         for kind in [FileKind::Control, FileKind::Quarantined, FileKind::Lost, FileKind::Data] {
-            if std::fs::symlink_metadata(name(kind)).is_ok() {
+            if is_there(&name(kind))? {
                 let taken = format!("the outgoing queue has another message with the id {}", self.id);
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, taken));
             }
@@ -259,12 +369,23 @@ impl Taken {
         outgoing.sync()
     }
 
-    /// It is decided: what is prepared goes out, or the message is elsewhere. [`finish`] does the rest.
-    pub fn decide(&self) -> io::Result<()> {
+    /// It is decided: what is prepared goes out to the outgoing folder of that mark, or (None) the message is elsewhere.
+    /// [`finish`] does the rest.
+    pub fn decide(&self, onward: Option<(&Folder, &str)>) -> io::Result<Decided> {
+        if let Some((outgoing, mark)) = onward {
+            // A file system that went or came meanwhile would have what is prepared in the wrong place.
+            let prepared = is_there(&outgoing.file(FileKind::Decided, &self.id))?;
+            if !prepared || outgoing.known_by()?.as_deref() != Some(mark) {
+                let changed = "is not the folder any more that was prepared in";
+                return Err(naming(&outgoing.path)(io::Error::other(changed)));
+            }
+        }
         let path = self.incoming.file(FileKind::Control, &self.id);
-        let to = self.incoming.file(FileKind::Decided, &self.id);
-        std::fs::rename(&path, &to).map_err(naming(&path))?;
-        self.incoming.sync()
+        let mark = onward.map_or(NOTHING, |(_, mark)| mark).to_owned();
+        let decided = Decided { id: self.id.clone(), mark };
+        std::fs::rename(&path, decided.path(&self.incoming)).map_err(naming(&path))?;
+        self.incoming.sync()?;
+        Ok(decided)
     }
 
     /// Puts a damaged message aside as Sendmail does: `qfID` becomes `QfID`, which nobody looks at any more.
@@ -280,7 +401,17 @@ impl Taken {
             return false;
         }
         let from = self.incoming.file(FileKind::Data, &self.id);
-        std::fs::hard_link(&from, to).is_ok()
+        if std::fs::hard_link(&from, to).is_err() {
+            return false;
+        }
+        // What goes out is what was judged, whatever lies under that name by now.
+        match (self.data_file.metadata(), std::fs::symlink_metadata(to)) {
+            (Ok(judged), Ok(linked)) if is_same(&judged, &linked) => true,
+            _ => {
+                let _ = std::fs::remove_file(to);
+                false
+            }
+        }
     }
 
     fn copy_body(&self, to: &mut File) -> io::Result<()> {
@@ -319,38 +450,80 @@ impl Taken {
 }
 
 /// Finishes what was decided, as far as it has not happened yet. False: somebody else is at it.
-pub(super) fn finish(incoming: &Folder, outgoing: &Folder, id: &str) -> io::Result<bool> {
-    let decided = incoming.file(FileKind::Decided, id);
-    let Some(_locked) = lock(&decided)? else { return Ok(false) };
-    finish_locked(incoming, outgoing, id).map(|()| true)
+pub(super) fn finish(incoming: &Folder, outgoing: &Folder, decided: &Decided) -> io::Result<bool> {
+    let Some(_locked) = lock(&decided.path(incoming))? else { return Ok(false) };
+    finish_locked(incoming, outgoing, decided).map(|()| true)
 }
 
 impl Taken {
     /// [`finish`] for whoever has the lock already.
-    pub fn finish(&self, outgoing: &Folder) -> io::Result<()> {
-        finish_locked(&self.incoming, outgoing, &self.id)
+    pub fn finish(&self, outgoing: &Folder, decided: &Decided) -> io::Result<()> {
+        finish_locked(&self.incoming, outgoing, decided)
     }
 }
 
-fn finish_locked(incoming: &Folder, outgoing: &Folder, id: &str) -> io::Result<()> {
-    let ready = outgoing.file(FileKind::Decided, id);
-    if std::fs::symlink_metadata(&ready).is_ok() {
+fn finish_locked(incoming: &Folder, outgoing: &Folder, decided: &Decided) -> io::Result<()> {
+    let id = &decided.id;
+    if decided.mark != NOTHING {
+        if outgoing.known_by()?.as_ref() != Some(&decided.mark) {
+            return Err(io::Error::other(other_folder(incoming, outgoing, decided)));
+        }
         publish(outgoing, id)?;
     }
     remove(&incoming.file(FileKind::Data, id))?;
     // Transcripts are of use within a delivery only.
     remove(&incoming.file(FileKind::Transcript, id))?;
-    remove(&incoming.file(FileKind::Decided, id))
+    remove(&decided.path(incoming))
 }
 
-/// The body first: Sendmail must not find a control file without it.
+fn other_folder(incoming: &Folder, outgoing: &Folder, decided: &Decided) -> String {
+    format!(
+        "was decided about for another outgoing folder than what is now {}: set `outgoing` back to that one, mount its \
+         file system, or undo what was changed of its sub-folders; only if you know that it has not gone out, rename {} \
+         to qf{} and it is judged again",
+        outgoing.path.display(),
+        decided.path(incoming).display(),
+        decided.id,
+    )
+}
+
+/// The body first, and lasting: Sendmail must not find a control file without it. What was published before is only made
+/// to last, since whoever did it may have died before it was.
 fn publish(outgoing: &Folder, id: &str) -> io::Result<()> {
-    let body = outgoing.file(FileKind::Prepared, id);
-    if std::fs::symlink_metadata(&body).is_ok() {
-        rename_to_free(&body, &outgoing.file(FileKind::Data, id))?;
+    let (prepared, data) = (outgoing.file(FileKind::Prepared, id), outgoing.file(FileKind::Data, id));
+    if is_there(&prepared)? {
+        rename_to_free(&prepared, &data)?;
     }
-    rename_to_free(&outgoing.file(FileKind::Decided, id), &outgoing.file(FileKind::Control, id))?;
+    let (ready, control) = (outgoing.file(FileKind::Decided, id), outgoing.file(FileKind::Control, id));
+    if is_there(&ready)? {
+        // Each folder may be on a file system of its own, so the order of the two renames is not kept by itself.
+        if outgoing.places().len() > 1 {
+            sync_folder(&outgoing.bodies())?;
+        }
+        if !is_there(&data)? {
+            let missing = format!("{} has lost its body {}", ready.display(), data.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, missing));
+        }
+        rename_to_free(&ready, &control)?;
+    }
     outgoing.sync()
+}
+
+/// Whether there is such a file. Only that it is surely missing is a no.
+fn is_there(path: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(naming(path)(error)),
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(naming(folder))
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// Renames, unless there is such a file.
@@ -371,14 +544,16 @@ fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
 /// Opens and locks a control file. None: it is gone, or empty, or another has it.
 ///
 /// Debian's Sendmail locks by flock, one built without HASFLOCK by fcntl; both locks are taken, so that neither misses
-/// us. An empty file is one that Sendmail has made and not locked yet: a lock of ours would make it give up.
+/// us. An empty file is one that Sendmail has made and not locked yet: a lock of ours would make it give up. Not so one
+/// that is [`ABANDONED`].
 fn lock(path: &Path) -> io::Result<Option<File>> {
     let file = match open_plain(path, true) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(naming(path)(error)),
     };
-    if file.metadata().map_err(naming(path))?.len() == 0 {
+    let metadata = file.metadata().map_err(naming(path))?;
+    if metadata.len() == 0 && !is_untouched(&metadata, ABANDONED) {
         return Ok(None);
     }
     match file.try_lock() {
@@ -401,7 +576,7 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     // Sendmail replaces a control file by renaming a new one over it: a lock on the old one would be worth nothing.
     let (held, there) = (file.metadata(), std::fs::symlink_metadata(path));
     match (held, there) {
-        (Ok(held), Ok(there)) if (held.dev(), held.ino()) == (there.dev(), there.ino()) => Ok(Some(file)),
+        (Ok(held), Ok(there)) if is_same(&held, &there) => Ok(Some(file)),
         _ => Ok(None),
     }
 }
@@ -431,8 +606,12 @@ fn write_body(to: &mut File, body: &[Bytes]) -> io::Result<bool> {
 }
 
 fn is_settled(metadata: &Metadata) -> bool {
+    is_untouched(metadata, SETTLED)
+}
+
+fn is_untouched(metadata: &Metadata, time: Duration) -> bool {
     let age = metadata.modified().ok().and_then(|changed| SystemTime::now().duration_since(changed).ok());
-    age.is_some_and(|age| age >= SETTLED)
+    age.is_some_and(|age| age >= time)
 }
 
 /// Removes a file that need not be there.
@@ -489,10 +668,17 @@ mod tests {
                 for at in [folder.controls(), folder.bodies(), folder.of_kind("xf")] {
                     let files = std::fs::read_dir(at).unwrap().map(Result::unwrap);
                     let plain = files.filter(|entry| entry.file_type().unwrap().is_file());
-                    names.extend(plain.map(|entry| entry.file_name().into_string().unwrap()));
+                    let plain = plain.map(|entry| entry.file_name().into_string().unwrap());
+                    names.extend(plain.map(|name| name.split('.').next().unwrap().to_owned()));
                 }
                 names.into_iter().collect::<Vec<_>>().join(" ")
             })
+        }
+
+        /// Decides about it: it goes out.
+        fn decide(&self, taken: &Taken) -> Decided {
+            let mark = self.outgoing.mark().unwrap();
+            taken.decide(Some((&self.outgoing, &mark))).unwrap()
         }
 
         fn out(&self, kind: FileKind) -> String {
@@ -514,8 +700,8 @@ mod tests {
             assert_eq!(taken.message(&std::env::temp_dir(), 1 << 20).unwrap(), "Subject: x\r\n\r\nbody\r\n");
             taken.prepare(&queues.outgoing, &control(), None).unwrap();
             assert_eq!(queues.files(), ["dfA1 qfA1 xfA1", "gdA1 gfA1"]);
-            taken.decide().unwrap();
-            taken.finish(&queues.outgoing).unwrap();
+            let decided = queues.decide(&taken);
+            taken.finish(&queues.outgoing, &decided).unwrap();
             assert_eq!(queues.files(), ["", "dfA1 qfA1"]);
             assert_eq!(queues.out(FileKind::Control), CONTROL.replace("I8/1/77\n", "").replace(" x", " new"));
             assert_eq!(queues.out(FileKind::Data), "body\n");
@@ -531,8 +717,8 @@ mod tests {
         let taken = queues.take();
         let body = [Bytes::from_static(b"one\r"), Bytes::from_static(b"\ntw\xc3\xb6\r\n")];
         taken.prepare(&queues.outgoing, &control(), Some(&body)).unwrap();
-        taken.decide().unwrap();
-        taken.finish(&queues.outgoing).unwrap();
+        let decided = queues.decide(&taken);
+        taken.finish(&queues.outgoing, &decided).unwrap();
         assert_eq!(queues.out(FileKind::Data), "one\ntw\u{f6}\n");
         assert!(queues.out(FileKind::Control).contains("\nF8\n"));
         let mode = std::fs::metadata(queues.outgoing.file(FileKind::Data, "A1")).unwrap().mode() & 0o777;
@@ -551,7 +737,7 @@ mod tests {
                 std::fs::write(queues.outgoing.file(FileKind::Decided, "A1"), "V8\nS<a").unwrap();
             },
             |queues, taken| taken.prepare(&queues.outgoing, &control(), None).unwrap(),
-            |_, taken| taken.decide().unwrap(),
+            |queues, taken| drop(queues.decide(taken)),
             |queues, _| {
                 let (from, to) = (FileKind::Prepared, FileKind::Data);
                 rename_to_free(&queues.outgoing.file(from, "A1"), &queues.outgoing.file(to, "A1")).unwrap();
@@ -562,7 +748,7 @@ mod tests {
             },
             |queues, _| remove(&queues.incoming.file(FileKind::Data, "A1")).unwrap(),
             |queues, _| remove(&queues.incoming.file(FileKind::Transcript, "A1")).unwrap(),
-            |queues, _| remove(&queues.incoming.file(FileKind::Decided, "A1")).unwrap(),
+            |queues, _| remove(&queues.incoming.list().unwrap().decided[0].path(&queues.incoming)).unwrap(),
         ];
         for dead_after in 0..=steps.len() {
             // What is in the outgoing queue may be delivered at once, or stay for a while.
@@ -586,14 +772,14 @@ mod tests {
                 }
                 // The next process.
                 let listing = queues.incoming.list().unwrap();
-                for id in &listing.decided {
-                    assert!(finish(&queues.incoming, &queues.outgoing, id).unwrap());
+                for decided in &listing.decided {
+                    assert!(finish(&queues.incoming, &queues.outgoing, decided).unwrap());
                 }
                 for _ in &listing.waiting {
                     let taken = queues.take();
                     taken.prepare(&queues.outgoing, &control(), None).unwrap();
-                    taken.decide().unwrap();
-                    taken.finish(&queues.outgoing).unwrap();
+                    let decided = queues.decide(&taken);
+                    taken.finish(&queues.outgoing, &decided).unwrap();
                 }
                 deliver();
                 assert_eq!(deliveries, 1, "after {dead_after}");
@@ -610,11 +796,9 @@ mod tests {
             let taken = queues.take();
             taken.prepare(&queues.outgoing, &control(), None).unwrap();
             taken.withdraw(&queues.outgoing).unwrap();
-            if dead_after > 0 {
-                taken.decide().unwrap();
-            }
-            if dead_after > 1 {
-                taken.finish(&queues.outgoing).unwrap();
+            let decided = (dead_after > 0).then(|| taken.decide(None).unwrap());
+            if let Some(decided) = decided.filter(|_| dead_after > 1) {
+                taken.finish(&queues.outgoing, &decided).unwrap();
             }
             drop(taken);
             for id in queues.incoming.list().unwrap().decided {
@@ -644,12 +828,21 @@ mod tests {
         let taken = queues.take();
         assert!(busy());
         assert!(open().try_lock().is_err());
-        taken.decide().unwrap();
-        assert!(!finish(&queues.incoming, &queues.outgoing, "A1").unwrap());
+        let decided = taken.decide(None).unwrap();
+        assert!(!finish(&queues.incoming, &queues.outgoing, &decided).unwrap());
         drop(taken);
         // Sendmail has made it and not locked it yet.
         std::fs::write(&path, "").unwrap();
         assert!(busy());
+        // It died before it could.
+        let old = SystemTime::now() - ABANDONED - Duration::from_secs(1);
+        open().set_modified(old).unwrap();
+        let taken = Taken::take(&queues.incoming, "A1");
+        assert!(matches!(taken, Err(NotTaken::Damaged(_))));
+        drop(taken);
+        Taken::lose(&queues.incoming, "A1").unwrap();
+        assert!(queues.incoming.file(FileKind::Lost, "A1").exists());
+        std::fs::write(&path, "").unwrap();
         std::fs::remove_file(&path).unwrap();
         assert!(busy());
     }
@@ -706,14 +899,115 @@ mod tests {
         let queues = Queues::new(&[]);
         let taken = queues.take();
         taken.prepare(&queues.outgoing, &control(), None).unwrap();
-        taken.decide().unwrap();
+        let decided = queues.decide(&taken);
         let theirs = queues.outgoing.file(FileKind::Control, "A1");
         std::fs::write(&theirs, "theirs").unwrap();
-        assert!(taken.finish(&queues.outgoing).is_err());
+        assert!(taken.finish(&queues.outgoing, &decided).is_err());
         assert_eq!(queues.files()[0], "dfA1 gfA1 xfA1");
         std::fs::remove_file(&theirs).unwrap();
-        taken.finish(&queues.outgoing).unwrap();
+        taken.finish(&queues.outgoing, &decided).unwrap();
         assert_eq!(queues.files(), ["", "dfA1 qfA1"]);
+    }
+
+    /// What was decided for one outgoing folder is not taken as published because another has nothing of it.
+    #[test]
+    fn only_the_folder_that_was_prepared_in_can_say_that_all_is_published() {
+        type Change = fn(&Path);
+        let changes: &[(&str, Change)] = &[
+            ("another folder", |out| {
+                std::fs::rename(out, out.with_extension("old")).unwrap();
+                std::fs::create_dir(out).unwrap();
+            }),
+            ("another folder in use", |out| {
+                std::fs::rename(out, out.with_extension("old")).unwrap();
+                std::fs::create_dir(out).unwrap();
+                Folder::new(out).mark().unwrap();
+            }),
+            ("no folder", |out| std::fs::rename(out, out.with_extension("old")).unwrap()),
+            ("no folder at all", |out| {
+                std::fs::rename(out, out.with_extension("old")).unwrap();
+                std::fs::write(out, "").unwrap();
+            }),
+            ("a new qf folder", |out| std::fs::create_dir(out.join("qf")).unwrap()),
+            ("a new qf folder in use", |out| {
+                std::fs::create_dir(out.join("qf")).unwrap();
+                Folder::new(out).mark().unwrap();
+            }),
+            ("a new df folder in use", |out| {
+                std::fs::create_dir(out.join("df")).unwrap();
+                Folder::new(out).mark().unwrap();
+            }),
+            ("no mark", |out| std::fs::remove_file(out.join(MARK)).unwrap()),
+            ("no mark of ours", |out| {
+                std::fs::remove_file(out.join(MARK)).unwrap();
+                std::fs::write(out.join(MARK), "").unwrap();
+            }),
+            ("no body", |out| std::fs::remove_file(out.join("gdA1")).unwrap()),
+        ];
+        for (what, change) in changes {
+            let queues = Queues::new(&[]);
+            let taken = queues.take();
+            taken.prepare(&queues.outgoing, &control(), None).unwrap();
+            let decided = queues.decide(&taken);
+            drop(taken);
+            change(&queues.outgoing.path);
+            assert!(finish(&queues.incoming, &queues.outgoing, &decided).is_err(), "{what}");
+            assert!(decided.path(&queues.incoming).exists(), "{what}");
+            assert!(queues.incoming.file(FileKind::Data, "A1").exists(), "{what}");
+            assert!(!queues.outgoing.file(FileKind::Control, "A1").exists(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_changed_since_it_was_prepared_in_is_not_decided_for() {
+        let queues = Queues::new(&[]);
+        let mark = queues.outgoing.mark().unwrap();
+        assert_eq!(queues.outgoing.mark().unwrap(), mark, "it stays");
+        let taken = queues.take();
+        let decide = |mark: &str| taken.decide(Some((&queues.outgoing, mark)));
+        assert!(decide(&mark).is_err(), "nothing is prepared");
+        taken.prepare(&queues.outgoing, &control(), None).unwrap();
+        assert!(decide("another").is_err());
+        assert_eq!(queues.files(), ["dfA1 qfA1 xfA1", "gdA1 gfA1"]);
+        assert!(decide(&mark).is_ok());
+    }
+
+    /// With two file systems the second rename may outlast a power failure that the first does not.
+    #[test]
+    fn a_body_that_is_left_is_published_after_its_control_file() {
+        let queues = Queues::new(&["qf", "df"]);
+        let taken = queues.take();
+        taken.prepare(&queues.outgoing, &control(), None).unwrap();
+        let decided = queues.decide(&taken);
+        let (from, to) = (FileKind::Decided, FileKind::Control);
+        std::fs::rename(queues.outgoing.file(from, "A1"), queues.outgoing.file(to, "A1")).unwrap();
+        taken.finish(&queues.outgoing, &decided).unwrap();
+        assert_eq!(queues.files(), ["", "dfA1 qfA1"]);
+    }
+
+    #[test]
+    fn prepared_files_that_nobody_accounts_for_are_found() {
+        let queues = Queues::new(&["df"]);
+        let taken = queues.take();
+        taken.prepare(&queues.outgoing, &control(), None).unwrap();
+        let orphans = || queues.outgoing.orphans(&queues.incoming).unwrap();
+        assert!(orphans().is_empty());
+        let decided = queues.decide(&taken);
+        assert!(orphans().is_empty());
+        remove(&decided.path(&queues.incoming)).unwrap();
+        assert_eq!(orphans(), ["gdA1", "gfA1"]);
+    }
+
+    /// What goes out is what was judged, though another file has its name by now.
+    #[test]
+    fn a_data_file_that_was_exchanged_does_not_go_out() {
+        let queues = Queues::new(&[]);
+        let taken = queues.take();
+        let data = queues.incoming.file(FileKind::Data, "A1");
+        std::fs::rename(&data, data.with_extension("old")).unwrap();
+        std::fs::write(&data, "not judged\n").unwrap();
+        taken.prepare(&queues.outgoing, &control(), None).unwrap();
+        assert_eq!(queues.out(FileKind::Prepared), "body\n");
     }
 
     #[test]

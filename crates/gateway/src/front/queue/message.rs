@@ -1,17 +1,19 @@
 //! One message on its way from the incoming queue to the outgoing one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use gatepost_mail::{
-    Address, Envelope, HeaderChange, Mail, Parameters, Place, Protocol, Recipient, Reply, Session, Tls,
+    Address, Cause, Envelope, Fault, HeaderChange, Headers, Mail, OnFault, Parameters, Place, Protocol,
+    Recipient, Reply, Session, Tls,
 };
 use gatepost_wire::sendmail_queue::{Among, ControlFile, QueuedRecipient};
 use gatepost_wire::smtp::StrayReport;
 
-use super::files::{self, Folder, NotTaken, Taken};
+use super::files::{self, Decided, Folder, NotTaken, Taken};
 use super::{Between, End, blocking};
 use crate::pipeline::{Arrival, Carrier, Shipment};
 use crate::verdict::Answers;
@@ -20,7 +22,8 @@ use crate::verdict::Answers;
 pub(super) async fn judge(between: &Between, id: String) -> End {
     let name = &between.queue.name;
     let began = Instant::now();
-    let incoming = Folder::new(&between.queue.incoming);
+    let (incoming, outgoing) = (Folder::new(&between.queue.incoming), Folder::new(&between.queue.outgoing));
+    let marking = outgoing.clone();
     let (front, taking) = (between.front.clone(), id.clone());
     let limit = front.limits.message_size.bytes();
     let taken = blocking(move || {
@@ -34,9 +37,11 @@ pub(super) async fn judge(between: &Between, id: String) -> End {
         let Some(envelope) = envelope(&taken.control, message.len()) else {
             return Err(NotTaken::Damaged("a recipient has no address".into()));
         };
-        Ok((taken, envelope, message))
+        // Before it is judged: while the outgoing folder is away it need not be.
+        let mark = marking.mark()?;
+        Ok((taken, envelope, message, mark))
     });
-    let (taken, envelope, raw) = match taken.await {
+    let (taken, envelope, raw, mark) = match taken.await {
         Ok(Ok(taken)) => taken,
         Ok(Err(NotTaken::Busy)) => return End::Busy,
         Ok(Err(NotTaken::Later(reason))) => return later(name, &id, &reason),
@@ -44,47 +49,57 @@ pub(super) async fn judge(between: &Between, id: String) -> End {
         Err(error) => return later(name, &id, &error.to_string()),
     };
     let arrival = arrival(between, &taken, envelope, raw, began).await;
-    let mut hand = Hand::new(taken, Folder::new(&between.queue.outgoing));
+    let mut hand = Hand::new(taken, outgoing);
     let conclusion = between.front.pipeline.process(arrival, &mut hand).await;
-    let Hand { taken, outgoing, .. } = hand;
+    let Hand { taken, outgoing, unfit, .. } = hand;
     if conclusion.one.is_positive() {
-        let moved = blocking(move || hand_over(&taken, &outgoing, hand.onward.is_empty())).await;
-        return match moved.map_err(std::io::Error::other).flatten() {
+        let moved = blocking(move || {
+            let goes_out = !hand.onward.is_empty();
+            hand_over(&taken, &outgoing, goes_out.then_some(mark.as_str()))
+        });
+        return match moved.await.map_err(std::io::Error::other).flatten() {
             Ok(()) => End::Gone,
             Err(error) => later(name, &id, &error.to_string()),
         };
     }
-    if let Err(error) =
-        blocking(move || taken.withdraw(&outgoing)).await.map_err(std::io::Error::other).flatten()
-    {
+    // It ends with the lock: whoever puts the message aside takes it anew.
+    let withdrawn = blocking(move || taken.withdraw(&outgoing)).await;
+    if let Err(error) = withdrawn.map_err(std::io::Error::other).flatten() {
         tracing::warn!(queue = name, id, %error, "what was prepared stays in the outgoing folder");
     }
-    later(name, &id, &conclusion.one.to_string())
+    match unfit {
+        Some(reason) => lose(between, id, reason).await,
+        None => later(name, &id, &conclusion.one.to_string()),
+    }
 }
 
 /// Ends what was decided already.
-pub(super) async fn finish(between: &Between, id: String) -> End {
+pub(super) async fn finish(between: &Between, decided: Decided) -> End {
     let (incoming, outgoing) = (Folder::new(&between.queue.incoming), Folder::new(&between.queue.outgoing));
-    let finishing = id.clone();
-    let finished = blocking(move || files::finish(&incoming, &outgoing, &finishing)).await;
+    let id = decided.id.clone();
+    let finished = blocking(move || files::finish(&incoming, &outgoing, &decided)).await;
     match finished.map_err(std::io::Error::other).flatten() {
         Ok(true) => {
             tracing::info!(queue = between.queue.name, id, "finished what was decided before");
             End::Gone
         }
         Ok(false) => End::Busy,
-        Err(error) => later(&between.queue.name, &id, &error.to_string()),
+        Err(error) => {
+            tracing::error!(queue = between.queue.name, id, %error, "what was decided cannot be finished; all is left as it is");
+            End::Later
+        }
     }
 }
 
 /// The answer was positive: the message is in the outgoing folder, ready, or in the vault, or thrown away as configured.
-fn hand_over(taken: &Taken, outgoing: &Folder, nobody: bool) -> std::io::Result<()> {
-    if nobody {
+/// `mark`: that of the outgoing folder, if something goes out.
+fn hand_over(taken: &Taken, outgoing: &Folder, mark: Option<&str>) -> std::io::Result<()> {
+    if mark.is_none() {
         // What a killed process has prepared must not go out now.
         taken.withdraw(outgoing)?;
     }
-    taken.decide()?;
-    taken.finish(outgoing)
+    let decided = taken.decide(mark.map(|mark| (outgoing, mark)))?;
+    taken.finish(outgoing, &decided)
 }
 
 fn later(queue: &str, id: &str, reason: &str) -> End {
@@ -115,7 +130,8 @@ async fn arrival(
     let mut session = session(&taken.control);
     session.listener.clone_from(&between.queue.name);
     front.direct(&mut session, &envelope.recipients);
-    let early = front.pipeline.checks.envelope(&session, &envelope).await;
+    let mut early = front.pipeline.checks.envelope(&session, &envelope).await;
+    early.faults.extend(misread(&taken.control, &raw));
     Arrival {
         session,
         envelope,
@@ -126,6 +142,18 @@ async fn arrival(
         after_queue: true,
         receiving: began.elapsed(),
     }
+}
+
+/// Where the header that is read ends elsewhere than the one in the control file, as by a line that is no field, edits
+/// would be made in the wrong places, and trying again would change nothing: somebody has to look at it.
+fn misread(control: &ControlFile, raw: &Bytes) -> Option<Fault> {
+    let (read, stored) = (Headers::parse(raw.clone()).0.raw.len(), control.header().len());
+    (read != stored).then(|| Fault {
+        check: "queue".into(),
+        cause: Cause::Limit,
+        detail: format!("its header ends after {read} bytes, but in the control file after {stored}"),
+        answer: OnFault::Quarantine,
+    })
 }
 
 /// Who brought it, as the macros tell that Sendmail saves with each message.
@@ -187,12 +215,14 @@ struct Hand {
     taken: Arc<Taken>,
     outgoing: Folder,
     /// Places of recipients, with what is put behind their local parts.
-    onward: Vec<(usize, Option<String>)>,
+    onward: BTreeMap<usize, Option<String>>,
+    /// Why the edits cannot be made in this control file, now or later.
+    unfit: Option<String>,
 }
 
 impl Hand {
     fn new(taken: Taken, outgoing: Folder) -> Hand {
-        Hand { taken: Arc::new(taken), outgoing, onward: Vec::new() }
+        Hand { taken: Arc::new(taken), outgoing, onward: BTreeMap::new(), unfit: None }
     }
 
     /// The control file and, where it changes, the body that these edits come to.
@@ -220,13 +250,13 @@ impl Hand {
                 return Err(format!("its control file has no field for {change:?}"));
             }
         }
-        for (place, extension) in &self.onward {
-            let recipient = shipment.mail.envelope.recipients.get(*place);
-            if let (Some(extension), Some(recipient)) = (extension, recipient) {
-                control.change_recipient(*place, &recipient.address.with_extension(extension).to_string());
-            }
-        }
-        control.keep_recipients(|place| self.onward.iter().any(|(kept, _)| *kept == place));
+        let changed = |place| {
+            let extension = self.onward.get(&place)?.as_ref()?;
+            let recipient = shipment.mail.envelope.recipients.get(place)?;
+            Some(recipient.address.with_extension(extension).to_string())
+        };
+        control.change_recipients(changed);
+        control.keep_recipients(|place| self.onward.contains_key(&place));
         let body = changes.body.or_else(|| self.mended(shipment.mail, header));
         Ok((control, body))
     }
@@ -249,7 +279,12 @@ impl Carrier for Hand {
         Box::pin(async move {
             let (control, body) = match edited {
                 Ok(edited) => edited,
-                Err(reason) => return vec![self.failed(&reason)],
+                Err(reason) => {
+                    self.onward.clear();
+                    let reply = Reply::new(554, "5.6.0", reason.clone());
+                    self.unfit = Some(reason);
+                    return vec![reply];
+                }
             };
             let (taken, outgoing) = (self.taken.clone(), self.outgoing.clone());
             let prepared = blocking(move || taken.prepare(&outgoing, &control, body.as_deref())).await;
@@ -330,5 +365,66 @@ mod tests {
         assert_eq!(envelope.recipients[1].parameters, Vec::<String>::new());
         assert_eq!(envelope.recipients[1].address.to_string(), "e@d.test");
         assert!(super::envelope(&control("S<a@b>\nRPFD:<>"), 1).is_none());
+    }
+
+    /// A line that is no field, at the end of the header, counts for the reader as body.
+    #[test]
+    fn a_header_that_ends_elsewhere_is_held() {
+        for (fields, misread) in [
+            ("H??Subject: x", false),
+            ("H??Subject: x\nH??no field", true),
+            ("H??no field\nH??Subject: x\nH??To: y", false),
+            ("H??Subject: x\nH??\nH??To: y", true),
+        ] {
+            let control = control(&format!("S<a@b.test>\nRPFD:<c@d.test>\n{fields}"));
+            let raw = Bytes::from([&control.header()[..], b"\r\nbody\r\n"].concat());
+            let fault = super::misread(&control, &raw);
+            assert_eq!(fault.map(|fault| fault.answer), misread.then_some(OnFault::Quarantine), "{fields}");
+        }
+    }
+
+    /// A message between two folders, with this control file.
+    fn hand(folder: &std::path::Path, records: &str) -> (Hand, Mail) {
+        let path = |name: &str| folder.join(name);
+        std::fs::write(path("qfA1"), format!("V8\n{records}\n.\n")).unwrap();
+        std::fs::write(path("dfA1"), "body\n").unwrap();
+        std::fs::create_dir(path("out")).unwrap();
+        let Ok(mut taken) = Taken::take(&Folder::new(folder), "A1") else { panic!("it is free") };
+        let raw = taken.message(folder, 1 << 20).unwrap();
+        let envelope = envelope(&taken.control, raw.len()).unwrap();
+        let mut budget = gatepost_mail::Budget::new(&gatepost_mail::Limits::default());
+        let message = gatepost_mail::Message::read(raw, &mut budget);
+        let mail = Mail { session: Session::default(), envelope, message };
+        (Hand::new(taken, Folder::new(&path("out"))), mail)
+    }
+
+    /// What cannot be edited is answered for good, so that it is put aside and not tried for ever.
+    #[tokio::test]
+    async fn what_cannot_be_edited_is_not_put_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut hand, mail) =
+            hand(folder.path(), "S<a@b.test>\nRPFD:<c@d.test>\nH??Subject: x\nH??no field");
+        let shipment = Shipment { mail: &mail, recipients: &[0], extension: None, edits: &[] };
+        let replies = hand.carry(shipment).await;
+        assert!(replies[0].is_permanent(), "{replies:?}");
+        assert!(hand.onward.is_empty() && hand.unfit.is_some());
+        assert_eq!(std::fs::read_dir(folder.path().join("out")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn many_recipients_take_no_long_time() {
+        const MANY: usize = 60_000;
+        let folder = tempfile::tempdir().unwrap();
+        let recipients: Vec<String> = (0..MANY).map(|number| format!("RPFD:<u{number}@d.test>")).collect();
+        let records = format!("S<a@b.test>\n{}\nH??Subject: x", recipients.join("\n"));
+        let (mut hand, mail) = hand(folder.path(), &records);
+        hand.onward = (0..MANY).map(|place| (place, Some("+spam".to_owned()))).collect();
+        let began = Instant::now();
+        let all: Vec<usize> = (0..MANY).collect();
+        let shipment = Shipment { mail: &mail, recipients: &all, extension: Some("+spam"), edits: &[] };
+        let (control, _) = hand.edited(&shipment).unwrap();
+        // Some 0.2 seconds, and half a minute where each recipient is looked for among all.
+        assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+        assert_eq!(control.recipients()[MANY - 1].address, format!("u{}+spam@d.test", MANY - 1));
     }
 }
