@@ -190,14 +190,19 @@ fn stream(begin: &str, content: &[u8]) -> Vec<u8> {
     request
 }
 
-/// Without what must differ: that our signatures are not official, the version, and figures.
+/// Without what must differ: that our signatures are not official, the version, and figures. clamd works on the commands
+/// of a session side by side and answers as they are done; in the order of their numbers they are alike.
 fn alike(answer: &[u8]) -> String {
     let text = text(answer).replace(".UNOFFICIAL", "");
     let version = |line: &str| match line.split_once("ClamAV ") {
         Some((before, _)) => format!("{before}ClamAV …"),
         None => line.to_owned(),
     };
-    let pieces: Vec<String> = text.split_inclusive(['\0', '\n']).map(version).collect();
+    let mut pieces: Vec<String> = text.split_inclusive(['\0', '\n']).map(version).collect();
+    let number = |piece: &String| piece.split_once(": ").and_then(|(number, _)| number.parse::<u32>().ok());
+    if pieces.iter().all(|piece| number(piece).is_some()) {
+        pieces.sort_by_key(number);
+    }
     match pieces.iter().any(|piece| piece.starts_with("POOLS") || piece.contains(": POOLS")) {
         true => format!("{} … {}", pieces[0], pieces.last().map(String::as_str).unwrap_or_default()),
         false => pieces.concat(),
