@@ -1,7 +1,6 @@
 //! The rig: the real programs, each on free loopback ports in a folder of its own, waited for until it answers and
 //! stopped by its own process id when dropped. What it logged is shown when a test fails.
 
-#[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod amavis;
 mod clamav_milter;
 mod clamd;
@@ -16,13 +15,11 @@ mod home;
 mod mails;
 mod postfix;
 mod sasl;
-#[allow(dead_code, reason = "tests of single fronts use the rest")]
 mod sendmail;
 mod sink;
 mod spamd;
 mod swaks;
 
-#[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use amavis::Amavis;
 pub use clamav_milter::ClamavMilter;
 pub use clamd::Clamd;
@@ -36,7 +33,6 @@ pub use home::Dovecot;
 pub use mails::{base64, eicar, eicar_body, mail, with_attachment};
 pub use postfix::{Postfix, PostfixSetup};
 pub use sasl::Sasl;
-#[allow(unused_imports, reason = "tests of single fronts use it")]
 pub use sendmail::{Sendmail, SendmailSetup};
 pub use sink::{Received, Sink, Step};
 pub use spamd::Spamd;
