@@ -65,7 +65,13 @@ impl Unfit {
     }
 }
 
-fn mend(content: Bytes, memory: u64, folder: &Path, stray: Stray) -> io::Result<(Bytes, StrayReport)> {
+/// The same where blocking is allowed; what is to be refused is for the report to tell.
+pub(super) fn mend(
+    content: Bytes,
+    memory: u64,
+    folder: &Path,
+    stray: Stray,
+) -> io::Result<(Bytes, StrayReport)> {
     let unix = memchr(b'\n', &content).is_some() && memmem::find(&content, b"\r\n").is_none();
     if !unix {
         // A limit of nothing: looks, and copies nothing. Most content is clean.

@@ -6,17 +6,18 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use bytes::{Bytes, BytesMut};
-use gatepost_wire::smtp::{BdatDecoder, Stray, StrayReport};
+use bytes::Bytes;
+use gatepost_wire::smtp::{Stray, StrayReport};
 use nix::libc::{O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use crate::front::mend::mend;
 use crate::front::spool::Spool;
 
 /// Bytes read at once.
@@ -65,41 +66,30 @@ impl fmt::Display for FileError {
     }
 }
 
-/// Reads a message; it blocks. Where no line of the file ends in CRLF each LF becomes one, since that is how Unix keeps
-/// mail. The report tells of what is over the limit, and of what is to be refused.
+/// Reads a message and mends its line endings, see [`mend`]; it blocks. The report tells of what is over the limit, and of
+/// what is to be refused.
 pub(super) fn read(path: &[u8], reading: &Reading) -> Result<(Bytes, StrayReport), FileError> {
     let mut file = open(path, &reading.folders)?;
     let told = |error| FileError::Io(Path::new(OsStr::from_bytes(path)).to_owned(), error);
-    let unix = !has_crlf(&mut file, reading.most).map_err(told)?;
-    file.rewind().map_err(told)?;
-    let mut decoder = BdatDecoder::new(reading.most, reading.stray);
     let mut spool = Spool::new(reading.memory);
-    let (mut chunk, mut input) = (vec![0; CHUNK], BytesMut::with_capacity(2 * CHUNK));
-    loop {
+    let (mut chunk, mut size) = (vec![0; CHUNK], 0);
+    while size <= reading.most {
         let count = file.read(&mut chunk).map_err(told)?;
         if count == 0 {
             break;
         }
-        if unix {
-            for line in chunk[..count].split_inclusive(|octet| *octet == b'\n') {
-                let text = line.strip_suffix(b"\n");
-                input.extend_from_slice(text.unwrap_or(line));
-                input.extend_from_slice(if text.is_some() { b"\r\n" } else { b"" });
-            }
-        } else {
-            input.extend_from_slice(&chunk[..count]);
-        }
-        decoder.begin(input.len() as u64);
-        decoder.decode(&mut input, spool.buffer());
+        size += count as u64;
+        spool.buffer().extend_from_slice(&chunk[..count]);
         spool.settle(&reading.spool).map_err(FileError::Spool)?;
-        if decoder.report().over_limit {
-            break;
-        }
     }
-    decoder.finish(spool.buffer());
-    spool.settle(&reading.spool).map_err(FileError::Spool)?;
-    let report = decoder.report().clone();
-    Ok((spool.finish().map_err(FileError::Spool)?, report))
+    let content = spool.finish().map_err(FileError::Spool)?;
+    if size > reading.most {
+        return Ok((content, StrayReport { over_limit: true, ..StrayReport::default() }));
+    }
+    let mended = mend(content, reading.memory, &reading.spool, reading.stray);
+    let (raw, mut report) = mended.map_err(FileError::Spool)?;
+    report.over_limit = raw.len() as u64 > reading.most;
+    Ok((raw, report))
 }
 
 /// Removes a file, and the folder it is in if that is empty then and is the client's own.
@@ -168,24 +158,6 @@ fn whereabouts(file: &File) -> io::Result<PathBuf> {
 
 fn inside(path: &Path, folders: &[PathBuf]) -> bool {
     folders.iter().filter_map(|folder| folder.canonicalize().ok()).any(|folder| path.starts_with(folder))
-}
-
-/// Whether a line ends in CRLF, as far as a message may go.
-fn has_crlf(file: &mut File, most: u64) -> io::Result<bool> {
-    let (mut chunk, mut last, mut seen) = (vec![0; CHUNK], 0, 0);
-    while seen <= most {
-        let count = file.read(&mut chunk)?;
-        if count == 0 {
-            break;
-        }
-        let read = &chunk[..count];
-        if (last == b'\r' && read[0] == b'\n') || memchr::memmem::find(read, b"\r\n").is_some() {
-            return Ok(true);
-        }
-        last = read[count - 1];
-        seen += count as u64;
-    }
-    Ok(false)
 }
 
 #[cfg(test)]
