@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use nix::unistd::User;
 
 use super::{Process, answers, folder, free_address, server, wait_for};
@@ -137,11 +136,8 @@ impl Exim {
 
     /// Ends the daemon in good order, when it runs.
     pub fn stop(&mut self) {
-        if let Some(mut process) = self.process.take()
-            && !process.ended()
-        {
-            process.signal(Signal::SIGTERM);
-            process.wait(Duration::from_secs(20));
+        if let Some(process) = self.process.take() {
+            process.end();
         }
     }
 

@@ -188,6 +188,14 @@ impl Process {
         kill(self.pid(), signal).unwrap_or_else(|error| panic!("{} takes no {signal}: {error}", self.name));
     }
 
+    /// Ends it in good order, when it still runs.
+    pub fn end(mut self) {
+        if !self.ended() {
+            self.signal(Signal::SIGTERM);
+            self.wait(Duration::from_secs(20));
+        }
+    }
+
     /// Its exit status, when it ends in time.
     pub fn wait(&mut self, time: Duration) -> std::process::ExitStatus {
         let (name, child) = (self.name.clone(), &mut self.child);

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
 use super::{Process, answers, folder, free_address, program, server, wait_for};
 
 /// What differs from the rig's own configuration: a relay for whatever comes from this machine.
@@ -194,11 +192,8 @@ impl Sendmail {
 
     /// Ends the daemon in good order, when it runs.
     pub fn stop(&mut self) {
-        if let Some(mut process) = self.process.take()
-            && !process.ended()
-        {
-            process.signal(Signal::SIGTERM);
-            process.wait(Duration::from_secs(20));
+        if let Some(process) = self.process.take() {
+            process.end();
         }
     }
 
