@@ -127,10 +127,14 @@ fn clean_mail_goes_through_and_bad_mail_is_held() {
     let held = place.gatepost.held(1);
     assert_eq!(held.len(), 1, "{held:?}");
     let records = place.gatepost.records(2);
-    assert_eq!(records[0]["listener"], "queue", "{:#}", records[0]);
-    assert_eq!(records[0]["client"], "127.0.0.1", "{:#}", records[0]);
-    assert_eq!(records[0]["helo"], "client.test", "{:#}", records[0]);
-    assert_eq!(records[1]["category"], "virus", "{:#}", records[1]);
+    for record in &records {
+        assert_eq!(record["listener"], "queue", "{record:#}");
+        assert_eq!(record["client"], "127.0.0.1", "{record:#}");
+        assert_eq!(record["helo"], "client.test", "{record:#}");
+    }
+    // They are judged side by side, so either may be done first.
+    let viruses = records.iter().filter(|record| record["category"] == "virus").count();
+    assert_eq!((records.len(), viruses), (2, 1), "{records:#?}");
     let id = held[0]["id"].as_str().expect("an id");
     let raw = place.gatepost.command(&["quarantine", "show"], &[id, "--raw"]);
     assert!(String::from_utf8_lossy(&raw.stdout).contains(&eicar()));
