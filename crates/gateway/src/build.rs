@@ -20,7 +20,7 @@ use crate::front::Front;
 use crate::front::queue::Between;
 use crate::pipeline::{Pipeline, Store};
 use crate::records::Metrics;
-use crate::resources::dns::{Dns, DnsError, Resolve};
+use crate::resources::dns::{Dns, Resolve};
 use crate::resources::tls::{ClientTls, ServerTls};
 use crate::verdict::Policies;
 
@@ -56,9 +56,9 @@ pub fn problems(config: &Config) -> Vec<Problem> {
 pub async fn addresses(config: DnsConfig, name: String) -> Result<Vec<Ipv4Addr>, String> {
     let dns = Dns::build(&config)
         .map_err(|problems| problems.iter().map(|p| p.message.clone()).collect::<String>())?;
-    match dns.lookup_a(&name).await {
+    match dns.a(&name).await {
         Ok(addresses) => Ok(addresses),
-        Err(DnsError::NotFound) => Ok(Vec::new()),
+        Err(error) if error.is_nothing() => Ok(Vec::new()),
         Err(error) => Err(error.to_string()),
     }
 }

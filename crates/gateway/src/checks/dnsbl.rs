@@ -19,7 +19,7 @@ use super::{Answer, Check, Found, Health, SymbolInfo, looking};
 use crate::config::typed::Dnsbl as Settings;
 use crate::config::units::Net;
 use crate::config::{Config, Problem};
-use crate::resources::dns::{DnsError, Resolve};
+use crate::resources::dns::{DnsError, Resolve, backwards};
 
 /// Longest a zone may be, so that an IPv6 address in nibbles fits before it into the 253 bytes of a name.
 const LONGEST_ZONE: usize = 253 - 64;
@@ -129,11 +129,11 @@ impl List {
     async fn ask(&self, client: IpAddr) -> Result<Found, Fault> {
         let deadline = Instant::now() + self.time;
         let name = query(client, &self.zone);
-        let answers = match timeout_at(deadline, self.dns.lookup_a(&name)).await {
+        let answers = match timeout_at(deadline, self.dns.a(&name)).await {
             Ok(Ok(answers)) => answers,
-            Ok(Err(DnsError::NotFound)) => return Ok(Found::default()),
+            Ok(Err(why)) if why.is_nothing() => return Ok(Found::default()),
             Ok(Err(DnsError::Failed(why))) => return Err(self.fault(Cause::Unavailable, why)),
-            Ok(Err(why @ DnsError::Timeout)) => return Err(self.fault(Cause::Timeout, why.to_string())),
+            Ok(Err(why)) => return Err(self.fault(Cause::Timeout, why.to_string())),
             Err(_) => {
                 let detail = format!("no answer for {name} within {}", seconds(self.time));
                 return Err(self.fault(Cause::Timeout, detail));
@@ -156,15 +156,15 @@ impl List {
         let deadline = Instant::now() + self.time;
         let late = |_| format!("no answer within {}", seconds(self.time));
         let (listed, unlisted) = (query(LISTED, &self.zone), query(UNLISTED, &self.zone));
-        match timeout_at(deadline, self.dns.lookup_a(&listed)).await.map_err(late)? {
+        match timeout_at(deadline, self.dns.a(&listed)).await.map_err(late)? {
             Ok(answers) => answers.into_iter().find_map(refusal).map_or(Ok(()), Err)?,
-            Err(DnsError::NotFound) => {
+            Err(why) if why.is_nothing() => {
                 return Err(format!("{} does not list its test address {LISTED}", self.zone));
             }
             Err(why) => return Err(format!("{}: {why}", self.zone)),
         }
-        match timeout_at(deadline, self.dns.lookup_a(&unlisted)).await.map_err(late)? {
-            Err(DnsError::NotFound) => Ok(format!("{} answers", self.zone)),
+        match timeout_at(deadline, self.dns.a(&unlisted)).await.map_err(late)? {
+            Err(why) if why.is_nothing() => Ok(format!("{} answers", self.zone)),
             Ok(_) => Err(format!("{} lists {UNLISTED}, which no list does: it lists everything", self.zone)),
             Err(why) => Err(format!("{}: {why}", self.zone)),
         }
@@ -244,16 +244,7 @@ fn is_private(address: IpAddr) -> bool {
 
 /// The name to look up: bytes or nibbles backwards before the zone (RFC 5782 sections 2.1 and 2.4).
 fn query(client: IpAddr, zone: &str) -> String {
-    let mut name = String::with_capacity(64 + zone.len());
-    // Writing to a String cannot fail.
-    match client {
-        IpAddr::V4(v4) => v4.octets().iter().rev().for_each(|byte| _ = write!(name, "{byte}.")),
-        IpAddr::V6(v6) => {
-            v6.octets().iter().rev().for_each(|byte| _ = write!(name, "{:x}.{:x}.", byte & 15, byte >> 4));
-        }
-    }
-    name.push_str(zone);
-    name
+    backwards(client) + zone
 }
 
 /// Why an answer is none, if so.
@@ -329,44 +320,23 @@ impl AnswerRange {
 pub(crate) mod testing {
     use super::*;
 
-    /// Name → what is under it: addresses and texts parted by spaces, or `timeout`, `servfail`, `hang`.
-    struct Table(Vec<(String, String)>);
+    use gatepost_auth::dns::Table;
 
-    /// Resources whose resolver answers from this table; any other name does not exist.
+    /// Name → what is under it: addresses and a text parted by spaces, or `timeout`, `servfail`, `hang`.
     pub fn resources(table: &[(&str, &str)]) -> Resources {
-        let table = table.iter().map(|(name, answer)| (name.to_string(), answer.to_string())).collect();
-        Resources { dns: Arc::new(Table(table)) }
-    }
-
-    impl Table {
-        async fn under(&self, name: &str) -> Result<Vec<&str>, DnsError> {
-            let answer = self.0.iter().find(|(known, _)| known == name).ok_or(DnsError::NotFound)?;
-            match answer.1.as_str() {
-                "timeout" => Err(DnsError::Timeout),
-                "servfail" => Err(DnsError::Failed("SERVFAIL".into())),
-                "hang" => std::future::pending().await,
-                words => Ok(words.split(' ').collect()),
+        let mut records = Table::default();
+        for (name, answer) in table {
+            match *answer {
+                "timeout" => records.add(&format!("{name} TIMEOUT")),
+                "servfail" => records.add(&format!("{name} FAILED")),
+                "hang" => records.add(&format!("{name} HANG")),
+                words => words.split(' ').for_each(|word| {
+                    let kind = if word.parse::<Ipv4Addr>().is_ok() { "A" } else { "TXT" };
+                    records.add(&format!("{name} {kind} {word}"));
+                }),
             }
         }
-    }
-
-    impl Resolve for Table {
-        fn lookup_a<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Ipv4Addr>, DnsError>> {
-            Box::pin(async {
-                let words = self.under(name).await?;
-                Ok(words.iter().filter_map(|word| word.parse().ok()).collect())
-            })
-        }
-        fn txt<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<String>, DnsError>> {
-            Box::pin(async {
-                let words = self.under(name).await?;
-                if words.contains(&"txt-hangs") {
-                    std::future::pending::<()>().await;
-                }
-                let text = |word: &&str| word.parse::<Ipv4Addr>().is_err();
-                Ok(words.into_iter().filter(text).map(str::to_owned).collect())
-            })
-        }
+        Resources { dns: Arc::new(records) }
     }
 }
 
@@ -414,7 +384,7 @@ mod tests {
             ("3.2.0.192.l.example", "203.0.113.80"),
             ("4.2.0.192.l.example", "servfail"),
             ("5.2.0.192.l.example", "timeout"),
-            ("6.2.0.192.l.example", "127.0.0.2 txt-hangs"),
+            ("6.2.0.192.l.example", "127.0.0.2"),
             ("7.2.0.192.l.example", "127.0.0.2 127.255.255.255"),
             ("1.0.0.127.l.example", "127.0.0.2"),
             ("1.0.0.10.l.example", "127.0.0.2"),
@@ -625,7 +595,7 @@ mod tests {
         let mut ready = false;
         for _ in 0..100 {
             let dns = Dns::build(&config.checks.dns).unwrap();
-            if dns.lookup_a("1.2.0.192.l.example").await.is_ok() {
+            if dns.a("1.2.0.192.l.example").await.is_ok() {
                 ready = true;
                 break;
             }

@@ -1,9 +1,8 @@
 //! Name look-ups: one resolver with one cache for all checks, behind a trait so that tests need no network.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use futures_util::future::BoxFuture;
+pub use gatepost_auth::dns::{DnsError, Lookup, Mx, Resolve, backwards, reverse};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::NetError;
@@ -21,38 +20,6 @@ const SYSTEM_SERVERS: usize = 3;
 
 /// Queries in flight on one TCP connection to a name server; beyond it a look-up fails at once.
 const QUERIES_PER_CONNECTION: usize = 512;
-
-/// Looks names up. Names are absolute, with or without the final dot.
-pub trait Resolve: Send + Sync {
-    /// The IPv4 addresses of a name.
-    fn lookup_a<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Ipv4Addr>, DnsError>>;
-
-    /// The texts of a name; the strings of one record joined.
-    fn txt<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<String>, DnsError>>;
-}
-
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DnsError {
-    /// The servers say that there is no such name, or nothing of this type under it.
-    NotFound,
-    /// No server answered in time.
-    Timeout,
-    /// Anything else: SERVFAIL, REFUSED, an answer that makes no sense.
-    Failed(String),
-}
-
-impl fmt::Display for DnsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DnsError::NotFound => f.write_str("no such name"),
-            DnsError::Timeout => f.write_str("no name server answered in time"),
-            DnsError::Failed(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for DnsError {}
 
 /// The real resolver: asks name servers over UDP, and TCP when an answer is too long for that.
 pub struct Dns {
@@ -95,40 +62,73 @@ impl Dns {
         name.set_fqdn(true);
         match self.resolver.lookup(name, kind).await {
             Ok(answer) => Ok(answer.answers().iter().map(|record| record.data.clone()).collect()),
-            Err(why) if why.is_no_records_found() => Err(DnsError::NotFound),
+            Err(why) if why.is_nx_domain() => Err(DnsError::NoName),
+            Err(why) if why.is_no_records_found() => Err(DnsError::NoData),
             Err(NetError::Timeout) => Err(DnsError::Timeout),
             Err(why) => Err(DnsError::Failed(why.to_string())),
         }
     }
+
+    /// The records of a name that are of the wanted kind.
+    async fn records<T>(
+        &self,
+        name: &str,
+        kind: RecordType,
+        wanted: impl Fn(RData) -> Option<T> + Send,
+    ) -> Result<Vec<T>, DnsError> {
+        let records: Vec<T> = self.lookup(name, kind).await?.into_iter().filter_map(wanted).collect();
+        if records.is_empty() { Err(DnsError::NoData) } else { Ok(records) }
+    }
 }
 
 impl Resolve for Dns {
-    fn lookup_a<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Ipv4Addr>, DnsError>> {
+    fn a<'a>(&'a self, name: &'a str) -> Lookup<'a, Ipv4Addr> {
+        Box::pin(self.records(name, RecordType::A, |data| match data {
+            RData::A(address) => Some(address.0),
+            _ => None,
+        }))
+    }
+
+    fn aaaa<'a>(&'a self, name: &'a str) -> Lookup<'a, Ipv6Addr> {
+        Box::pin(self.records(name, RecordType::AAAA, |data| match data {
+            RData::AAAA(address) => Some(address.0),
+            _ => None,
+        }))
+    }
+
+    fn mx<'a>(&'a self, name: &'a str) -> Lookup<'a, Mx> {
         Box::pin(async move {
-            let records = self.lookup(name, RecordType::A).await?;
-            let addresses: Vec<_> = records
-                .into_iter()
-                .filter_map(|record| if let RData::A(address) = record { Some(address.0) } else { None })
-                .collect();
-            if addresses.is_empty() { Err(DnsError::NotFound) } else { Ok(addresses) }
+            let exchanger = |data| match data {
+                RData::MX(mx) => Some(Mx { preference: mx.preference, exchange: host(&mx.exchange) }),
+                _ => None,
+            };
+            let mut exchangers = self.records(name, RecordType::MX, exchanger).await?;
+            exchangers.sort();
+            Ok(exchangers)
         })
     }
 
-    fn txt<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<String>, DnsError>> {
+    fn txt<'a>(&'a self, name: &'a str) -> Lookup<'a, String> {
+        Box::pin(self.records(name, RecordType::TXT, |data| match data {
+            RData::TXT(text) => Some(text.txt_data.iter().map(|s| String::from_utf8_lossy(s)).collect()),
+            _ => None,
+        }))
+    }
+
+    fn ptr(&self, address: IpAddr) -> Lookup<'_, String> {
         Box::pin(async move {
-            let records = self.lookup(name, RecordType::TXT).await?;
-            let texts: Vec<_> = records
-                .into_iter()
-                .filter_map(|record| match record {
-                    RData::TXT(text) => {
-                        Some(text.txt_data.iter().map(|s| String::from_utf8_lossy(s)).collect())
-                    }
-                    _ => None,
-                })
-                .collect();
-            if texts.is_empty() { Err(DnsError::NotFound) } else { Ok(texts) }
+            self.records(&reverse(address), RecordType::PTR, |data| match data {
+                RData::PTR(name) => Some(host(&name)),
+                _ => None,
+            })
+            .await
         })
     }
+}
+
+/// A name as text, without the final dot.
+fn host(name: &Name) -> String {
+    name.to_ascii().trim_end_matches('.').to_owned()
 }
 
 /// The configured servers, or the system's.

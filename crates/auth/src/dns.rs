@@ -1,0 +1,95 @@
+//! Name look-ups, as a trait.
+
+mod table;
+
+use std::fmt::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use futures_util::future::BoxFuture;
+
+pub use table::Table;
+
+/// What a look-up gives.
+pub type Lookup<'a, T> = BoxFuture<'a, Result<Vec<T>, DnsError>>;
+
+/// Looks names up. Names are absolute, with or without the final dot; whatever is no name is an error of the look-up,
+/// never a panic. An answer is never empty: what has no records is [`DnsError::NoData`].
+pub trait Resolve: Send + Sync {
+    /// IPv4 addresses.
+    fn a<'a>(&'a self, name: &'a str) -> Lookup<'a, Ipv4Addr>;
+
+    /// IPv6 addresses.
+    fn aaaa<'a>(&'a self, name: &'a str) -> Lookup<'a, Ipv6Addr>;
+
+    /// Mail exchangers, in the order of their preference. A null MX (RFC 7505) is one whose exchange is empty.
+    fn mx<'a>(&'a self, name: &'a str) -> Lookup<'a, Mx>;
+
+    /// Texts; the strings of one record joined, what is not UTF-8 replaced by U+FFFD.
+    fn txt<'a>(&'a self, name: &'a str) -> Lookup<'a, String>;
+
+    /// Names of an address, without the final dot. They are claims: whoever holds the address may write what they like.
+    fn ptr(&self, address: IpAddr) -> Lookup<'_, String>;
+}
+
+/// A mail exchanger.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mx {
+    /// Lower ones are tried first.
+    pub preference: u16,
+    /// Its name without the final dot; empty for a null MX.
+    pub exchange: String,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DnsError {
+    /// There is no such name (NXDOMAIN).
+    NoName,
+    /// The name is there, without records of this type.
+    NoData,
+    /// No server answered in time.
+    Timeout,
+    /// Anything else: SERVFAIL, REFUSED, an answer that makes no sense.
+    Failed(String),
+}
+
+impl DnsError {
+    /// The servers have answered, and there is nothing.
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, DnsError::NoName | DnsError::NoData)
+    }
+}
+
+impl fmt::Display for DnsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DnsError::NoName => f.write_str("no such name"),
+            DnsError::NoData => f.write_str("no records of this type"),
+            DnsError::Timeout => f.write_str("no name server answered in time"),
+            DnsError::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for DnsError {}
+
+/// The name under which the names of an address are: `1.2.0.192.in-addr.arpa` (RFC 1035 section 3.5, RFC 3596).
+pub fn reverse(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(_) => format!("{}in-addr.arpa", backwards(address)),
+        IpAddr::V6(_) => format!("{}ip6.arpa", backwards(address)),
+    }
+}
+
+/// An address as labels of a name, its last byte or nibble first, each with a dot behind it: `1.2.0.192.`.
+pub fn backwards(address: IpAddr) -> String {
+    let mut name = String::with_capacity(73);
+    // Writing to a String cannot fail.
+    match address {
+        IpAddr::V4(v4) => v4.octets().iter().rev().for_each(|byte| _ = write!(name, "{byte}.")),
+        IpAddr::V6(v6) => {
+            v6.octets().iter().rev().for_each(|byte| _ = write!(name, "{:x}.{:x}.", byte & 15, byte >> 4));
+        }
+    }
+    name
+}
