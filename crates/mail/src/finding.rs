@@ -103,6 +103,8 @@ pub enum Category {
     Spammy,
     /// Score at or over the kill threshold.
     Spam,
+    /// Its author's domain says that it is not from there (DMARC).
+    Unauthenticated,
     /// Header so malformed that mail programs disagree about it.
     BadHeader,
     /// Larger than policy allows.
@@ -117,10 +119,11 @@ pub enum Category {
 
 impl Category {
     /// All of them, from harmless to worst.
-    pub const ALL: [Category; 8] = [
+    pub const ALL: [Category; 9] = [
         Category::Clean,
         Category::Spammy,
         Category::Spam,
+        Category::Unauthenticated,
         Category::BadHeader,
         Category::Oversized,
         Category::Unchecked,
@@ -134,6 +137,7 @@ impl Category {
             Category::Clean => "clean",
             Category::Spammy => "spammy",
             Category::Spam => "spam",
+            Category::Unauthenticated => "unauthenticated",
             Category::BadHeader => "bad-header",
             Category::Oversized => "oversized",
             Category::Unchecked => "unchecked",

@@ -391,7 +391,7 @@ impl Judge<'_> {
                 let most = self.policy.max_size.unwrap_or_default();
                 format!("{size} bytes, at most {most} are taken")
             }
-            (_, Category::Virus | Category::Banned) => evidences(found),
+            (_, Category::Virus | Category::Banned | Category::Unauthenticated) => evidences(found),
             (_, Category::BadHeader | Category::Oversized | Category::Unchecked) => {
                 joined(found.map(|finding| match finding.evidence.as_str() {
                     "" => finding.symbol.to_string(),
