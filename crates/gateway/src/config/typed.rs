@@ -525,8 +525,8 @@ pub struct Policy {
     /// Categories for symbols, instead of those of the catalogue: `categories.ENCRYPTED = "banned"`.
     pub categories: BTreeMap<String, Category>,
     /// What happens to each category: `actions.virus = "refuse"`. Built-in: clean and bad-header are delivered,
-    /// spammy and unchecked are marked, spam, unauthenticated, oversized, banned
-    /// and virus are refused.
+    /// spammy and unchecked are marked, spam, unauthenticated, restricted, oversized,
+    /// banned and virus are refused.
     pub actions: BTreeMap<Category, Action>,
     /// Categories of which a copy is kept in quarantine, whatever the action. Built-in: none.
     pub keep: Option<Vec<Category>>,

@@ -149,6 +149,7 @@ fn content(category: Category) -> &'static str {
         Category::Spammy => "SPAMMY",
         Category::Spam => "SPAM",
         Category::Unauthenticated => "UNAUTHENTICATED",
+        Category::Restricted => "RESTRICTED",
         Category::BadHeader => "BAD-HEADER",
         Category::Oversized => "OVERSIZED",
         Category::Unchecked => "UNCHECKED",

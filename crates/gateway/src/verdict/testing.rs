@@ -17,6 +17,7 @@ pub const CATALOGUE: &[(&str, Counts)] = &[
     ("SPAMMY", Counts::As(Category::Spammy)),
     ("SPAM", Counts::As(Category::Spam)),
     ("UNAUTHENTICATED", Counts::As(Category::Unauthenticated)),
+    ("RESTRICTED", Counts::As(Category::Restricted)),
     ("BAD_HEADER", Counts::As(Category::BadHeader)),
     ("OVERSIZED", Counts::As(Category::Oversized)),
     ("UNCHECKED", Counts::As(Category::Unchecked)),
