@@ -527,8 +527,10 @@ mod tests {
 
     /// One verdict for each word, each for one recipient, the later the worse.
     fn verdicts(words: &str) -> Vec<Verdict> {
-        let words = words.split(' ').enumerate();
-        words.map(|(place, word)| verdict(word, &[place], Category::ALL[place + 1])).collect()
+        use Category::*;
+        let categories = [Spammy, Spam, BadHeader, Oversized, Unchecked, Banned, Virus];
+        let words = words.split(' ').zip(categories).enumerate();
+        words.map(|(place, (word, category))| verdict(word, &[place], category)).collect()
     }
 
     /// `250 Ok 1` from the next hop for 2, a refusal for 5, a deferral for 4, nothing for 0.
