@@ -180,4 +180,3 @@ impl Dmarc {
         self.aligned.iter().any(|aligned| aligned.method == method)
     }
 }
-

@@ -48,7 +48,11 @@ impl Entry {
     #[must_use]
     pub fn with(mut self, kind: &str, name: &str, value: &str) -> Entry {
         if !value.is_empty() {
-            self.properties.push(Property { kind: kind.to_owned(), name: name.to_owned(), value: value.to_owned() });
+            self.properties.push(Property {
+                kind: kind.to_owned(),
+                name: name.to_owned(),
+                value: value.to_owned(),
+            });
         }
         self
     }

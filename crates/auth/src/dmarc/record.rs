@@ -34,7 +34,9 @@ impl Policy {
 
     /// A policy by its name, in any case.
     pub fn from_name(name: &str) -> Option<Policy> {
-        [Policy::None, Policy::Quarantine, Policy::Reject].into_iter().find(|p| p.name().eq_ignore_ascii_case(name))
+        [Policy::None, Policy::Quarantine, Policy::Reject]
+            .into_iter()
+            .find(|p| p.name().eq_ignore_ascii_case(name))
     }
 }
 

@@ -10,6 +10,7 @@ use gatepost_wire::smtp::Stray;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::auth::{ArcCheck, Authentication, DkimCheck, DmarcCheck, Signing, SpfCheck};
 use super::units::{Net, Seconds, Size};
 
 /// The whole configuration.
@@ -45,6 +46,10 @@ pub struct Config {
     pub default_policy: Policy,
     /// Names of header fields that are added.
     pub headers: HeaderNames,
+    /// How the results of sender authentication are told.
+    pub authentication: Authentication,
+    /// Signing of outgoing mail.
+    pub signing: Signing,
     /// Mail that is held.
     pub quarantine: Quarantine,
     /// Records of decisions.
@@ -335,6 +340,14 @@ pub struct Checks {
     pub dnsbl: BTreeMap<String, Dnsbl>,
     /// How names are looked up.
     pub dns: Dns,
+    /// SPF.
+    pub spf: SpfCheck,
+    /// DKIM.
+    pub dkim: DkimCheck,
+    /// DMARC.
+    pub dmarc: DmarcCheck,
+    /// ARC.
+    pub arc: ArcCheck,
     /// The test pattern of unsolicited mail.
     pub gtube: Gtube,
     /// Malformed messages.
@@ -641,6 +654,8 @@ impl Default for Config {
             policy: Vec::new(),
             default_policy: Policy::default(),
             headers: HeaderNames::default(),
+            authentication: Authentication::default(),
+            signing: Signing::default(),
             quarantine: Quarantine::default(),
             journal: Journal::default(),
             metrics: Metrics::default(),

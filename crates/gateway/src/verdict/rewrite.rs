@@ -170,7 +170,7 @@ mod tests {
             Edit::AddHeader { name, value, place: Place::Bottom } => format!("_{name}: {value}"),
             Edit::RemoveHeader { name, nth } => format!("-{name} {nth}"),
             Edit::ChangeHeader { name, nth, value } => format!("={name} {nth}: {value}"),
-            Edit::ReplacePart { .. } => panic!("no part is replaced here"),
+            Edit::ReplacePart { .. } | Edit::AddFolded { .. } => panic!("nothing of that kind here"),
         };
         header_edits(&mail.message, names, facts).into_iter().map(line).collect()
     }
