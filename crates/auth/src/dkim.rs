@@ -7,6 +7,7 @@
 mod canon;
 mod header;
 mod private;
+mod read;
 mod record;
 mod sign;
 mod tags;
