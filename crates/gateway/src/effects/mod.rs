@@ -4,3 +4,4 @@ pub mod bounce;
 pub mod maildir;
 pub mod relay;
 pub mod release;
+pub mod sign;
