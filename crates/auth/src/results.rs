@@ -3,6 +3,11 @@
 //! What is written comes from strangers in good part: domains, selectors, senders. Whatever is no plain token is quoted,
 //! what cannot be quoted becomes `?`, so that a value never ends its field, its quotes or its comment.
 
+//mod build;
+//mod read;
+
+//pub use read::{Unread, must_go, parse};
+
 /// The results of one server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Results {
@@ -48,7 +53,11 @@ impl Entry {
     #[must_use]
     pub fn with(mut self, kind: &str, name: &str, value: &str) -> Entry {
         if !value.is_empty() {
-            self.properties.push(Property { kind: kind.to_owned(), name: name.to_owned(), value: value.to_owned() });
+            self.properties.push(Property {
+                kind: kind.to_owned(),
+                name: name.to_owned(),
+                value: value.to_owned(),
+            });
         }
         self
     }
