@@ -3,6 +3,11 @@
 //! What is written comes from strangers in good part: domains, selectors, senders. Whatever is no plain token is quoted,
 //! what cannot be quoted becomes `?`, so that a value never ends its field, its quotes or its comment.
 
+//mod build;
+//mod read;
+
+//pub use read::{Unread, must_go, parse};
+
 /// The results of one server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Results {
