@@ -29,13 +29,13 @@ pub enum Outcome {
     Pass,
     /// It does not verify: header or body are not what was signed.
     Fail,
-    /// It was not looked at, or says nothing: expired, from the future, beyond the number that is looked at.
+    /// It says nothing: malformed, of an unknown kind, expired, from the future, beyond the number that is looked at.
     Neutral,
-    /// It may verify, but is not good enough for [`Settings`]: a short key, SHA-1, a part of the body only.
+    /// It verifies, but is not good enough for [`Settings`]: a short key, SHA-1, a part of the body only.
     Policy,
     /// Its key cannot be looked up now.
     TempError,
-    /// It can never be verified: malformed, no key, a key that does not fit.
+    /// It can never be verified: a tag that must be there is not, there is no key, or the key does not fit.
     PermError,
 }
 
@@ -60,6 +60,9 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// 2018-01-01, when SHA-1 and short keys came to an end.
+const RFC_8301: i64 = 1_514_764_800;
+
 /// What is accepted of a signature.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -69,8 +72,8 @@ pub struct Settings {
     pub min_bits: usize,
     /// Whether `rsa-sha1` passes. RFC 8301 section 3.1 says it must not; it is `policy` then.
     pub sha1: bool,
-    /// Whether signatures as they were before RFC 4871 are read: without `v=`, with `v=0.x`, without `bh=`; and whether a
-    /// key's `g=` (RFC 4871) is honoured. Otherwise the former are `permerror` and the latter is ignored (RFC 6376).
+    /// Whether signatures of the drafts before RFC 4871 are read, without `v=` or with `v=0.x`, and whether a key's `g=`
+    /// (RFC 4871) is honoured. Otherwise the former cannot pass, and the latter is ignored (RFC 6376).
     pub historic: bool,
     /// Whether a signature over a part of the body (`l=`) passes; otherwise it is `policy`, if anything was added.
     pub lengths: bool,
@@ -87,9 +90,18 @@ impl Settings {
         Settings { now, min_bits: 1024, sha1: false, historic: false, lengths: true, skew: 300, max: 16 }
     }
 
-    /// Everything that once was a good signature, for old mail: drafts of DKIM, SHA-1, keys from 512 bits on.
+    /// Everything that once was a good signature, for old mail: drafts of DKIM, SHA-1, keys from 512 bits on. None of it
+    /// proves anything today: a key of 512 bits can be broken by anyone.
     pub fn historic(now: i64) -> Settings {
         Settings { min_bits: 512, sha1: true, historic: true, ..Settings::new(now) }
+    }
+
+    /// What was good at a time: [`Settings::historic`] before RFC 8301 (January 2018), [`Settings::new`] since.
+    pub fn at(now: i64) -> Settings {
+        match now < RFC_8301 {
+            true => Settings::historic(now),
+            false => Settings::new(now),
+        }
     }
 }
 

@@ -128,21 +128,22 @@ impl Job {
     /// Decides, once the keys are there.
     pub(crate) fn conclude(self, signature: &mut Signature, keys: &Keys, settings: &Settings) {
         let (outcome, reason) = match self.key(signature, keys, settings) {
-            Ok(record) => self.judge(signature, &record, settings),
-            // Whatever the key is, such a signature cannot pass.
-            Err((Outcome::TempError, _)) if self.body.is_err() => self.fail(None),
-            Err(refusal) => refusal,
+            Ok((record, verified)) => self.judge(signature, &record, verified, settings),
+            Err((outcome, reason)) => match &self.body {
+                Ok(()) => (outcome, reason),
+                Err(why) => (outcome, format!("{reason}; besides, {why}")),
+            },
         };
         (signature.outcome, signature.reason) = (outcome, reason);
     }
 
-    /// The key that verifies the header, or, if none does, the first that could.
+    /// The key that verifies the header, or, if none does, the first that could; and whether it does.
     fn key(
         &self,
         signature: &mut Signature,
         keys: &Keys,
         settings: &Settings,
-    ) -> Result<Record, read::Refusal> {
+    ) -> Result<(Record, bool), read::Refusal> {
         let name = &self.claim.name;
         let texts = match keys.get(name) {
             Some(Ok(texts)) => texts,
@@ -155,15 +156,15 @@ impl Job {
             }
             None => return Err((Outcome::TempError, format!("the key at {name} was not looked up"))),
         };
-        let mut usable: Option<Record> = None;
+        let mut usable: Option<(Record, bool)> = None;
         let mut refused = None;
         for text in texts.iter().take(RECORDS) {
             signature.steps.push(format!("key at {name}: {text}"));
             match Record::parse(text).and_then(|record| fits(record, &self.claim, signature, settings)) {
                 Ok(record) if record.key.verify(self.claim.hash, &self.data, &self.claim.b) => {
-                    return Ok(record);
+                    return Ok((record, true));
                 }
-                Ok(record) => _ = usable.get_or_insert(record),
+                Ok(record) => _ = usable.get_or_insert((record, false)),
                 Err(why) => {
                     signature.steps.push(format!("the record at {name} {why}"));
                     refused.get_or_insert(why);
@@ -174,18 +175,23 @@ impl Job {
         usable.ok_or_else(|| (Outcome::PermError, format!("the record at {name} {why}")))
     }
 
-    fn judge(&self, signature: &mut Signature, record: &Record, settings: &Settings) -> read::Refusal {
+    fn judge(
+        &self,
+        signature: &mut Signature,
+        record: &Record,
+        verified: bool,
+        settings: &Settings,
+    ) -> read::Refusal {
         let bits = record.key.bits();
         signature.key_bits = Some(bits);
         signature.testing = record.testing;
-        let verified = record.key.verify(self.claim.hash, &self.data, &self.claim.b);
         let names = signature.signed.join(":");
         signature.steps.push(match verified {
             true => format!("the signature over the fields {names} verifies"),
             false => format!("the signature over the fields {names} does not verify"),
         });
         if !verified || self.body.is_err() {
-            return self.fail(Some(verified));
+            return self.fail(verified);
         }
         if self.claim.key == "rsa" && bits < settings.min_bits {
             let least = settings.min_bits;
@@ -207,15 +213,14 @@ impl Job {
         (Outcome::Pass, praise(signature, self.claim.key, bits))
     }
 
-    /// What to say when body or header are not what was signed; `header`: whether the header is, if that is known.
-    fn fail(&self, header: Option<bool>) -> read::Refusal {
-        let reason = match (&self.body, header) {
-            (Err(why), Some(true)) => format!("{why}; the header is as it was signed"),
-            (Err(why), Some(false)) => format!("{why}; the signature of the header did not verify either"),
-            (Err(why), None) => why.clone(),
-            (Ok(()), _) => {
+    /// What to say when body or header are not what was signed; `header`: whether the header is.
+    fn fail(&self, header: bool) -> read::Refusal {
+        let reason = match &self.body {
+            Err(why) if header => format!("{why}; the header is as it was signed"),
+            Err(why) => format!("{why}; the signature of the header did not verify either"),
+            Ok(()) => {
                 "signature did not verify: a signed header field was changed, or the key is another one; \
-                 the body is as it was signed"
+                       the body is as it was signed"
                     .into()
             }
         };
