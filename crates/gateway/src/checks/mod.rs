@@ -3,6 +3,7 @@
 //! A new check is one file beside these and one line in [`catalogue::CHECKS`].
 
 pub mod attachments;
+pub mod auth;
 pub mod catalogue;
 mod clamd;
 pub mod dnsbl;
@@ -14,9 +15,11 @@ pub mod run;
 pub mod structure;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use gatepost_auth::authentication::Authentication;
 use gatepost_mail::{Action, Counts, Envelope, Fault, Finding, Hit, Mail, OnFault, Recipient, Session};
 
 pub use catalogue::{CHECKS, Entry, Resources, symbols};
@@ -154,6 +157,8 @@ pub struct Found {
     pub forced: Vec<(usize, Action, String)>,
     /// The client's name, if its address has one that leads back to it.
     pub client_name: Option<String>,
+    /// What sender authentication came to.
+    pub authentication: Option<Arc<Authentication>>,
 }
 
 impl From<Vec<Finding>> for Found {
@@ -172,6 +177,7 @@ impl Found {
         self.fields.extend(other.fields);
         self.forced.extend(other.forced);
         self.client_name = other.client_name.or(self.client_name.take());
+        self.authentication = other.authentication.or(self.authentication.take());
     }
 }
 

@@ -414,7 +414,7 @@ fn is_within(identity: &str, domain: &str) -> bool {
 /// A domain as it is compared: A-labels in lower case, without the final dot.
 fn name(domain: &str) -> String {
     let plain = domain.trim().trim_end_matches('.').to_lowercase();
-    idna(&plain).unwrap_or(plain)
+    idna::domain_to_ascii(&plain).unwrap_or(plain)
 }
 
 /// Letters, digits, hyphens and underscores, in labels.
