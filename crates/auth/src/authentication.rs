@@ -111,7 +111,12 @@ impl Authentication {
         if let Some(chain) = self.arc.as_ref().filter(|chain| chain.highest > 0) {
             let sealers: Vec<&str> = chain.sealers().collect();
             let about = format!("i={} sealed by {}", chain.highest, sealers.join(", "));
-            told.push(Told { method: "arc", result: chain.status.as_str(), about, why: chain.reason.clone() });
+            told.push(Told {
+                method: "arc",
+                result: chain.status.as_str(),
+                about,
+                why: chain.reason.clone(),
+            });
         }
         if let Some(dmarc) = &self.dmarc {
             let why = match &self.overridden {
@@ -132,7 +137,8 @@ impl Authentication {
         if let Some(overridden) = &self.overridden {
             comment = format!("{comment}: {}", overridden.why);
         }
-        let entry = Entry::new("dmarc", dmarc.result.name()).noting(&comment).with("header", "from", &dmarc.domain);
+        let entry =
+            Entry::new("dmarc", dmarc.result.name()).noting(&comment).with("header", "from", &dmarc.domain);
         match dmarc.result {
             dmarc::Outcome::TempError | dmarc::Outcome::PermError => entry.because(&dmarc.why),
             _ => entry,

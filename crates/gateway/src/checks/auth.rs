@@ -219,20 +219,20 @@ impl Check for Auth {
 }
 
 fn of_spf(spf: &Spf) -> Option<Finding> {
-    use spf::Outcome::*;
+    use spf::Outcome::{Fail, Neutral, Pass, PermError, SoftFail, TempError};
     let symbol = match (spf.scope, spf.result) {
         (_, TempError) => return None,
         (Scope::MailFrom, Pass) => "SPF_PASS",
         (Scope::MailFrom, Fail) => "SPF_FAIL",
         (Scope::MailFrom, SoftFail) => "SPF_SOFTFAIL",
         (Scope::MailFrom, Neutral) => "SPF_NEUTRAL",
-        (Scope::MailFrom, None) => "SPF_NONE",
+        (Scope::MailFrom, spf::Outcome::None) => "SPF_NONE",
         (Scope::MailFrom, PermError) => "SPF_PERMERROR",
         (Scope::Helo, Pass) => "SPF_HELO_PASS",
         (Scope::Helo, Fail) => "SPF_HELO_FAIL",
         (Scope::Helo, SoftFail) => "SPF_HELO_SOFTFAIL",
         (Scope::Helo, Neutral) => "SPF_HELO_NEUTRAL",
-        (Scope::Helo, None) => "SPF_HELO_NONE",
+        (Scope::Helo, spf::Outcome::None) => "SPF_HELO_NONE",
         (Scope::Helo, PermError) => "SPF_HELO_PERMERROR",
     };
     let mut evidence = spf.sentence();

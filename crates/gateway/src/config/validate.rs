@@ -45,9 +45,17 @@ impl Config {
         if config.default_policy.name.is_empty() {
             config.default_policy.name = "default".into();
         }
+        config.authentication.id = self.authserv_ids().swap_remove(0);
         config.quarantine.vault = Some(self.vault_folder());
         config.journal.path = Some(self.journal_path());
         config
+    }
+
+    /// Names under which nobody outside may tell results of sender authentication: ours first.
+    pub fn authserv_ids(&self) -> Vec<String> {
+        let own = &self.authentication.id;
+        let own = if own.is_empty() { &self.hostname } else { own };
+        std::iter::once(own).chain(&self.authentication.remove).cloned().collect()
     }
 
     /// Folder of the vault.

@@ -197,7 +197,7 @@ impl Signing {
             signers.extend(by_key.map(|key| key.signer.clone()));
             let Some(tables) = &book.tables else { continue };
             let local = local_part(message, domain);
-            for (entry, key) in tables.find(&local_part(message, domain), domain, self.settings.all_matches) {
+            for (entry, key) in tables.find(&local, domain, self.settings.all_matches) {
                 signers.push(self.by_table(tables, entry, key, domain)?);
             }
         }

@@ -9,7 +9,7 @@ use gatepost_auth::authentication::{Authentication, Overridden};
 use gatepost_auth::dkim::{self, Settings, Signature};
 use gatepost_auth::dmarc::{self, Authors, Dmarc, Identifier, Proof};
 use gatepost_auth::report::Override;
-use gatepost_auth::results::{Results, parse};
+use gatepost_auth::results::Results;
 use gatepost_auth::spf::{self, Identity, Limits, Query, Spf};
 use tokio::time::{Instant, sleep};
 
