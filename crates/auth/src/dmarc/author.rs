@@ -418,7 +418,20 @@ fn domains(text: &[u8]) -> Vec<Vec<u8>> {
 fn is_atom(byte: u8) -> bool {
     !matches!(
         byte,
-        b' ' | b'\t' | b'(' | b')' | b'<' | b'>' | b'@' | b',' | b';' | b':' | b'"' | b'[' | b']' | b'\\' | b'?'
+        b' ' | b'\t'
+            | b'('
+            | b')'
+            | b'<'
+            | b'>'
+            | b'@'
+            | b','
+            | b';'
+            | b':'
+            | b'"'
+            | b'['
+            | b']'
+            | b'\\'
+            | b'?'
     )
 }
 
