@@ -441,7 +441,8 @@ fn spoofed_mails() {
         legitimate.example A 192.0.2.1
         attack.example A 192.0.2.2
     ";
-    let cases: &[(&str, &str, &str, &str, &str, &[Problem])] = &[
+    type Spoof = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static [Problem]);
+    let cases: &[Spoof] = &[
         // A name below the victim's that does not exist has no SPF, and proves nothing.
         (
             "server a1",
