@@ -3,18 +3,18 @@
 //! A [`Report`] is what one receiver tells the owner of one policy domain about a span of time: a row for each sender
 //! and result, with a count.
 
-//mod destination;
-//mod mail;
-//mod read;
-//mod xml;
+mod destination;
+mod mail;
+mod read;
+mod xml;
 
 use std::net::IpAddr;
 
 use crate::dmarc::{Mode, Policy};
 
-//pub use destination::{Verified, destinations};
-//pub use mail::{Mail, Sender};
-//pub use read::{Limits, Unread, read};
+pub use destination::{Verified, destinations};
+pub use mail::{Mail, Sender};
+pub use read::{Limits, Unread, read};
 
 /// An aggregate report.
 #[derive(Clone, Debug, PartialEq, Eq)]

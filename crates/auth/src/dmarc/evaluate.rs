@@ -121,9 +121,8 @@ async fn author(walker: &mut Walker<'_>, domain: &str, query: &Query<'_>) -> Dma
         let ways: Vec<String> = dmarc.aligned.iter().map(|aligned| passed(aligned, domain)).collect();
         dmarc.why = ways.join("; ");
         // What would have been asked for is told, but no look-up is worth it.
-        (dmarc.tag, dmarc.published) = match policy(&record, domain == at, true) {
-            (tag, policy) => (tag, Some(policy)),
-        };
+        let (tag, published) = policy(&record, domain == at, true);
+        (dmarc.tag, dmarc.published) = (tag, Some(published));
         return dmarc;
     }
     if let Err(why) = compared {

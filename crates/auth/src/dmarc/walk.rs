@@ -35,6 +35,8 @@ pub(super) enum Found {
 pub(super) struct Walk {
     /// The names that have a record, the longest first, up to where the walk ends.
     pub records: Vec<(String, Record)>,
+    /// The public suffix list ended the walk, not the record there.
+    guarded: bool,
     /// The first name whose look-up failed on the way.
     pub failed: Option<(String, DnsError)>,
 }
@@ -92,6 +94,7 @@ impl<'a> Walker<'a> {
                         "{name} is on the public suffix list, so its record counts as one with psd=y"
                     ));
                     record.psd = Psd::Yes;
+                    walk.guarded = true;
                 }
                 let ends = record.psd != Psd::Unknown;
                 walk.records.push((name.to_owned(), record));
@@ -167,6 +170,10 @@ impl Walk {
         for (name, record) in &self.records {
             match record.psd {
                 Psd::No => return Ok(name.clone()),
+                // A record may stand above the suffix, too: at uk, for co.uk.
+                Psd::Yes if self.guarded && name != start => {
+                    return Ok(name::registered(start).unwrap_or(start).to_owned());
+                }
                 Psd::Yes if name != start => return Ok(below(start, name).to_owned()),
                 Psd::Yes | Psd::Unknown => last = Some(name),
             }
