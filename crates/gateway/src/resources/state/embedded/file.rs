@@ -21,6 +21,9 @@ pub(super) const ENTRIES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("
 /// Opens the database of a path; `true`: every page of it is to be verified.
 pub(super) type Opener = Box<dyn Fn(&Path, bool) -> Result<Database, DatabaseError> + Send + Sync>;
 
+/// Keys, each with the time it expires before it.
+pub(super) type Times = Vec<(u64, Vec<u8>)>;
+
 /// The file of an embedded store. It may be closed for a while, when the disk is full.
 pub(super) struct StateFile {
     path: PathBuf,
@@ -149,7 +152,7 @@ impl StateFile {
     }
 
     /// Keys from `first` on, so many at most, each with the time it expires; and where to go on.
-    pub fn times(&self, first: &[u8], most: usize) -> Result<(Vec<(u64, Vec<u8>)>, Vec<u8>), StateError> {
+    pub fn times(&self, first: &[u8], most: usize) -> Result<(Times, Vec<u8>), StateError> {
         self.read(|read| {
             let table = read.open_table(ENTRIES)?;
             let mut times = Vec::new();

@@ -54,7 +54,7 @@ fn wait(shared: &Shared) -> Wanted {
     let mut wanted = lock(&shared.wanted);
     let at_once = |wanted: &Wanted| wanted.stop || wanted.urgent || wanted.ticket > answered;
     for (time, idle) in [(SWEEP, true), (BATCH, false)] {
-        let waiting = |wanted: &mut Wanted| !at_once(wanted) && !(idle && wanted.dirty);
+        let waiting = |wanted: &mut Wanted| !(at_once(wanted) || idle && wanted.dirty);
         let waited = shared.bell.wait_timeout_while(wanted, time, waiting);
         let (guard, timeout) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
         wanted = guard;
