@@ -48,6 +48,7 @@ impl Config {
         config.authentication.id = self.authserv_ids().swap_remove(0);
         config.quarantine.vault = Some(self.vault_folder());
         config.journal.path = Some(self.journal_path());
+        config.state.path = Some(self.state_path());
         config
     }
 
@@ -66,6 +67,11 @@ impl Config {
     /// The journal's file.
     pub fn journal_path(&self) -> PathBuf {
         self.journal.path.clone().unwrap_or_else(|| self.data.join("journal.db"))
+    }
+
+    /// The file of what is remembered.
+    pub fn state_path(&self) -> PathBuf {
+        self.state.path.clone().unwrap_or_else(|| self.data.join("state.redb"))
     }
 
     /// What is wrong with the values, as far as that can be said without a look at the system. Policies, the names of
@@ -231,6 +237,7 @@ impl Config {
             ("limits.judging_time", limits.judging_time.seconds()),
             ("limits.next_hop_time", limits.next_hop_time.seconds()),
             ("limits.next_hop_data_time", limits.next_hop_data_time.seconds()),
+            ("state.entries", self.state.entries),
             ("reading.depth", u64::from(self.reading.depth)),
             ("reading.parts", u64::from(self.reading.parts)),
             ("reading.bytes", self.reading.bytes.bytes()),

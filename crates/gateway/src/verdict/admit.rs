@@ -5,6 +5,8 @@
 //! coming again.
 
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
