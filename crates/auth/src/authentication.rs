@@ -130,15 +130,14 @@ impl Authentication {
     }
 
     fn dmarc_entry(&self, dmarc: &Dmarc) -> Entry {
-        let mut comment = match dmarc.published {
-            Some(published) => format!("p={} dis={}", published.name(), self.wanted().name()),
-            None => String::new(),
+        let entry = match &self.overridden {
+            // What applies is no longer what the record asks for.
+            Some(overridden) => Entry::new("dmarc", dmarc.result.name())
+                .noting(&format!("not treated as asked: {}", overridden.why))
+                .with("header", "from", &dmarc.domain)
+                .with("policy", "dmarc", Policy::None.name()),
+            None => Entry::dmarc(dmarc),
         };
-        if let Some(overridden) = &self.overridden {
-            comment = format!("{comment}: {}", overridden.why);
-        }
-        let entry =
-            Entry::new("dmarc", dmarc.result.name()).noting(&comment).with("header", "from", &dmarc.domain);
         match dmarc.result {
             dmarc::Outcome::TempError | dmarc::Outcome::PermError => entry.because(&dmarc.why),
             _ => entry,
@@ -153,7 +152,13 @@ fn spf_entry(spf: &Spf) -> Entry {
 }
 
 fn dkim_entry(signature: &Signature) -> Entry {
-    let mut entry = Entry::new("dkim", signature.outcome.as_str());
+    let mut entry = Entry::dkim(
+        signature.outcome.as_str(),
+        &signature.domain,
+        &signature.selector,
+        &signature.algorithm,
+        &signature.b,
+    );
     if let Some(bits) = signature.key_bits {
         let testing = if signature.testing { ", testing" } else { "" };
         entry = entry.noting(&format!("{bits}-bit key{testing}"));
@@ -161,25 +166,23 @@ fn dkim_entry(signature: &Signature) -> Entry {
     if signature.outcome != dkim::Outcome::Pass {
         entry = entry.because(&signature.reason);
     }
-    entry
-        .with("header", "d", &signature.domain)
-        .with("header", "i", &signature.identity)
-        .with("header", "s", &signature.selector)
-        .with("header", "a", &signature.algorithm)
-        .with("header", "b", &signature.b)
+    entry.with("header", "i", own_identity(signature))
 }
 
-/// RFC 8617 section 10.2 registers the properties.
+/// `i=` where the signature says more by it than by `d=`.
+fn own_identity(signature: &Signature) -> &str {
+    match signature.identity.strip_prefix('@') {
+        Some(domain) if domain == signature.domain => "",
+        _ => &signature.identity,
+    }
+}
+
 fn arc_entry(chain: &Chain, client: Option<IpAddr>) -> Entry {
     let sealers: Vec<String> =
         chain.sets.iter().rev().map(|set| format!("i={} d={}", set.instance, set.domain)).collect();
-    let mut entry = Entry::new("arc", chain.status.as_str()).noting(&sealers.join(", "));
-    if chain.status == arc::Status::Fail {
-        entry = entry.because(&chain.reason);
-    }
-    let oldest = chain.oldest_pass.map(|instance| instance.to_string()).unwrap_or_default();
     let client = client.map(|client| client.to_canonical().to_string()).unwrap_or_default();
-    entry.with("header", "oldest-pass", &oldest).with("smtp", "remote-ip", &client)
+    let entry = Entry::arc(chain.status.as_str(), chain.oldest_pass, &client).noting(&sealers.join(", "));
+    if chain.status == arc::Status::Fail { entry.because(&chain.reason) } else { entry }
 }
 
 fn why_dkim(signature: &Signature) -> String {

@@ -15,7 +15,9 @@ use gatepost_auth::dmarc::{self, Policy};
 use gatepost_auth::report::Override;
 use gatepost_auth::spf::{Scope, Spf};
 use gatepost_auth::{arc, spf};
-use gatepost_mail::{Category, Cause, Counts, Direction, Envelope, Fault, Finding, Mail, OnFault, Points, Session};
+use gatepost_mail::{
+    Category, Cause, Counts, Direction, Envelope, Fault, Finding, Mail, OnFault, Points, Session,
+};
 
 use super::catalogue::{Built, Resources};
 use super::{Answer, Check, Found, SymbolInfo, looked, looking};
@@ -77,7 +79,10 @@ pub fn build(config: &Config, resources: &Resources) -> Built {
         problems.push(Problem::new("checks.arc.trusted", "says nothing without checks.arc.enabled = true"));
     }
     if !checks.arc.seal.is_empty() && !checks.arc.enabled {
-        problems.push(Problem::new("checks.arc.seal", "needs checks.arc.enabled = true: a seal says what was found"));
+        problems.push(Problem::new(
+            "checks.arc.seal",
+            "needs checks.arc.enabled = true: a seal says what was found",
+        ));
     }
     for (key, time) in [
         ("checks.spf.time", checks.spf.time),
@@ -115,7 +120,9 @@ impl Auth {
     /// From our networks, from users who have logged in, by a listener of theirs.
     fn is_own(&self, session: &Session) -> bool {
         let inside = |client| self.networks.iter().any(|network| network.contains(client));
-        session.user.is_some() || session.direction != Direction::Inbound || session.client.is_some_and(inside)
+        session.user.is_some()
+            || session.direction != Direction::Inbound
+            || session.client.is_some_and(inside)
     }
 
     async fn sender(&self, session: &Session, envelope: &Envelope) -> Result<Found, Fault> {
@@ -204,7 +211,8 @@ impl Check for Auth {
     fn on_sender<'a>(&'a self, session: &'a Session, envelope: &'a Envelope) -> Answer<'a> {
         if self.is_own(session) {
             session.user.as_ref()?;
-            let authentication = Authentication { login: true, client: session.client, ..Authentication::default() };
+            let authentication =
+                Authentication { login: true, client: session.client, ..Authentication::default() };
             return looked(Ok(Found { authentication: Some(Arc::new(authentication)), ..Found::default() }));
         }
         looking(self.sender(session, envelope))
@@ -280,7 +288,9 @@ fn of_message(authentication: &Authentication, assessor: &Assessor, now: i64) ->
 
 fn of_dkim(signatures: &[Signature], author: &str, min_bits: u32, now: i64) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut add = |symbol: &'static str, is_it: &dyn Fn(&Signature) -> bool, tell: &dyn Fn(&Signature) -> String| {
+    let mut add = |symbol: &'static str,
+                   is_it: &dyn Fn(&Signature) -> bool,
+                   tell: &dyn Fn(&Signature) -> String| {
         let told: Vec<String> = signatures.iter().filter(|signature| is_it(signature)).map(tell).collect();
         if !told.is_empty() {
             findings.push(Finding::mail(symbol, told.join("; ")));

@@ -211,10 +211,22 @@ impl Signing {
         Ok(signers)
     }
 
-    fn by_table(&self, tables: &Tables, entry: &Entry, key: &TableKey, author: &str) -> Result<Signer, String> {
+    fn by_table(
+        &self,
+        tables: &Tables,
+        entry: &Entry,
+        key: &TableKey,
+        author: &str,
+    ) -> Result<Signer, String> {
         let domain = key.domain.replace('%', author);
         let identity = entry.identity.as_ref().map(|identity| identity.replace('%', author));
-        let mut signer = signer(tables.read_for(key, author)?, &domain, &key.selector, &self.settings, self.canonicalization);
+        let mut signer = signer(
+            tables.read_for(key, author)?,
+            &domain,
+            &key.selector,
+            &self.settings,
+            self.canonicalization,
+        );
         signer.identity = identity.filter(|identity| is_within(identity, &domain));
         Ok(signer)
     }
@@ -234,14 +246,16 @@ impl Book {
                 problems.push(Problem::new(at("domain"), why));
             }
             if !is_domain(&settings_of_key.selector) {
-                let why = format!("{:?} is not a selector; write a name such as 2026a", settings_of_key.selector);
+                let why =
+                    format!("{:?} is not a selector; write a name such as 2026a", settings_of_key.selector);
                 problems.push(Problem::new(at("selector"), why));
             }
             let mut moment = |key: &str, text: &Option<String>| {
                 let moment = text.as_deref().map(moment)?;
                 moment.map_err(|why| problems.push(Problem::new(at(key), why))).ok()
             };
-            let (from, until) = (moment("from", &settings_of_key.from), moment("until", &settings_of_key.until));
+            let (from, until) =
+                (moment("from", &settings_of_key.from), moment("until", &settings_of_key.until));
             if from.zip(until).is_some_and(|(from, until)| from >= until) {
                 problems.push(Problem::new(at("until"), "is not later than from: it would never sign"));
             }
@@ -296,7 +310,8 @@ impl Tables {
         let mut wrong = |key: &str, why: String| problems.push(Problem::new(key, why));
         let keys = read_text(keys_file).and_then(|text| key_table(&text, keys_file));
         let keys = keys.map_err(|why| wrong("signing.key_table", why)).ok()?;
-        let authors = read_text(authors_file).and_then(|text| signing_table(&text, authors_file, wildcards, &keys));
+        let authors =
+            read_text(authors_file).and_then(|text| signing_table(&text, authors_file, wildcards, &keys));
         let authors = authors.map_err(|why| wrong("signing.signing_table", why)).ok()?;
         let mut read = HashMap::new();
         for key in keys.values() {
@@ -441,10 +456,9 @@ fn canonicalization(text: &str) -> Result<(Canon, Canon), String> {
 fn moment(text: &str) -> Result<i64, String> {
     let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
     let time = || text.parse::<jiff::Timestamp>().ok();
-    time()
-        .or_else(|| Some(day()?.timestamp()))
-        .map(|moment| moment.as_second())
-        .ok_or_else(|| format!("{text:?} is not a day such as 2026-12-01, or a time such as 2026-12-01T06:00:00Z"))
+    time().or_else(|| Some(day()?.timestamp())).map(|moment| moment.as_second()).ok_or_else(|| {
+        format!("{text:?} is not a day such as 2026-12-01, or a time such as 2026-12-01T06:00:00Z")
+    })
 }
 
 fn check_fields(settings: &Settings, problems: &mut Vec<Problem>) {
@@ -459,7 +473,8 @@ fn check_fields(settings: &Settings, problems: &mut Vec<Problem>) {
     let names_from = |fields: &[String]| fields.iter().any(|field| field.eq_ignore_ascii_case("From"));
     let fields = settings.fields.is_empty() || names_from(&settings.fields);
     if !fields && !names_from(&settings.oversign) {
-        problems.push(Problem::new("signing.fields", "lacks From, which must be signed (RFC 6376 section 5.4)"));
+        problems
+            .push(Problem::new("signing.fields", "lacks From, which must be signed (RFC 6376 section 5.4)"));
     }
 }
 

@@ -16,9 +16,11 @@ const LARGE: usize = 256 << 10;
 impl Pipeline {
     /// Adds the `Authentication-Results` field to what is put on top of the message.
     pub(super) fn tell(&self, found: &mut Found) {
-        let Some(authentication) = found.authentication.as_ref().filter(|known| !known.is_empty()) else { return };
+        let Some(authentication) = found.authentication.as_ref().filter(|known| !known.is_empty()) else {
+            return;
+        };
         if self.tells_results {
-            let value = authentication.results(&self.authserv_ids[0]).to_string();
+            let value = authentication.results(&self.authserv_ids[0]).value();
             found.fields.insert(0, ("Authentication-Results".into(), value));
         }
     }
@@ -26,10 +28,16 @@ impl Pipeline {
     /// Signs what is delivered, as it will leave: one more edit on top of a verdict's own.
     ///
     /// Errors: what should be signed cannot be.
-    pub(super) async fn sign(&self, mail: &Mail, found: &Found, verdicts: &mut [Verdict]) -> Result<(), Fault> {
+    pub(super) async fn sign(
+        &self,
+        mail: &Mail,
+        found: &Found,
+        verdicts: &mut [Verdict],
+    ) -> Result<(), Fault> {
         let direction = mail.session.direction;
         let signing = self.signing.as_ref();
-        let Some(signing) = signing.filter(|signing| signing.is_for(direction) || signing.seals(direction)) else {
+        let Some(signing) = signing.filter(|signing| signing.is_for(direction) || signing.seals(direction))
+        else {
             return Ok(());
         };
         // Most verdicts ask for the same changes.
@@ -103,7 +111,7 @@ impl Work {
             // A chain of which nobody knows for now whether it holds must not be called broken for ever.
             if !chain.temporary {
                 let edits = [on_top.as_slice(), &self.edits].concat();
-                let results = known.results(&self.id).to_string();
+                let results = known.results(&self.id).value();
                 on_top.splice(0..0, self.signing.seal(message, &edits, chain, &results, now)?);
             }
         }

@@ -36,14 +36,18 @@ pub(super) struct Facts<'a> {
 /// All changes to the header.
 pub(super) fn header_edits(message: &Message, names: &HeaderNames, facts: &Facts) -> Vec<Edit> {
     let mut edits = removals(message, names, facts.authserv_ids);
+    edits.extend(facts.fields.iter().map(|(name, value)| {
+        let (name, value, place) = (name.clone(), value.clone(), Place::Top);
+        match value.contains("\r\n") {
+            true => Edit::AddFolded { name, value, place },
+            false => Edit::AddHeader { name, value, place },
+        }
+    }));
     let mut add = |name: &str, value: String| {
         if !name.is_empty() {
             edits.push(Edit::AddHeader { name: name.into(), value, place: Place::Top });
         }
     };
-    for (name, value) in facts.fields {
-        add(name, value.clone());
-    }
     add(&names.scanned, format!("gatepost at {}", facts.hostname));
     add(&names.id, facts.id.to_owned());
     if facts.score >= facts.headers_from || facts.spammy {
@@ -101,7 +105,7 @@ fn removals(message: &Message, names: &HeaderNames, authserv_ids: &[String]) -> 
 
 /// Whether results of sender authentication are told under one of these names (RFC 8601 section 5).
 fn is_ours(value: &[u8], authserv_ids: &[String]) -> bool {
-    authserv_ids.iter().any(|id| id == "*" || results::claims(value, id))
+    authserv_ids.iter().any(|id| id == "*" || results::must_go(value, [id.as_str()]))
 }
 
 /// As amavis writes it: `Yes, score=46.551 tag=-999 tag2=6.31 kill=10 tests=[A=5.8, B=0.001]`. The tests add up to the

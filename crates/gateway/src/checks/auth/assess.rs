@@ -9,7 +9,7 @@ use gatepost_auth::authentication::{Authentication, Overridden};
 use gatepost_auth::dkim::{self, Settings, Signature};
 use gatepost_auth::dmarc::{self, Authors, Dmarc, Identifier, Proof};
 use gatepost_auth::report::Override;
-use gatepost_auth::results::Results;
+use gatepost_auth::results::{Results, parse};
 use gatepost_auth::spf::{self, Identity, Limits, Query, Spf};
 use tokio::time::{Instant, sleep};
 
@@ -62,8 +62,7 @@ impl Assessor {
         if !self.spf.enabled || self.spf.skip.iter().any(|network| network.contains(ip)) {
             return authentication;
         }
-        let limits =
-            Limits { lookups: self.spf.lookups, voids: self.spf.voids, ..Limits::default() };
+        let limits = Limits { lookups: self.spf.lookups, voids: self.spf.voids, ..Limits::default() };
         let query = |identity| Query {
             ip,
             helo: sender.helo,
@@ -83,7 +82,13 @@ impl Assessor {
     }
 
     /// DKIM and ARC side by side, then DMARC with what they and SPF (in `known`) have found.
-    pub async fn message(&self, dns: &dyn Resolve, known: &Authentication, raw: Bytes, now: i64) -> Authentication {
+    pub async fn message(
+        &self,
+        dns: &dyn Resolve,
+        known: &Authentication,
+        raw: Bytes,
+        now: i64,
+    ) -> Authentication {
         let (dkim, arc) = tokio::join!(self.dkim(dns, raw.clone(), now), self.arc(dns, raw.clone(), now));
         let mut authentication = Authentication { dkim, arc, ..known.clone() };
         if self.dmarc.enabled {
@@ -157,10 +162,14 @@ impl Assessor {
         let named = |domain: &str| is_among(domain, &self.dmarc.forwarder_domains);
         let spf = authentication.mail_from().filter(|spf| spf.result == spf::Outcome::Pass);
         if let Some(spf) = spf.filter(|spf| named(&spf.domain)) {
-            return trusted(format!("SPF passes for {}, which is in checks.dmarc.forwarder_domains", spf.domain));
+            return trusted(format!(
+                "SPF passes for {}, which is in checks.dmarc.forwarder_domains",
+                spf.domain
+            ));
         }
         let mut passed = authentication.dkim.iter().flatten();
-        let signed = |signature: &&Signature| signature.outcome == dkim::Outcome::Pass && named(&signature.domain);
+        let signed =
+            |signature: &&Signature| signature.outcome == dkim::Outcome::Pass && named(&signature.domain);
         if let Some(signature) = passed.find(signed) {
             let domain = &signature.domain;
             return trusted(format!("signed by {domain}, which is in checks.dmarc.forwarder_domains"));

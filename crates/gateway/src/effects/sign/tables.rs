@@ -113,7 +113,8 @@ impl SigningTable {
                 .collect(),
             SigningTable::Exact(map) => {
                 let mut names = vec![address, domain.to_owned()];
-                let above = || std::iter::successors(domain.split_once('.'), |(_, rest)| rest.split_once('.'));
+                let above =
+                    || std::iter::successors(domain.split_once('.'), |(_, rest)| rest.split_once('.'));
                 names.extend(above().map(|(_, rest)| format!("{local}@.{rest}")));
                 names.extend(above().map(|(_, rest)| format!(".{rest}")));
                 names.extend([format!("{local}@*"), "*".to_owned()]);
@@ -170,7 +171,10 @@ mod tests {
         let ex = &keys["ex"];
         assert_eq!((ex.domain.as_str(), ex.selector.as_str()), ("example.org", "mail"));
         assert_eq!(ex.key, KeySource::File("/etc/keys/ex.pem".into()));
-        assert_eq!((keys["any"].domain.as_str(), &keys["any"].key), ("%", &KeySource::PerDomain("/etc/keys/%.pem".into())));
+        assert_eq!(
+            (keys["any"].domain.as_str(), &keys["any"].key),
+            ("%", &KeySource::PerDomain("/etc/keys/%.pem".into()))
+        );
         for (text, expected) in [
             ("a example.org:s", "line 1: is not NAME"),
             ("\na example.org:s:MIIEpA", "line 2: the key is to be in a file"),
@@ -227,6 +231,9 @@ mod tests {
             assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
         }
         let hostile = "*a".repeat(200);
-        assert!(!matches(hostile.as_bytes(), &[b'a'; 20_000][..19_999].iter().chain(b"b").copied().collect::<Vec<_>>()));
+        assert!(!matches(
+            hostile.as_bytes(),
+            &[b'a'; 20_000][..19_999].iter().chain(b"b").copied().collect::<Vec<_>>()
+        ));
     }
 }

@@ -216,7 +216,11 @@ fn access_maps_decide_by_what_they_say() {
 #[test]
 fn what_is_wrong_in_a_list_is_told_with_its_place() {
     for (lists, key, part) in [
-        ("client = ['permit', 'reject_rbl_clien x']", "restrictions.client[1]", "the nearest is reject_rbl_client"),
+        (
+            "client = ['permit', 'reject_rbl_clien x']",
+            "restrictions.client[1]",
+            "the nearest is reject_rbl_client",
+        ),
         ("helo = ['reject_rbl_client']", "restrictions.helo[0]", "needs one name"),
         ("recipient = ['permit_mynetworks x']", "restrictions.recipient[0]", "takes no argument"),
         ("sender = ['check_sender_access /etc/x']", "restrictions.sender[0]", "needs a map"),
