@@ -191,10 +191,12 @@ fn access_maps_decide_by_what_they_say() {
         (Access::Reject(None), denied),
         (Access::Reject(text.clone()), "554 5.7.1 Go away"),
         (Access::Defer(text.clone()), "450 4.7.1 Go away"),
+        (Access::DeferIfPermit(text.clone()), "554 5.7.1 Access denied"),
+        (Access::DeferIfReject(Some("4.3.2 Later".into())), "450 4.3.2 Later"),
         (Access::Reply(Reply::new(550, "5.1.1", "User unknown")), "550 5.1.1 User unknown"),
         (Access::Warn(text), "554 5.7.1 Access denied"),
     ] {
-        let hit = Hit { rule: rule.into(), key: "elsewhere.test".into(), access };
+        let hit = Hit { rule: rule.into(), key: "elsewhere.test".into(), access, place: None };
         let shown = format!("{hit:?}");
         assert_eq!(Case { access: vec![hit], ..OUTSIDE }.told(&lists), reply, "{shown}");
     }
@@ -205,7 +207,7 @@ fn access_maps_decide_by_what_they_say() {
         (Access::Ok, None, true),
         (Access::Relay, None, false),
     ] {
-        let hit = Hit { rule: rule.into(), key: "k".into(), access };
+        let hit = Hit { rule: rule.into(), key: "k".into(), access, place: None };
         let Step::Decided(admission) = (Case { access: vec![hit], ..OUTSIDE }).step(&restrictions) else {
             panic!()
         };
@@ -216,7 +218,11 @@ fn access_maps_decide_by_what_they_say() {
 #[test]
 fn what_is_wrong_in_a_list_is_told_with_its_place() {
     for (lists, key, part) in [
-        ("client = ['permit', 'reject_rbl_clien x']", "restrictions.client[1]", "the nearest is reject_rbl_client"),
+        (
+            "client = ['permit', 'reject_rbl_clien x']",
+            "restrictions.client[1]",
+            "the nearest is reject_rbl_client",
+        ),
         ("helo = ['reject_rbl_client']", "restrictions.helo[0]", "needs one name"),
         ("recipient = ['permit_mynetworks x']", "restrictions.recipient[0]", "takes no argument"),
         ("sender = ['check_sender_access /etc/x']", "restrictions.sender[0]", "needs a map"),
