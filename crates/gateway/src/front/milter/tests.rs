@@ -51,7 +51,7 @@ async fn listener_with(
     folder: tempfile::TempDir,
 ) -> Listener {
     let text = format!(
-        "hostname = 'gate.test'\ndata = '{}'\n{tables}\n[[listener]]\nprotocol = 'milter'\n{keys}\n",
+        "hostname = 'gate.test'\ndata = '{}'\n{tables}\n[restrictions]\nsender = []\n[[listener]]\nprotocol = 'milter'\n{keys}\n",
         folder.path().display()
     );
     let config: Config = toml::from_str(&text).unwrap();
