@@ -25,8 +25,8 @@ impl Spf {
     pub fn sentence(&self) -> String {
         let (ip, whose) = (self.ip, self.whose());
         let by = match &self.mechanism {
-            Some(term) if self.decided_by.as_ref() == Some(&self.domain) => format!(" ({term})"),
-            Some(term) => format!(" ({term} of {})", self.decided_by.as_deref().unwrap_or_default()),
+            Some(term) if self.decided_by.as_ref() == Some(&self.domain) => format!(": {term}"),
+            Some(term) => format!(": {term} of {}", self.decided_by.as_deref().unwrap_or_default()),
             None => String::new(),
         };
         let problem = self.problem.as_deref().unwrap_or("no SPF record");
@@ -118,7 +118,11 @@ fn quoted(text: &str) -> String {
 }
 
 fn printable(c: char) -> char {
-    if c.is_ascii_graphic() || c == ' ' { c } else { '?' }
+    match c {
+        ' '..='~' => c,
+        '“' | '”' => '\'',
+        _ => '?',
+    }
 }
 
 /// Colons are not for atoms.

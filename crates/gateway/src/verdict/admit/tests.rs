@@ -191,10 +191,12 @@ fn access_maps_decide_by_what_they_say() {
         (Access::Reject(None), denied),
         (Access::Reject(text.clone()), "554 5.7.1 Go away"),
         (Access::Defer(text.clone()), "450 4.7.1 Go away"),
+        (Access::DeferIfPermit(text.clone()), "554 5.7.1 Access denied"),
+        (Access::DeferIfReject(Some("4.3.2 Later".into())), "450 4.3.2 Later"),
         (Access::Reply(Reply::new(550, "5.1.1", "User unknown")), "550 5.1.1 User unknown"),
         (Access::Warn(text), "554 5.7.1 Access denied"),
     ] {
-        let hit = Hit { rule: rule.into(), key: "elsewhere.test".into(), access };
+        let hit = Hit { rule: rule.into(), key: "elsewhere.test".into(), access, place: None };
         let shown = format!("{hit:?}");
         assert_eq!(Case { access: vec![hit], ..OUTSIDE }.told(&lists), reply, "{shown}");
     }
@@ -205,7 +207,7 @@ fn access_maps_decide_by_what_they_say() {
         (Access::Ok, None, true),
         (Access::Relay, None, false),
     ] {
-        let hit = Hit { rule: rule.into(), key: "k".into(), access };
+        let hit = Hit { rule: rule.into(), key: "k".into(), access, place: None };
         let Step::Decided(admission) = (Case { access: vec![hit], ..OUTSIDE }).step(&restrictions) else {
             panic!()
         };
