@@ -38,6 +38,21 @@ pub struct Signing {
 /// Every file that was read, and how it was then.
 type Files = Vec<(PathBuf, Stamp)>;
 
+/// A key and where its record is.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The domain that signs.
+    pub domain: String,
+    /// The key's name there.
+    pub selector: String,
+    /// The key.
+    pub key: Arc<SigningKey>,
+    /// It signs from then on, in seconds since 1970.
+    pub from: Option<i64>,
+    /// It signs until then, in seconds since 1970.
+    pub until: Option<i64>,
+}
+
 /// All keys and tables as they were read.
 struct Book {
     keys: Vec<Key>,
@@ -109,6 +124,34 @@ impl Signing {
     /// What happens to a message that should be signed and cannot be.
     pub fn on_fault(&self) -> OnFault {
         self.settings.on_fault
+    }
+
+    /// All keys that are known by name, in the order of the configuration: first `[[signing.key]]`, then the KeyTable.
+    pub fn keys(&self) -> Vec<Named> {
+        let book = self.book.load();
+        let mut keys: Vec<Named> = book
+            .keys
+            .iter()
+            .map(|Key { signer, from, until, .. }| Named {
+                domain: signer.domain.clone(),
+                selector: signer.selector.clone(),
+                key: signer.key.clone(),
+                from: *from,
+                until: *until,
+            })
+            .collect();
+        let tables = book.tables.iter().flat_map(|tables| tables.keys.values().map(move |key| (tables, key)));
+        let mut more: Vec<Named> = tables
+            .filter(|(_, key)| key.domain != "%")
+            .filter_map(|(tables, key)| {
+                let KeySource::File(file) = &key.key else { return None };
+                let (domain, selector) = (key.domain.clone(), key.selector.clone());
+                Some(Named { domain, selector, key: tables.read.get(file)?.clone(), from: None, until: None })
+            })
+            .collect();
+        more.sort_by(|a, b| (&a.domain, &a.selector).cmp(&(&b.domain, &b.selector)));
+        keys.extend(more);
+        keys
     }
 
     /// The signatures of a message with these edits, as further edits; they belong before all others, on top. None where
