@@ -13,6 +13,7 @@ pub use author::{Authors, Problem};
 pub use evaluate::{evaluate, organizational};
 pub use name::{ascii as ascii_name, is_below, is_public_suffix};
 
+pub(crate) use record::shown;
 pub use record::{Destination, Mode, Policy, Psd, Record, parse as parse_record};
 
 /// Most author domains of one message that are judged (RFC 9989 section 10.5: a limit is the receiver's to set).

@@ -10,11 +10,11 @@ mod xml;
 
 use std::net::IpAddr;
 
-use crate::dmarc::{Mode, Policy};
+use crate::dmarc::{Dmarc, Mode, Policy};
 
 pub use destination::{Verified, destinations};
-pub use mail::{Mail, Sender};
-pub use read::{Limits, Unread, read};
+pub use mail::Sender;
+pub use read::{Limits, Received, Unread, read, read_xml};
 
 /// An aggregate report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,4 +183,22 @@ pub struct SpfResult {
     pub result: String,
     /// In words.
     pub human: Option<String>,
+}
+
+impl Published {
+    /// The policy a message was judged by; `None` if there is none.
+    pub fn of(dmarc: &Dmarc) -> Option<Published> {
+        let record = dmarc.record.as_ref()?;
+        Some(Published {
+            domain: dmarc.policy_domain.clone()?,
+            discovery: Some(Discovery::TreeWalk),
+            p: record.p,
+            sp: record.sp,
+            np: record.np,
+            adkim: record.adkim,
+            aspf: record.aspf,
+            fo: Some(record.fo.clone()),
+            testing: record.testing,
+        })
+    }
 }
