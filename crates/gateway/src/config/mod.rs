@@ -7,6 +7,7 @@ pub mod load;
 pub mod next_hop;
 mod reference;
 pub mod restrictions;
+pub mod state;
 mod tree;
 pub mod typed;
 pub mod units;
