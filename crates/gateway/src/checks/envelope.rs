@@ -324,10 +324,9 @@ mod tests {
              1.2.0.192.in-addr.arpa PTR a.good.test\na.good.test A 192.0.2.1\n\
              2.2.0.192.in-addr.arpa PTR a.good.test\n3.2.0.192.in-addr.arpa PTR slow.test\n",
         );
-        let resources = super::super::dnsbl::testing::with_dns(dns);
         let asks = |name| config.asks(name);
         Names {
-            dns: resources.dns.clone(),
+            dns: Arc::new(dns),
             hostname: config.hostname.clone(),
             networks: config.networks.clone(),
             domains: config.domains.clone(),
