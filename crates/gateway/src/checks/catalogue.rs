@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Check, SymbolInfo, Wave, attachments, dnsbl, envelope, gtube, malware, structure};
+use super::{Check, SymbolInfo, Wave, attachments, dnsbl, envelope, greylist, gtube, malware, structure};
 use crate::config::{Config, Problem};
 use crate::resources::dns::Resolve;
 use crate::resources::state::State;
@@ -48,6 +48,7 @@ pub static CHECKS: &[Entry] = &[
     Entry { name: "attachments", wave: Wave::Facts, meaning: "names and types of attachments that are not let in", symbols: Symbols::Fixed(attachments::SYMBOLS), build: attachments::build },
     Entry { name: "names", wave: Wave::Facts, meaning: "names of client, HELO, sender and recipients, for restrictions", symbols: Symbols::Fixed(envelope::SYMBOLS), build: envelope::build },
     Entry { name: "dnsbl", wave: Wave::Facts, meaning: "DNS block lists on the client's address", symbols: Symbols::Made(dnsbl::symbols), build: dnsbl::build },
+    Entry { name: "greylist", wave: Wave::Facts, meaning: "who is not known yet and must come again", symbols: Symbols::Fixed(greylist::SYMBOLS), build: greylist::build },
     Entry { name: "gtube", wave: Wave::Facts, meaning: "the test pattern of unsolicited mail", symbols: Symbols::Fixed(gtube::SYMBOLS), build: gtube::build },
     Entry { name: "structure", wave: Wave::Facts, meaning: "what is malformed, ambiguous or unreadable", symbols: Symbols::Made(structure::symbols), build: structure::build },
 ];

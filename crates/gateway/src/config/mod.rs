@@ -2,6 +2,7 @@
 
 mod de;
 mod effective;
+pub mod greylist;
 pub mod listen;
 pub mod load;
 pub mod next_hop;

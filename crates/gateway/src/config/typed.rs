@@ -10,6 +10,7 @@ use gatepost_wire::smtp::Stray;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::greylist::{Greylist, GreylistMode};
 pub use super::restrictions::Restrictions;
 use super::units::{Net, Seconds, Size};
 
@@ -358,6 +359,8 @@ pub struct Checks {
     pub dns: Dns,
     /// The test pattern of unsolicited mail.
     pub gtube: Gtube,
+    /// Who must come again. For restriction `greylist`.
+    pub greylist: Greylist,
     /// Malformed messages.
     pub structure: Structure,
 }
