@@ -116,9 +116,7 @@ impl Access {
         }
         let (word, rest) = split_word(unquoted(text));
         match reply_code(word) {
-            Some(code) => {
-                Ok(Access::Reply(coded(rest, code).unwrap_or_else(|| default_reply(code, rest))))
-            }
+            Some(code) => Ok(Access::Reply(coded(rest, code).unwrap_or_else(|| default_reply(code, rest)))),
             None => Err(format!(
                 "“{text}” is none of OK, RELAY, REJECT, DISCARD, SKIP, QUARANTINE:text, ERROR:5.7.1:550 text, 550 text"
             )),

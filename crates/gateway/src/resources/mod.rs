@@ -1,6 +1,7 @@
-//! What the program uses of the outside, made once and handed to those who need it: name look-ups, watched files.
+//! What the program uses of the outside, made once and handed to those who need it: name look-ups, tables, watched files.
 
 pub mod dns;
+pub mod maps;
 pub mod net;
 pub mod tls;
 pub mod watch;
