@@ -150,7 +150,7 @@ async fn a_database_of_sqlite() {
     map.reload();
     assert_eq!((text(&map, "n@b").await, text(&map, "none").await.as_deref()), (None, Some("5")));
     // A statement that the database does not take, or a database that is gone, is a fault.
-    write("SELECT nothing FROM t WHERE k = '%s'");
+    write("SELECT nope FROM t WHERE k = '%s'");
     map.reload();
     let why = map.lookup("none").await.unwrap_err().to_string();
     assert!(why.contains("no such column"), "{why}");
