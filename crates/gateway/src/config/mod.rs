@@ -6,6 +6,8 @@ pub mod listen;
 pub mod load;
 pub mod next_hop;
 mod reference;
+pub mod restrictions;
+pub mod state;
 mod tree;
 pub mod typed;
 pub mod units;

@@ -3,5 +3,6 @@
 pub mod dns;
 pub mod maps;
 pub mod net;
+pub mod state;
 pub mod tls;
 pub mod watch;
