@@ -4,6 +4,7 @@ mod de;
 mod effective;
 pub mod listen;
 pub mod load;
+pub mod maps;
 pub mod next_hop;
 mod reference;
 pub mod restrictions;
