@@ -5,6 +5,7 @@ mod effective;
 pub mod greylist;
 pub mod listen;
 pub mod load;
+pub mod maps;
 pub mod next_hop;
 mod reference;
 pub mod restrictions;

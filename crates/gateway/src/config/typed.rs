@@ -41,6 +41,12 @@ pub struct Config {
     pub reading: Reading,
     /// Who may send what to whom.
     pub restrictions: Restrictions,
+    /// Tables that are looked up in.
+    pub maps: super::maps::Maps,
+    /// Who our recipients are.
+    pub recipients: super::maps::Recipients,
+    /// Asking the next hop about recipients.
+    pub callahead: super::maps::CallAhead,
     /// What is looked for.
     pub checks: Checks,
     /// Policies; the first that matches a recipient decides. What no policy matches, `default_policy` decides.
@@ -661,6 +667,9 @@ impl Default for Config {
             limits: SessionLimits::default(),
             reading: Reading::default(),
             restrictions: Restrictions::default(),
+            maps: Default::default(),
+            recipients: Default::default(),
+            callahead: Default::default(),
             checks: Checks::default(),
             policy: Vec::new(),
             default_policy: Policy::default(),
