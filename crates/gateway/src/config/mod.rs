@@ -3,8 +3,10 @@
 pub mod auth;
 mod de;
 mod effective;
+pub mod greylist;
 pub mod listen;
 pub mod load;
+pub mod maps;
 pub mod next_hop;
 mod reference;
 pub mod restrictions;

@@ -45,7 +45,6 @@ impl Config {
         if config.default_policy.name.is_empty() {
             config.default_policy.name = "default".into();
         }
-        config.authentication.id = self.authserv_ids().swap_remove(0);
         config.quarantine.vault = Some(self.vault_folder());
         config.journal.path = Some(self.journal_path());
         config.state.path = Some(self.state_path());
@@ -312,8 +311,8 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
     if listener.require_secret && protocol != AmPdp {
         problems.add(key("require_secret"), "is for protocol = \"am-pdp\" only");
     }
-    if listener.delay_reject != usual.delay_reject && protocol != Milter {
-        problems.add(key("delay_reject"), "is for protocol = \"milter\" only");
+    if listener.delay_reject != usual.delay_reject && !protocol.has_restrictions() {
+        problems.add(key("delay_reject"), "is for protocols with restrictions: smtp, lmtp, milter, policy");
     }
     if listener.report_banned && protocol != Clamd {
         problems.add(key("report_banned"), "is for protocol = \"clamd\" only");
@@ -486,7 +485,7 @@ mod tests {
                 "whole path",
             ),
             ("listener = [{require_secret = true}]", "listener[0].require_secret", "only"),
-            ("listener = [{delay_reject = false}]", "listener[0].delay_reject", "only"),
+            ("listener = [{protocol = \"clamd\", delay_reject = false}]", "listener[0].delay_reject", "is for protocols"),
             ("queue = [{incoming = \"in\"}]", "queue[0].incoming", "full path"),
             ("queue = [{incoming = \"/q\", outgoing = \"/q\"}]", "queue[0].outgoing", "what was judged"),
             ("queue = [{}, {outgoing = \"/q\"}]", "queue[1].incoming", "another queue"),

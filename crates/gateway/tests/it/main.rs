@@ -26,6 +26,7 @@ mod next_hop;
 mod one_verdict;
 mod parts;
 mod places;
+mod restrictions;
 mod smuggling;
 mod spamd;
 mod two_queues;
