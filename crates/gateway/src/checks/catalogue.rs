@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{Check, SymbolInfo, Wave, attachments, dnsbl, gtube, malware, structure};
+use super::{Check, SymbolInfo, Wave, attachments, dnsbl, envelope, greylist, gtube, malware, structure};
 use crate::config::{Config, Problem};
 use crate::resources::dns::Resolve;
+use crate::resources::state::State;
 
 /// One check of the catalogue.
 pub struct Entry {
@@ -36,6 +37,8 @@ pub enum Symbols {
 pub struct Resources {
     /// Name look-ups.
     pub dns: Arc<dyn Resolve>,
+    /// What is remembered from one message to the next.
+    pub state: Arc<dyn State>,
 }
 
 /// All checks, in the order that their findings are shown in.
@@ -43,7 +46,9 @@ pub struct Resources {
 pub static CHECKS: &[Entry] = &[
     Entry { name: "malware", wave: Wave::Facts, meaning: "malware, by the embedded scanner and engines outside", symbols: Symbols::Fixed(malware::SYMBOLS), build: malware::build },
     Entry { name: "attachments", wave: Wave::Facts, meaning: "names and types of attachments that are not let in", symbols: Symbols::Fixed(attachments::SYMBOLS), build: attachments::build },
+    Entry { name: "names", wave: Wave::Facts, meaning: "names of client, HELO, sender and recipients, for restrictions", symbols: Symbols::Fixed(envelope::SYMBOLS), build: envelope::build },
     Entry { name: "dnsbl", wave: Wave::Facts, meaning: "DNS block lists on the client's address", symbols: Symbols::Made(dnsbl::symbols), build: dnsbl::build },
+    Entry { name: "greylist", wave: Wave::Facts, meaning: "who is not known yet and must come again", symbols: Symbols::Fixed(greylist::SYMBOLS), build: greylist::build },
     Entry { name: "gtube", wave: Wave::Facts, meaning: "the test pattern of unsolicited mail", symbols: Symbols::Fixed(gtube::SYMBOLS), build: gtube::build },
     Entry { name: "structure", wave: Wave::Facts, meaning: "what is malformed, ambiguous or unreadable", symbols: Symbols::Made(structure::symbols), build: structure::build },
 ];

@@ -7,6 +7,8 @@ pub mod catalogue;
 mod clamd;
 pub mod dnsbl;
 pub mod embedded;
+pub mod envelope;
+pub mod greylist;
 pub mod gtube;
 pub mod malware;
 pub mod run;
@@ -16,7 +18,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use gatepost_mail::{Counts, Envelope, Fault, Finding, Hit, Mail, OnFault, Recipient, Session};
+use gatepost_mail::{
+    Action, Counts, Envelope, Fault, Finding, Hit, Mail, OnFault, Points, Recipient, Session,
+};
 
 pub use catalogue::{CHECKS, Entry, Resources, symbols};
 pub use run::CheckSet;
@@ -78,6 +82,18 @@ pub trait Check: Send + Sync {
         None
     }
 
+    /// These recipients would get the message, which has this score for them: who of them shall come again?
+    fn after_data<'a>(
+        &'a self,
+        _session: &'a Session,
+        _envelope: &'a Envelope,
+        _recipients: &'a [usize],
+        _score: Points,
+        _known: &'a Found,
+    ) -> Option<BoxFuture<'a, Result<Postponed, Fault>>> {
+        None
+    }
+
     /// Whether whatever it depends on is there: one line for each such thing, none where it depends on nothing.
     fn health<'a>(&'a self) -> BoxFuture<'a, Vec<Health>> {
         Box::pin(std::future::ready(Vec::new()))
@@ -86,6 +102,15 @@ pub trait Check: Send + Sync {
     /// Reads again what it took from files, if they have changed. May block; called every few seconds, off the path
     /// of mail.
     fn reload(&self) {}
+}
+
+/// Recipients whose sender shall come again, though nothing speaks against the message for good.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Postponed {
+    /// Their places in the envelope, each with the text for the sender.
+    pub places: Vec<(usize, String)>,
+    /// A header field for those who get the message because their sender has come again.
+    pub field: Option<(String, String)>,
 }
 
 /// State of something that a check depends on.
@@ -149,6 +174,8 @@ pub struct Found {
     pub access: Vec<Hit>,
     /// Header fields that tell what was found, to be added on top of the message.
     pub fields: Vec<(String, String)>,
+    /// Recipients, by their place, whose access map wants the message held or discarded, and why.
+    pub forced: Vec<(usize, Action, String)>,
     /// The client's name, if its address has one that leads back to it.
     pub client_name: Option<String>,
 }
@@ -167,6 +194,7 @@ impl Found {
         self.times.extend(other.times);
         self.access.extend(other.access);
         self.fields.extend(other.fields);
+        self.forced.extend(other.forced);
         self.client_name = other.client_name.or(self.client_name.take());
     }
 }

@@ -2,10 +2,13 @@
 
 mod de;
 mod effective;
+pub mod greylist;
 pub mod listen;
 pub mod load;
 pub mod next_hop;
 mod reference;
+pub mod restrictions;
+pub mod state;
 mod tree;
 pub mod typed;
 pub mod units;
