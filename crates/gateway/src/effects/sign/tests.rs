@@ -133,11 +133,15 @@ fn what_is_signed_is_what_leaves() {
     // The instructions that a mail server gets come to the same.
     let changes = gatepost_mail::changes(&message, &all);
     let on_top = changes.headers.iter().filter_map(|change| match change {
-        gatepost_mail::HeaderChange::Insert { place: Place::Top, name, value } => Some((name.as_str(), value)),
+        gatepost_mail::HeaderChange::Insert { place: Place::Top, name, value } => {
+            Some((name.as_str(), value))
+        }
         _ => None,
     });
     let on_top: Vec<_> = on_top.collect();
-    assert!(on_top[0].0 == "DKIM-Signature" && on_top[1].0 == "DKIM-Signature" && on_top[2].0 == "X-Gatepost-Id");
+    assert!(
+        on_top[0].0 == "DKIM-Signature" && on_top[1].0 == "DKIM-Signature" && on_top[2].0 == "X-Gatepost-Id"
+    );
     let Edit::AddFolded { value, .. } = &signed[0] else { panic!("{signed:?}") };
     assert_eq!(on_top[0].1, value);
 }
