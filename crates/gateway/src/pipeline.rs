@@ -286,7 +286,7 @@ impl Pipeline {
         let started = Instant::now();
         let mut found = arrival.early;
         found.faults.extend(unread);
-        let checking = self.checks.mail(&mail, &found.findings);
+        let checking = self.checks.mail(&mail, &found);
         match tokio::time::timeout(self.judging_time.saturating_sub(began.elapsed()), checking).await {
             Ok(more) => found.merge(more),
             Err(_) => found.faults.push(too_slow(self.judging_time)),

@@ -23,6 +23,11 @@ impl Finding {
         Finding { symbol: symbol.into(), scope: Scope::Mail, evidence: evidence.into() }
     }
 
+    /// A finding that speaks of one recipient, by its place in the envelope.
+    pub fn recipient(symbol: impl Into<Symbol>, place: usize, evidence: impl Into<String>) -> Finding {
+        Finding { symbol: symbol.into(), scope: Scope::Recipient(place), evidence: evidence.into() }
+    }
+
     /// A finding that speaks of one part.
     pub fn part(symbol: impl Into<Symbol>, part: crate::PartId, evidence: impl Into<String>) -> Finding {
         Finding { symbol: symbol.into(), scope: Scope::Part(part), evidence: evidence.into() }
@@ -103,6 +108,8 @@ pub enum Category {
     Spammy,
     /// Score at or over the kill threshold.
     Spam,
+    /// Whoever sends it may not, or not to this recipient: restrictions, access maps, greylisting, limits.
+    Restricted,
     /// Header so malformed that mail programs disagree about it.
     BadHeader,
     /// Larger than policy allows.
@@ -117,10 +124,11 @@ pub enum Category {
 
 impl Category {
     /// All of them, from harmless to worst.
-    pub const ALL: [Category; 8] = [
+    pub const ALL: [Category; 9] = [
         Category::Clean,
         Category::Spammy,
         Category::Spam,
+        Category::Restricted,
         Category::BadHeader,
         Category::Oversized,
         Category::Unchecked,
@@ -134,6 +142,7 @@ impl Category {
             Category::Clean => "clean",
             Category::Spammy => "spammy",
             Category::Spam => "spam",
+            Category::Restricted => "restricted",
             Category::BadHeader => "bad-header",
             Category::Oversized => "oversized",
             Category::Unchecked => "unchecked",

@@ -3,6 +3,7 @@
 //! This crate does no I/O. Reading never fails: [`Message`] is always a value, and whatever is malformed, ambiguous
 //! or over a limit is a [`Defect`] beside it.
 
+mod access;
 mod address;
 mod charset;
 mod defect;
@@ -26,6 +27,7 @@ mod transfer;
 mod verdict;
 pub mod words;
 
+pub use access::{Access, Hit};
 pub use address::Address;
 pub use defect::{Defect, DefectKind};
 pub use digest::sha256_hex;

@@ -13,7 +13,7 @@ use gatepost_mail::{
 use regex::{Regex, RegexBuilder};
 
 use super::catalogue::Resources;
-use super::{Answer, Check, SymbolInfo, looked};
+use super::{Answer, Check, Found, SymbolInfo, looked};
 use crate::config::typed::{AttachmentRule, Attachments};
 use crate::config::{Config, Problem};
 
@@ -129,7 +129,7 @@ impl Check for AttachmentRules {
         self.on_fault
     }
 
-    fn on_mail<'a>(&'a self, mail: &'a Mail, _: &'a [Finding]) -> Answer<'a> {
+    fn on_mail<'a>(&'a self, mail: &'a Mail, _: &'a Found) -> Answer<'a> {
         looked(Ok(self.look(&mail.message).into()))
     }
 }
@@ -737,7 +737,7 @@ mod tests {
         let check: Box<dyn Check> = Box::new(builtin_rules());
         let mail =
             Mail { session: Session::default(), envelope: Default::default(), message: named("a.exe") };
-        let found = check.on_mail(&mail, &[]).unwrap().await.unwrap();
+        let found = check.on_mail(&mail, &Found::default()).unwrap().await.unwrap();
         assert_eq!(found.findings.len(), 1);
         assert!(SYMBOLS.iter().any(|symbol| symbol.name == found.findings[0].symbol));
     }

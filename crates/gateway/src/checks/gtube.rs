@@ -8,7 +8,7 @@ use gatepost_mail::{Counts, FileKind, Finding, Mail, Message, OnFault, Points};
 use memchr::memmem::Finder;
 
 use super::catalogue::{Built, Resources};
-use super::{Answer, Check, SymbolInfo, looked};
+use super::{Answer, Check, Found, SymbolInfo, looked};
 use crate::config::Config;
 
 /// What it finds.
@@ -44,7 +44,7 @@ impl Check for Gtube {
         OnFault::Accept
     }
 
-    fn on_mail<'a>(&'a self, mail: &'a Mail, _: &'a [Finding]) -> Answer<'a> {
+    fn on_mail<'a>(&'a self, mail: &'a Mail, _: &'a Found) -> Answer<'a> {
         look(&mail.message).and_then(|finding| looked(Ok(vec![finding].into())))
     }
 }

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use gatepost_mail::{Counts, Envelope, Fault, Finding, Mail, OnFault, Recipient, Session};
+use gatepost_mail::{Counts, Envelope, Fault, Finding, Hit, Mail, OnFault, Recipient, Session};
 
 pub use catalogue::{CHECKS, Entry, Resources, symbols};
 pub use run::CheckSet;
@@ -41,6 +41,16 @@ pub trait Check: Send + Sync {
         None
     }
 
+    /// The client has said who it is.
+    fn on_hello<'a>(&'a self, _session: &'a Session) -> Answer<'a> {
+        None
+    }
+
+    /// A sender is named. There are no recipients yet.
+    fn on_sender<'a>(&'a self, _session: &'a Session, _envelope: &'a Envelope) -> Answer<'a> {
+        None
+    }
+
     /// A recipient is named. Findings are about [`gatepost_mail::Scope::Recipient`] of its future place.
     fn on_recipient<'a>(
         &'a self,
@@ -51,8 +61,20 @@ pub trait Check: Send + Sync {
         None
     }
 
-    /// The whole message is here. `facts` holds what the stages before found and, in the second wave, the first.
-    fn on_mail<'a>(&'a self, _mail: &'a Mail, _facts: &'a [Finding]) -> Answer<'a> {
+    /// Nothing that is known speaks against a recipient: what counts, keeps a memory or asks elsewhere looks now
+    /// (greylisting, rates, call-ahead). `known` holds all that was found of session, sender and this recipient.
+    fn on_admit<'a>(
+        &'a self,
+        _session: &'a Session,
+        _envelope: &'a Envelope,
+        _recipient: &'a Recipient,
+        _known: &'a Found,
+    ) -> Answer<'a> {
+        None
+    }
+
+    /// The whole message is here. `known` holds what the stages before found and, in the second wave, the first.
+    fn on_mail<'a>(&'a self, _mail: &'a Mail, _known: &'a Found) -> Answer<'a> {
         None
     }
 
@@ -123,6 +145,12 @@ pub struct Found {
     pub faults: Vec<Fault>,
     /// How long each check took; for checks made of several engines, each engine too.
     pub times: Vec<(String, Duration)>,
+    /// What access maps say.
+    pub access: Vec<Hit>,
+    /// Header fields that tell what was found, to be added on top of the message.
+    pub fields: Vec<(String, String)>,
+    /// The client's name, if its address has one that leads back to it.
+    pub client_name: Option<String>,
 }
 
 impl From<Vec<Finding>> for Found {
@@ -137,6 +165,9 @@ impl Found {
         self.findings.extend(other.findings);
         self.faults.extend(other.faults);
         self.times.extend(other.times);
+        self.access.extend(other.access);
+        self.fields.extend(other.fields);
+        self.client_name = other.client_name.or(self.client_name.take());
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use gatepost_mail::{Cause, Envelope, Fault, Finding, Mail, Recipient, Session};
+use gatepost_mail::{Cause, Envelope, Fault, Mail, Recipient, Session};
 
 use super::catalogue::{CHECKS, Entry, Resources};
 use super::{Answer, Check, Found, Health, Wave};
@@ -47,6 +47,29 @@ impl CheckSet {
         run(self.all(), |check| check.on_connect(session)).await
     }
 
+    /// What is found when the client has said who it is.
+    pub async fn hello(&self, session: &Session) -> Found {
+        run(self.all(), |check| check.on_hello(session)).await
+    }
+
+    /// What is found about a sender.
+    pub async fn sender(&self, session: &Session, envelope: &Envelope) -> Found {
+        run(self.all(), |check| check.on_sender(session, envelope)).await
+    }
+
+    /// What one check, by its name in the catalogue, has to say of a recipient that nothing else refuses.
+    pub async fn admit(
+        &self,
+        check: &str,
+        session: &Session,
+        envelope: &Envelope,
+        recipient: &Recipient,
+        known: &Found,
+    ) -> Found {
+        let wanted = self.all().filter(|candidate| candidate.name() == check);
+        run(wanted, |check| check.on_admit(session, envelope, recipient, known)).await
+    }
+
     /// What is found about a recipient; it is not yet in the envelope.
     pub async fn recipient(&self, session: &Session, envelope: &Envelope, recipient: &Recipient) -> Found {
         run(self.all(), |check| check.on_recipient(session, envelope, recipient)).await
@@ -54,8 +77,11 @@ impl CheckSet {
 
     /// The same for an envelope that is known as a whole: its client, and each recipient in turn.
     pub async fn envelope(&self, session: &Session, envelope: &Envelope) -> Found {
-        let mut found = self.connect(session).await;
         let mut before = Envelope { recipients: Vec::new(), ..envelope.clone() };
+        let (mut found, hello, sender) =
+            tokio::join!(self.connect(session), self.hello(session), self.sender(session, &before));
+        found.merge(hello);
+        found.merge(sender);
         for recipient in &envelope.recipients {
             found.merge(self.recipient(session, &before, recipient).await);
             before.recipients.push(recipient.clone());
@@ -65,10 +91,11 @@ impl CheckSet {
 
     /// What is found in a whole mail. `before` holds what earlier stages found; conclusions see it beside the facts
     /// of this stage. It is not repeated in the result.
-    pub async fn mail(&self, mail: &Mail, before: &[Finding]) -> Found {
+    pub async fn mail(&self, mail: &Mail, before: &Found) -> Found {
         let mut found = run(self.facts.iter(), |check| check.on_mail(mail, before)).await;
         if !self.conclusions.is_empty() {
-            let facts = [before, &found.findings].concat();
+            let mut facts = before.clone();
+            facts.merge(found.clone());
             found.merge(run(self.conclusions.iter(), |check| check.on_mail(mail, &facts)).await);
         }
         found
@@ -165,7 +192,7 @@ mod tests {
     use super::super::catalogue::Symbols;
     use super::super::{looked, looking, testing};
     use super::*;
-    use gatepost_mail::OnFault;
+    use gatepost_mail::{Finding, OnFault};
 
     /// A check whose answer to a whole mail is given; `name` says how it behaves.
     struct Fake(&'static str);
@@ -180,7 +207,7 @@ mod tests {
         fn on_fault(&self) -> OnFault {
             OnFault::Quarantine
         }
-        fn on_mail<'a>(&'a self, _: &'a Mail, facts: &'a [Finding]) -> Answer<'a> {
+        fn on_mail<'a>(&'a self, _: &'a Mail, facts: &'a Found) -> Answer<'a> {
             let found = move |evidence: String| Ok(vec![Finding::mail(self.0, evidence)].into());
             match self.0 {
                 "idle" => None,
@@ -197,9 +224,9 @@ mod tests {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     found(String::new())
                 }),
-                "concludes" => {
-                    looked(found(facts.iter().map(|f| f.symbol.as_ref()).collect::<Vec<_>>().join("+")))
-                }
+                "concludes" => looked(found(
+                    facts.findings.iter().map(|f| f.symbol.as_ref()).collect::<Vec<_>>().join("+"),
+                )),
                 _ => looked(found(String::new())),
             }
         }
@@ -214,7 +241,7 @@ mod tests {
     #[tokio::test]
     async fn findings_stand_in_catalogue_order_and_conclusions_see_facts() {
         let mail = testing::mail("", &[("text/plain", "")]);
-        let before = [Finding::mail("before", "")];
+        let before = vec![Finding::mail("before", "")].into();
         let found = set(&["slow", "quick", "idle"], &["concludes"]).mail(&mail, &before).await;
         let symbols: Vec<_> = found.findings.iter().map(|f| f.symbol.as_ref()).collect();
         assert_eq!(symbols, ["slow", "quick", "concludes"]);
@@ -227,7 +254,9 @@ mod tests {
     #[tokio::test]
     async fn whatever_one_does_the_others_find() {
         let mail = testing::mail("", &[("text/plain", "")]);
-        let found = set(&["panics", "hangs", "panics at once", "fails", "quick"], &[]).mail(&mail, &[]).await;
+        let found = set(&["panics", "hangs", "panics at once", "fails", "quick"], &[])
+            .mail(&mail, &Found::default())
+            .await;
         assert_eq!(found.findings.len(), 1);
         let faults: Vec<_> =
             found.faults.iter().map(|f| (f.check.as_str(), f.cause, f.detail.as_str(), f.answer)).collect();

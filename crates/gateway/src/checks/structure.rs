@@ -9,7 +9,7 @@ use std::time::Duration;
 use gatepost_mail::{Category, Counts, Defect, DefectKind, Finding, Mail, OnFault, Points};
 
 use super::catalogue::{Built, Resources};
-use super::{Answer, Check, SymbolInfo, looked};
+use super::{Answer, Check, Found, SymbolInfo, looked};
 use crate::config::Config;
 
 /// One symbol for each kind of defect.
@@ -38,7 +38,7 @@ impl Check for Structure {
         OnFault::Defer
     }
 
-    fn on_mail<'a>(&'a self, mail: &'a Mail, _: &'a [Finding]) -> Answer<'a> {
+    fn on_mail<'a>(&'a self, mail: &'a Mail, _: &'a Found) -> Answer<'a> {
         let defects = &mail.message.defects;
         if defects.is_empty() { None } else { looked(Ok(findings(defects).into())) }
     }

@@ -392,7 +392,7 @@ impl Judge<'_> {
                 format!("{size} bytes, at most {most} are taken")
             }
             (_, Category::Virus | Category::Banned) => evidences(found),
-            (_, Category::BadHeader | Category::Oversized | Category::Unchecked) => {
+            (_, Category::Restricted | Category::BadHeader | Category::Oversized | Category::Unchecked) => {
                 joined(found.map(|finding| match finding.evidence.as_str() {
                     "" => finding.symbol.to_string(),
                     evidence => format!("{}: {evidence}", finding.symbol),

@@ -552,7 +552,9 @@ fn builtin_action(category: Category) -> Action {
     match category {
         Category::Clean | Category::BadHeader => Action::Deliver,
         Category::Spammy | Category::Unchecked => Action::Mark,
-        Category::Spam | Category::Oversized | Category::Banned | Category::Virus => Action::Refuse,
+        Category::Spam | Category::Restricted | Category::Oversized | Category::Banned | Category::Virus => {
+            Action::Refuse
+        }
     }
 }
 
@@ -575,6 +577,7 @@ fn builtin_reply(category: Category, class: u16) -> ReplyTemplate {
         }
         (_, Category::Oversized) => "552 Message too large: {reason} (id {id})",
         (_, Category::BadHeader) => "550 Malformed message not accepted: {reason} (id {id})",
+        (_, Category::Restricted) => "550 Refused by local policy: {reason} (id {id})",
         (_, Category::Spam | Category::Spammy) => "550 Message looks like spam and is not accepted (id {id})",
         (_, Category::Clean) => "550 Message not accepted (id {id})",
     };
@@ -741,7 +744,8 @@ mod tests {
             ("6.31".into(), "10.0".into())
         );
         let actions = Category::ALL.map(|category| policy.action(category).name());
-        let expected = ["deliver", "mark", "refuse", "deliver", "refuse", "mark", "refuse", "refuse"];
+        let expected =
+            ["deliver", "mark", "refuse", "refuse", "deliver", "refuse", "mark", "refuse", "refuse"];
         assert_eq!(actions, expected);
     }
 
