@@ -9,6 +9,7 @@ pub mod dnsbl;
 pub mod embedded;
 pub mod gtube;
 pub mod malware;
+pub mod p0f;
 pub mod run;
 pub mod structure;
 

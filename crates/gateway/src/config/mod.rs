@@ -5,6 +5,7 @@ mod effective;
 pub mod listen;
 pub mod load;
 pub mod next_hop;
+pub mod p0f;
 mod reference;
 mod tree;
 pub mod typed;

@@ -10,6 +10,7 @@ use gatepost_wire::smtp::Stray;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::p0f::P0f;
 use super::units::{Net, Seconds, Size};
 
 /// The whole configuration.
@@ -339,6 +340,8 @@ pub struct Checks {
     pub gtube: Gtube,
     /// Malformed messages.
     pub structure: Structure,
+    /// The client's operating system.
+    pub p0f: P0f,
 }
 
 /// The built-in malware scanner: YARA rules and hash lists over every part.
