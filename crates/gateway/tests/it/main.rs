@@ -23,6 +23,7 @@ mod milter;
 mod milter_crowd;
 mod next_hop;
 mod one_verdict;
+mod p0f;
 mod parts;
 mod places;
 mod smuggling;
