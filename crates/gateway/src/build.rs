@@ -22,7 +22,7 @@ use crate::pipeline::{Pipeline, Store};
 use crate::records::Metrics;
 use crate::resources::dns::{Dns, Resolve};
 use crate::resources::tls::{ClientTls, ServerTls};
-use crate::verdict::Policies;
+use crate::verdict::{Policies, Restrictions};
 
 /// The judging part alone: what `scan` needs, and the daemon as well.
 pub fn pipeline(
@@ -35,9 +35,15 @@ pub fn pipeline(
     let checks = CheckSet::build(config, &resources);
     let policies =
         Policies::build(config, symbols.iter().map(|symbol| (symbol.name.as_ref(), symbol.counts)));
-    match (checks, policies) {
-        (Ok(checks), Ok(policies)) => Ok(Pipeline::new(config, checks, policies, store, metrics)),
-        (checks, policies) => Err(checks.err().into_iter().chain(policies.err()).flatten().collect()),
+    let restrictions = Restrictions::build(config);
+    match (checks, policies, restrictions) {
+        (Ok(checks), Ok(policies), Ok(restrictions)) => {
+            Ok(Pipeline::new(config, checks, policies, restrictions, store, metrics))
+        }
+        (checks, policies, restrictions) => {
+            let problems = [checks.err(), policies.err(), restrictions.err()];
+            Err(problems.into_iter().flatten().flatten().collect())
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Check, SymbolInfo, Wave, attachments, dnsbl, gtube, malware, p0f, structure};
+use super::{Check, SymbolInfo, Wave, attachments, dnsbl, envelope, gtube, malware, p0f, structure};
 use crate::config::{Config, Problem};
 use crate::resources::dns::Resolve;
 
@@ -43,6 +43,7 @@ pub struct Resources {
 pub static CHECKS: &[Entry] = &[
     Entry { name: "malware", wave: Wave::Facts, meaning: "malware, by the embedded scanner and engines outside", symbols: Symbols::Fixed(malware::SYMBOLS), build: malware::build },
     Entry { name: "attachments", wave: Wave::Facts, meaning: "names and types of attachments that are not let in", symbols: Symbols::Fixed(attachments::SYMBOLS), build: attachments::build },
+    Entry { name: "names", wave: Wave::Facts, meaning: "names of client, HELO, sender and recipients, for restrictions", symbols: Symbols::Fixed(envelope::SYMBOLS), build: envelope::build },
     Entry { name: "dnsbl", wave: Wave::Facts, meaning: "DNS block lists on the client's address", symbols: Symbols::Made(dnsbl::symbols), build: dnsbl::build },
     Entry { name: "p0f", wave: Wave::Facts, meaning: "the client's operating system, by p0f", symbols: Symbols::Made(p0f::symbols), build: p0f::build },
     Entry { name: "gtube", wave: Wave::Facts, meaning: "the test pattern of unsolicited mail", symbols: Symbols::Fixed(gtube::SYMBOLS), build: gtube::build },

@@ -7,6 +7,7 @@ pub mod load;
 pub mod next_hop;
 pub mod p0f;
 mod reference;
+pub mod restrictions;
 mod tree;
 pub mod typed;
 pub mod units;
