@@ -26,6 +26,7 @@ mod one_verdict;
 mod p0f;
 mod parts;
 mod places;
+mod policy;
 mod smuggling;
 mod spamd;
 mod two_queues;
