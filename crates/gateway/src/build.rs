@@ -21,6 +21,7 @@ use crate::front::queue::Between;
 use crate::pipeline::{Pipeline, Store};
 use crate::records::Metrics;
 use crate::resources::dns::{Dns, Resolve};
+use crate::resources::state::Memory;
 use crate::resources::tls::{ClientTls, ServerTls};
 use crate::verdict::{Policies, Restrictions};
 
@@ -30,7 +31,9 @@ pub fn pipeline(
     store: Option<Store>,
     metrics: Arc<Metrics>,
 ) -> Result<Pipeline, Vec<Problem>> {
-    let resources = Resources { dns: Arc::new(Dns::build(&config.checks.dns)?) };
+    let dns = Arc::new(Dns::build(&config.checks.dns)?);
+    let state = store.as_ref().map_or_else(Memory::small, |store| store.state.clone());
+    let resources = Resources { dns, state };
     let symbols = catalogue::symbols(config);
     let checks = CheckSet::build(config, &resources);
     let policies =

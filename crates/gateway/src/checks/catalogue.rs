@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Check, SymbolInfo, Wave, attachments, dnsbl, envelope, gtube, malware, p0f, structure};
 use crate::config::{Config, Problem};
 use crate::resources::dns::Resolve;
+use crate::resources::state::State;
 
 /// One check of the catalogue.
 pub struct Entry {
@@ -36,6 +37,8 @@ pub enum Symbols {
 pub struct Resources {
     /// Name look-ups.
     pub dns: Arc<dyn Resolve>,
+    /// What is remembered from one message to the next.
+    pub state: Arc<dyn State>,
 }
 
 /// All checks, in the order that their findings are shown in.

@@ -322,6 +322,13 @@ pub(crate) mod testing {
 
     use gatepost_auth::dns::Table;
 
+    use crate::resources::state::Memory;
+
+    /// Names by this resolver, and an empty memory.
+    pub fn with_dns(dns: impl Resolve + 'static) -> Resources {
+        Resources { dns: Arc::new(dns), state: Memory::small() }
+    }
+
     /// Name → what is under it: addresses and a text parted by spaces, or `timeout`, `servfail`, `hang`.
     pub fn resources(table: &[(&str, &str)]) -> Resources {
         let mut records = Table::default();
@@ -336,7 +343,7 @@ pub(crate) mod testing {
                 }),
             }
         }
-        Resources { dns: Arc::new(records) }
+        with_dns(records)
     }
 }
 
@@ -602,7 +609,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert!(ready, "nsd answers");
-        let resources = Resources { dns: Arc::new(Dns::build(&config.checks.dns).unwrap()) };
+        let resources = testing::with_dns(Dns::build(&config.checks.dns).unwrap());
         for (client, expected) in [
             ("192.0.2.1", "DNSBL_L 192.0.2.1 in l.example: 127.0.0.2 (listed for the test)"),
             (
@@ -625,7 +632,7 @@ mod tests {
         let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let mut config = config(&[("l", "l.example")]);
         config.checks.dns.servers = vec![silent.local_addr().unwrap().to_string()];
-        let resources = Resources { dns: Arc::new(Dns::build(&config.checks.dns).unwrap()) };
+        let resources = testing::with_dns(Dns::build(&config.checks.dns).unwrap());
         let began = Instant::now();
         let said = ask(&config, &resources, "192.0.2.1").await;
         assert!(said.len() == 1 && said[0].starts_with("dnsbl:l timeout"), "{said:?}");

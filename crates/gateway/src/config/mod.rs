@@ -8,6 +8,7 @@ pub mod next_hop;
 pub mod p0f;
 mod reference;
 pub mod restrictions;
+pub mod state;
 mod tree;
 pub mod typed;
 pub mod units;

@@ -53,6 +53,8 @@ pub struct Config {
     pub quarantine: Quarantine,
     /// Records of decisions.
     pub journal: Journal,
+    /// What is remembered from one message to the next.
+    pub state: super::state::State,
     /// Metrics and health over HTTP.
     pub metrics: Metrics,
 }
@@ -674,6 +676,7 @@ impl Default for Config {
             headers: HeaderNames::default(),
             quarantine: Quarantine::default(),
             journal: Journal::default(),
+            state: super::state::State::default(),
             metrics: Metrics::default(),
         }
     }

@@ -47,6 +47,7 @@ impl Config {
         }
         config.quarantine.vault = Some(self.vault_folder());
         config.journal.path = Some(self.journal_path());
+        config.state.path = Some(self.state_path());
         config
     }
 
@@ -58,6 +59,11 @@ impl Config {
     /// The journal's file.
     pub fn journal_path(&self) -> PathBuf {
         self.journal.path.clone().unwrap_or_else(|| self.data.join("journal.db"))
+    }
+
+    /// The file of what is remembered.
+    pub fn state_path(&self) -> PathBuf {
+        self.state.path.clone().unwrap_or_else(|| self.data.join("state.redb"))
     }
 
     /// What is wrong with the values, as far as that can be said without a look at the system. Policies, the names of
@@ -223,6 +229,7 @@ impl Config {
             ("limits.judging_time", limits.judging_time.seconds()),
             ("limits.next_hop_time", limits.next_hop_time.seconds()),
             ("limits.next_hop_data_time", limits.next_hop_data_time.seconds()),
+            ("state.entries", self.state.entries),
             ("reading.depth", u64::from(self.reading.depth)),
             ("reading.parts", u64::from(self.reading.parts)),
             ("reading.bytes", self.reading.bytes.bytes()),

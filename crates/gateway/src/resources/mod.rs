@@ -2,5 +2,6 @@
 
 pub mod dns;
 pub mod net;
+pub mod state;
 pub mod tls;
 pub mod watch;

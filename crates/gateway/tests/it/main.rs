@@ -8,6 +8,7 @@ mod auth;
 mod beside_amavis;
 mod beside_clamav_milter;
 mod beside_clamsmtp;
+mod beside_pyspf;
 mod clamd_front;
 mod commands;
 mod crowd;
