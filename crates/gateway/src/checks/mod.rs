@@ -14,6 +14,7 @@ pub mod envelope;
 pub mod greylist;
 pub mod gtube;
 pub mod malware;
+pub mod p0f;
 pub mod recipients;
 pub mod run;
 pub mod structure;

@@ -8,6 +8,7 @@ pub mod listen;
 pub mod load;
 pub mod maps;
 pub mod next_hop;
+pub mod p0f;
 mod reference;
 pub mod restrictions;
 pub mod state;
