@@ -29,6 +29,8 @@ mod parts;
 mod places;
 mod policy;
 mod restrictions;
+mod sender_auth;
+mod signing;
 mod smuggling;
 mod spamd;
 mod two_queues;
