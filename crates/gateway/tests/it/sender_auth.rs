@@ -112,7 +112,7 @@ fn a_name_server_that_does_not_know_is_a_fault() {
     let (dns, sink) = (dns(), Sink::start());
     let mut gatepost = setup(&dns, sink.address).start();
     // The name server refuses to speak of other zones.
-    assert_eq!(send(gatepost.smtp, GOOD, "a@unknown.invalid", "").code, 250);
+    assert_eq!(send(gatepost.smtp, GOOD, "a@unknown.example", "").code, 250);
     let mail = sink.wait_received(1).remove(0);
     let results = mail.header("Authentication-Results").unwrap();
     assert!(results.contains("spf=temperror") && results.contains("dmarc=temperror"), "{results}");
@@ -122,7 +122,7 @@ fn a_name_server_that_does_not_know_is_a_fault() {
     gatepost.change(|setup| setup.tables.push_str("[checks.dmarc]\non_fault = \"defer\"\n"));
     gatepost.kill();
     gatepost.restart();
-    let reply = send(gatepost.smtp, GOOD, "a@unknown.invalid", "");
+    let reply = send(gatepost.smtp, GOOD, "a@unknown.example", "");
     assert_eq!(reply.code, 451, "{}", reply.text);
 }
 
@@ -186,6 +186,6 @@ fn the_command_tells_what_would_be_added_and_why() {
     let (status, _) = auth(GOOD, &["/nowhere"]);
     assert_eq!(status, Some(1));
     // Whoever cannot be asked is not "none".
-    let output = run(&["auth", "--ip", GOOD, "--from", "a@unknown.invalid", "--resolver", &resolver, file], b"");
+    let output = run(&["auth", "--ip", GOOD, "--from", "a@unknown.example", "--resolver", &resolver, file], b"");
     assert_eq!(output.status.code(), Some(75));
 }
