@@ -305,7 +305,6 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
         problems.add(key("require_secret"), "is for protocol = \"am-pdp\" only");
     }
     if listener.delay_reject != usual.delay_reject && !protocol.has_restrictions() {
-        problems.add(key("delay_reject"), "is for protocols with restrictions: smtp, lmtp, milter, policy");
         let message = "is for protocol = \"smtp\", \"lmtp\", \"milter\" and \"policy\" only";
         problems.add(key("delay_reject"), message);
     }
