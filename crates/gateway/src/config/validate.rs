@@ -483,7 +483,6 @@ mod tests {
             ),
             ("listener = [{require_secret = true}]", "listener[0].require_secret", "only"),
             (
-                "listener = [{protocol = \"clamd\", delay_reject = false}]",
                 "listener[0].delay_reject",
                 "is for protocols",
             ),
