@@ -115,8 +115,10 @@ async fn run(mut waiting: mpsc::Receiver<Job>, pool: SqlitePool, lost: Arc<Lost>
             }
         }
         write(&pool, &batch, &lost).await;
-        // Whoever has stopped waiting needs no answer.
-        flushes.into_iter().for_each(|done| drop(done.send(())));
+        for done in flushes {
+            // Whoever has stopped waiting needs no answer.
+            let _ = done.send(());
+        }
     }
 }
 
