@@ -22,6 +22,7 @@ use crate::front::Front;
 use crate::front::queue::Between;
 use crate::pipeline::{Pipeline, Store};
 use crate::records::Metrics;
+use crate::reporting::Reporter;
 use crate::resources::callahead::{AskNextHop, NoNextHop};
 use crate::resources::dns::{Dns, Resolve};
 use crate::resources::state::Memory;
@@ -150,6 +151,20 @@ pub fn release_hops(config: &Config) -> Result<Arc<ReleaseHops>, Vec<Problem>> {
     let mut problems = Vec::new();
     let (_, releases) = all_hops(config, &mut problems);
     if problems.is_empty() { Ok(releases) } else { Err(problems) }
+}
+
+/// What makes and sends DMARC reports: by the next hop of released mail, which without `quarantine.release_to` is that of
+/// the first listener that has one.
+pub fn reporter(config: &Config) -> Result<Reporter, Vec<Problem>> {
+    let listeners = config.listeners();
+    let with_hop = listeners.iter().find(|listener| !listener.next_hop.is_empty());
+    Ok(Reporter {
+        settings: config.dmarc_reports.clone(),
+        hostname: config.hostname.clone(),
+        dns: Arc::new(Dns::build(&config.checks.dns)?),
+        hops: release_hops(config)?,
+        listener: with_hop.or(listeners.first()).map(|listener| listener.name.clone()).unwrap_or_default(),
+    })
 }
 
 /// Folder for messages too large for memory.

@@ -30,6 +30,7 @@ enum Command {
     Quarantine(cli::open::Args<cli::quarantine::QuarantineArgs>),
     History(cli::open::Args<cli::history::HistoryArgs>),
     Explain(cli::open::Args<cli::explain::ExplainArgs>),
+    Dmarc(cli::open::Args<cli::dmarc::DmarcArgs>),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
             Command::Quarantine(args) => cli::open::quarantine(args).await,
             Command::History(args) => cli::open::history(args).await,
             Command::Explain(args) => cli::open::explain(args).await,
+            Command::Dmarc(args) => cli::open::dmarc(args).await,
         }
     })
 }

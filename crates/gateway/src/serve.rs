@@ -360,7 +360,10 @@ impl Daemon {
                     let _ = sd_notify::notify(&[NotifyState::Watchdog]);
                     self.tending.look(&self.pipeline, &self.store);
                 }
-                _ = expiring.tick() => self.tending.expire(&self.config, &self.store),
+                _ = expiring.tick() => {
+                    self.tending.expire(&self.config, &self.store);
+                    self.tending.report(&self.config, &self.store);
+                }
             }
         }
         self.drain().await;

@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod config;
+pub mod dmarc;
 pub mod explain;
 pub mod filter;
 pub mod history;

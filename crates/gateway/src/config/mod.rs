@@ -1,6 +1,7 @@
 //! Configuration: what was typed ([`typed`]), read from files with the place of every value remembered.
 
 mod de;
+pub mod dmarc_reports;
 mod effective;
 pub mod greylist;
 pub mod listen;

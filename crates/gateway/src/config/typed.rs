@@ -10,6 +10,7 @@ use gatepost_wire::smtp::Stray;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::dmarc_reports::DmarcReports;
 pub use super::greylist::{Greylist, GreylistMode};
 use super::p0f::P0f;
 pub use super::restrictions::Restrictions;
@@ -60,6 +61,8 @@ pub struct Config {
     pub quarantine: Quarantine,
     /// Records of decisions.
     pub journal: Journal,
+    /// Aggregate reports to the domains that ask for them.
+    pub dmarc_reports: DmarcReports,
     /// What is remembered from one message to the next.
     pub state: super::state::State,
     /// Metrics and health over HTTP.
@@ -688,6 +691,7 @@ impl Default for Config {
             headers: HeaderNames::default(),
             quarantine: Quarantine::default(),
             journal: Journal::default(),
+            dmarc_reports: DmarcReports::default(),
             state: super::state::State::default(),
             metrics: Metrics::default(),
         }

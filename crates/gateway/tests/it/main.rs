@@ -13,6 +13,7 @@ mod clamd_front;
 mod commands;
 mod crowd;
 mod dialogs;
+mod dmarc;
 mod filter;
 mod founding;
 mod fronts_crowd;
