@@ -30,6 +30,7 @@ enum Command {
     Quarantine(cli::open::Args<cli::quarantine::QuarantineArgs>),
     History(cli::open::Args<cli::history::HistoryArgs>),
     Explain(cli::open::Args<cli::explain::ExplainArgs>),
+    Greylist(cli::greylist::Args),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
             Command::Quarantine(args) => cli::open::quarantine(args).await,
             Command::History(args) => cli::open::history(args).await,
             Command::Explain(args) => cli::open::explain(args).await,
+            Command::Greylist(args) => cli::greylist::run(args).await,
         }
     })
 }

@@ -6,6 +6,7 @@ pub mod check;
 pub mod config;
 pub mod explain;
 pub mod filter;
+pub mod greylist;
 pub mod history;
 pub mod init;
 pub mod open;

@@ -66,6 +66,11 @@ impl Config {
         self.state.path.clone().unwrap_or_else(|| self.data.join("state.redb"))
     }
 
+    /// Where the daemon answers commands that want to know what is remembered.
+    pub fn state_socket(&self) -> PathBuf {
+        self.data.join("state.sock")
+    }
+
     /// What is wrong with the values, as far as that can be said without a look at the system. Policies, the names of
     /// header fields, patterns and sockets are judged by those who use them.
     pub fn validate(&self) -> Vec<Problem> {
