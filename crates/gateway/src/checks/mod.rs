@@ -2,7 +2,9 @@
 //!
 //! A new check is one file beside these and one line in [`catalogue::CHECKS`].
 
+pub mod access;
 pub mod attachments;
+pub mod callahead;
 pub mod catalogue;
 mod clamd;
 pub mod dnsbl;
@@ -11,6 +13,8 @@ pub mod envelope;
 pub mod greylist;
 pub mod gtube;
 pub mod malware;
+pub mod p0f;
+pub mod recipients;
 pub mod run;
 pub mod structure;
 
