@@ -31,6 +31,7 @@ enum Command {
     History(cli::open::Args<cli::history::HistoryArgs>),
     Explain(cli::open::Args<cli::explain::ExplainArgs>),
     Dmarc(cli::open::Args<cli::dmarc::DmarcArgs>),
+    Greylist(cli::greylist::Args),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
             Command::History(args) => cli::open::history(args).await,
             Command::Explain(args) => cli::open::explain(args).await,
             Command::Dmarc(args) => cli::open::dmarc(args).await,
+            Command::Greylist(args) => cli::greylist::run(args).await,
         }
     })
 }

@@ -66,6 +66,11 @@ impl Config {
         self.state.path.clone().unwrap_or_else(|| self.data.join("state.redb"))
     }
 
+    /// Where the daemon answers commands that want to know what is remembered.
+    pub fn state_socket(&self) -> PathBuf {
+        self.data.join("state.sock")
+    }
+
     /// What is wrong with the values, as far as that can be said without a look at the system. Policies, the names of
     /// header fields, patterns and sockets are judged by those who use them.
     pub fn validate(&self) -> Vec<Problem> {
@@ -485,10 +490,6 @@ mod tests {
                 "whole path",
             ),
             ("listener = [{require_secret = true}]", "listener[0].require_secret", "only"),
-            (
-                "listener[0].delay_reject",
-                "is for protocols",
-            ),
             ("listener = [{protocol = 'http', delay_reject = false}]", "listener[0].delay_reject", "only"),
             ("listener = [{prepend = ['X-A']}]", "listener[0].prepend", "only"),
             ("queue = [{incoming = \"in\"}]", "queue[0].incoming", "full path"),
