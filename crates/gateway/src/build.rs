@@ -30,7 +30,7 @@ pub fn pipeline(
     store: Option<Store>,
     metrics: Arc<Metrics>,
 ) -> Result<Pipeline, Vec<Problem>> {
-    let resources = Resources { dns: Arc::new(Dns::build(&config.checks.dns)?) };
+    let resources = Resources { dns: Arc::new(Dns::counting(&config.checks.dns, metrics.dns())?) };
     let symbols = catalogue::symbols(config);
     let checks = CheckSet::build(config, &resources);
     let policies =

@@ -39,7 +39,10 @@ pub fn symbols(config: &Config) -> Vec<SymbolInfo> {
         .map(|(name, list)| SymbolInfo {
             name: symbol(name).into(),
             meaning: format!("the client's address is listed in {}", list.zone).into(),
-            counts: list.category.map_or(Counts::Points(list.weight), Counts::As),
+            counts: list.category.map_or(
+                Counts::Points(list.weight.unwrap_or(gatepost_mail::Points::thousandths(3000))),
+                Counts::As,
+            ),
         })
         .collect()
 }

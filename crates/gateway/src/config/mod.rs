@@ -3,6 +3,7 @@
 mod de;
 mod effective;
 pub mod listen;
+mod lists;
 pub mod load;
 pub mod next_hop;
 mod reference;

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::Record;
 use super::vault::Usage;
+use crate::resources::dns::DnsCounters;
 
 /// Seconds, from a header-only check to a scanner at its limit.
 const BUCKETS: [f64; 14] =
@@ -62,6 +63,7 @@ pub struct Metrics {
     vault_bytes: Gauge<u64, AtomicU64>,
     vault_messages: Gauge<u64, AtomicU64>,
     journal_dropped: Counter,
+    dns: DnsCounters,
     resident: Gauge<u64, AtomicU64>,
 }
 
@@ -88,6 +90,7 @@ impl Metrics {
             vault_bytes: Gauge::default(),
             vault_messages: Gauge::default(),
             journal_dropped: Counter::default(),
+            dns: DnsCounters::default(),
             resident: Gauge::default(),
         };
         metrics.register();
@@ -138,6 +141,15 @@ impl Metrics {
             "Records lost because the journal could not be written",
             self.journal_dropped.clone(),
         );
+        let dns = &self.dns;
+        registry.register("gatepost_dns_questions", "Names looked up", dns.questions.clone());
+        registry.register("gatepost_dns_cached", "Of these, answered from the cache", dns.cached.clone());
+        registry.register(
+            "gatepost_dns_timeouts",
+            "Of these, answered by no server in time",
+            dns.timeouts.clone(),
+        );
+        registry.register("gatepost_dns_failures", "Of these, failed by the servers", dns.failures.clone());
         registry.register("process_resident_memory_bytes", "Resident memory", self.resident.clone());
     }
 
@@ -222,6 +234,11 @@ impl Metrics {
         self.journal_dropped.clone()
     }
 
+    /// What the resolver counts, for [`crate::resources::dns::Dns::counting`].
+    pub fn dns(&self) -> DnsCounters {
+        self.dns.clone()
+    }
+
     /// All metrics in OpenMetrics text.
     pub fn encode(&self) -> String {
         if let Some(bytes) = resident_bytes() {
@@ -273,6 +290,7 @@ mod tests {
         metrics.engine_up("clamd:\"odd\"", false);
         metrics.vault(Usage { messages: 3, bytes: 4096 });
         metrics.journal_dropped().inc_by(5);
+        metrics.dns().cached.inc_by(4);
         let text = metrics.encode();
         for line in [
             r#"gatepost_messages_total{category="virus",action="refuse"} 2"#,
@@ -294,6 +312,7 @@ mod tests {
             r#"gatepost_vault_bytes 4096"#,
             r#"gatepost_vault_messages 3"#,
             r#"gatepost_journal_dropped_total 5"#,
+            r#"gatepost_dns_cached_total 4"#,
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");

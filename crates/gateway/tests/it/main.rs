@@ -12,6 +12,8 @@ mod clamd_front;
 mod commands;
 mod crowd;
 mod dialogs;
+mod dns_lists;
+mod dns_resolver;
 mod filter;
 mod founding;
 mod fronts_crowd;

@@ -31,7 +31,7 @@ impl Dns {
             config.push_str(&format!(" local-zone: \"{zone}\" static\n"));
         }
         for record in records {
-            config.push_str(&format!(" local-data: \"{record}\"\n"));
+            config.push_str(&format!(" local-data: '{record}'\n"));
         }
         let file = folder.path().join("unbound.conf");
         std::fs::write(&file, config).expect("write");
