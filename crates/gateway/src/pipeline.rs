@@ -7,6 +7,7 @@
 //! - after a bounce was handed on and before the reply: our own mail server, whose queue it came from, hands it in again,
 //!   and its sender is told twice rather than never.
 
+mod admit;
 mod record_of;
 
 use std::collections::BTreeMap;
@@ -17,18 +18,20 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use gatepost_mail::{
-    Action, Bounce, Budget, Cause, DefectKind, Edit, Envelope, Fault, Limits, Mail, Message, OnFault, PartId,
-    Reply, Session, Verdict,
+    Bounce, Budget, Cause, DefectKind, Edit, Envelope, Fault, Limits, Mail, Message, OnFault, PartId, Reply,
+    Session, Verdict,
 };
 use gatepost_wire::smtp::StrayReport;
 use tokio::sync::Semaphore;
+
+pub use admit::{Admitted, Asked};
 
 use crate::checks::Found;
 use crate::checks::run::CheckSet;
 use crate::config::typed::{Config, HeaderNames, LogFormat};
 use crate::effects::bounce::{self, Failed, Teller};
 use crate::records::{self, Held, Journal, Metrics, Record, Vault, VaultError};
-use crate::verdict::{self, Answers, Case, Conclusion, Delivery, Plan, Policies};
+use crate::verdict::{self, Answers, Case, Conclusion, Delivery, Plan, Policies, Restrictions};
 
 /// What judges messages: made once from a configuration, shared by all sessions that began under it.
 pub struct Pipeline {
@@ -38,6 +41,8 @@ pub struct Pipeline {
     pub checks: CheckSet,
     /// The policies.
     pub policies: Policies,
+    /// Who may send what to whom.
+    pub restrictions: Restrictions,
     headers: HeaderNames,
     limits: Limits,
     judging: Semaphore,
@@ -139,6 +144,7 @@ impl Pipeline {
         config: &Config,
         checks: CheckSet,
         policies: Policies,
+        restrictions: Restrictions,
         store: Option<Store>,
         metrics: Arc<Metrics>,
     ) -> Pipeline {
@@ -147,6 +153,7 @@ impl Pipeline {
             hostname: config.hostname.clone(),
             checks,
             policies,
+            restrictions,
             headers: config.headers.clone(),
             limits: Limits {
                 depth: reading.depth,
@@ -199,54 +206,6 @@ impl Pipeline {
         let judged = self.judge_as(Manner::File(name), arrival).await;
         self.record(&judged, None).await;
         judged
-    }
-
-    /// Whether a message would be refused whatever it says, by what was found of session and recipients so far. Points
-    /// do not count yet, since later findings may outweigh them. A refusal is recorded like that of a message.
-    ///
-    /// `envelope` is `None` before MAIL. As long as it has no recipients, all policies that some may have must refuse.
-    pub async fn early(
-        &self,
-        session: &Session,
-        envelope: Option<&Envelope>,
-        found: &Found,
-    ) -> Option<Reply> {
-        if found.findings.is_empty() {
-            return None;
-        }
-        let sender = envelope.map(|envelope| envelope.sender.as_ref());
-        let envelope = envelope.cloned().unwrap_or_default();
-        if envelope.recipients.is_empty() && !self.policies.all_refuse(session, sender, &found.findings) {
-            return None;
-        }
-        let recipients = envelope.recipients.len();
-        let id = records::new_id();
-        let message = shallow(Bytes::new(), &self.limits);
-        let mail = Mail { session: session.clone(), envelope, message };
-        let case = Case {
-            id: &id,
-            hostname: &self.hostname,
-            mail: &mail,
-            findings: &found.findings,
-            faults: &[],
-            after_queue: false,
-            advice: false,
-        };
-        let verdicts = verdict::judge(&case, &self.policies, &self.headers);
-        let certain = |verdict: &Verdict| {
-            let decided = verdict.weighed.iter().any(|weighed| weighed.category == Some(verdict.category));
-            verdict.action == Action::Refuse && decided
-        };
-        if !verdicts.iter().all(certain) {
-            return None;
-        }
-        let conclusion = verdict::plan(&verdicts, recipients, Answers::One).conclude(&[]);
-        let reply = conclusion.one.clone();
-        let (found, times, began) = (found.clone(), BTreeMap::new(), Instant::now());
-        let judged = Judged { id, mail, found, verdicts, times, began };
-        let done = Done { conclusion, held: None, next_hop: None, time: Duration::ZERO };
-        self.record(&judged, Some(&done)).await;
-        Some(reply)
     }
 
     /// How long judging may take.
@@ -309,7 +268,10 @@ impl Pipeline {
             after_queue: arrival.after_queue,
             advice: manner != Manner::Mail,
         };
-        let verdicts = verdict::judge(&case, &self.policies, &self.headers);
+        let mut verdicts = verdict::judge(&case, &self.policies, &self.headers);
+        if !found.forced.is_empty() {
+            verdict::force(&mut verdicts, &found.forced);
+        }
         times.insert("judge".to_owned(), micros(started.elapsed()));
         Judged { id, mail, found, verdicts, times, began }
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Check, SymbolInfo, Wave, attachments, dnsbl, gtube, malware, structure};
+use super::{Check, SymbolInfo, Wave, attachments, dnsbl, envelope, gtube, local_lists, malware, structure};
 use crate::config::{Config, Problem};
 use crate::resources::dns::Resolve;
 
@@ -43,7 +43,9 @@ pub struct Resources {
 pub static CHECKS: &[Entry] = &[
     Entry { name: "malware", wave: Wave::Facts, meaning: "malware, by the embedded scanner and engines outside", symbols: Symbols::Fixed(malware::SYMBOLS), build: malware::build },
     Entry { name: "attachments", wave: Wave::Facts, meaning: "names and types of attachments that are not let in", symbols: Symbols::Fixed(attachments::SYMBOLS), build: attachments::build },
-    Entry { name: "dnsbl", wave: Wave::Facts, meaning: "DNS block lists on the client's address", symbols: Symbols::Made(dnsbl::symbols), build: dnsbl::build },
+    Entry { name: "names", wave: Wave::Facts, meaning: "names of client, HELO, sender and recipients, for restrictions", symbols: Symbols::Fixed(envelope::SYMBOLS), build: envelope::build },
+    Entry { name: "dnsbl", wave: Wave::Facts, meaning: "DNS lists of addresses and domains, of the bad and of the good", symbols: Symbols::Made(dnsbl::symbols), build: dnsbl::build },
+    Entry { name: "local_list", wave: Wave::Facts, meaning: "lists of addresses, domains and mail addresses in files", symbols: Symbols::Made(local_lists::symbols), build: local_lists::build },
     Entry { name: "gtube", wave: Wave::Facts, meaning: "the test pattern of unsolicited mail", symbols: Symbols::Fixed(gtube::SYMBOLS), build: gtube::build },
     Entry { name: "structure", wave: Wave::Facts, meaning: "what is malformed, ambiguous or unreadable", symbols: Symbols::Made(structure::symbols), build: structure::build },
 ];

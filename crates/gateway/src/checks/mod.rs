@@ -7,7 +7,10 @@ pub mod catalogue;
 mod clamd;
 pub mod dnsbl;
 pub mod embedded;
+pub mod envelope;
 pub mod gtube;
+mod lists;
+pub mod local_lists;
 pub mod malware;
 pub mod run;
 pub mod structure;
@@ -16,7 +19,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use gatepost_mail::{Counts, Envelope, Fault, Finding, Hit, Mail, OnFault, Recipient, Session};
+use gatepost_mail::{Action, Counts, Envelope, Fault, Finding, Hit, Mail, OnFault, Recipient, Session};
 
 pub use catalogue::{CHECKS, Entry, Resources, symbols};
 pub use run::CheckSet;
@@ -149,6 +152,8 @@ pub struct Found {
     pub access: Vec<Hit>,
     /// Header fields that tell what was found, to be added on top of the message.
     pub fields: Vec<(String, String)>,
+    /// Recipients, by their place, whose access map wants the message held or discarded, and why.
+    pub forced: Vec<(usize, Action, String)>,
     /// The client's name, if its address has one that leads back to it.
     pub client_name: Option<String>,
 }
@@ -167,6 +172,7 @@ impl Found {
         self.times.extend(other.times);
         self.access.extend(other.access);
         self.fields.extend(other.fields);
+        self.forced.extend(other.forced);
         self.client_name = other.client_name.or(self.client_name.take());
     }
 }

@@ -54,9 +54,11 @@ impl Default for Dns {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dnsbl {
-    /// Its zone: `zen.spamhaus.org`. A zone with a key in it (`KEY.zen.dq.spamhaus.net`) is shown nowhere but in this file;
-    /// headers, replies and records say the list's name.
+    /// Its zone: `zen.spamhaus.org`, or with the key that you were given `{key}.zen.dq.spamhaus.net`. Headers, replies and
+    /// records say the list's name instead.
     pub zone: String,
+    /// What stands for `{key}` in the zone; `{ file = "/path" }` keeps it out of the configuration.
+    pub key: String,
     /// Whether it lists the bad (`block`) or the good (`allow`).
     pub kind: ListKind,
     /// What is looked up in it. `client` makes it a list of addresses; all others ask for domains, and such a list cannot
@@ -86,10 +88,42 @@ pub struct Dnsbl {
     /// not list 127.0.0.1 (`INVALID`). One that fails is not used until it passes. Turn it off only for a list that has no
     /// test entries.
     pub test: bool,
+    /// What it must list, where that is another entry: `test.uribl.com`.
+    pub test_entry: String,
     /// Longest to wait.
     pub time: Seconds,
     /// What happens when the list does not answer.
     pub on_fault: OnFault,
+}
+
+/// Stands for the key in a zone.
+const KEY: &str = "{key}";
+
+/// Labels of a zone that are at least so long are taken for keys.
+const KEY_LENGTH: usize = 16;
+
+impl Dnsbl {
+    /// The zone with its key, in lower case without the final dot.
+    pub fn full_zone(&self) -> String {
+        self.zone.replace(KEY, &self.key).trim().trim_end_matches('.').to_ascii_lowercase()
+    }
+
+    /// What of the zone nobody else may read, in lower case: the key, and what looks like one.
+    pub fn secrets(&self) -> Vec<String> {
+        let zone = self.full_zone();
+        let long = zone.split('.').filter(|label| label.len() >= KEY_LENGTH).map(str::to_owned);
+        let key = self.key.trim().to_ascii_lowercase();
+        long.chain(Some(key).filter(|key| !key.is_empty())).collect()
+    }
+
+    /// What is wrong with `key`, if anything.
+    pub fn key_problem(&self) -> Option<&'static str> {
+        match (self.zone.contains(KEY), self.key.trim().is_empty()) {
+            (true, true) => Some("is missing: the zone has {key} in it"),
+            (false, false) => Some("has no place: write {key} where it belongs in the zone"),
+            _ => None,
+        }
+    }
 }
 
 /// What one answer of a list means.
@@ -163,6 +197,7 @@ impl Default for Dnsbl {
     fn default() -> Dnsbl {
         Dnsbl {
             zone: String::new(),
+            key: String::new(),
             kind: ListKind::Block,
             of: vec![Subject::Client],
             addresses: AddressKinds::Both,
@@ -174,6 +209,7 @@ impl Default for Dnsbl {
             refuse: false,
             explain: true,
             test: true,
+            test_entry: String::new(),
             time: Seconds::new(5),
             on_fault: OnFault::Accept,
         }

@@ -7,6 +7,7 @@ mod lists;
 pub mod load;
 pub mod next_hop;
 mod reference;
+pub mod restrictions;
 mod tree;
 pub mod typed;
 pub mod units;

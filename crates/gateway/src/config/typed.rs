@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::lists::*;
+pub use super::restrictions::Restrictions;
 use super::units::{Net, Seconds, Size};
 
 /// The whole configuration.
@@ -38,6 +39,8 @@ pub struct Config {
     pub limits: SessionLimits,
     /// Limits of reading and unpacking one message.
     pub reading: Reading,
+    /// Who may send what to whom.
+    pub restrictions: Restrictions,
     /// What is looked for.
     pub checks: Checks,
     /// Policies; the first that matches a recipient decides. What no policy matches, `default_policy` decides.
@@ -139,9 +142,20 @@ pub struct Listener {
     /// Ask for a message's secret id before it is released by `am-pdp`, on unix sockets as well. Over TCP it is always
     /// asked for.
     pub require_secret: bool,
-    /// What is known of client and envelope is told at RCPT, so that the mail server's log knows who wanted to write to
-    /// whom. `false`: at the first stage at which it is known. For `milter`.
+    /// What is known of client and envelope is told at RCPT, so that the log knows who wanted to write to whom, and
+    /// because some clients do not listen before. `false`: at the first stage at which it is known. For `smtp`, `lmtp`,
+    /// `milter` and `policy`.
     pub delay_reject: bool,
+    /// Restrictions here instead of `restrictions.client`.
+    pub client_restrictions: Option<Vec<String>>,
+    /// Restrictions here instead of `restrictions.helo`.
+    pub helo_restrictions: Option<Vec<String>>,
+    /// Restrictions here instead of `restrictions.sender`.
+    pub sender_restrictions: Option<Vec<String>>,
+    /// Restrictions here instead of `restrictions.relay`.
+    pub relay_restrictions: Option<Vec<String>>,
+    /// Restrictions here instead of `restrictions.recipient`.
+    pub recipient_restrictions: Option<Vec<String>>,
     /// Folders whose files `clamd` clients on this host may have looked at by name (SCAN, CONTSCAN, MULTISCAN,
     /// ALLMATCHSCAN), with all below them; absolute. Symbolic links do not lead out of them. Empty: none.
     pub scan_folders: Vec<PathBuf>,
@@ -194,6 +208,11 @@ impl ListenerProtocol {
             ListenerProtocol::AmPdp => "am-pdp",
             ListenerProtocol::Http => "http",
         }
+    }
+
+    /// Whether `[restrictions]` apply to whoever comes by it.
+    pub fn has_restrictions(self) -> bool {
+        matches!(self, ListenerProtocol::Smtp | ListenerProtocol::Lmtp | ListenerProtocol::Milter)
     }
 
     /// Whether messages come by it to be taken over; by all others they are only asked about.
@@ -609,6 +628,7 @@ impl Default for Config {
             queue: Vec::new(),
             limits: SessionLimits::default(),
             reading: Reading::default(),
+            restrictions: Restrictions::default(),
             checks: Checks::default(),
             policy: Vec::new(),
             default_policy: Policy::default(),
@@ -656,6 +676,11 @@ impl Default for Listener {
             mail_folders: vec!["/var/lib/amavis/tmp".into()],
             require_secret: false,
             delay_reject: true,
+            client_restrictions: None,
+            helo_restrictions: None,
+            sender_restrictions: None,
+            relay_restrictions: None,
+            recipient_restrictions: None,
             scan_folders: Vec::new(),
             report_banned: false,
             banner: "ESMTP".into(),

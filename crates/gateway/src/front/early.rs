@@ -1,18 +1,30 @@
-//! Checks of the connection run beside the dialogue, and are waited for when their result is needed.
+//! What is asked about a session before there is a recipient runs beside the dialogue, and is waited for when its result
+//! is needed.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use gatepost_mail::{Cause, Fault, OnFault, Session};
+use futures_util::future::BoxFuture;
+use gatepost_mail::{Cause, Envelope, Fault, OnFault, Session};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::Front;
 use crate::checks::Found;
 
-/// What is known of a client; nothing as long as nobody has asked.
+/// What is known of a session and of the sender of its transaction.
 #[derive(Default)]
 pub(super) struct Early {
+    connect: Known,
+    hello: Known,
+    sender: Known,
+}
+
+/// What is known at one stage; nothing as long as nobody has asked.
+#[derive(Default)]
+struct Known {
+    asked: bool,
     asking: Option<Asking>,
     found: Found,
 }
@@ -27,37 +39,82 @@ impl Drop for Asking {
 }
 
 impl Early {
-    /// Begins.
-    pub(super) fn ask(front: &Arc<Front>, session: &Session) -> Early {
-        let (front, session) = (front.clone(), session.clone());
-        let asking = async move { front.pipeline.checks.connect(&session).await };
-        Early { asking: Some(Asking(tokio::spawn(asking))), found: Found::default() }
-    }
-
-    /// What was found, if that is known within this time; else nothing yet, and whoever asks later may know more.
-    pub(super) async fn known_within(&mut self, time: Duration) -> &Found {
-        let _ = timeout(time, self.known()).await;
-        &self.found
-    }
-
-    /// What was found; waits for it.
-    pub(super) async fn known(&mut self) -> &Found {
-        if let Some(asking) = &mut self.asking {
-            self.found = (&mut asking.0).await.unwrap_or_else(|error| {
-                let detail = format!("checks of the connection failed: {error}");
-                let fault =
-                    Fault { check: "connection".into(), cause: Cause::Bug, detail, answer: OnFault::Defer };
-                Found { faults: vec![fault], ..Found::default() }
-            });
-            self.asking = None;
+    /// Asks about a client that has connected, unless that was done.
+    pub(super) async fn connect(&mut self, front: &Arc<Front>, session: &Session) {
+        if !self.connect.asked {
+            let (front, session) = (front.clone(), session.clone());
+            self.connect.ask(Box::pin(async move { front.pipeline.checks.connect(&session).await })).await;
         }
-        &self.found
     }
 
-    /// The same for the record of a message. The time it took is told once, however many messages profit.
+    /// Asks about what it calls itself, unless that was done.
+    pub(super) async fn hello(&mut self, front: &Arc<Front>, session: &Session) {
+        if !self.hello.asked {
+            let (front, session) = (front.clone(), session.clone());
+            self.hello.ask(Box::pin(async move { front.pipeline.checks.hello(&session).await })).await;
+        }
+    }
+
+    /// It calls itself something else from now on.
+    pub(super) fn forget_hello(&mut self) {
+        (self.hello, self.sender) = (Known::default(), Known::default());
+    }
+
+    /// Asks about a sender. What was known of the one before is forgotten.
+    pub(super) async fn sender(&mut self, front: &Arc<Front>, session: &Session, envelope: &Envelope) {
+        self.sender = Known::default();
+        let (front, session) = (front.clone(), session.clone());
+        let (sender, parameters) = (envelope.sender.clone(), envelope.parameters.clone());
+        let envelope = Envelope { sender, parameters, recipients: Vec::new() };
+        self.sender
+            .ask(Box::pin(async move { front.pipeline.checks.sender(&session, &envelope).await }))
+            .await;
+    }
+
+    /// What was found, as far as that is known within this time; whoever asks later may know more.
+    pub(super) async fn known_within(&mut self, time: Duration) -> Found {
+        let _ = timeout(time, self.known()).await;
+        let mut all = self.connect.found.clone();
+        all.merge(self.hello.found.clone());
+        all.merge(self.sender.found.clone());
+        all
+    }
+
+    /// Waits until all that was asked is known.
+    async fn known(&mut self) {
+        tokio::join!(self.connect.known(), self.hello.known(), self.sender.known());
+    }
+
+    /// All that was found, for the record of a message. The time it took is told once, however many messages profit.
     pub(super) async fn told(&mut self) -> Found {
-        let told = self.known().await.clone();
-        self.found.times.clear();
+        self.known().await;
+        let mut told = self.connect.found.clone();
+        told.merge(self.hello.found.clone());
+        told.merge(std::mem::take(&mut self.sender).found);
+        self.connect.found.times.clear();
+        self.hello.found.times.clear();
         told
+    }
+}
+
+impl Known {
+    /// What is known at once is; everything else goes on by itself.
+    async fn ask(&mut self, mut asking: BoxFuture<'static, Found>) {
+        self.asked = true;
+        match futures_util::poll!(&mut asking) {
+            Poll::Ready(found) => self.found = found,
+            Poll::Pending => self.asking = Some(Asking(tokio::spawn(asking))),
+        }
+    }
+
+    /// May be given up and waited for again.
+    async fn known(&mut self) {
+        let Some(asking) = &mut self.asking else { return };
+        self.found = (&mut asking.0).await.unwrap_or_else(|error| {
+            let detail = format!("checks of the session failed: {error}");
+            let fault = Fault { check: "session".into(), cause: Cause::Bug, detail, answer: OnFault::Defer };
+            Found { faults: vec![fault], ..Found::default() }
+        });
+        self.asking = None;
     }
 }

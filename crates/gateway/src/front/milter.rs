@@ -29,9 +29,9 @@ use super::handback::{Form, HandBack};
 use super::listen::Place;
 use crate::checks::Found;
 use crate::config::typed::{HoldIn, Mixed};
-use crate::pipeline::Arrival;
+use crate::pipeline::{Admitted, Arrival, Asked};
 use crate::resources::net::Stream;
-use crate::verdict::{Answers, PolicyId};
+use crate::verdict::{Answers, PolicyId, Stage};
 
 /// How long the mail server may have nothing to say: its client is on the line and takes its time. libmilter waits as
 /// long.
@@ -160,14 +160,17 @@ impl Server {
             Event::Connect(connect) => {
                 self.client = facts::client(&self.front, &connect, self.protocol.macros());
                 self.front.direct(&mut self.client, &[]);
-                self.early = Early::ask(&self.front, &self.client);
-                return self.early_answer().await;
+                self.early = Early::default();
+                self.early.connect(&self.front, &self.client).await;
+                return self.early_answer(Stage::Connect).await;
             }
             Event::Helo(name) => {
                 self.message = None;
                 self.client.helo = String::from_utf8_lossy(&name).into_owned();
                 facts::tls(&mut self.client, self.protocol.macros());
-                return self.early_answer().await;
+                self.early.forget_hello();
+                self.early.hello(&self.front, &self.client).await;
+                return self.early_answer(Stage::Hello).await;
             }
             Event::Mail(arguments) => return self.mail(&arguments).await,
             Event::Rcpt(arguments) => return self.rcpt(&arguments).await,
@@ -231,8 +234,10 @@ impl Server {
     async fn mail(&mut self, arguments: &[Bytes]) -> Step {
         facts::user(&mut self.client, self.protocol.macros());
         self.front.direct(&mut self.client, &[]);
-        self.message = Some(Message { envelope: facts::envelope(arguments), ..Message::of_nobody() });
-        self.early_answer().await
+        let envelope = facts::envelope(arguments);
+        self.early.sender(&self.front, &self.client, &envelope).await;
+        self.message = Some(Message { envelope, ..Message::of_nobody() });
+        self.early_answer(Stage::Sender).await
     }
 
     async fn rcpt(&mut self, arguments: &[Bytes]) -> Step {
@@ -253,24 +258,32 @@ impl Server {
             let text = "One policy at a time; send this recipient again";
             return self.refuse(&Reply::new(452, "4.5.3", text));
         }
-        let asking = front.pipeline.checks.recipient(&self.client, &message.envelope, &recipient);
-        let (found, known) = tokio::join!(timeout(WAIT, asking), self.early.known_within(WAIT));
-        let mut all = known.clone();
-        all.merge(found.as_ref().ok().cloned().unwrap_or_default());
-        let alone = Envelope {
-            recipients: vec![recipient.clone()],
-            sender: message.envelope.sender.clone(),
-            parameters: message.envelope.parameters.clone(),
-        };
+        let known = self.early.known_within(WAIT).await;
+        self.client.client_name = self.client.client_name.take().or(known.client_name.clone());
         let mut session = self.client.clone();
-        front.direct(&mut session, &alone.recipients);
-        if !submitted && let Some(reply) = front.pipeline.early(&session, Some(&alone), &all).await {
+        front.direct(&mut session, std::slice::from_ref(&recipient));
+        let place = message.told.len();
+        let admitted = match submitted {
+            true => Admitted { incomplete: true, ..Admitted::default() },
+            false => {
+                let asked = Asked {
+                    stage: Stage::Recipient,
+                    session: &session,
+                    envelope: &message.envelope,
+                    recipient: Some(&recipient),
+                    known: &known,
+                    wait: WAIT,
+                };
+                front.pipeline.admit(asked).await
+            }
+        };
+        if let Some(reply) = admitted.refusal {
             front.metrics.refused_recipient();
             return self.refuse(&reply);
         }
-        match found {
-            Ok(found) => message.found.merge(found),
-            Err(_) => drop(message.unchecked.insert(message.told.len())),
+        message.found.merge(admitted.found);
+        if admitted.incomplete {
+            message.unchecked.insert(place);
         }
         message.policy.get_or_insert(policy);
         message.octets = octets;
@@ -280,14 +293,17 @@ impl Server {
     }
 
     /// The answer to a command before RCPT, if there is to be one: what is known by now may be enough to refuse.
-    async fn early_answer(&mut self) -> Step {
+    async fn early_answer(&mut self, stage: Stage) -> Step {
         if !self.protocol.due() {
             return Ok(());
         }
         if !self.front.listener.delay_reject {
             let known = self.early.known_within(WAIT).await;
-            let envelope = self.message.as_ref().map(|message| &message.envelope);
-            if let Some(reply) = self.front.pipeline.early(&self.client, envelope, known).await {
+            let nobody = Envelope::default();
+            let envelope = self.message.as_ref().map_or(&nobody, |message| &message.envelope);
+            let asked =
+                Asked { stage, session: &self.client, envelope, recipient: None, known: &known, wait: WAIT };
+            if let Some(reply) = self.front.pipeline.admit(asked).await.refusal {
                 return self.refuse(&reply);
             }
         }

@@ -10,7 +10,7 @@ mod talk;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use gatepost_mail::{Address, Direction, Envelope, Parameters, Protocol, Recipient, Reply, Session, Via};
@@ -30,15 +30,18 @@ use super::listen::Place;
 use super::spool::Spool;
 use super::{Front, direction};
 use crate::checks::Found;
-use crate::config::typed::{ListenerProtocol, Mixed, StrayLineEndings};
+use crate::config::typed::{Listener, ListenerProtocol, Mixed, StrayLineEndings};
 use crate::config::units::Net;
 use crate::effects::relay::{AUTH_LINE, Login, Transaction};
-use crate::pipeline::Arrival;
+use crate::pipeline::{Arrival, Asked};
 use crate::resources::net::Stream;
-use crate::verdict::{Answers, Conclusion, PolicyId};
+use crate::verdict::{Answers, Conclusion, PolicyId, Stage};
 
 /// Longest command line; RFC 5321 section 4.5.3.1.4 asks for 512, extensions for more.
 const LINE: usize = 4096;
+
+/// Longest that RCPT waits for what is asked about client, sender and recipient; every check gives up long before.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Bytes asked of the socket at once while a message comes.
 const CHUNK: usize = 64 * 1024;
@@ -69,7 +72,7 @@ pub(super) async fn serve(
         login: None,
         logged_in: false,
         phase: Phase::Silent,
-        early: None,
+        early: Early::default(),
         errors: 0,
         put_off: 0,
         idle: 0,
@@ -133,8 +136,8 @@ struct Client<'a> {
     /// The next hop knows the user by that connection.
     logged_in: bool,
     phase: Phase<'a>,
-    /// Checks of the connection, from the first MAIL on.
-    early: Option<Early>,
+    /// What checks say of client, hello and sender.
+    early: Early,
     errors: u32,
     /// Recipients that were told to come in another transaction.
     put_off: u32,
@@ -185,6 +188,10 @@ impl<'a> Client<'a> {
             return self.last_reply(Reply::new(554, "5.5.1", "You spoke before it was your turn"));
         }
         self.session.direction = self.direction();
+        if let Some(refusal) = self.refused_at(Stage::Connect).await {
+            let code = if refusal.is_transient() { 421 } else { 554 };
+            return self.last_reply(Reply { code, ..refusal });
+        }
         self.banner();
         loop {
             self.still_logged_in()?;
@@ -318,6 +325,11 @@ impl<'a> Client<'a> {
         self.reset().await;
         self.session.helo = name;
         self.session.protocol = protocol;
+        self.early.forget_hello();
+        if let Some(refusal) = self.refused_at(Stage::Hello).await {
+            self.phase = Phase::Silent;
+            return self.error(refusal);
+        }
         self.phase = Phase::Ready;
         if protocol == Protocol::Smtp {
             self.reply(&Reply::new(250, "", self.front.hostname.clone()));
@@ -399,7 +411,7 @@ impl<'a> Client<'a> {
         self.log_out().await;
         apply(&mut self.session, attributes, Via::Xclient);
         self.session.direction = self.direction();
-        self.early = None;
+        self.early = Early::default();
         self.phase = Phase::Silent;
         self.banner();
         Ok(())
@@ -417,7 +429,7 @@ impl<'a> Client<'a> {
         }
         apply(&mut self.session, attributes, Via::Xforward);
         self.session.direction = self.direction();
-        self.early = None;
+        self.early = Early::default();
         self.reply(&Reply::new(250, "2.0.0", "Ok"));
         Ok(())
     }
@@ -443,7 +455,11 @@ impl<'a> Client<'a> {
         let sender = Address::new(&mail.path);
         let recipients = self.foresee(&parameters);
         let mut envelope = Envelope { sender, parameters, recipients };
-        self.ask_early();
+        self.ask_early(&envelope).await;
+        if let Some(refusal) = self.refused_sender(&envelope).await {
+            self.end_of_transaction();
+            return self.error(refusal);
+        }
         let front: &'a Front = self.front;
         let begun = match self.login.take() {
             Some(login) if self.logged_in => login.begin(&self.session, &envelope).await,
@@ -502,6 +518,29 @@ impl<'a> Client<'a> {
         {
             return self.later(Reply::new(452, "4.5.3", "One policy at a time; send this recipient again"));
         }
+        let mut found = match front.listener.after_queue {
+            true => front.pipeline.checks.recipient(&self.session, &open.envelope, &recipient).await,
+            false => {
+                let known = self.early.known_within(LONG).await;
+                self.session.client_name = self.session.client_name.take().or(known.client_name.clone());
+                let mut session = self.session.clone();
+                front.direct(&mut session, std::slice::from_ref(&recipient));
+                let asked = Asked {
+                    stage: Stage::Recipient,
+                    session: &session,
+                    envelope: &open.envelope,
+                    recipient: Some(&recipient),
+                    known: &known,
+                    wait: LONG,
+                };
+                let admitted = front.pipeline.admit(asked).await;
+                if let Some(refusal) = admitted.refusal {
+                    front.metrics.refused_recipient();
+                    return self.error(refusal);
+                }
+                admitted.found
+            }
+        };
         let reply = match open.transaction.recipient(&recipient).await {
             Ok(reply) => reply,
             Err(error) => {
@@ -517,8 +556,7 @@ impl<'a> Client<'a> {
             self.front.metrics.refused_recipient();
             return self.error(reply);
         }
-        let found = front.pipeline.checks.recipient(&self.session, &open.envelope, &recipient).await;
-        open.found.merge(found);
+        open.found.merge(std::mem::take(&mut found));
         open.policy.get_or_insert(policy);
         open.envelope.recipients.push(recipient);
         self.reply(&reply);
@@ -648,10 +686,7 @@ impl<'a> Client<'a> {
         self.idle = 0;
         let lmtp = self.lmtp();
         let prdr = open.envelope.parameters.prdr && open.envelope.recipients.len() > 1;
-        let mut early = match &mut self.early {
-            Some(early) => early.told().await,
-            None => Found::default(),
-        };
+        let mut early = self.early.told().await;
         early.merge(std::mem::take(&mut open.found));
         let arrival = Arrival {
             session: self.session_of(&open.envelope),
@@ -702,8 +737,43 @@ impl<'a> Client<'a> {
 
     // Helpers of the dialogue.
 
-    fn ask_early(&mut self) {
-        self.early.get_or_insert_with(|| Early::ask(self.front, &self.session));
+    async fn ask_early(&mut self, envelope: &Envelope) {
+        self.early.connect(self.front, &self.session).await;
+        self.early.hello(self.front, &self.session).await;
+        self.early.sender(self.front, &self.session, envelope).await;
+    }
+
+    /// What the client hears where it is refused at once, before there is a sender. Peers that may speak for others are
+    /// not yet known then.
+    async fn refused_at(&mut self, stage: Stage) -> Option<Reply> {
+        let Listener { xclient_from, xforward_from, .. } = &self.front.listener;
+        if !self.refuses_at_once() || self.trusted(xclient_from) || self.trusted(xforward_from) {
+            return None;
+        }
+        self.early.connect(self.front, &self.session).await;
+        if stage == Stage::Hello {
+            self.early.hello(self.front, &self.session).await;
+        }
+        self.refused(stage, &Envelope::default()).await
+    }
+
+    async fn refused_sender(&mut self, envelope: &Envelope) -> Option<Reply> {
+        if !self.refuses_at_once() {
+            return None;
+        }
+        let envelope = Envelope { recipients: Vec::new(), ..envelope.clone() };
+        self.refused(Stage::Sender, &envelope).await
+    }
+
+    fn refuses_at_once(&self) -> bool {
+        !self.front.listener.delay_reject && !self.front.listener.after_queue
+    }
+
+    async fn refused(&mut self, stage: Stage, envelope: &Envelope) -> Option<Reply> {
+        let known = self.early.known_within(LONG).await;
+        let session = &self.session;
+        let asked = Asked { stage, session, envelope, recipient: None, known: &known, wait: LONG };
+        self.front.pipeline.admit(asked).await.refusal
     }
 
     async fn reset(&mut self) {
@@ -718,7 +788,7 @@ impl<'a> Client<'a> {
     fn end_of_transaction(&mut self) {
         if let Some(before) = self.before_xforward.take() {
             self.session = before;
-            self.early = None;
+            self.early = Early::default();
         }
     }
 

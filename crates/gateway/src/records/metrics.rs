@@ -15,7 +15,6 @@ use prometheus_client::registry::Registry;
 
 use super::Record;
 use super::vault::Usage;
-use crate::resources::dns::DnsCounters;
 
 /// Seconds, from a header-only check to a scanner at its limit.
 const BUCKETS: [f64; 14] =
@@ -48,6 +47,19 @@ struct Engine {
     engine: String,
 }
 
+/// Counters of name look-ups.
+#[derive(Clone, Debug, Default)]
+pub struct Lookups {
+    /// Names looked up.
+    pub questions: Counter,
+    /// Of these, answered from the cache.
+    pub cached: Counter,
+    /// Of these, answered by no server in time.
+    pub timeouts: Counter,
+    /// Of these, failed by the servers.
+    pub failures: Counter,
+}
+
 /// All metrics of the daemon. Every method is cheap: an atomic addition, for labels behind a read lock.
 pub struct Metrics {
     registry: Registry,
@@ -63,7 +75,7 @@ pub struct Metrics {
     vault_bytes: Gauge<u64, AtomicU64>,
     vault_messages: Gauge<u64, AtomicU64>,
     journal_dropped: Counter,
-    dns: DnsCounters,
+    lookups: Lookups,
     resident: Gauge<u64, AtomicU64>,
 }
 
@@ -90,7 +102,7 @@ impl Metrics {
             vault_bytes: Gauge::default(),
             vault_messages: Gauge::default(),
             journal_dropped: Counter::default(),
-            dns: DnsCounters::default(),
+            lookups: Lookups::default(),
             resident: Gauge::default(),
         };
         metrics.register();
@@ -133,7 +145,11 @@ impl Metrics {
             "Replies of next hops to messages, by class",
             self.next_hop_replies.clone(),
         );
-        registry.register("gatepost_engine_up", "1 when a scanner answers, else 0", self.engine_up.clone());
+        registry.register(
+            "gatepost_engine_up",
+            "1 when a scanner or a list answers, else 0",
+            self.engine_up.clone(),
+        );
         registry.register("gatepost_vault_bytes", "Size of the vault on disk", self.vault_bytes.clone());
         registry.register("gatepost_vault_messages", "Messages in the vault", self.vault_messages.clone());
         registry.register(
@@ -141,7 +157,7 @@ impl Metrics {
             "Records lost because the journal could not be written",
             self.journal_dropped.clone(),
         );
-        let dns = &self.dns;
+        let dns = &self.lookups;
         registry.register("gatepost_dns_questions", "Names looked up", dns.questions.clone());
         registry.register("gatepost_dns_cached", "Of these, answered from the cache", dns.cached.clone());
         registry.register(
@@ -234,9 +250,9 @@ impl Metrics {
         self.journal_dropped.clone()
     }
 
-    /// What the resolver counts, for [`crate::resources::dns::Dns::counting`].
-    pub fn dns(&self) -> DnsCounters {
-        self.dns.clone()
+    /// The counters of the resolver.
+    pub fn lookups(&self) -> Lookups {
+        self.lookups.clone()
     }
 
     /// All metrics in OpenMetrics text.
@@ -290,7 +306,7 @@ mod tests {
         metrics.engine_up("clamd:\"odd\"", false);
         metrics.vault(Usage { messages: 3, bytes: 4096 });
         metrics.journal_dropped().inc_by(5);
-        metrics.dns().cached.inc_by(4);
+        metrics.lookups().cached.inc_by(4);
         let text = metrics.encode();
         for line in [
             r#"gatepost_messages_total{category="virus",action="refuse"} 2"#,

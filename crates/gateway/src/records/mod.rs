@@ -19,7 +19,7 @@ pub use http::{Health, router};
 pub use id::{ID_LENGTH, is_id, new_id};
 pub use journal::{Entry, Event, EventKind, Filter, Journal, JournalError, State};
 pub use logline::{Fields, fields, log, log_line};
-pub use metrics::Metrics;
+pub use metrics::{Lookups, Metrics};
 pub use record::{
     DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, Scanned, VerdictRecord, WeighedRecord,
 };

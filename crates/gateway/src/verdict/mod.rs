@@ -7,6 +7,7 @@
 //!
 //! [`Verdict`]: gatepost_mail::Verdict
 
+mod admit;
 mod bounce;
 mod combine;
 mod judge;
@@ -18,6 +19,7 @@ mod template;
 mod testing;
 mod when;
 
+pub use admit::{Admission, Request, Restrictions, Stage, Step, force};
 pub use combine::{Answers, Conclusion, Delivery, Outcome, Plan, plan};
 pub use judge::{Case, judge};
 pub use opinion::{Opinion, opinion};

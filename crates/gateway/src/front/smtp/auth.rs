@@ -197,7 +197,7 @@ impl<'a> Client<'a> {
         self.session.user = user;
         self.session.direction = self.direction();
         // Whatever was found about a stranger is not what is to be found about a user.
-        self.early = None;
+        self.early = super::Early::default();
     }
 
     /// A response of the client, without its end; nothing of it stays in the buffer.

@@ -1,3 +1,5 @@
+//! Servers as they are configured; how they are asked is tested in tests/it/dns_resolver.rs.
+
 use super::*;
 
 #[test]

@@ -1,0 +1,187 @@
+//! Before the message: whether a client, a sender, a recipient is taken.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use gatepost_mail::{
+    Action, Address, Bounce, Category, Envelope, Finding, Mail, Recipient, Reply, Scope, Session, Verdict,
+};
+use tokio::time::timeout;
+
+use super::{Done, Judged, Pipeline, shallow};
+use crate::checks::Found;
+use crate::records;
+use crate::verdict::{self, Admission, Answers, Case, Request, Stage, Step};
+
+/// Who wants to be taken.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// How far the session is.
+    pub stage: Stage,
+    /// Who is on the line.
+    pub session: &'a Session,
+    /// The sender, from [`Stage::Sender`] on, and the recipients that were taken before.
+    pub envelope: &'a Envelope,
+    /// At [`Stage::Recipient`]: the next one.
+    pub recipient: Option<&'a Recipient>,
+    /// What was found about session and sender.
+    pub known: &'a Found,
+    /// How long checks of the recipient may take before it is taken without their word.
+    pub wait: Duration,
+}
+
+/// What comes of it.
+#[derive(Debug, Default)]
+pub struct Admitted {
+    /// What was found about the recipient, for the message's arrival.
+    pub found: Found,
+    /// Checks of the recipient had no time to say all.
+    pub incomplete: bool,
+    /// What the client is to hear if it is not taken. It is recorded already.
+    pub refusal: Option<Reply>,
+}
+
+impl Pipeline {
+    /// Whether restrictions take a client, a sender, a recipient, and whether policies would refuse every message of
+    /// theirs by what is known already. A refusal is recorded like that of a message.
+    ///
+    /// If the process dies here, the client has heard nothing and comes again.
+    pub async fn admit(&self, asked: Asked<'_>) -> Admitted {
+        let mut admitted = Admitted::default();
+        if let Some(recipient) = asked.recipient {
+            let looking = self.checks.recipient(asked.session, asked.envelope, recipient);
+            match timeout(asked.wait, looking).await {
+                Ok(found) => admitted.found = found,
+                Err(_) => admitted.incomplete = true,
+            }
+        }
+        let mut all = asked.known.clone();
+        all.merge(admitted.found.clone());
+        let admission = self.restrict(asked, &mut admitted.found, &mut all).await;
+        for warning in &admission.warnings {
+            let client = asked.session.client.map(|client| client.to_string()).unwrap_or_default();
+            tracing::info!("warn_if_reject: [{client}] {warning}");
+        }
+        if admission.refusal.is_some() {
+            admitted.refusal = self.refuse(asked, all, Some(&admission)).await;
+            return admitted;
+        }
+        admitted.refusal = self.refuse(asked, all, None).await;
+        let place = asked.envelope.recipients.len();
+        if let Some(action) = admission.action {
+            let reason = format!("{}: {}", admission.rule, admission.evidence);
+            admitted.found.forced.push((place, action, reason));
+        }
+        for field in &admission.prepend {
+            if let Some((name, value)) = field.split_once(':') {
+                admitted.found.fields.push((name.trim().to_owned(), value.trim().to_owned()));
+            }
+        }
+        admitted
+    }
+
+    /// Reads the restrictions, and asks the checks that they come upon.
+    async fn restrict(&self, asked: Asked<'_>, found: &mut Found, all: &mut Found) -> Admission {
+        let Asked { stage, session, envelope, recipient, .. } = asked;
+        let sender = envelope.sender.as_ref().map(Address::to_string).unwrap_or_default();
+        let mut done = Vec::new();
+        loop {
+            let request = Request {
+                stage,
+                session,
+                sender: &sender,
+                recipient,
+                findings: &all.findings,
+                faults: &all.faults,
+                access: &all.access,
+                asked: &done,
+            };
+            match (self.restrictions.admit(request), recipient) {
+                (Step::Decided(admission), _) => return admission,
+                (Step::Ask(_), None) => return Admission::default(),
+                (Step::Ask(check), Some(recipient)) => {
+                    done.push(check);
+                    let more = self.checks.admit(check, session, envelope, recipient, all).await;
+                    all.merge(more.clone());
+                    found.merge(more);
+                }
+            }
+        }
+    }
+
+    /// The refusal of whoever is not taken, recorded: by restrictions, or, without those, because every policy that may
+    /// apply refuses by a category that nothing found later takes away. Points do not count yet.
+    async fn refuse(&self, asked: Asked<'_>, mut all: Found, by: Option<&Admission>) -> Option<Reply> {
+        let Asked { stage, session, envelope, recipient, .. } = asked;
+        if by.is_none() && all.findings.is_empty() {
+            return None;
+        }
+        let sender = (stage >= Stage::Sender).then_some(envelope.sender.as_ref());
+        if by.is_none() && recipient.is_none() && !self.policies.all_refuse(session, sender, &all.findings) {
+            return None;
+        }
+        let id = records::new_id();
+        let alone = Envelope {
+            sender: envelope.sender.clone(),
+            parameters: envelope.parameters.clone(),
+            recipients: recipient.cloned().into_iter().collect(),
+        };
+        all.findings.iter_mut().for_each(speak_of_the_only_one);
+        let mail =
+            Mail { session: session.clone(), envelope: alone, message: shallow(Bytes::new(), &self.limits) };
+        let case = Case {
+            id: &id,
+            hostname: &self.hostname,
+            mail: &mail,
+            findings: &all.findings,
+            faults: &[],
+            after_queue: false,
+            advice: false,
+        };
+        let mut verdicts = verdict::judge(&case, &self.policies, &self.headers);
+        match by {
+            Some(admission) => {
+                verdicts.iter_mut().for_each(|verdict| self.restricted(verdict, admission, &id))
+            }
+            None if !verdicts.iter().all(is_certain) => return None,
+            None => {}
+        }
+        let conclusion = verdict::plan(&verdicts, mail.envelope.recipients.len(), Answers::One).conclude(&[]);
+        let reply = conclusion.one.clone();
+        let (times, began) = (BTreeMap::new(), Instant::now());
+        let judged = Judged { id, mail, found: all, verdicts, times, began };
+        let done = Done { conclusion, held: None, next_hop: None, time: Duration::ZERO };
+        self.record(&judged, Some(&done)).await;
+        Some(reply)
+    }
+
+    /// A verdict by restrictions, whatever the policies say.
+    fn restricted(&self, verdict: &mut Verdict, admission: &Admission, id: &str) {
+        let Some(refusal) = &admission.refusal else { return };
+        verdict.category = Category::Restricted;
+        verdict.action = if refusal.is_transient() { Action::Defer } else { Action::Refuse };
+        (verdict.keep, verdict.bounce) = (false, Bounce::None);
+        verdict.reason = match admission.evidence.as_str() {
+            "" => admission.rule.clone(),
+            evidence => format!("{}: {evidence}", admission.rule),
+        };
+        verdict.reply = refusal.clone();
+        if self.restrictions.show_id() {
+            verdict.reply.text = format!("{} (id {id})", refusal.text);
+        }
+    }
+}
+
+/// The place of the next recipient is that of the only one in its own record.
+fn speak_of_the_only_one(finding: &mut Finding) {
+    if matches!(finding.scope, Scope::Recipient(_)) {
+        finding.scope = Scope::Recipient(0);
+    }
+}
+
+/// Refused by a category of some finding, which nothing found later takes away.
+fn is_certain(verdict: &Verdict) -> bool {
+    let decided = verdict.weighed.iter().any(|weighed| weighed.category == Some(verdict.category));
+    verdict.action == Action::Refuse && decided
+}

@@ -1,0 +1,352 @@
+//! Restrictions: whether a client, a sender, a recipient is taken at all. Pure: it reads what checks have found.
+//!
+//! The lists are read in order, and in each the first restriction that matches decides. What would only put off
+//! (a name that cannot be looked up now) does so at the end, if nothing refuses: a refusal for good saves the client's
+//! coming again.
+
+mod rules;
+
+use std::collections::BTreeMap;
+
+use gatepost_mail::{
+    Access, Action, Category, Direction, Fault, Finding, Hit, OnFault, Recipient, Reply, Session, Verdict,
+};
+
+pub use rules::Stage;
+use rules::{Kind, ORDER, Rule, Text};
+
+use crate::config::Problem;
+use crate::config::typed::{Config, Listener, Restrictions as Settings};
+use crate::config::units::{Net, is_among};
+
+/// What is to be decided.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// How far the session is.
+    pub stage: Stage,
+    /// Who is on the line.
+    pub session: &'a Session,
+    /// The sender's address as text; empty for `<>`.
+    pub sender: &'a str,
+    /// The recipient, if one is named.
+    pub recipient: Option<&'a Recipient>,
+    /// What was found of session, sender and this recipient.
+    pub findings: &'a [Finding],
+    /// What could not be found out.
+    pub faults: &'a [Fault],
+    /// What access maps say.
+    pub access: &'a [Hit],
+    /// Checks that have been asked on the way.
+    pub asked: &'a [&'static str],
+}
+
+/// What comes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// It is decided.
+    Decided(Admission),
+    /// It depends on what this check has to say (`on_admit`).
+    Ask(&'static str),
+}
+
+/// A decision: refused, or taken.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Admission {
+    /// What the client hears if it is refused or put off.
+    pub refusal: Option<Reply>,
+    /// What happens to a message for this recipient, where an access map says so: discarded or held.
+    pub action: Option<Action>,
+    /// The restriction that decided, as it is configured; empty if none matched.
+    pub rule: String,
+    /// What it goes by.
+    pub evidence: String,
+    /// Restrictions that would have refused, but shall only be told of in the log.
+    pub warnings: Vec<String>,
+    /// Header fields that access maps put before the message.
+    pub prepend: Vec<String>,
+}
+
+/// The restrictions of all listeners.
+pub struct Restrictions {
+    by_listener: BTreeMap<String, [Vec<Rule>; 5]>,
+    networks: Vec<Net>,
+    domains: Vec<String>,
+    on_fault: OnFault,
+    show_id: bool,
+}
+
+impl Restrictions {
+    /// Compiles the restrictions of every listener that has some.
+    pub fn build(config: &Config) -> Result<Restrictions, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut by_listener = BTreeMap::new();
+        let general = parsed(&config.restrictions, "restrictions", &mut problems);
+        for (place, listener) in config.listeners().into_iter().enumerate() {
+            if listener.after_queue || !listener.protocol.has_restrictions() {
+                continue;
+            }
+            let lists = general.clone();
+            by_listener.insert(
+                listener.name.clone(),
+                of_listener(&listener, lists, &format!("listener[{place}]"), &mut problems),
+            );
+        }
+        let Settings { on_fault, show_id, .. } = config.restrictions;
+        let (networks, domains) = (config.networks.clone(), config.domains.clone());
+        let restrictions = Restrictions { by_listener, networks, domains, on_fault, show_id };
+        if problems.is_empty() { Ok(restrictions) } else { Err(problems) }
+    }
+
+    /// Whether a listener has restrictions.
+    pub fn apply_to(&self, listener: &str) -> bool {
+        self.by_listener.contains_key(listener)
+    }
+
+    /// Whether refusals carry the id of their record.
+    pub fn show_id(&self) -> bool {
+        self.show_id
+    }
+
+    /// Reads the lists as far as the session is.
+    pub fn admit(&self, request: Request) -> Step {
+        let mut admission = Admission::default();
+        let Some(lists) = self.by_listener.get(&request.session.listener) else {
+            return Step::Decided(admission);
+        };
+        let mut later = Later::default();
+        for (list, (_, stage)) in lists.iter().zip(ORDER) {
+            if stage > request.stage {
+                continue;
+            }
+            match self.read(list, &request, &mut admission, &mut later) {
+                Said::Refused(refusal, rule, evidence) => {
+                    return Step::Decided(Admission { refusal: Some(refusal), rule, evidence, ..admission });
+                }
+                Said::Permitted | Said::Nothing => {}
+            }
+        }
+        // Only what nothing refuses is worth asking about, and worth being put off.
+        if let Some(check) = later.ask {
+            return Step::Ask(check);
+        }
+        if let Some((refusal, rule, evidence)) = later.put_off {
+            return Step::Decided(Admission { refusal: Some(refusal), rule, evidence, ..admission });
+        }
+        Step::Decided(admission)
+    }
+
+    /// Reads one list.
+    fn read(&self, list: &[Rule], request: &Request, admission: &mut Admission, later: &mut Later) -> Said {
+        for rule in list {
+            let said = self.apply(rule, request, admission, later);
+            match said {
+                Said::Nothing => {}
+                Said::Refused(reply, text, evidence) if rule.warn => {
+                    let warning = format!("{text}: {reply} ({evidence})");
+                    if !admission.warnings.contains(&warning) {
+                        admission.warnings.push(warning);
+                    }
+                }
+                said => return said,
+            }
+        }
+        Said::Nothing
+    }
+
+    fn apply(&self, rule: &Rule, request: &Request, admission: &mut Admission, later: &mut Later) -> Said {
+        let refused =
+            |reply: Reply, evidence: &str| Said::Refused(reply, rule.text.clone(), evidence.to_owned());
+        let permitted_if = |yes| if yes { Said::Permitted } else { Said::Nothing };
+        match &rule.kind {
+            Kind::Permit => Said::Permitted,
+            Kind::Reject => refused(Reply::new(554, "5.7.1", "Access denied"), ""),
+            Kind::Defer => refused(Reply::new(450, "4.7.1", "Access denied, try again later"), ""),
+            Kind::PermitNetworks => permitted_if(self.is_ours(request.session)),
+            Kind::PermitAuthenticated => permitted_if(request.session.user.is_some()),
+            Kind::PermitAuthDestination => {
+                permitted_if(request.recipient.is_some_and(|recipient| self.is_for_us(recipient)))
+            }
+            Kind::RejectUnauthDestination => match request.recipient {
+                // Without a list of our domains only the next hop knows them.
+                Some(recipient) if !self.domains.is_empty() && !self.is_for_us(recipient) => {
+                    let text = Text(554, "5.7.1", "<{recipient}>: Relay access denied");
+                    refused(text.fill(request, ""), "not one of our domains")
+                }
+                _ => Said::Nothing,
+            },
+            Kind::Symbol { symbol, permits, text } => match found(request.findings, &|name| name == symbol) {
+                None => Said::Nothing,
+                Some(_) if *permits => Said::Permitted,
+                Some(finding) => refused(text.fill(request, &finding.evidence), &finding.evidence),
+            },
+            Kind::Builtin(builtin) => {
+                let known = found(request.findings, &|name| builtin.symbols.contains(&name));
+                if let Some(finding) = known {
+                    return refused(builtin.text.fill(request, &finding.evidence), &finding.evidence);
+                }
+                let fault = request.faults.iter().find(|fault| fault.check == builtin.fault);
+                if let Some(fault) = fault {
+                    if self.on_fault != OnFault::Accept && !rule.warn {
+                        let text = builtin.text.put_off(request);
+                        later.put_off.get_or_insert((text, rule.text.clone(), fault.detail.clone()));
+                    }
+                } else if builtin.late
+                    && !request.asked.contains(&builtin.fault)
+                    && request.stage == Stage::Recipient
+                {
+                    later.ask.get_or_insert(builtin.fault);
+                }
+                Said::Nothing
+            }
+            Kind::Access => {
+                let hit = request.access.iter().find(|hit| hit.rule == rule.text);
+                hit.map_or(Said::Nothing, |hit| access(hit, rule, request, admission, later))
+            }
+        }
+    }
+
+    fn is_ours(&self, session: &Session) -> bool {
+        let inside = |client| self.networks.iter().any(|net| net.contains(client));
+        session.direction != Direction::Inbound || session.client.is_none_or(inside)
+    }
+
+    /// Whether mail to this address stays with us. Routes in the local part lead elsewhere, whatever the domain says.
+    fn is_for_us(&self, recipient: &Recipient) -> bool {
+        let (local, domain) = (recipient.address.local(), recipient.address.domain());
+        let bare = domain.is_empty() && local.eq_ignore_ascii_case("postmaster");
+        bare || (is_among(domain, &self.domains) && !has_route(local))
+    }
+}
+
+/// `user%other@ours`, `other!user@ours`, `@other:user@ours`, `user@other@ours`: roads by which mail leaves again on servers
+/// that still know them.
+fn has_route(local: &str) -> bool {
+    let quoted = local.starts_with('"') && local.ends_with('"') && local.len() > 1;
+    local.contains(['%', '!', ':']) && !quoted || local.contains('@')
+}
+
+/// Lets access maps decide about some recipients, by their place: what would be delivered to them is held or discarded.
+pub fn force(verdicts: &mut Vec<Verdict>, forced: &[(usize, Action, String)]) {
+    for (recipient, action, reason) in forced {
+        let Some(at) = verdicts.iter().position(|verdict| verdict.recipients.contains(recipient)) else {
+            continue;
+        };
+        if !verdicts[at].action.delivers() {
+            continue;
+        }
+        let mut own = verdicts[at].clone();
+        own.recipients = vec![*recipient];
+        (own.action, own.reason) = (*action, reason.clone());
+        (own.category, own.edits, own.extension) = (Category::Restricted, Vec::new(), None);
+        own.reply = Reply::new(250, "2.0.0", "Ok");
+        verdicts[at].recipients.retain(|place| place != recipient);
+        if verdicts[at].recipients.is_empty() {
+            verdicts[at] = own;
+        } else {
+            verdicts.push(own);
+        }
+    }
+}
+
+/// What a restriction says.
+enum Said {
+    Nothing,
+    Permitted,
+    /// The reply, the restriction, and what it goes by.
+    Refused(Reply, String, String),
+}
+
+/// What waits for the end, when nothing has refused.
+#[derive(Default)]
+struct Later {
+    ask: Option<&'static str>,
+    put_off: Option<(Reply, String, String)>,
+}
+
+/// What an access map's word comes to.
+fn access(hit: &Hit, rule: &Rule, request: &Request, admission: &mut Admission, later: &mut Later) -> Said {
+    let evidence = format!("{} is in {}", hit.key, rule.map());
+    let text = |text: &Option<String>, usual: &str| text.clone().unwrap_or_else(|| usual.to_owned());
+    let refused = |reply| Said::Refused(reply, rule.text.clone(), evidence.clone());
+    let usual = format!("<{}>: {} rejected: Access denied", rule.subject(request), rule.what());
+    match &hit.access {
+        Access::Dunno => Said::Nothing,
+        Access::Relay => Said::Permitted,
+        // That nothing is held against it opens no relay.
+        Access::Ok if rule.list == "relay" => Said::Nothing,
+        Access::Ok => Said::Permitted,
+        Access::Reject(own) => refused(Reply::new(554, "5.7.1", text(own, &usual))),
+        Access::Defer(own) | Access::DeferIfReject(own) => {
+            refused(Reply::new(450, "4.7.1", text(own, &usual)))
+        }
+        Access::DeferIfPermit(own) => {
+            let reply = Reply::new(450, "4.7.1", text(own, &usual));
+            later.put_off.get_or_insert((reply, rule.text.clone(), evidence));
+            Said::Nothing
+        }
+        Access::Reply(reply) => refused(reply.clone()),
+        Access::Discard(_) | Access::Hold(_) if rule.warn => Said::Nothing,
+        Access::Discard(_) => {
+            admission.action = Some(Action::Discard);
+            (admission.rule, admission.evidence) = (rule.text.clone(), evidence);
+            Said::Nothing
+        }
+        Access::Hold(_) => {
+            admission.action.get_or_insert(Action::Quarantine);
+            (admission.rule, admission.evidence) = (rule.text.clone(), evidence);
+            Said::Nothing
+        }
+        Access::Warn(own) => {
+            admission.warnings.push(format!("{}: {evidence}: {}", rule.text, text(own, "")));
+            Said::Nothing
+        }
+        Access::Prepend(field) => {
+            if !admission.prepend.contains(field) {
+                admission.prepend.push(field.clone());
+            }
+            Said::Nothing
+        }
+    }
+}
+
+fn found<'a>(findings: &'a [Finding], wanted: &dyn Fn(&str) -> bool) -> Option<&'a Finding> {
+    findings.iter().find(|finding| wanted(&finding.symbol))
+}
+
+/// The five lists of a configuration.
+fn parsed(settings: &Settings, key: &str, problems: &mut Vec<Problem>) -> [Vec<Rule>; 5] {
+    let Settings { client, helo, sender, relay, recipient, .. } = settings;
+    let lists = [client, helo, sender, relay, recipient];
+    let mut place = 0;
+    lists.map(|list| {
+        let name = ORDER[place].0;
+        place += 1;
+        rules::parse(list, name, &format!("{key}.{name}"), problems)
+    })
+}
+
+/// A listener's own lists in place of the general ones.
+fn of_listener(
+    listener: &Listener,
+    mut lists: [Vec<Rule>; 5],
+    key: &str,
+    problems: &mut Vec<Problem>,
+) -> [Vec<Rule>; 5] {
+    let own = [
+        &listener.client_restrictions,
+        &listener.helo_restrictions,
+        &listener.sender_restrictions,
+        &listener.relay_restrictions,
+        &listener.recipient_restrictions,
+    ];
+    if !listener.protocol.brings_mail() {
+        lists[3].clear();
+    }
+    for (place, own) in own.into_iter().enumerate() {
+        if let Some(own) = own {
+            let name = ORDER[place].0;
+            lists[place] = rules::parse(own, name, &format!("{key}.{name}_restrictions"), problems);
+        }
+    }
+    lists
+}
