@@ -31,6 +31,7 @@ use crate::checks::run::CheckSet;
 use crate::config::typed::{Config, HeaderNames, LogFormat};
 use crate::effects::bounce::{self, Failed, Teller};
 use crate::records::{self, Held, Journal, Metrics, Record, Vault, VaultError};
+use crate::resources::state::State;
 use crate::verdict::{self, Answers, Case, Conclusion, Delivery, Plan, Policies, Restrictions};
 
 /// What judges messages: made once from a configuration, shared by all sessions that began under it.
@@ -61,6 +62,8 @@ pub struct Store {
     pub journal: Arc<Journal>,
     /// Originals of held mail.
     pub vault: Arc<Vault>,
+    /// What is remembered from one message to the next.
+    pub state: Arc<dyn State>,
 }
 
 /// A message as a front hands it in.

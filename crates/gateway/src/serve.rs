@@ -30,6 +30,7 @@ use crate::logging::{self, Logging};
 use crate::pipeline::{Pipeline, Store};
 use crate::privileges;
 use crate::records::{self, Health, Journal, Metrics, Vault};
+use crate::resources::state::{Clock, Embedded, Settings};
 use crate::resources::watch::{EVERY, Watch, Watching};
 use tend::Tending;
 
@@ -418,6 +419,9 @@ impl Daemon {
         if let Err(error) = self.store.journal.flush().await {
             tracing::error!(%error, "the last records are not in the journal");
         }
+        if let Err(error) = self.store.state.flush().await {
+            tracing::error!(%error, "what was remembered last is forgotten");
+        }
     }
 }
 
@@ -434,7 +438,16 @@ async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store, St
         Ok(report) => tracing::debug!(?report, "vault and journal compared"),
         Err(error) => tracing::error!(%error, "vault and journal cannot be compared"),
     }
-    Ok(Store { journal: Arc::new(journal), vault: Arc::new(vault) })
+    let settings = Settings {
+        path: config.state_path(),
+        cache: usize::try_from(config.state.cache.bytes()).unwrap_or(usize::MAX),
+        most: config.state.entries,
+        clock: Clock::system(),
+    };
+    let state = tokio::task::spawn_blocking(move || Embedded::open(&settings)).await;
+    let state = state.map_err(|error| error.to_string()).flatten();
+    let state = Arc::new(state.map_err(|error| format!("state store: {error}"))?);
+    Ok(Store { journal: Arc::new(journal), vault: Arc::new(vault), state })
 }
 
 /// Makes a folder, and gives it to the user that we become when root starts us.
@@ -473,6 +486,9 @@ fn keep_until_restart(old: &Config, new: &mut Config) -> Vec<(&'static str, Stri
             ("journal.path", config.journal_path().display().to_string()),
             ("quarantine.vault", config.vault_folder().display().to_string()),
             ("quarantine.disk_floor", config.quarantine.disk_floor.to_string()),
+            ("state.path", config.state_path().display().to_string()),
+            ("state.cache", config.state.cache.to_string()),
+            ("state.entries", config.state.entries.to_string()),
             ("metrics.listen", config.metrics.listen.clone()),
             ("log.format", format!("{:?}", config.log.format).to_lowercase()),
         ]
@@ -484,6 +500,7 @@ fn keep_until_restart(old: &Config, new: &mut Config) -> Vec<(&'static str, Stri
     new.journal.path = Some(old.journal_path());
     new.quarantine.vault = Some(old.vault_folder());
     new.quarantine.disk_floor = old.quarantine.disk_floor;
+    new.state = old.state.clone();
     new.metrics.listen.clone_from(&old.metrics.listen);
     new.log.format = old.log.format;
     changed

@@ -27,7 +27,7 @@ mod transfer;
 mod verdict;
 pub mod words;
 
-pub use access::{Access, Hit};
+pub use access::{Access, Hit, sendmail_error, split_status};
 pub use address::Address;
 pub use defect::{Defect, DefectKind};
 pub use digest::sha256_hex;

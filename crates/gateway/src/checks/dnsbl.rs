@@ -459,6 +459,14 @@ pub(crate) mod testing {
 
     use gatepost_auth::dns::Table;
 
+    use crate::resources::callahead::NoNextHop;
+    use crate::resources::state::Memory;
+
+    /// Names by this resolver, and an empty memory.
+    pub fn with_dns(dns: impl Resolve + 'static) -> Resources {
+        Resources { dns: Arc::new(dns), state: Memory::small(), next_hops: Arc::new(NoNextHop) }
+    }
+
     /// Name → what is under it: addresses and a text parted by spaces, or `timeout`, `servfail`, `hang`.
     pub fn resources(table: &[(&str, &str)]) -> Resources {
         let mut records = Table::default();
@@ -473,7 +481,7 @@ pub(crate) mod testing {
                 }),
             }
         }
-        Resources { dns: Arc::new(records) }
+        with_dns(records)
     }
 }
 

@@ -27,6 +27,7 @@ use crate::front::local;
 use crate::pipeline::{Pipeline, Store};
 use crate::records::text::clean;
 use crate::records::{Journal, Metrics, Vault};
+use crate::resources::state::Memory;
 use crate::verdict::Answers;
 use client::Daemon;
 
@@ -362,7 +363,7 @@ async fn open_store(config: &Config) -> Result<Store, String> {
     let vault = vault.map_err(|error| format!("vault {}: {error}", folder.display()))?;
     let journal = Journal::open(&file).await;
     let journal = journal.map_err(|error| format!("journal {}: {error}", file.display()))?;
-    Ok(Store { journal: Arc::new(journal), vault: Arc::new(vault) })
+    Ok(Store { journal: Arc::new(journal), vault: Arc::new(vault), state: Memory::small() })
 }
 
 /// As the first HTTP listener of the configuration would.

@@ -2,12 +2,15 @@
 
 mod de;
 mod effective;
+pub mod greylist;
 pub mod listen;
 mod lists;
 pub mod load;
+pub mod maps;
 pub mod next_hop;
 mod reference;
 pub mod restrictions;
+pub mod state;
 mod tree;
 pub mod typed;
 pub mod units;

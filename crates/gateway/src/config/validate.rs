@@ -47,6 +47,7 @@ impl Config {
         }
         config.quarantine.vault = Some(self.vault_folder());
         config.journal.path = Some(self.journal_path());
+        config.state.path = Some(self.state_path());
         config
     }
 
@@ -58,6 +59,11 @@ impl Config {
     /// The journal's file.
     pub fn journal_path(&self) -> PathBuf {
         self.journal.path.clone().unwrap_or_else(|| self.data.join("journal.db"))
+    }
+
+    /// The file of what is remembered.
+    pub fn state_path(&self) -> PathBuf {
+        self.state.path.clone().unwrap_or_else(|| self.data.join("state.redb"))
     }
 
     /// What is wrong with the values, as far as that can be said without a look at the system. Policies, the names of
@@ -223,6 +229,7 @@ impl Config {
             ("limits.judging_time", limits.judging_time.seconds()),
             ("limits.next_hop_time", limits.next_hop_time.seconds()),
             ("limits.next_hop_data_time", limits.next_hop_data_time.seconds()),
+            ("state.entries", self.state.entries),
             ("reading.depth", u64::from(self.reading.depth)),
             ("reading.parts", u64::from(self.reading.parts)),
             ("reading.bytes", self.reading.bytes.bytes()),
@@ -299,8 +306,8 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
     if listener.require_secret && protocol != AmPdp {
         problems.add(key("require_secret"), "is for protocol = \"am-pdp\" only");
     }
-    if listener.delay_reject != usual.delay_reject && protocol != Milter {
-        problems.add(key("delay_reject"), "is for protocol = \"milter\" only");
+    if listener.delay_reject != usual.delay_reject && !protocol.has_restrictions() {
+        problems.add(key("delay_reject"), "is for protocols with restrictions: smtp, lmtp, milter, policy");
     }
     if listener.report_banned && protocol != Clamd {
         problems.add(key("report_banned"), "is for protocol = \"clamd\" only");
@@ -473,7 +480,11 @@ mod tests {
                 "whole path",
             ),
             ("listener = [{require_secret = true}]", "listener[0].require_secret", "only"),
-            ("listener = [{delay_reject = false}]", "listener[0].delay_reject", "only"),
+            (
+                "listener = [{protocol = \"clamd\", delay_reject = false}]",
+                "listener[0].delay_reject",
+                "is for protocols",
+            ),
             ("queue = [{incoming = \"in\"}]", "queue[0].incoming", "full path"),
             ("queue = [{incoming = \"/q\", outgoing = \"/q\"}]", "queue[0].outgoing", "what was judged"),
             ("queue = [{}, {outgoing = \"/q\"}]", "queue[1].incoming", "another queue"),

@@ -58,6 +58,9 @@ impl Tending {
                 tell_engines(states.into_iter(), &mut known, &metrics, &health);
             }
             health.set("journal", store.journal.trouble().map_or(Ok(()), Err));
+            let state = store.state.status().await;
+            let trouble = state.map_or_else(|error| Some(error.to_string()), |status| status.trouble);
+            health.set("state", trouble.map_or(Ok(()), Err));
             let vault = store.vault.clone();
             let looking = tokio::task::spawn_blocking(move || (vault.check_floor(0), vault.usage())).await;
             let Ok((room, usage)) = looking else { return };
@@ -141,7 +144,8 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let vault = records::Vault::open(&folder.path().join("vault"), 0).unwrap();
         let journal = records::Journal::open(&folder.path().join("journal.db")).await.unwrap();
-        let store = Store { journal: Arc::new(journal), vault: Arc::new(vault) };
+        let state = crate::resources::state::Memory::small();
+        let store = Store { journal: Arc::new(journal), vault: Arc::new(vault), state };
         let pipeline =
             crate::build::pipeline(&Config::default(), None, metrics.clone()).unwrap_or_else(|_| panic!());
         let pipeline = Arc::new(pipeline);

@@ -21,6 +21,7 @@ fn what_takes_a_restart_is_kept_whole() {
             "journal.path",
             "quarantine.vault",
             "quarantine.disk_floor",
+            "state.path",
             "metrics.listen",
             "log.format"
         ]

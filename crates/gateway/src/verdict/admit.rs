@@ -5,6 +5,8 @@
 //! coming again.
 
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -120,6 +122,9 @@ impl Restrictions {
             }
             match self.read(list, &request, &mut admission, &mut later) {
                 Said::Refused(refusal, rule, evidence) => {
+                    let said = (refusal, rule, evidence);
+                    let (refusal, rule, evidence) =
+                        later.instead.filter(|_| said.0.is_permanent()).unwrap_or(said);
                     return Step::Decided(Admission { refusal: Some(refusal), rule, evidence, ..admission });
                 }
                 Said::Permitted | Said::Nothing => {}
@@ -182,11 +187,16 @@ impl Restrictions {
             Kind::Builtin(builtin) => {
                 let known = found(request.findings, &|name| builtin.symbols.contains(&name));
                 if let Some(finding) = known {
-                    return refused(builtin.text.fill(request, &finding.evidence), &finding.evidence);
+                    let own = request.access.iter().find_map(|hit| match &hit.access {
+                        Access::Reply(reply) if hit.rule == rule.text => Some(reply.clone()),
+                        _ => None,
+                    });
+                    let reply = own.unwrap_or_else(|| builtin.text.fill(request, &finding.evidence));
+                    return refused(reply, &finding.evidence);
                 }
                 let fault = request.faults.iter().find(|fault| fault.check == builtin.fault);
                 if let Some(fault) = fault {
-                    if self.on_fault != OnFault::Accept && !rule.warn {
+                    if self.on_fault.max(fault.answer) != OnFault::Accept && !rule.warn {
                         let text = builtin.text.put_off(request);
                         later.put_off.get_or_insert((text, rule.text.clone(), fault.detail.clone()));
                     }
@@ -261,14 +271,24 @@ enum Said {
 struct Later {
     ask: Option<&'static str>,
     put_off: Option<(Reply, String, String)>,
+    /// What is said instead of a refusal for good.
+    instead: Option<(Reply, String, String)>,
 }
 
 /// What an access map's word comes to.
 fn access(hit: &Hit, rule: &Rule, request: &Request, admission: &mut Admission, later: &mut Later) -> Said {
-    let evidence = format!("{} is in {}", hit.key, rule.map());
+    let evidence = match &hit.place {
+        Some(place) => format!("{} is in {place}", hit.key),
+        None => format!("{} is in {}", hit.key, rule.map()),
+    };
     let text = |text: &Option<String>, usual: &str| text.clone().unwrap_or_else(|| usual.to_owned());
     let refused = |reply| Said::Refused(reply, rule.text.clone(), evidence.clone());
     let usual = format!("<{}>: {} rejected: Access denied", rule.subject(request), rule.what());
+    let put_off = |own: &Option<String>| {
+        let said = text(own, &usual);
+        let (status, rest) = gatepost_mail::split_status(&said, 4);
+        Reply::new(450, &status, rest)
+    };
     match &hit.access {
         Access::Dunno => Said::Nothing,
         Access::Relay => Said::Permitted,
@@ -276,12 +296,13 @@ fn access(hit: &Hit, rule: &Rule, request: &Request, admission: &mut Admission, 
         Access::Ok if rule.list == "relay" => Said::Nothing,
         Access::Ok => Said::Permitted,
         Access::Reject(own) => refused(Reply::new(554, "5.7.1", text(own, &usual))),
-        Access::Defer(own) | Access::DeferIfReject(own) => {
-            refused(Reply::new(450, "4.7.1", text(own, &usual)))
-        }
+        Access::Defer(own) => refused(put_off(own)),
         Access::DeferIfPermit(own) => {
-            let reply = Reply::new(450, "4.7.1", text(own, &usual));
-            later.put_off.get_or_insert((reply, rule.text.clone(), evidence));
+            later.put_off.get_or_insert((put_off(own), rule.text.clone(), evidence));
+            Said::Nothing
+        }
+        Access::DeferIfReject(own) => {
+            later.instead.get_or_insert((put_off(own), rule.text.clone(), evidence));
             Said::Nothing
         }
         Access::Reply(reply) => refused(reply.clone()),

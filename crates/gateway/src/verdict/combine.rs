@@ -573,7 +573,7 @@ mod tests {
             ("refuse", "", "550 5.7.1 refused as spammy", "refused"),
             ("defer", "", "451 4.7.1 later", "deferred"),
             // All refuse: the worst says why.
-            ("refuse refuse refuse", "", "550 5.7.1 refused as bad-header", "refused refused refused"),
+            ("refuse refuse refuse", "", "550 5.7.1 refused as restricted", "refused refused refused"),
             // They differ: delivered, and held for the others.
             ("deliver refuse", "2", "250 2.0.0 Ok 0", "delivered held"),
             ("refuse mark refuse", "2", "250 2.0.0 Ok 0", "held delivered held"),

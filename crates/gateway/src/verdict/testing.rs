@@ -16,6 +16,7 @@ pub const CATALOGUE: &[(&str, Counts)] = &[
     ("CLEAN", Counts::As(Category::Clean)),
     ("SPAMMY", Counts::As(Category::Spammy)),
     ("SPAM", Counts::As(Category::Spam)),
+    ("RESTRICTED", Counts::As(Category::Restricted)),
     ("BAD_HEADER", Counts::As(Category::BadHeader)),
     ("OVERSIZED", Counts::As(Category::Oversized)),
     ("UNCHECKED", Counts::As(Category::Unchecked)),

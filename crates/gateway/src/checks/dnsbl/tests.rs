@@ -123,7 +123,7 @@ async fn found(
     sender: &str,
     recipients: &[&str],
 ) -> Vec<String> {
-    let resources = Resources { dns: Arc::new(table.clone()) };
+    let resources = testing::with_dns(table.clone());
     let set = crate::checks::CheckSet::build(config, &resources).expect("a good configuration");
     let envelope = Envelope {
         sender: Address::new(sender),
@@ -295,7 +295,7 @@ impl Resolve for Mute {
 #[tokio::test]
 async fn a_listing_counts_although_its_explanation_never_comes() {
     let table = Table::new("1.2.0.192.l.example A 127.0.0.2\n");
-    let resources = Resources { dns: Arc::new(Mute(table)) };
+    let resources = testing::with_dns(Mute(table));
     let said = ask(&config(&[("l", "l.example")]), &resources, "192.0.2.1").await;
     assert_eq!(said, ["DNSBL_L 192.0.2.1 in l: 127.0.0.2"]);
 }
@@ -416,7 +416,7 @@ async fn a_list_that_fails_is_out_of_use_until_it_passes() {
     config.checks.dnsbl.get_mut("l").unwrap().test = true;
     let settings = config.checks.dnsbl["l"].clone();
     let list = |table: &str| {
-        let resources = Resources { dns: Arc::new(Table::new(table)) };
+        let resources = testing::with_dns(Table::new(table));
         List::new("l", &settings, &config, &resources, &mut Vec::new())
     };
     let session = session("192.0.2.1");
@@ -594,7 +594,7 @@ async fn against_a_real_name_server() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(ready, "nsd answers");
-    let resources = Resources { dns: Arc::new(Dns::build(&config.checks.dns).unwrap()) };
+    let resources = testing::with_dns(Dns::build(&config.checks.dns).unwrap());
     for (client, expected) in [
         ("192.0.2.1", "DNSBL_L 192.0.2.1 in l: 127.0.0.2 (listed for the test)"),
         (
@@ -617,7 +617,7 @@ async fn a_silent_name_server_is_a_fault() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut config = config(&[("l", "l.example")]);
     config.checks.dns.servers = vec![silent.local_addr().unwrap().to_string()];
-    let resources = Resources { dns: Arc::new(Dns::build(&config.checks.dns).unwrap()) };
+    let resources = testing::with_dns(Dns::build(&config.checks.dns).unwrap());
     let began = Instant::now();
     let said = ask(&config, &resources, "192.0.2.1").await;
     assert!(said.len() == 1 && said[0].starts_with("dnsbl:l timeout"), "{said:?}");

@@ -23,7 +23,7 @@ fn case(text: &str, keys: &str) -> Case {
 fn resources() -> Resources {
     let table =
         "1.2.0.192.in-addr.arpa PTR bad.example\nbad.example A 192.0.2.1\n2.2.0.192.in-addr.arpa FAILED\n";
-    Resources { dns: Arc::new(Table::new(table)) }
+    crate::checks::dnsbl::testing::with_dns(Table::new(table))
 }
 
 async fn found(config: &Config, client: &str, helo: &str, sender: &str, recipient: &str) -> Vec<String> {

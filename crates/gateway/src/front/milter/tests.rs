@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::front::listen::{Listening, Sessions, accept};
 use crate::pipeline::Store;
 use crate::records::{Journal, Metrics, Vault};
+use crate::resources::state::Memory;
 
 const ALL: Offer = Offer { version: 6, actions: Actions(0x1ff), steps: Steps(0x1f_ffff) };
 const GTUBE: &str = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r\n";
@@ -39,7 +40,7 @@ async fn listener_with_vault(keys: &str, tables: &str) -> (Listener, Arc<Vault>)
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(&folder.path().join("journal.db")).await.unwrap();
     let vault = Arc::new(Vault::open(&folder.path().join("vault"), 0).unwrap());
-    let store = Store { journal: Arc::new(journal), vault: vault.clone() };
+    let store = Store { journal: Arc::new(journal), vault: vault.clone(), state: Memory::small() };
     (listener_with(keys, tables, Some(store), folder).await, vault)
 }
 
@@ -50,7 +51,7 @@ async fn listener_with(
     folder: tempfile::TempDir,
 ) -> Listener {
     let text = format!(
-        "hostname = 'gate.test'\ndata = '{}'\n{tables}\n[[listener]]\nprotocol = 'milter'\n{keys}\n",
+        "hostname = 'gate.test'\ndata = '{}'\n{tables}\n[restrictions]\nsender = []\n[[listener]]\nprotocol = 'milter'\n{keys}\n",
         folder.path().display()
     );
     let config: Config = toml::from_str(&text).unwrap();

@@ -1,0 +1,384 @@
+//! State in a file of redb, for one gateway.
+//!
+//! What is put lies in memory first, where every reader finds it, and one thread writes it down in batches: a crash or
+//! `kill -9` costs the last batch at most, never what was written before. Nothing waits for the disk but [`State::flush`]
+//! and whoever comes when [`ROOM`] is used up; past a time that is an error, so a full disk stops nobody for long. A file
+//! that cannot be read any more is set aside and a new one begun: what is lost then is learnt again.
+
+mod file;
+mod writer;
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+
+use self::file::StateFile;
+use super::entry::{self, Entry};
+use super::{Clock, LONGEST_PAGE, Op, Page, Space, State, StateError, Status, full_key};
+
+/// Bytes of keys and values that may wait to be written.
+const ROOM: usize = 32 << 20;
+
+/// What an entry that waits costs beside its key and value, in bytes.
+const OVERHEAD: usize = 96;
+
+/// Longest to wait for room.
+const ROOM_TIME: Duration = Duration::from_secs(2);
+
+/// Longest that [`State::flush`] waits for the disk.
+const FLUSH_TIME: Duration = Duration::from_secs(30);
+
+/// Parts that what waits is divided into, so that one key's disk read does not hold up the others.
+const SHARDS: usize = 64;
+
+/// How an embedded store is kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its file.
+    pub path: PathBuf,
+    /// Bytes of the file that are kept in memory.
+    pub cache: usize,
+    /// Entries of all spaces together; beyond it what would expire soonest goes.
+    pub most: u64,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// State in a file.
+pub struct Embedded {
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Embedded {
+    /// Opens the file, or begins a new one. What cannot be read is set aside first; a disk that is full now is tried again
+    /// and again. The error says why the file cannot be used at all.
+    pub fn open(settings: &Settings) -> Result<Embedded, String> {
+        Embedded::start(StateFile::open(settings)?, settings)
+    }
+
+    fn start(file: StateFile, settings: &Settings) -> Result<Embedded, String> {
+        let shared = Arc::new(Shared {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            room: Semaphore::new(ROOM),
+            file,
+            wanted: Mutex::default(),
+            bell: Condvar::new(),
+            kept: watch::Sender::new(Kept::default()),
+            most: settings.most.max(1),
+            clock: settings.clock.clone(),
+        });
+        let writing = shared.clone();
+        let writer = std::thread::Builder::new().name("state".into()).spawn(move || writer::run(&writing));
+        let writer = writer.map_err(|error| format!("cannot start a thread: {error}"))?;
+        Ok(Embedded { shared, writer: Some(writer) })
+    }
+
+    /// Lets `change` make of the value that is there a new one, or none of it. `size` is that of the new one at most.
+    async fn change<T: Send + 'static>(
+        &self,
+        key: Vec<u8>,
+        size: usize,
+        change: impl FnOnce(Option<&[u8]>, u64) -> (Change, T) + Send + 'static,
+    ) -> Result<T, StateError> {
+        let cost = cost(&key, size);
+        self.make_room(cost).await?;
+        let known = {
+            let shard = self.shared.shard(&key);
+            shard.known(&key).is_some()
+        };
+        if known {
+            return self.shared.change(key, cost, change);
+        }
+        let shared = self.shared.clone();
+        let changing = tokio::task::spawn_blocking(move || shared.change(key, cost, change));
+        changing.await.unwrap_or_else(|error| Err(StateError::Unavailable(error.to_string())))
+    }
+
+    /// Waits until so many bytes may wait, and takes them.
+    async fn make_room(&self, cost: usize) -> Result<(), StateError> {
+        let shared = &self.shared;
+        if shared.room.available_permits() < ROOM / 2 {
+            shared.ring(|wanted| wanted.urgent = true);
+        }
+        let permits = u32::try_from(cost).map_err(|_| StateError::TooLong)?;
+        match tokio::time::timeout(ROOM_TIME, shared.room.acquire_many(permits)).await {
+            Ok(Ok(permit)) => {
+                permit.forget();
+                Ok(())
+            }
+            _ => Err(shared.file.trouble().map_or(StateError::Full, StateError::Unavailable)),
+        }
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.shared.ring(|wanted| wanted.stop = true);
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the thread that writes the state store panicked");
+        }
+    }
+}
+
+impl State for Embedded {
+    fn get<'a>(&'a self, space: Space, key: &'a [u8]) -> Op<'a, Option<Vec<u8>>> {
+        Box::pin(async move {
+            let key = full_key(space, key, &[])?;
+            let now = self.shared.clock.millis();
+            let known = self.shared.shard(&key).known(&key).cloned();
+            let entry = match known {
+                Some(known) => known,
+                None => {
+                    let shared = self.shared.clone();
+                    let reading = tokio::task::spawn_blocking(move || shared.file.get(&key));
+                    reading.await.map_err(|error| StateError::Unavailable(error.to_string()))??
+                }
+            };
+            Ok(entry.filter(|entry| entry.lives(now)).map(|entry| entry.value))
+        })
+    }
+
+    fn put<'a>(&'a self, space: Space, key: &'a [u8], value: &'a [u8], life: Duration) -> Op<'a, ()> {
+        Box::pin(async move {
+            let key = full_key(space, key, value)?;
+            let cost = cost(&key, value.len());
+            self.make_room(cost).await?;
+            let entry = Entry::new(value, life, self.shared.clock.millis());
+            self.shared.insert(&mut self.shared.shard(&key), key.clone(), Some(entry), cost);
+            Ok(())
+        })
+    }
+
+    fn swap<'a>(
+        &'a self,
+        space: Space,
+        key: &'a [u8],
+        expected: Option<&'a [u8]>,
+        value: &'a [u8],
+        life: Duration,
+    ) -> Op<'a, bool> {
+        Box::pin(async move {
+            let key = full_key(space, key, value)?;
+            let (expected, value) = (expected.map(<[u8]>::to_vec), value.to_vec());
+            self.change(key, value.len(), move |old, now| match old == expected.as_deref() {
+                true => (Change::To(Entry::new(&value, life, now)), true),
+                false => (Change::None, false),
+            })
+            .await
+        })
+    }
+
+    fn delete<'a>(&'a self, space: Space, key: &'a [u8]) -> Op<'a, bool> {
+        Box::pin(async move {
+            let key = full_key(space, key, &[])?;
+            let gone = |old: Option<&[u8]>, _| match old {
+                Some(_) => (Change::Gone, true),
+                None => (Change::None, false),
+            };
+            self.change(key, 0, gone).await
+        })
+    }
+
+    fn count<'a>(&'a self, space: Space, key: &'a [u8], amount: u64, window: Duration) -> Op<'a, u64> {
+        Box::pin(async move {
+            let key = full_key(space, key, &[])?;
+            self.change(key, 64, move |old, now| {
+                let (entry, sum) = entry::count(old, amount, window, now);
+                (entry.map_or(Change::None, Change::To), sum)
+            })
+            .await
+        })
+    }
+
+    fn list<'a>(&'a self, space: Space, from: Option<&'a [u8]>, most: usize) -> Op<'a, Page> {
+        Box::pin(async move {
+            let first = full_key(space, from.unwrap_or_default(), &[])?;
+            // What waits is written down once, and the pages are read from the file.
+            if from.is_none() {
+                self.flush().await?;
+            }
+            let (shared, from, most) = (self.shared.clone(), from.is_some(), most.clamp(1, LONGEST_PAGE));
+            let reading = tokio::task::spawn_blocking(move || {
+                shared.file.page(&first, from, most, shared.clock.millis())
+            });
+            reading.await.map_err(|error| StateError::Unavailable(error.to_string()))?
+        })
+    }
+
+    fn flush(&self) -> Op<'_, ()> {
+        Box::pin(async {
+            let mut kept = self.shared.kept.subscribe();
+            let mut ticket = 0;
+            self.shared.ring(|wanted| {
+                wanted.ticket += 1;
+                ticket = wanted.ticket;
+            });
+            let done = kept.wait_for(|kept| kept.ticket >= ticket);
+            match tokio::time::timeout(FLUSH_TIME, done).await {
+                Ok(Ok(kept)) => kept.outcome.clone().map_err(StateError::Unavailable),
+                _ => Err(StateError::Full),
+            }
+        })
+    }
+
+    fn status(&self) -> Op<'_, Status> {
+        Box::pin(async {
+            let shared = self.shared.clone();
+            let reading = tokio::task::spawn_blocking(move || {
+                let pending = shared.shards.iter().map(|shard| lock(shard).len() as u64).sum();
+                let (entries, trouble) = match shared.file.len() {
+                    Ok(entries) => (entries, shared.file.trouble()),
+                    Err(error) => (0, Some(error.to_string())),
+                };
+                Status { entries, pending, trouble }
+            });
+            reading.await.map_err(|error| StateError::Unavailable(error.to_string()))
+        })
+    }
+}
+
+/// What becomes of an entry.
+enum Change {
+    /// It stays as it is.
+    None,
+    /// It is removed.
+    Gone,
+    /// It is this from now on.
+    To(Entry),
+}
+
+/// What the engine and its writer share.
+struct Shared {
+    shards: Box<[Mutex<Shard>]>,
+    /// Bytes that may yet wait.
+    room: Semaphore,
+    file: StateFile,
+    wanted: Mutex<Wanted>,
+    bell: Condvar,
+    kept: watch::Sender<Kept>,
+    most: u64,
+    clock: Clock,
+}
+
+/// What the writer is asked to do.
+#[derive(Default)]
+struct Wanted {
+    /// Something waits.
+    dirty: bool,
+    /// Do not wait for more.
+    urgent: bool,
+    /// The last flush that was asked for.
+    ticket: u64,
+    /// Write what waits, and end.
+    stop: bool,
+}
+
+/// How far the writer has come.
+#[derive(Clone, Debug)]
+struct Kept {
+    /// The last flush that it has answered.
+    ticket: u64,
+    /// Whether everything could be written then.
+    outcome: Result<(), String>,
+}
+
+impl Default for Kept {
+    fn default() -> Kept {
+        Kept { ticket: 0, outcome: Ok(()) }
+    }
+}
+
+/// What waits to be written, None for what is to be removed.
+type Waiting = HashMap<Vec<u8>, Option<Entry>>;
+
+/// A part of what waits.
+#[derive(Default)]
+struct Shard {
+    /// For the next batch.
+    pending: Waiting,
+    /// In the batch that is being written.
+    writing: Waiting,
+}
+
+impl Shard {
+    /// What is known of a key without the file. `Some(None)`: it was removed.
+    fn known(&self, key: &[u8]) -> Option<&Option<Entry>> {
+        self.pending.get(key).or_else(|| self.writing.get(key))
+    }
+
+    fn len(&self) -> usize {
+        self.pending.len() + self.writing.len()
+    }
+}
+
+impl Shared {
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        lock(&self.shards[(hasher.finish() % SHARDS as u64) as usize])
+    }
+
+    /// Changes an entry with its shard locked, so that nobody else changes it between. `cost` bytes have been taken.
+    /// Blocks.
+    fn change<T>(
+        &self,
+        key: Vec<u8>,
+        cost: usize,
+        change: impl FnOnce(Option<&[u8]>, u64) -> (Change, T),
+    ) -> Result<T, StateError> {
+        let mut shard = self.shard(&key);
+        let old = match shard.known(&key).cloned() {
+            Some(known) => Ok(known),
+            None => self.file.get(&key),
+        };
+        let old = old.inspect_err(|_| self.room.add_permits(cost))?;
+        let now = self.clock.millis();
+        let old = old.filter(|entry| entry.lives(now));
+        let (change, result) = change(old.as_ref().map(|entry| entry.value.as_slice()), now);
+        match change {
+            Change::None => self.room.add_permits(cost),
+            Change::Gone => self.insert(&mut shard, key, None, cost),
+            Change::To(entry) => self.insert(&mut shard, key, Some(entry), cost),
+        }
+        Ok(result)
+    }
+
+    /// Lets an entry wait to be written; `taken` bytes of room were taken for it.
+    fn insert(&self, shard: &mut Shard, key: Vec<u8>, entry: Option<Entry>, taken: usize) {
+        let needed = cost_of(&key, entry.as_ref());
+        let before = shard.pending.get(&key).map_or(0, |old| cost_of(&key, old.as_ref()));
+        shard.pending.insert(key, entry);
+        self.room.add_permits((taken + before).saturating_sub(needed));
+        self.ring(|wanted| wanted.dirty = true);
+    }
+
+    /// Tells the writer something.
+    fn ring(&self, tell: impl FnOnce(&mut Wanted)) {
+        tell(&mut lock(&self.wanted));
+        self.bell.notify_one();
+    }
+}
+
+/// What an entry takes of the room.
+fn cost(key: &[u8], value: usize) -> usize {
+    key.len() + value + OVERHEAD
+}
+
+fn cost_of(key: &[u8], entry: Option<&Entry>) -> usize {
+    cost(key, entry.map_or(0, |entry| entry.value.len()))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

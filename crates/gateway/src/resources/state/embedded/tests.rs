@@ -1,0 +1,1 @@
+//! The embedded engine's own promises, beside those of the contract.
