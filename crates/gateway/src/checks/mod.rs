@@ -15,6 +15,7 @@ pub mod gtube;
 mod lists;
 pub mod local_lists;
 pub mod malware;
+pub mod p0f;
 pub mod recipients;
 pub mod run;
 pub mod structure;

@@ -8,6 +8,7 @@ mod lists;
 pub mod load;
 pub mod maps;
 pub mod next_hop;
+pub mod p0f;
 mod reference;
 pub mod restrictions;
 pub mod state;

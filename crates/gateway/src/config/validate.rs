@@ -267,7 +267,7 @@ impl Config {
 
 /// A key that its protocol has no use for is a mistake: somebody expects something of it.
 fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problems: &mut Problems) {
-    use ListenerProtocol::{AmPdp, Clamd, Http, Milter};
+    use ListenerProtocol::{AmPdp, Clamd, Http, Milter, Policy};
     let (protocol, usual) = (listener.protocol, Listener::default());
     let bringing = [
         ("tls_certificate", listener.tls_certificate.is_some()),
@@ -308,6 +308,11 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
     }
     if listener.delay_reject != usual.delay_reject && !protocol.has_restrictions() {
         problems.add(key("delay_reject"), "is for protocols with restrictions: smtp, lmtp, milter, policy");
+        let message = "is for protocol = \"smtp\", \"lmtp\", \"milter\" and \"policy\" only";
+        problems.add(key("delay_reject"), message);
+    }
+    if listener.prepend != usual.prepend && protocol != Policy {
+        problems.add(key("prepend"), "is for protocol = \"policy\" only");
     }
     if listener.report_banned && protocol != Clamd {
         problems.add(key("report_banned"), "is for protocol = \"clamd\" only");
@@ -485,6 +490,8 @@ mod tests {
                 "listener[0].delay_reject",
                 "is for protocols",
             ),
+            ("listener = [{protocol = 'http', delay_reject = false}]", "listener[0].delay_reject", "only"),
+            ("listener = [{prepend = ['X-A']}]", "listener[0].prepend", "only"),
             ("queue = [{incoming = \"in\"}]", "queue[0].incoming", "full path"),
             ("queue = [{incoming = \"/q\", outgoing = \"/q\"}]", "queue[0].outgoing", "what was judged"),
             ("queue = [{}, {outgoing = \"/q\"}]", "queue[1].incoming", "another queue"),
@@ -539,11 +546,7 @@ mod tests {
             ("checks.clamd.\"a.b\".time = 0", "checks.clamd.\"a.b\".time", "is 0"),
             ("checks.dnsbl.zen = {}", "checks.dnsbl.zen.zone", "not a zone"),
             ("checks.dnsbl.zen = {zone = \"{key}.zen.example\"}", "checks.dnsbl.zen.key", "is missing"),
-            (
-                "checks.dnsbl.zen = {zone = \"zen.example\", key = \"k\"}",
-                "checks.dnsbl.zen.key",
-                "has no place",
-            ),
+            ("checks.dnsbl.zen = {zone = \"zen.example\", key = \"k\"}", "checks.dnsbl.zen.key", "has no place"),
             ("checks.dns.servers = [\"dns\"]", "checks.dns.servers[0]", "not a name server"),
             ("quarantine.keep_days = 0", "quarantine.keep_days", "deleted at once"),
             ("quarantine.keep_days_virus = 0", "quarantine.keep_days_virus", "deleted at once"),
