@@ -76,8 +76,5 @@ fn main() -> ExitCode {
 
 /// What `check` asks of the rest of the program.
 fn probes() -> Probes {
-    Probes {
-        compile: Box::new(build::problems),
-        addresses: Box::new(|config, name| Box::pin(build::addresses(config.checks.dns.clone(), name))),
-    }
+    Probes { compile: Box::new(build::problems), resolver: Box::new(build::resolver) }
 }

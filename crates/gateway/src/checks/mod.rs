@@ -12,6 +12,8 @@ pub mod embedded;
 pub mod envelope;
 pub mod greylist;
 pub mod gtube;
+mod lists;
+pub mod local_lists;
 pub mod malware;
 pub mod p0f;
 pub mod recipients;

@@ -261,7 +261,9 @@ impl Config {
         }
         for (name, list) in &self.checks.dnsbl {
             let key = |last: &str| format!("checks.dnsbl.{}.{last}", super::tree::key_text(name));
-            if !is_host_name(&list.zone) {
+            if let Some(message) = list.key_problem() {
+                problems.add(key("key"), message);
+            } else if !is_host_name(&list.full_zone()) {
                 problems.add(key("zone"), format!("{:?} is not a zone; write zen.spamhaus.org", list.zone));
             }
             if list.time.seconds() == 0 {
@@ -545,6 +547,8 @@ mod tests {
             ("checks.clamd.main.connections = 0", "checks.clamd.main.connections", "at least one"),
             ("checks.clamd.\"a.b\".time = 0", "checks.clamd.\"a.b\".time", "is 0"),
             ("checks.dnsbl.zen = {}", "checks.dnsbl.zen.zone", "not a zone"),
+            ("checks.dnsbl.zen = {zone = \"{key}.zen.example\"}", "checks.dnsbl.zen.key", "is missing"),
+            ("checks.dnsbl.zen = {zone = \"zen.example\", key = \"k\"}", "checks.dnsbl.zen.key", "has no place"),
             ("checks.dns.servers = [\"dns\"]", "checks.dns.servers[0]", "not a name server"),
             ("quarantine.keep_days = 0", "quarantine.keep_days", "deleted at once"),
             ("quarantine.keep_days_virus = 0", "quarantine.keep_days_virus", "deleted at once"),

@@ -14,6 +14,8 @@ mod commands;
 mod crowd;
 mod dialogs;
 mod dmarc;
+mod dns_lists;
+mod dns_resolver;
 mod filter;
 mod founding;
 mod fronts_crowd;
