@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use gatepost_mail::{
-    Access, Address, Cause, Envelope, Fault, Hit, OnFault, Recipient, Session,
-};
+use gatepost_mail::{Access, Address, Cause, Envelope, Fault, Hit, OnFault, Recipient, Session};
 use tokio::time::timeout;
 
 use super::catalogue::{Built, Resources};
@@ -203,7 +201,10 @@ impl Rule {
                 _ => Access::parse(&value.text),
             };
             let access = access.map_err(|why| {
-                MapError::Failed(format!("{}: {key}: {why}", value.place.as_deref().unwrap_or(self.map.name())))
+                MapError::Failed(format!(
+                    "{}: {key}: {why}",
+                    value.place.as_deref().unwrap_or(self.map.name())
+                ))
             })?;
             return Ok(Some(self.hit(key, access, value.place)));
         }
@@ -215,7 +216,9 @@ impl Rule {
             // Addresses alone need no name.
             _ if self.map.form() == Form::Cidr => None,
             (Some(name), _) => Some(name.clone()),
-            (None, What::ReverseClient) => self.dns.ptr(client).await.ok().and_then(|names| names.into_iter().next()),
+            (None, What::ReverseClient) => {
+                self.dns.ptr(client).await.ok().and_then(|names| names.into_iter().next())
+            }
             (None, _) => confirmed_name(self.dns.as_ref(), client).await,
         };
         self.first(Subject::Client(name.as_deref(), client)).await
@@ -404,7 +407,10 @@ mod tests {
             ("check_client_access inline:{{192.0.2=REJECT no}}", "192.0.2=Reject(Some(\"no\"))"),
             ("check_client_access cidr:{{192.0.2.0/24 DUNNO}}", "192.0.2.1=Dunno"),
             ("check_client_access regexp:{{/^mail\\.good/ OK}}", "mail.good.example=Ok"),
-            ("check_reverse_client_hostname_access inline:{mail.good.example=HOLD}", "mail.good.example=Hold(None)"),
+            (
+                "check_reverse_client_hostname_access inline:{mail.good.example=HOLD}",
+                "mail.good.example=Hold(None)",
+            ),
             ("check_helo_access inline:{helo.example=WARN}", "helo.example=Warn(None)"),
             ("check_sender_access inline:{s@=OK}", "s@=Ok"),
             ("check_sender_mx_access inline:{bad.example=DISCARD}", "bad.example=Discard(None)"),
@@ -413,15 +419,21 @@ mod tests {
             ("warn_if_reject  check_helo_access   inline:{a.helo.example=OK}", "a.helo.example=Ok"),
             ("check_recipient_access inline:{other=OK}", ""),
         ] {
-            let said = said(&config(&[rule]), "192.0.2.1", "a.helo.example", "s+x@mx.example", "R+y@ours.example");
-            assert_eq!(said.await.join(" "), expected, "{rule}");
+            let config = config(&[rule]);
+            let said =
+                said(&config, "192.0.2.1", "a.helo.example", "s+x@mx.example", "R+y@ours.example").await;
+            assert_eq!(said.join(" "), expected, "{rule}");
         }
     }
 
     #[tokio::test]
     async fn who_has_no_name_and_no_sender() {
         for (rule, client, expected) in [
-            ("check_client_access inline:{liar.example=OK,unknown=REJECT}", "192.0.2.2", "unknown=Reject(None)"),
+            (
+                "check_client_access inline:{liar.example=OK,unknown=REJECT}",
+                "192.0.2.2",
+                "unknown=Reject(None)",
+            ),
             ("check_reverse_client_hostname_access inline:{liar.example=OK}", "192.0.2.2", "liar.example=Ok"),
             ("check_sender_access inline:{<>=OK}", "192.0.2.3", "<>=Ok"),
             ("check_sender_mx_access inline:{mx=OK}", "192.0.2.3", ""),
@@ -439,7 +451,8 @@ mod tests {
         let rule = format!("check_recipient_access sqlite:{}", file.display());
         let mut config = config(&[&rule]);
         let said_now = said(&config, "192.0.2.3", "", "", "r@ours.example").await;
-        let put_off = "r@ours.example=DeferIfPermit(Some(\"4.3.0 <r@ours.example>: Temporary lookup failure\"))";
+        let put_off =
+            "r@ours.example=DeferIfPermit(Some(\"4.3.0 <r@ours.example>: Temporary lookup failure\"))";
         assert_eq!(said_now[0], put_off);
         assert!(said_now[1].starts_with("fault access:sqlite:/") && said_now.len() == 2, "{said_now:?}");
         config.maps.on_fault = OnFault::Accept;
@@ -480,7 +493,11 @@ mod tests {
             let problems = build(&config(&["permit_mynetworks", &rule]), &dns()).err().expect("a problem");
             assert_eq!(problems, [Problem::new("restrictions.recipient[1]", expected)], "{rule}");
         }
-        std::fs::write(&file, "Connect:1.2.3\tRELAY\nTLS_Clt:x VERIFY:112\nClientRate: 0\nTo:a ERROR:5.1.1:550 no\n").unwrap();
+        std::fs::write(
+            &file,
+            "Connect:1.2.3\tRELAY\nTLS_Clt:x VERIFY:112\nClientRate: 0\nTo:a ERROR:5.1.1:550 no\n",
+        )
+        .unwrap();
         assert!(build(&config(&[&format!("check_client_access sendmail:{path}")]), &dns()).is_ok());
     }
 }

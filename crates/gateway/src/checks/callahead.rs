@@ -5,9 +5,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gatepost_mail::{
-    Address, Cause, Counts, Envelope, Fault, Finding, OnFault, Points, Recipient, Session,
-};
+use gatepost_mail::{Address, Cause, Counts, Envelope, Fault, Finding, OnFault, Points, Recipient, Session};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -112,7 +110,13 @@ fn now() -> u64 {
 
 impl Shared {
     /// Asks the next hop, in turn and in time, and remembers what it says. The error: nothing is known.
-    async fn ask(&self, settings: &Settings, key: &[u8], listener: &str, address: &Address) -> Result<Known, (Cause, String)> {
+    async fn ask(
+        &self,
+        settings: &Settings,
+        key: &[u8],
+        listener: &str,
+        address: &Address,
+    ) -> Result<Known, (Cause, String)> {
         let asking = async {
             let _turn = self.turns.acquire().await;
             self.next_hops.ask(listener, address).await
@@ -166,7 +170,11 @@ impl CallAhead {
         let known = match self.remembered(&key).await {
             Some(known) => {
                 let age = Duration::from_secs(now().saturating_sub(known.since));
-                let fresh = if known.exists { self.settings.positive_refresh } else { self.settings.negative_refresh };
+                let fresh = if known.exists {
+                    self.settings.positive_refresh
+                } else {
+                    self.settings.negative_refresh
+                };
                 if age >= fresh.duration() {
                     self.shared.refresh(&self.settings, key, listener, address);
                 }
@@ -288,7 +296,9 @@ mod tests {
             None => "nothing".into(),
             Some(answer) => match answer.await {
                 Err(fault) => format!("{} {:?}: {}", fault.cause, fault.answer, fault.detail),
-                Ok(found) => found.findings.first().map_or("exists".into(), |finding| finding.evidence.clone()),
+                Ok(found) => {
+                    found.findings.first().map_or("exists".into(), |finding| finding.evidence.clone())
+                }
             },
         }
     }

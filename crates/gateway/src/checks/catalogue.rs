@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Check, SymbolInfo, Wave, access, attachments, callahead, dnsbl, envelope, gtube, malware, recipients, structure,
+    Check, SymbolInfo, Wave, access, attachments, callahead, dnsbl, envelope, gtube, malware, recipients,
+    structure,
 };
 use crate::config::{Config, Problem};
 use crate::resources::callahead::AskNextHop;

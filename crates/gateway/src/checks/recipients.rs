@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
 use gatepost_mail::{
-    Access, Address, Cause, Counts, Envelope, Fault, Finding, Hit, OnFault, Points, Recipient, Reply, Session,
-    sendmail_error,
+    Access, Address, Cause, Counts, Envelope, Fault, Finding, Hit, OnFault, Points, Recipient, Reply,
+    Session, sendmail_error,
 };
 use tokio::time::timeout;
 
@@ -66,7 +66,9 @@ pub fn build(config: &Config, _: &Resources) -> Built {
 fn judge(form: Form, _: &str, value: &str) -> Result<(), String> {
     match form {
         Form::Virtusertable => error_of(value).transpose().map(drop),
-        Form::Sendmail => Err("an access database does not list recipients; use check_recipient_access".into()),
+        Form::Sendmail => {
+            Err("an access database does not list recipients; use check_recipient_access".into())
+        }
         _ => Ok(()),
     }
 }
@@ -92,7 +94,9 @@ impl Recipients {
     /// All tables are asked side by side; the first in their order that knows the recipient decides.
     async fn look(&self, address: &Address, place: usize) -> Result<Found, Fault> {
         let mut faults = Vec::new();
-        for (map, looked) in self.maps.iter().zip(join_all(self.maps.iter().map(|map| self.ask(map, address))).await) {
+        for (map, looked) in
+            self.maps.iter().zip(join_all(self.maps.iter().map(|map| self.ask(map, address))).await)
+        {
             match looked {
                 Ok(Some((key, value))) => return self.known(map, key, value, address, place),
                 Ok(None) => {}
@@ -102,7 +106,10 @@ impl Recipients {
         // A table that could not be asked may have known it.
         match faults.into_iter().next() {
             Some(error) => Err(self.fault(&error)),
-            None => Ok(vec![Finding::recipient("RCPT_UNKNOWN", place, format!("{address} is in no table"))].into()),
+            None => {
+                Ok(vec![Finding::recipient("RCPT_UNKNOWN", place, format!("{address} is in no table"))]
+                    .into())
+            }
         }
     }
 
@@ -120,8 +127,17 @@ impl Recipients {
     }
 
     /// A recipient that a table knows; a virtusertable may know it as an error, with its own reply.
-    fn known(&self, map: &Map, key: String, value: Value, address: &Address, place: usize) -> Result<Found, Fault> {
-        let error = Some(&value).filter(|_| map.form() == Form::Virtusertable).and_then(|value| error_of(&value.text));
+    fn known(
+        &self,
+        map: &Map,
+        key: String,
+        value: Value,
+        address: &Address,
+        place: usize,
+    ) -> Result<Found, Fault> {
+        let error = Some(&value)
+            .filter(|_| map.form() == Form::Virtusertable)
+            .and_then(|value| error_of(&value.text));
         match error {
             None => Ok(Found::default()),
             Some(Ok(reply)) => {
@@ -288,7 +304,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("v");
         std::fs::write(&file, "a@b error:what\n").unwrap();
-        let problems = build(&config(&[&format!("virtusertable:{}", file.display())]), &resources).err().unwrap();
+        let problems =
+            build(&config(&[&format!("virtusertable:{}", file.display())]), &resources).err().unwrap();
         assert!(problems[0].message.contains("v:1: “what” is no error"), "{problems:?}");
     }
 }
