@@ -20,6 +20,7 @@ mod http;
 mod kills;
 mod lifecycle;
 mod malware;
+mod maps;
 mod milter;
 mod milter_crowd;
 mod next_hop;

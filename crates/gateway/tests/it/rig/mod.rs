@@ -14,9 +14,11 @@ mod gatepost;
 mod home;
 mod mails;
 mod postfix;
+mod postgres;
 mod sasl;
 mod sendmail;
 mod sink;
+mod slapd;
 mod spamd;
 mod swaks;
 
@@ -32,9 +34,11 @@ pub use gatepost::{Gatepost, Setup, run};
 pub use home::Dovecot;
 pub use mails::{base64, eicar, eicar_body, mail, with_attachment};
 pub use postfix::{Postfix, PostfixSetup};
+pub use postgres::{Postgres, postgres_programs};
 pub use sasl::Sasl;
 pub use sendmail::{Sendmail, SendmailSetup};
 pub use sink::{Received, Sink, Step};
+pub use slapd::Slapd;
 pub use spamd::Spamd;
 pub use swaks::{certificate, swaks};
 
