@@ -420,9 +420,8 @@ mod tests {
             ("check_recipient_access inline:{other=OK}", ""),
         ] {
             let config = config(&[rule]);
-            let said =
-                said(&config, "192.0.2.1", "a.helo.example", "s+x@mx.example", "R+y@ours.example").await;
-            assert_eq!(said.join(" "), expected, "{rule}");
+            let said = said(&config, "192.0.2.1", "a.helo.example", "s+x@mx.example", "R+y@ours.example");
+            assert_eq!(said.await.join(" "), expected, "{rule}");
         }
     }
 

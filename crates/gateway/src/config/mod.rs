@@ -2,10 +2,12 @@
 
 mod de;
 mod effective;
+pub mod greylist;
 pub mod listen;
 pub mod load;
 pub mod maps;
 pub mod next_hop;
+pub mod p0f;
 mod reference;
 pub mod restrictions;
 pub mod state;

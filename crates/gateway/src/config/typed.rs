@@ -10,6 +10,8 @@ use gatepost_wire::smtp::Stray;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::greylist::{Greylist, GreylistMode};
+use super::p0f::P0f;
 pub use super::restrictions::Restrictions;
 use super::units::{Net, Seconds, Size};
 
@@ -93,7 +95,7 @@ pub struct Listener {
     /// Addresses to listen on: `127.0.0.1:2525`, `[::]:25`, `unix:/run/gatepost/lmtp.sock`, or `systemd:NAME` for a
     /// socket handed over by systemd under that name.
     pub listen: Vec<String>,
-    /// `smtp` or `lmtp` to bring mail; `milter`, `am-pdp`, `spamd`, `clamd` or `http` to ask about mail.
+    /// `smtp` or `lmtp` to bring mail; `milter`, `am-pdp`, `spamd`, `clamd`, `http` or `policy` to ask about mail.
     pub protocol: ListenerProtocol,
     /// Where mail goes: `smtp://host:port`, `smtps://host:port`, `smtp+starttls://host:port`,
     /// `lmtp://host:port`, `lmtp:/path/to/socket`, `maildir:/folder`. Several: the first that answers is used.
@@ -163,6 +165,9 @@ pub struct Listener {
     pub relay_restrictions: Option<Vec<String>>,
     /// Restrictions here instead of `restrictions.recipient`.
     pub recipient_restrictions: Option<Vec<String>>,
+    /// Header fields that `policy` has put before a message, of those that checks make; `X-*` stands for all that begin so.
+    /// An answer has room for one: the order here is that in which they are told.
+    pub prepend: Vec<String>,
     /// Folders whose files `clamd` clients on this host may have looked at by name (SCAN, CONTSCAN, MULTISCAN,
     /// ALLMATCHSCAN), with all below them; absolute. Symbolic links do not lead out of them. Empty: none.
     pub scan_folders: Vec<PathBuf>,
@@ -201,6 +206,8 @@ pub enum ListenerProtocol {
     AmPdp,
     /// HTTP.
     Http,
+    /// Policy delegation of Postfix (`check_policy_service`).
+    Policy,
 }
 
 impl ListenerProtocol {
@@ -214,12 +221,16 @@ impl ListenerProtocol {
             ListenerProtocol::Clamd => "clamd",
             ListenerProtocol::AmPdp => "am-pdp",
             ListenerProtocol::Http => "http",
+            ListenerProtocol::Policy => "policy",
         }
     }
 
     /// Whether `[restrictions]` apply to whoever comes by it.
     pub fn has_restrictions(self) -> bool {
-        matches!(self, ListenerProtocol::Smtp | ListenerProtocol::Lmtp | ListenerProtocol::Milter)
+        {
+            use ListenerProtocol::{Lmtp, Milter, Policy, Smtp};
+            matches!(self, Smtp | Lmtp | Milter | Policy)
+        }
     }
 
     /// Whether messages come by it to be taken over; by all others they are only asked about.
@@ -364,8 +375,12 @@ pub struct Checks {
     pub dns: Dns,
     /// The test pattern of unsolicited mail.
     pub gtube: Gtube,
+    /// Who must come again. For restriction `greylist`.
+    pub greylist: Greylist,
     /// Malformed messages.
     pub structure: Structure,
+    /// The client's operating system.
+    pub p0f: P0f,
 }
 
 /// The built-in malware scanner: YARA rules and hash lists over every part.
@@ -720,6 +735,9 @@ impl Default for Listener {
             sender_restrictions: None,
             relay_restrictions: None,
             recipient_restrictions: None,
+            prepend: ["Authentication-Results", "Received-SPF", "X-Greylist", "*"]
+                .map(str::to_owned)
+                .to_vec(),
             scan_folders: Vec::new(),
             report_banned: false,
             banner: "ESMTP".into(),

@@ -265,7 +265,7 @@ impl Config {
 
 /// A key that its protocol has no use for is a mistake: somebody expects something of it.
 fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problems: &mut Problems) {
-    use ListenerProtocol::{AmPdp, Clamd, Http, Milter};
+    use ListenerProtocol::{AmPdp, Clamd, Http, Milter, Policy};
     let (protocol, usual) = (listener.protocol, Listener::default());
     let bringing = [
         ("tls_certificate", listener.tls_certificate.is_some()),
@@ -304,8 +304,13 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
     if listener.require_secret && protocol != AmPdp {
         problems.add(key("require_secret"), "is for protocol = \"am-pdp\" only");
     }
-    if listener.delay_reject != usual.delay_reject && protocol != Milter {
-        problems.add(key("delay_reject"), "is for protocol = \"milter\" only");
+    if listener.delay_reject != usual.delay_reject && !protocol.has_restrictions() {
+        problems.add(key("delay_reject"), "is for protocols with restrictions: smtp, lmtp, milter, policy");
+        let message = "is for protocol = \"smtp\", \"lmtp\", \"milter\" and \"policy\" only";
+        problems.add(key("delay_reject"), message);
+    }
+    if listener.prepend != usual.prepend && protocol != Policy {
+        problems.add(key("prepend"), "is for protocol = \"policy\" only");
     }
     if listener.report_banned && protocol != Clamd {
         problems.add(key("report_banned"), "is for protocol = \"clamd\" only");
@@ -478,7 +483,13 @@ mod tests {
                 "whole path",
             ),
             ("listener = [{require_secret = true}]", "listener[0].require_secret", "only"),
-            ("listener = [{delay_reject = false}]", "listener[0].delay_reject", "only"),
+            (
+                "listener = [{protocol = \"clamd\", delay_reject = false}]",
+                "listener[0].delay_reject",
+                "is for protocols",
+            ),
+            ("listener = [{protocol = 'http', delay_reject = false}]", "listener[0].delay_reject", "only"),
+            ("listener = [{prepend = ['X-A']}]", "listener[0].prepend", "only"),
             ("queue = [{incoming = \"in\"}]", "queue[0].incoming", "full path"),
             ("queue = [{incoming = \"/q\", outgoing = \"/q\"}]", "queue[0].outgoing", "what was judged"),
             ("queue = [{}, {outgoing = \"/q\"}]", "queue[1].incoming", "another queue"),
