@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::{Process, folder, free_port};
 
-/// A running PostgreSQL, user `gatepost`, password `s'ecret`, database `mail`.
+/// A running PostgreSQL, user `gatepost`, password `secret`, database `mail`.
 pub struct Postgres {
     process: Option<Process>,
     /// Its port on 127.0.0.1.
@@ -27,7 +27,7 @@ impl Postgres {
     pub fn start(statements: &str) -> Postgres {
         let folder = folder();
         let password = folder.path().join("password");
-        std::fs::write(&password, "s'ecret\n").expect("write");
+        std::fs::write(&password, "secret\n").expect("write");
         if let Some((user, group)) = somebody() {
             std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).expect("chown");
         }
@@ -80,7 +80,7 @@ impl Postgres {
 
     fn psql(&self, database: &str) -> Command {
         let mut command = self.command("psql");
-        command.env("PGPASSWORD", "s'ecret").stdin(Stdio::null());
+        command.env("PGPASSWORD", "secret").stdin(Stdio::null());
         command.args([
             "-X",
             "-q",

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::{Process, answers, folder, free_address, program};
 
-/// A running directory `dc=example,dc=org`; `cn=admin` of it with the password `secret` may read it.
+/// A running directory `dc=example,dc=org`; `cn=gatepost` of it with the password `secret` may read it.
 pub struct Slapd {
     process: Option<Process>,
     /// Where it answers.
@@ -27,7 +27,7 @@ impl Slapd {
             "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\n\
              include /etc/ldap/schema/inetorgperson.schema\npidfile {path}/pid\nmodulepath /usr/lib/ldap\n\
              moduleload back_mdb\n{tls}database mdb\nsuffix \"dc=example,dc=org\"\ndirectory {path}/data\n\
-             rootdn \"cn=admin,dc=example,dc=org\"\nrootpw secret\naccess to * by * none\n",
+             rootdn \"cn=gatepost,dc=example,dc=org\"\nrootpw secret\naccess to * by * none\n",
         );
         let entries = format!(
             "dn: dc=example,dc=org\nobjectClass: dcObject\nobjectClass: organization\ndc: example\no: Example\n\n{entries}"
