@@ -478,7 +478,11 @@ mod tests {
                 "whole path",
             ),
             ("listener = [{require_secret = true}]", "listener[0].require_secret", "only"),
-            ("listener = [{protocol = \"clamd\", delay_reject = false}]", "listener[0].delay_reject", "is for protocols"),
+            (
+                "listener = [{protocol = \"clamd\", delay_reject = false}]",
+                "listener[0].delay_reject",
+                "is for protocols",
+            ),
             ("queue = [{incoming = \"in\"}]", "queue[0].incoming", "full path"),
             ("queue = [{incoming = \"/q\", outgoing = \"/q\"}]", "queue[0].outgoing", "what was judged"),
             ("queue = [{}, {outgoing = \"/q\"}]", "queue[1].incoming", "another queue"),

@@ -129,7 +129,9 @@ impl List {
             "DUNNO" => false,
             text if text.bytes().all(|b| b.is_ascii_digit()) => true,
             _ => {
-                return Err(format!("“{action}” is not what a whitelist can say; write OK, DUNNO or nothing"));
+                return Err(format!(
+                    "“{action}” is not what a whitelist can say; write OK, DUNNO or nothing"
+                ));
             }
         };
         let place = self.entries.len();
