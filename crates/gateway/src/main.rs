@@ -31,6 +31,7 @@ enum Command {
     History(cli::open::Args<cli::history::HistoryArgs>),
     Explain(cli::open::Args<cli::explain::ExplainArgs>),
     Dmarc(cli::open::Args<cli::dmarc::DmarcArgs>),
+    Greylist(cli::greylist::Args),
 }
 
 fn main() -> ExitCode {
@@ -68,14 +69,12 @@ fn main() -> ExitCode {
             Command::History(args) => cli::open::history(args).await,
             Command::Explain(args) => cli::open::explain(args).await,
             Command::Dmarc(args) => cli::open::dmarc(args).await,
+            Command::Greylist(args) => cli::greylist::run(args).await,
         }
     })
 }
 
 /// What `check` asks of the rest of the program.
 fn probes() -> Probes {
-    Probes {
-        compile: Box::new(build::problems),
-        addresses: Box::new(|config, name| Box::pin(build::addresses(config.checks.dns.clone(), name))),
-    }
+    Probes { compile: Box::new(build::problems), resolver: Box::new(build::resolver) }
 }

@@ -7,6 +7,7 @@ pub mod config;
 pub mod dmarc;
 pub mod explain;
 pub mod filter;
+pub mod greylist;
 pub mod history;
 pub mod init;
 pub mod open;

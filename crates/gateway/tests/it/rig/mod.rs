@@ -13,10 +13,13 @@ mod exim;
 mod gatepost;
 mod home;
 mod mails;
+mod name_server;
 mod postfix;
+mod postgres;
 mod sasl;
 mod sendmail;
 mod sink;
+mod slapd;
 mod spamd;
 mod swaks;
 
@@ -31,10 +34,13 @@ pub use exim::EximSetup;
 pub use gatepost::{Gatepost, Setup, run};
 pub use home::Dovecot;
 pub use mails::{base64, eicar, eicar_body, mail, with_attachment};
+pub use name_server::NameServer;
 pub use postfix::{Postfix, PostfixSetup};
+pub use postgres::{Postgres, postgres_programs};
 pub use sasl::Sasl;
 pub use sendmail::{Sendmail, SendmailSetup};
 pub use sink::{Received, Sink, Step};
+pub use slapd::Slapd;
 pub use spamd::Spamd;
 pub use swaks::{certificate, swaks};
 
