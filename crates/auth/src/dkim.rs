@@ -11,6 +11,8 @@ mod read;
 mod record;
 mod sign;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::fmt;

@@ -13,13 +13,16 @@ use crate::checks::run::CheckSet;
 use crate::config::Problem;
 use crate::config::listen::ListenAddress;
 use crate::config::next_hop::NextHop;
+use crate::config::restrictions::Asks;
 use crate::config::typed::{Config, Dns as DnsConfig, Listener, Queue};
+use crate::effects::callahead::CallAhead;
 use crate::effects::relay::{NextHops, Options};
 use crate::effects::release::ReleaseHops;
 use crate::front::Front;
 use crate::front::queue::Between;
 use crate::pipeline::{Pipeline, Store};
 use crate::records::Metrics;
+use crate::resources::callahead::{AskNextHop, NoNextHop};
 use crate::resources::dns::{Dns, Resolve};
 use crate::resources::state::Memory;
 use crate::resources::tls::{ClientTls, ServerTls};
@@ -33,7 +36,7 @@ pub fn pipeline(
 ) -> Result<Pipeline, Vec<Problem>> {
     let dns = Arc::new(Dns::build(&config.checks.dns)?);
     let state = store.as_ref().map_or_else(Memory::small, |store| store.state.clone());
-    let resources = Resources { dns, state };
+    let resources = Resources { dns, state, next_hops: call_ahead(config) };
     let symbols = catalogue::symbols(config);
     let checks = CheckSet::build(config, &resources);
     let policies =
@@ -152,6 +155,22 @@ pub fn release_hops(config: &Config) -> Result<Arc<ReleaseHops>, Vec<Problem>> {
 /// Folder for messages too large for memory.
 pub fn spool(config: &Config) -> PathBuf {
     config.data.join("spool")
+}
+
+/// Who is asked about recipients. What is wrong with the addresses is told of where mail goes there, and by the check.
+fn call_ahead(config: &Config) -> Arc<dyn AskNextHop> {
+    if config.asks("reject_unverified_recipient") == Asks::Nobody {
+        return Arc::new(NoNextHop);
+    }
+    let mut told = Vec::new();
+    let targets = parse_all(&config.callahead.next_hop, "callahead.next_hop", &mut told);
+    let to = (!targets.is_empty()).then(|| NextHops::new(targets, options(config, true)));
+    let own = |(place, listener): (usize, Listener)| {
+        let hops = next_hops(config, &listener, place, &mut told);
+        (listener.name, hops)
+    };
+    let listeners = config.listeners().into_iter().enumerate().map(own).collect();
+    Arc::new(CallAhead::new(to, listeners))
 }
 
 /// The next hops of all listeners, in their order, and of released mail.

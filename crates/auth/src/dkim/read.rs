@@ -11,7 +11,7 @@ use super::{Canon, Outcome, Settings, Signature};
 const FIELD: usize = 64 * 1024;
 
 /// Most names in `h=`.
-const NAMES: usize = 1000;
+pub(crate) const NAMES: usize = 1000;
 
 /// A signature as far as verifying needs it, beyond what [`Signature`] tells.
 #[derive(Debug)]
@@ -246,7 +246,7 @@ pub(crate) fn is_domain(name: &str) -> bool {
 }
 
 /// A name as it stands in the DNS.
-fn ascii(name: &str) -> String {
+pub(crate) fn ascii(name: &str) -> String {
     match name.is_ascii() {
         true => name.to_owned(),
         false => idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_owned()),

@@ -44,9 +44,9 @@ impl<'a> Tags<'a> {
     }
 
     fn add(&mut self, piece: &'a str, start: usize) -> Result<(), String> {
-        let (name, value) = piece.split_once('=').ok_or_else(|| {
-            format!("{:?} has no value", crate::dkim::tags::short(piece.trim_matches(blank)))
-        })?;
+        let (name, value) = piece
+            .split_once('=')
+            .ok_or_else(|| format!("{:?} has no value", short(piece.trim_matches(blank))))?;
         let from = start + name.len() + 1;
         let name = name.trim_matches(blank);
         let good = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
@@ -81,8 +81,7 @@ impl<'a> Tags<'a> {
     /// The value of a tag as bytes; white space inside is nothing (RFC 6376 section 3.2, base64string).
     pub(crate) fn bytes(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        let decoded = BASE64.decode(compact(value));
-        decoded.map(Some).map_err(|_| format!("{name}= is not base64"))
+        unbase64(value).map(Some).ok_or_else(|| format!("{name}= is not base64"))
     }
 
     /// The value of a tag as a number of seconds or bytes, of up to 76 digits.
@@ -109,6 +108,11 @@ pub(crate) fn compact(text: &str) -> String {
 /// The beginning of a text, for a message about it.
 pub(crate) fn short(text: &str) -> &str {
     text.char_indices().nth(80).and_then(|(at, _)| text.get(..at)).unwrap_or(text)
+}
+
+/// What base64 stands for; white space inside is nothing.
+pub(crate) fn unbase64(text: &str) -> Option<Vec<u8>> {
+    BASE64.decode(compact(text)).ok()
 }
 
 /// Base64 as it is written out.

@@ -27,7 +27,7 @@ pub(super) struct Evaluation<'a> {
     /// Local part of the sender, unquoted.
     local: String,
     depth: usize,
-    /// A look-up of the term at hand has found nothing.
+    /// A look-up of the term at hand has found nothing, which is not counted yet.
     void: bool,
     /// The client's names that lead back to it, once they were asked for.
     names: Option<Vec<String>>,
@@ -49,6 +49,13 @@ struct Decision {
     /// Where the explanation is, and for which domain.
     exp: Option<(Target, String)>,
     problem: Option<String>,
+}
+
+impl Decision {
+    /// No term decided.
+    fn without(outcome: Outcome, problem: String) -> Decision {
+        Decision { outcome, by: None, exp: None, problem: Some(problem) }
+    }
 }
 
 type Found<T> = Result<T, Stop>;
@@ -124,7 +131,10 @@ impl<'a> Evaluation<'a> {
         }
         let decision = match self.check_host(domain).await {
             Ok(decision) => decision,
-            Err(stop) => Decision { outcome: stop.outcome, by: None, exp: None, problem: Some(stop.problem) },
+            Err(stop) => {
+                self.tell(Event::Note(format!("{}: {}", stop.outcome, stop.problem)));
+                Decision::without(stop.outcome, stop.problem)
+            }
         };
         self.spf.result = decision.outcome;
         self.spf.problem = decision.problem;
@@ -141,20 +151,13 @@ impl<'a> Evaluation<'a> {
     /// Section 4. Boxed since `include` comes back here.
     fn check_host(&mut self, mut domain: String) -> BoxFuture<'_, Found<Decision>> {
         Box::pin(async move {
-            let mut redirected = None;
+            let mut redirected: Option<String> = None;
             loop {
-                let record = match (self.record(&domain).await?, &redirected) {
+                let record = match (self.record(&domain).await?, redirected) {
                     (Ok(record), _) => record,
+                    (Err(why), None) => return Ok(Decision::without(Outcome::None, why)),
                     // Section 6.1.
                     (Err(why), Some(term)) => return permanent(format!("“{term}”: {why}")),
-                    (Err(why), None) => {
-                        return Ok(Decision {
-                            outcome: Outcome::None,
-                            by: None,
-                            exp: None,
-                            problem: Some(why),
-                        });
-                    }
                 };
                 let decide = |outcome, term: &str, domain: String| Decision {
                     outcome,
@@ -173,13 +176,7 @@ impl<'a> Evaluation<'a> {
                     return Ok(decide(Outcome::Neutral, "default", domain));
                 };
                 let target = self.counted(&redirect.text, &redirect.domain, &domain).await?;
-                domain = match target
-                    .ok_or_else(|| "the domain cannot be used".into())
-                    .and_then(|target| checkable(&target).map(|()| target))
-                {
-                    Ok(target) => target,
-                    Err(why) => return permanent(format!("“{}”: {why}", redirect.text)),
-                };
+                domain = policy_of(&redirect.text, target)?;
                 redirected = Some(redirect.text.clone());
             }
         })
@@ -211,16 +208,15 @@ impl<'a> Evaluation<'a> {
 
     /// Whether a mechanism matches (section 5).
     async fn matches(&mut self, directive: &Directive, domain: &str) -> Found<bool> {
-        self.void = false;
         let term = &directive.text;
         let (matched, why) = match &directive.mechanism {
             Mechanism::All => (true, "it always does".into()),
             Mechanism::Ip4(network, bits) => within(self.spf.ip, (*network).into(), *bits),
             Mechanism::Ip6(network, bits) => within(self.spf.ip, (*network).into(), *bits),
-            Mechanism::Include(target) => match self.counted(term, target, domain).await? {
-                Some(target) => self.include(term, target).await?,
-                None => return permanent(format!("“{term}”: the domain cannot be used")),
-            },
+            Mechanism::Include(target) => {
+                let target = self.counted(term, target, domain).await?;
+                self.include(term, policy_of(term, target)?).await?
+            }
             Mechanism::A(target, prefixes) => match self.target(term, target, domain).await? {
                 Some(name) => self.address(&name, *prefixes).await?,
                 None => no_name(),
@@ -239,15 +235,15 @@ impl<'a> Evaluation<'a> {
             },
         };
         self.tell(Event::Term { term: term.clone(), matched, why });
-        if self.void {
-            self.count_void(matched)?;
-        }
+        self.count_void(matched)?;
         Ok(matched)
     }
 
     /// Terms whose look-ups found nothing (section 4.6.4). One that matched anyway is counted, but ends nothing.
     fn count_void(&mut self, matched: bool) -> Found<()> {
-        self.void = false;
+        if !std::mem::take(&mut self.void) {
+            return Ok(());
+        }
         self.spf.voids += 1;
         let (voids, limit) = (self.spf.voids, self.query.limits.voids);
         self.tell(Event::Void { voids, limit });
@@ -263,9 +259,6 @@ impl<'a> Evaluation<'a> {
     async fn include(&mut self, term: &str, target: String) -> Found<(bool, String)> {
         if self.depth >= DEPTH {
             return permanent(format!("“{term}”: more than {DEPTH} includes within each other"));
-        }
-        if let Err(why) = checkable(&target) {
-            return permanent(format!("“{term}”: {why}"));
         }
         self.depth += 1;
         let decision = self.check_host(target.clone()).await;
@@ -349,6 +342,7 @@ impl<'a> Evaluation<'a> {
         if template.wants_client() && self.names.is_none() {
             self.count(term, "the name of the client")?;
             self.names().await;
+            self.count_void(false)?;
         }
         let name = self.name(template, domain);
         self.count(term, name.as_deref().unwrap_or("a name that cannot be"))?;
@@ -557,6 +551,17 @@ fn checkable(domain: &str) -> Result<(), String> {
         return Err(format!("{domain} is no full domain"));
     }
     Ok(())
+}
+
+/// The domain that `include` or `redirect` leads to.
+fn policy_of(term: &str, target: Option<String>) -> Found<String> {
+    let Some(target) = target else {
+        return permanent(format!("“{term}”: there can be no such name"));
+    };
+    match checkable(&target) {
+        Ok(()) => Ok(target),
+        Err(why) => permanent(format!("“{term}”: {why}")),
+    }
 }
 
 /// Whether a name can be asked for (RFC 1035 section 2.3.4). If not, why.

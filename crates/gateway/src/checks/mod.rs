@@ -2,15 +2,19 @@
 //!
 //! A new check is one file beside these and one line in [`catalogue::CHECKS`].
 
+pub mod access;
 pub mod attachments;
+pub mod callahead;
 pub mod catalogue;
 mod clamd;
 pub mod dnsbl;
 pub mod embedded;
 pub mod envelope;
+pub mod greylist;
 pub mod gtube;
 pub mod malware;
 pub mod p0f;
+pub mod recipients;
 pub mod run;
 pub mod structure;
 
@@ -18,7 +22,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use gatepost_mail::{Action, Counts, Envelope, Fault, Finding, Hit, Mail, OnFault, Recipient, Session};
+use gatepost_mail::{
+    Action, Counts, Envelope, Fault, Finding, Hit, Mail, OnFault, Points, Recipient, Session,
+};
 
 pub use catalogue::{CHECKS, Entry, Resources, symbols};
 pub use run::CheckSet;
@@ -80,6 +86,18 @@ pub trait Check: Send + Sync {
         None
     }
 
+    /// These recipients would get the message, which has this score for them: who of them shall come again?
+    fn after_data<'a>(
+        &'a self,
+        _session: &'a Session,
+        _envelope: &'a Envelope,
+        _recipients: &'a [usize],
+        _score: Points,
+        _known: &'a Found,
+    ) -> Option<BoxFuture<'a, Result<Postponed, Fault>>> {
+        None
+    }
+
     /// Whether whatever it depends on is there: one line for each such thing, none where it depends on nothing.
     fn health<'a>(&'a self) -> BoxFuture<'a, Vec<Health>> {
         Box::pin(std::future::ready(Vec::new()))
@@ -88,6 +106,15 @@ pub trait Check: Send + Sync {
     /// Reads again what it took from files, if they have changed. May block; called every few seconds, off the path
     /// of mail.
     fn reload(&self) {}
+}
+
+/// Recipients whose sender shall come again, though nothing speaks against the message for good.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Postponed {
+    /// Their places in the envelope, each with the text for the sender.
+    pub places: Vec<(usize, String)>,
+    /// A header field for those who get the message because their sender has come again.
+    pub field: Option<(String, String)>,
 }
 
 /// State of something that a check depends on.

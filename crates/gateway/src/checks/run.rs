@@ -26,7 +26,11 @@ impl CheckSet {
         CheckSet::build_from(CHECKS, config, resources)
     }
 
-    fn build_from(entries: &[Entry], config: &Config, with: &Resources) -> Result<CheckSet, Vec<Problem>> {
+    pub(super) fn build_from(
+        entries: &[Entry],
+        config: &Config,
+        with: &Resources,
+    ) -> Result<CheckSet, Vec<Problem>> {
         let mut set = CheckSet { facts: Vec::new(), conclusions: Vec::new() };
         let mut problems = Vec::new();
         for entry in entries {

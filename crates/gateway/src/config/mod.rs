@@ -2,8 +2,10 @@
 
 mod de;
 mod effective;
+pub mod greylist;
 pub mod listen;
 pub mod load;
+pub mod maps;
 pub mod next_hop;
 pub mod p0f;
 mod reference;

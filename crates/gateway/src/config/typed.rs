@@ -10,6 +10,7 @@ use gatepost_wire::smtp::Stray;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::greylist::{Greylist, GreylistMode};
 use super::p0f::P0f;
 pub use super::restrictions::Restrictions;
 use super::units::{Net, Seconds, Size};
@@ -41,6 +42,12 @@ pub struct Config {
     pub reading: Reading,
     /// Who may send what to whom.
     pub restrictions: Restrictions,
+    /// Tables that are looked up in.
+    pub maps: super::maps::Maps,
+    /// Who our recipients are.
+    pub recipients: super::maps::Recipients,
+    /// Asking the next hop about recipients.
+    pub callahead: super::maps::CallAhead,
     /// What is looked for.
     pub checks: Checks,
     /// Policies; the first that matches a recipient decides. What no policy matches, `default_policy` decides.
@@ -368,6 +375,8 @@ pub struct Checks {
     pub dns: Dns,
     /// The test pattern of unsolicited mail.
     pub gtube: Gtube,
+    /// Who must come again. For restriction `greylist`.
+    pub greylist: Greylist,
     /// Malformed messages.
     pub structure: Structure,
     /// The client's operating system.
@@ -670,6 +679,9 @@ impl Default for Config {
             limits: SessionLimits::default(),
             reading: Reading::default(),
             restrictions: Restrictions::default(),
+            maps: Default::default(),
+            recipients: Default::default(),
+            callahead: Default::default(),
             checks: Checks::default(),
             policy: Vec::new(),
             default_policy: Policy::default(),

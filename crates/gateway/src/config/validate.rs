@@ -305,8 +305,7 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
         problems.add(key("require_secret"), "is for protocol = \"am-pdp\" only");
     }
     if listener.delay_reject != usual.delay_reject && !protocol.has_restrictions() {
-        let message = "is for protocol = \"smtp\", \"lmtp\", \"milter\" and \"policy\" only";
-        problems.add(key("delay_reject"), message);
+        problems.add(key("delay_reject"), "is for protocols with restrictions: smtp, lmtp, milter, policy");
     }
     if listener.prepend != usual.prepend && protocol != Policy {
         problems.add(key("prepend"), "is for protocol = \"policy\" only");
@@ -482,7 +481,11 @@ mod tests {
                 "whole path",
             ),
             ("listener = [{require_secret = true}]", "listener[0].require_secret", "only"),
-            ("listener = [{protocol = 'http', delay_reject = false}]", "listener[0].delay_reject", "only"),
+            (
+                "listener = [{protocol = \"clamd\", delay_reject = false}]",
+                "listener[0].delay_reject",
+                "is for protocols",
+            ),
             ("listener = [{prepend = ['X-A']}]", "listener[0].prepend", "only"),
             ("queue = [{incoming = \"in\"}]", "queue[0].incoming", "full path"),
             ("queue = [{incoming = \"/q\", outgoing = \"/q\"}]", "queue[0].outgoing", "what was judged"),

@@ -28,6 +28,7 @@ mod p0f;
 mod parts;
 mod places;
 mod policy;
+mod restrictions;
 mod smuggling;
 mod spamd;
 mod two_queues;
