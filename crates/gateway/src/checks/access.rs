@@ -419,8 +419,8 @@ mod tests {
             ("warn_if_reject  check_helo_access   inline:{a.helo.example=OK}", "a.helo.example=Ok"),
             ("check_recipient_access inline:{other=OK}", ""),
         ] {
-            let said =
-                said(&config(&[rule]), "192.0.2.1", "a.helo.example", "s+x@mx.example", "R+y@ours.example");
+            let config = config(&[rule]);
+            let said = said(&config, "192.0.2.1", "a.helo.example", "s+x@mx.example", "R+y@ours.example");
             assert_eq!(said.await.join(" "), expected, "{rule}");
         }
     }

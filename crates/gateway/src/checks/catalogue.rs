@@ -57,8 +57,8 @@ pub static CHECKS: &[Entry] = &[
     Entry { name: "recipients", wave: Wave::Facts, meaning: "recipients that do not exist, by tables", symbols: Symbols::Fixed(recipients::SYMBOLS), build: recipients::build },
     Entry { name: "callahead", wave: Wave::Facts, meaning: "recipients that the next hop does not take, for `reject_unverified_recipient`", symbols: Symbols::Fixed(callahead::SYMBOLS), build: callahead::build },
     Entry { name: "dnsbl", wave: Wave::Facts, meaning: "DNS block lists on the client's address", symbols: Symbols::Made(dnsbl::symbols), build: dnsbl::build },
-    Entry { name: "p0f", wave: Wave::Facts, meaning: "the client's operating system, by p0f", symbols: Symbols::Made(p0f::symbols), build: p0f::build },
     Entry { name: "greylist", wave: Wave::Facts, meaning: "who is not known yet and must come again", symbols: Symbols::Fixed(greylist::SYMBOLS), build: greylist::build },
+    Entry { name: "p0f", wave: Wave::Facts, meaning: "the client's operating system, by p0f", symbols: Symbols::Made(p0f::symbols), build: p0f::build },
     Entry { name: "gtube", wave: Wave::Facts, meaning: "the test pattern of unsolicited mail", symbols: Symbols::Fixed(gtube::SYMBOLS), build: gtube::build },
     Entry { name: "structure", wave: Wave::Facts, meaning: "what is malformed, ambiguous or unreadable", symbols: Symbols::Made(structure::symbols), build: structure::build },
 ];

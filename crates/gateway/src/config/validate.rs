@@ -305,7 +305,8 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
         problems.add(key("require_secret"), "is for protocol = \"am-pdp\" only");
     }
     if listener.delay_reject != usual.delay_reject && !protocol.has_restrictions() {
-        problems.add(key("delay_reject"), "is for protocols with restrictions: smtp, lmtp, milter, policy");
+        let message = "is for protocol = \"smtp\", \"lmtp\", \"milter\" and \"policy\" only";
+        problems.add(key("delay_reject"), message);
     }
     if listener.prepend != usual.prepend && protocol != Policy {
         problems.add(key("prepend"), "is for protocol = \"policy\" only");
@@ -486,6 +487,7 @@ mod tests {
                 "listener[0].delay_reject",
                 "is for protocols",
             ),
+            ("listener = [{protocol = 'http', delay_reject = false}]", "listener[0].delay_reject", "only"),
             ("listener = [{prepend = ['X-A']}]", "listener[0].prepend", "only"),
             ("queue = [{incoming = \"in\"}]", "queue[0].incoming", "full path"),
             ("queue = [{incoming = \"/q\", outgoing = \"/q\"}]", "queue[0].outgoing", "what was judged"),

@@ -1,7 +1,5 @@
 //! Asks a next hop whether it takes a recipient: MAIL with the empty sender, RCPT, and nothing more.
 
-use std::sync::Arc;
-
 use futures_util::future::BoxFuture;
 use gatepost_mail::{Address, Envelope, Protocol, Recipient, Reply, Session};
 
