@@ -10,6 +10,7 @@ use gatepost_wire::smtp::Stray;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::auth::{ArcCheck, Authentication, DkimCheck, DmarcCheck, Signing, SpfCheck};
 pub use super::greylist::{Greylist, GreylistMode};
 use super::p0f::P0f;
 pub use super::restrictions::Restrictions;
@@ -56,6 +57,10 @@ pub struct Config {
     pub default_policy: Policy,
     /// Names of header fields that are added.
     pub headers: HeaderNames,
+    /// How the results of sender authentication are told.
+    pub authentication: Authentication,
+    /// Signing of outgoing mail.
+    pub signing: Signing,
     /// Mail that is held.
     pub quarantine: Quarantine,
     /// Records of decisions.
@@ -373,6 +378,14 @@ pub struct Checks {
     pub dnsbl: BTreeMap<String, Dnsbl>,
     /// How names are looked up.
     pub dns: Dns,
+    /// SPF.
+    pub spf: SpfCheck,
+    /// DKIM.
+    pub dkim: DkimCheck,
+    /// DMARC.
+    pub dmarc: DmarcCheck,
+    /// ARC.
+    pub arc: ArcCheck,
     /// The test pattern of unsolicited mail.
     pub gtube: Gtube,
     /// Who must come again. For restriction `greylist`.
@@ -567,7 +580,8 @@ pub struct Policy {
     /// Categories for symbols, instead of those of the catalogue: `categories.ENCRYPTED = "banned"`.
     pub categories: BTreeMap<String, Category>,
     /// What happens to each category: `actions.virus = "refuse"`. Built-in: clean and bad-header are delivered,
-    /// spammy and unchecked are marked, spam, oversized, banned and virus are refused.
+    /// spammy and unchecked are marked, spam, unauthenticated, restricted, oversized,
+    /// banned and virus are refused.
     pub actions: BTreeMap<Category, Action>,
     /// Categories of which a copy is kept in quarantine, whatever the action. Built-in: none.
     pub keep: Option<Vec<Category>>,
@@ -686,6 +700,8 @@ impl Default for Config {
             policy: Vec::new(),
             default_policy: Policy::default(),
             headers: HeaderNames::default(),
+            authentication: Authentication::default(),
+            signing: Signing::default(),
             quarantine: Quarantine::default(),
             journal: Journal::default(),
             state: super::state::State::default(),
