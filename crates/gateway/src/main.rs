@@ -32,6 +32,8 @@ enum Command {
     Explain(cli::open::Args<cli::explain::ExplainArgs>),
     Dmarc(cli::open::Args<cli::dmarc::DmarcArgs>),
     Greylist(cli::greylist::Args),
+    Auth(cli::auth::Args),
+    Dkim(cli::dkim::Args),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +72,8 @@ fn main() -> ExitCode {
             Command::Explain(args) => cli::open::explain(args).await,
             Command::Dmarc(args) => cli::open::dmarc(args).await,
             Command::Greylist(args) => cli::greylist::run(args).await,
+            Command::Auth(args) => cli::auth::run(args).await,
+            Command::Dkim(args) => cli::dkim::run(args).await,
         }
     })
 }
