@@ -290,7 +290,7 @@ impl Pipeline {
         self.tell(&mut found);
         let advice = manner != Manner::Mail;
         let mut verdicts = self.verdicts(&id, &mail, &found, arrival.after_queue, advice);
-        if !advice && !arrival.after_queue {
+        if manner == Manner::Mail && !arrival.after_queue {
             self.postpone(&mail, &mut found, &mut verdicts).await;
         }
         times.insert("judge".to_owned(), micros(started.elapsed()));
@@ -298,8 +298,11 @@ impl Pipeline {
         let started = Instant::now();
         if let Err(fault) = self.sign(&mail, &found, &mut verdicts).await {
             tracing::error!("{id}: cannot be signed: {}", fault.detail);
+            let accepted = fault.answer == OnFault::Accept;
             found.faults.push(fault);
-            verdicts = self.verdicts(&id, &mail, &found, arrival.after_queue, advice);
+            if !accepted {
+                verdicts = self.verdicts(&id, &mail, &found, arrival.after_queue, advice);
+            }
         }
         times.insert("sign".to_owned(), micros(started.elapsed()));
         Judged { id, mail, found, verdicts, times, began }

@@ -5,8 +5,8 @@
 pub mod auth;
 pub mod check;
 pub mod config;
-pub mod dmarc;
 pub mod dkim;
+pub mod dmarc;
 pub mod explain;
 pub mod filter;
 pub mod greylist;

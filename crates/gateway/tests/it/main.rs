@@ -35,6 +35,8 @@ mod places;
 mod policy;
 mod recipients;
 mod restrictions;
+mod sender_auth;
+mod signing;
 mod smuggling;
 mod spamd;
 mod two_queues;
