@@ -8,6 +8,8 @@ mod auth;
 mod beside_amavis;
 mod beside_clamav_milter;
 mod beside_clamsmtp;
+mod beside_dkimpy;
+mod beside_opendkim;
 mod beside_pyspf;
 mod callahead;
 mod clamd_front;
