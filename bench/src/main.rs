@@ -7,6 +7,7 @@
 
 mod clients;
 mod corpus;
+mod greylist;
 mod idle;
 mod load;
 mod relay;
@@ -40,6 +41,8 @@ enum Command {
     Relay(relay::Options),
     /// Open connections that give a byte now and then.
     Idle(idle::Options),
+    /// Decide about very many triplets by greylisting, and tell what that costs.
+    Greylist(greylist::Options),
 }
 
 fn main() -> std::process::ExitCode {
@@ -55,6 +58,7 @@ fn main() -> std::process::ExitCode {
                 Command::Sink(options) => sink::run(options).await,
                 Command::Relay(options) => relay::run(options).await,
                 Command::Idle(options) => idle::run(options).await,
+                Command::Greylist(options) => greylist::run(options).await,
             }
         })
     });
