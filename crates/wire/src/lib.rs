@@ -8,6 +8,8 @@
 //! * [`proxy`]: the PROXY protocol header a load balancer puts before the first byte of the client.
 //! * [`ampdp`]: requests and responses of the amavis policy delegation protocol.
 //! * [`clamd`], [`clamd_server`]: commands and answers of the ClamAV daemon, for either end.
+//! * [`p0f`]: what p0f and amavis's p0f-analyzer are asked, and what they answer.
+//! * [`policy`]: requests of Postfix's policy delegation and their answers.
 //! * [`spamd`]: requests to the SpamAssassin daemon and its answers.
 //! * [`sendmail_queue`]: the files of Sendmail's mail queue.
 //!
@@ -36,6 +38,8 @@
 pub mod ampdp;
 pub mod clamd;
 pub mod clamd_server;
+pub mod p0f;
+pub mod policy;
 pub mod proxy;
 pub mod sendmail_queue;
 pub mod smtp;

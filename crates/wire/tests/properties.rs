@@ -5,7 +5,7 @@ use gatepost_wire::smtp::{
     BdatDecoder, Capabilities, Command, DataDecoder, Line, LineReader, Reply, ReplyReader, Stray,
     StrayReport, Stuffer, check_address, normalize, parse,
 };
-use gatepost_wire::{ampdp, clamd, clamd_server, proxy, spamd};
+use gatepost_wire::{ampdp, clamd, clamd_server, p0f, policy, proxy, spamd};
 use proptest::prelude::*;
 
 /// Content made of what matters to a decoder.
@@ -332,6 +332,58 @@ proptest! {
             }
         }
         prop_assert_eq!(all(&lengths), whole);
+    }
+
+    #[test]
+    fn policy_requests_do_not_care_about_chunks(
+        input in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            "(request=(smtpd_access_policy|x)\\n)?((sender|recipient|client_address|size|x)=[a-z<>@%0-9.=]{0,9}\r?\n){0,9}\n(request=)?"
+                .prop_map(String::into_bytes),
+        ],
+        lengths in lengths(),
+    ) {
+        let all = |lengths: &[usize]| {
+            let (mut reader, mut buf, mut requests) = (policy::Reader::new(), BytesMut::new(), Vec::new());
+            for chunk in split(&input, lengths) {
+                buf.extend_from_slice(chunk);
+                while let Ok(Some(request)) = reader.next(&mut buf) {
+                    requests.push(request);
+                }
+            }
+            requests
+        };
+        let whole = all(&[input.len().max(1)]);
+        for request in whole.iter().flatten() {
+            prop_assert!(!request.sender.contains(char::is_control));
+        }
+        prop_assert_eq!(all(&lengths), whole);
+    }
+
+    #[test]
+    fn policy_answers_are_one_line(text in "\\PC{0,40}[\r\n\0 a=]{0,9}\\PC{0,900}", which in 0..5_u8, code in any::<u16>()) {
+        let action = match which {
+            0 => policy::Action::Reply(code, text.clone(), text),
+            1 => policy::Action::Prepend("X-Greylist".into(), text),
+            2 => policy::Action::Prepend(text.clone(), text),
+            3 => policy::Action::DeferIfPermit(text),
+            _ => policy::Action::Hold(text),
+        };
+        let answer = String::from_utf8(action.answer()).expect("UTF-8");
+        let line = answer.strip_prefix("action=").and_then(|rest| rest.strip_suffix("\n\n"));
+        prop_assert!(line.is_some_and(|line| !line.is_empty() && !line.contains(char::is_control)), "{answer:?}");
+    }
+
+    #[test]
+    fn fingerprints_of_any_octets(input in prop::collection::vec(any::<u8>(), 232), text in any::<Vec<u8>>()) {
+        let mut right = input.clone();
+        right[..8].copy_from_slice(&[0x02, 0x46, 0x30, 0x50, 0x10, 0, 0, 0]);
+        for octets in [&input, &right] {
+            if let Ok(Some(host)) = p0f::response(octets[..].try_into().expect("as many as it has")) {
+                prop_assert!(!host.text().contains(char::is_control));
+            }
+        }
+        prop_assert!(!p0f::analysis(&text, "[192.0.2.1]:1", "n").is_some_and(|text| text.contains(char::is_control)));
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! Configuration: what was typed ([`typed`]), read from files with the place of every value remembered.
 
+pub mod auth;
 mod de;
+pub mod dmarc_reports;
 mod effective;
 pub mod greylist;
 pub mod listen;
+mod lists;
 pub mod load;
+pub mod maps;
 pub mod next_hop;
+pub mod p0f;
 mod reference;
 pub mod restrictions;
 pub mod state;

@@ -14,7 +14,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
-use super::{Front, ampdp, clamd, http, milter, smtp, spamd};
+use super::{Front, ampdp, clamd, http, milter, policy, smtp, spamd};
 use crate::config::listen::ListenAddress;
 use crate::config::typed::ListenerProtocol;
 use crate::records::Metrics;
@@ -249,8 +249,8 @@ impl Socket {
 }
 
 /// Takes connections until the daemon drains, then waits for the sessions under way to end.
-pub async fn accept(socket: Listening, front: Arc<ArcSwap<Front>>, sessions: Arc<Sessions>) {
-    let mut draining = front.load().draining.clone();
+pub async fn accept(socket: Listening, latest: Arc<ArcSwap<Front>>, sessions: Arc<Sessions>) {
+    let mut draining = latest.load().draining.clone();
     let mut running = JoinSet::new();
     loop {
         let connection = tokio::select! {
@@ -258,9 +258,9 @@ pub async fn accept(socket: Listening, front: Arc<ArcSwap<Front>>, sessions: Arc
             _ = draining.wait_for(|draining| *draining) => break,
         };
         while running.try_join_next().is_some() {}
-        let front = front.load_full();
+        let front = latest.load_full();
         match connection {
-            Ok(connection) => admit(connection, front, &sessions, &mut running),
+            Ok(connection) => admit(connection, front, &latest, &sessions, &mut running),
             Err(error) => {
                 // Out of descriptors, most likely: sessions that end will give some back.
                 tracing::error!(listener = front.listener.name, %error, "cannot accept a connection");
@@ -286,7 +286,13 @@ async fn accept_one(socket: &Listening) -> io::Result<Connection> {
     }
 }
 
-fn admit(connection: Connection, front: Arc<Front>, sessions: &Arc<Sessions>, running: &mut JoinSet<()>) {
+fn admit(
+    connection: Connection,
+    front: Arc<Front>,
+    latest: &Arc<ArcSwap<Front>>,
+    sessions: &Arc<Sessions>,
+    running: &mut JoinSet<()>,
+) {
     let (socket, client) = match &connection {
         Connection::Tcp(stream, peer) => (stream.as_raw_fd(), Some(peer.ip().to_canonical())),
         Connection::Unix(stream) => (stream.as_raw_fd(), None),
@@ -305,13 +311,13 @@ fn admit(connection: Connection, front: Arc<Front>, sessions: &Arc<Sessions>, ru
             let _ = stream.set_nodelay(true);
             let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
             let early = recv(stream.as_raw_fd(), &mut [0; 1], peek).is_ok_and(|bytes| bytes > 0);
-            serve(front, Box::new(stream), Some(peer), early, place, running);
+            serve(front, latest, Box::new(stream), Some(peer), early, place, running);
         }
         // Open files come along with what is read, which no stream tells of.
         Connection::Unix(stream) if front.listener.protocol == ListenerProtocol::Clamd => {
             running.spawn(clamd::serve_local(front, stream, place));
         }
-        Connection::Unix(stream) => serve(front, Box::new(stream), None, false, place, running),
+        Connection::Unix(stream) => serve(front, latest, Box::new(stream), None, false, place, running),
     }
 }
 
@@ -329,6 +335,7 @@ fn turn_away(front: &Front, socket: RawFd, client: Option<IpAddr>) {
 /// One session, in what the listener speaks.
 fn serve(
     front: Arc<Front>,
+    latest: &Arc<ArcSwap<Front>>,
     stream: Stream,
     peer: Option<SocketAddr>,
     early: bool,
@@ -344,6 +351,8 @@ fn serve(
         ListenerProtocol::Clamd => running.spawn(clamd::serve(front, stream, peer, place)),
         ListenerProtocol::AmPdp => running.spawn(ampdp::serve(front, stream, peer, place)),
         ListenerProtocol::Http => running.spawn(http::serve(front, stream, peer, place)),
+        // Its connections outlive configurations.
+        ListenerProtocol::Policy => running.spawn(policy::serve(latest.clone(), stream, peer, place)),
     };
 }
 

@@ -11,6 +11,7 @@ pub mod listen;
 pub mod local;
 mod mend;
 mod milter;
+mod policy;
 pub mod queue;
 mod smtp;
 mod spamd;
@@ -18,6 +19,8 @@ mod spool;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+
+pub use policy::Told;
 
 use gatepost_mail::{Recipient, Session};
 use tokio::sync::watch;
@@ -53,6 +56,8 @@ pub struct Front {
     pub releases: Arc<ReleaseHops>,
     /// The certificate for STARTTLS, if any.
     pub tls: Option<Arc<ServerTls>>,
+    /// Header fields that a policy service has told of.
+    pub told: Arc<Told>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Turns true when the daemon wants to stop.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gatepost_mail::{
-    Action, Address, Bounce, Category, Envelope, Finding, Mail, Recipient, Reply, Scope, Session, Verdict,
+    Action, Address, Bounce, Category, Envelope, Fault, Finding, Mail, Recipient, Reply, Scope, Session,
+    Verdict,
 };
 use tokio::time::timeout;
 
@@ -81,6 +82,18 @@ impl Pipeline {
         admitted
     }
 
+    /// Puts off whoever a check could not look at, for ways in that do not see the message: nobody else decides what that
+    /// means. `known` holds all that was found. It is recorded like a refusal by restrictions.
+    pub async fn put_off(&self, asked: Asked<'_>, fault: &Fault) -> Option<Reply> {
+        let admission = Admission {
+            refusal: Some(Reply::new(451, "4.3.0", "Cannot be checked now, try again later")),
+            rule: fault.check.clone(),
+            evidence: fault.detail.clone(),
+            ..Admission::default()
+        };
+        self.refuse(asked, asked.known.clone(), Some(&admission)).await
+    }
+
     /// Reads the restrictions, and asks the checks that they come upon.
     async fn restrict(&self, asked: Asked<'_>, found: &mut Found, all: &mut Found) -> Admission {
         let Asked { stage, session, envelope, recipient, .. } = asked;
@@ -138,6 +151,8 @@ impl Pipeline {
             faults: &[],
             after_queue: false,
             advice: false,
+            fields: &[],
+            authserv_ids: &[],
         };
         let mut verdicts = verdict::judge(&case, &self.policies, &self.headers);
         match by {

@@ -1,6 +1,8 @@
-//! What the program uses of the outside, made once and handed to those who need it: name look-ups, watched files.
+//! What the program uses of the outside, made once and handed to those who need it: name look-ups, tables, watched files.
 
+pub mod callahead;
 pub mod dns;
+pub mod maps;
 pub mod net;
 pub mod state;
 pub mod tls;

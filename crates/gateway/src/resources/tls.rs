@@ -115,6 +115,31 @@ fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
         .expect("ring offers cipher suites for TLS 1.2 and 1.3")
 }
 
+/// A client's side for libraries that want it as such: with the authorities of a file or the system's, or without any
+/// check of the certificate.
+pub fn client_config(verify: bool, authorities: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    match authorities {
+        Some(file) => {
+            let told = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+            for certificate in CertificateDer::pem_file_iter(file).map_err(|error| told(&error))? {
+                let certificate = certificate.map_err(|error| told(&error))?;
+                roots.add(certificate).map_err(|error| told(&error))?;
+            }
+        }
+        None if verify => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        None => {}
+    }
+    if verify {
+        return Ok(Arc::new(builder().with_root_certificates(roots).with_no_client_auth()));
+    }
+    let accept = Arc::new(AcceptAny(provider()));
+    let builder = builder().dangerous().with_custom_certificate_verifier(accept);
+    Ok(Arc::new(builder.with_no_client_auth()))
+}
+
 fn server_config(certificate: &Path, key: &Path) -> Result<ServerConfig, String> {
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)

@@ -187,11 +187,16 @@ impl Restrictions {
             Kind::Builtin(builtin) => {
                 let known = found(request.findings, &|name| builtin.symbols.contains(&name));
                 if let Some(finding) = known {
-                    return refused(builtin.text.fill(request, &finding.evidence), &finding.evidence);
+                    let own = request.access.iter().find_map(|hit| match &hit.access {
+                        Access::Reply(reply) if hit.rule == rule.text => Some(reply.clone()),
+                        _ => None,
+                    });
+                    let reply = own.unwrap_or_else(|| builtin.text.fill(request, &finding.evidence));
+                    return refused(reply, &finding.evidence);
                 }
                 let fault = request.faults.iter().find(|fault| fault.check == builtin.fault);
                 if let Some(fault) = fault {
-                    if self.on_fault != OnFault::Accept && !rule.warn {
+                    if self.on_fault.max(fault.answer) != OnFault::Accept && !rule.warn {
                         let text = builtin.text.put_off(request);
                         later.put_off.get_or_insert((text, rule.text.clone(), fault.detail.clone()));
                     }
