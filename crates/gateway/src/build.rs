@@ -17,6 +17,7 @@ use crate::config::typed::{Config, Listener, Queue};
 use crate::effects::callahead::CallAhead;
 use crate::effects::relay::{NextHops, Options};
 use crate::effects::release::ReleaseHops;
+use crate::effects::sign::Signing;
 use crate::front::Front;
 use crate::front::queue::Between;
 use crate::pipeline::{Pipeline, Store};
@@ -42,12 +43,14 @@ pub fn pipeline(
     let policies =
         Policies::build(config, symbols.iter().map(|symbol| (symbol.name.as_ref(), symbol.counts)));
     let restrictions = Restrictions::build(config);
-    match (checks, policies, restrictions) {
-        (Ok(checks), Ok(policies), Ok(restrictions)) => {
-            Ok(Pipeline::new(config, checks, policies, restrictions, store, metrics))
+    let signing = Signing::build(config);
+    match (checks, policies, restrictions, signing) {
+        (Ok(checks), Ok(policies), Ok(restrictions), Ok(signing)) => {
+            let pipeline = Pipeline::new(config, checks, policies, restrictions, store, metrics);
+            Ok(pipeline.signed_by(Arc::new(signing)))
         }
-        (checks, policies, restrictions) => {
-            let problems = [checks.err(), policies.err(), restrictions.err()];
+        (checks, policies, restrictions, signing) => {
+            let problems = [checks.err(), policies.err(), restrictions.err(), signing.err()];
             Err(problems.into_iter().flatten().flatten().collect())
         }
     }

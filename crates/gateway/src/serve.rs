@@ -235,7 +235,7 @@ impl Daemon {
         let mut started = self.start_sockets(addresses, sockets)?;
         let mut watch_files = Watch::new(EVERY);
         let pipeline = self.pipeline.clone();
-        watch_files.add("checks", move || pipeline.checks.reload());
+        watch_files.add("checks", move || pipeline.reload());
         let mut before = std::mem::take(&mut self.listeners);
         for (text, (_, mut front)) in planned {
             if let Some(tls) = front.tls.clone() {

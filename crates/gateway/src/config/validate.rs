@@ -51,6 +51,13 @@ impl Config {
         config
     }
 
+    /// Names under which nobody outside may tell results of sender authentication: ours first.
+    pub fn authserv_ids(&self) -> Vec<String> {
+        let own = &self.authentication.id;
+        let own = if own.is_empty() { &self.hostname } else { own };
+        std::iter::once(own).chain(&self.authentication.remove).cloned().collect()
+    }
+
     /// Folder of the vault.
     pub fn vault_folder(&self) -> PathBuf {
         self.quarantine.vault.clone().unwrap_or_else(|| self.data.join("vault"))

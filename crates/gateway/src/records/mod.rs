@@ -24,7 +24,8 @@ pub use journal::{
 pub use logline::{Fields, fields, log, log_line};
 pub use metrics::{Lookups, Metrics};
 pub use record::{
-    DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, Scanned, VerdictRecord, WeighedRecord,
+    AuthenticationRecord, DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, Scanned,
+    VerdictRecord, WeighedRecord,
 };
 pub use release::{
     Deliver, Delivery, Release, ReleaseError, Released, Secret, check_secret, find, forward, release,
