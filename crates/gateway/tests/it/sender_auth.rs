@@ -9,7 +9,7 @@ const ZONES: [&str; 4] = ["author.test", "client.test", "quarantine.test", "forw
 
 const RECORDS: [&str; 6] = [
     "author.test. TXT \"v=spf1 ip4:192.0.2.0/24 -all\"",
-    "_dmarc.author.test. TXT \"v=DMARC1; p=reject\"",
+    "_dmarc.author.test. TXT \"v=DMARC1; p=reject; rua=mailto:reports@author.test\"",
     "_dmarc.quarantine.test. TXT \"v=DMARC1; p=quarantine\"",
     "quarantine.test. TXT \"v=spf1 -all\"",
     "client.test. TXT \"v=spf1 ip4:192.0.2.1 -all\"",
@@ -102,6 +102,40 @@ fn what_the_authors_domain_asks_for_is_done() {
     let results = mail.header("Authentication-Results").unwrap();
     assert!(results.starts_with("border.test;") && results.contains("checks.dmarc.forwarders"), "{results}");
     assert!(mail.header("Received-SPF").unwrap().starts_with("fail ("), "{}", mail.text());
+}
+
+#[test]
+fn the_authors_domain_is_told_in_reports() {
+    if !needs(&["unbound"]) {
+        return;
+    }
+    let (dns, sink) = (dns(), Sink::start());
+    let tables = "[dmarc_reports]\nemail = \"dmarc@gatepost.test\"\n[checks.dmarc]\nforwarders = [\"198.51.100.8\"]\n";
+    let gatepost = setup(&dns, sink.address).with(tables).start();
+    assert_eq!(send(gatepost.smtp, GOOD, "a@author.test", "").code, 250);
+    assert_eq!(send(gatepost.smtp, STRANGER, "a@author.test", "").code, 550);
+    assert_eq!(send(gatepost.smtp, "198.51.100.8", "a@author.test", "").code, 250);
+    gatepost.records(3);
+    let folder = folder();
+    let to = folder.path().to_str().expect("a plain path");
+    let tomorrow = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    let arguments = ["--until", &tomorrow.to_string(), "--write", to];
+    let file = wait_for("a report of all", std::time::Duration::from_secs(20), || {
+        let output = gatepost.command(&["dmarc", "report"], &arguments);
+        let file = std::path::PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        let read = std::fs::read(&file).ok()?;
+        let all = gatepost_auth::report::read(read.into(), &gatepost_auth::report::Limits::default()).ok()?;
+        let report = all.into_iter().next()?.report;
+        (report.rows.len() == 3).then_some(report)
+    });
+    assert_eq!(file.published.domain, "author.test");
+    let row = |client: &str| file.rows.iter().find(|row| row.source.to_string() == client).expect("a row");
+    assert_eq!((row(GOOD).disposition.name(), row(GOOD).spf_aligned), ("pass", true));
+    assert_eq!((row(STRANGER).disposition.name(), row(STRANGER).spf_aligned), ("reject", false));
+    let forwarded = row("198.51.100.8");
+    assert_eq!(forwarded.disposition.name(), "none");
+    assert!(forwarded.reasons[0].comment.contains("checks.dmarc.forwarders"), "{:?}", forwarded.reasons);
+    assert_eq!(forwarded.spf.as_ref().map(|spf| spf.result.as_str()), Some("fail"));
 }
 
 #[test]
