@@ -7,6 +7,7 @@
 
 mod clients;
 mod corpus;
+mod dns;
 mod idle;
 mod load;
 mod relay;
@@ -40,6 +41,8 @@ enum Command {
     Relay(relay::Options),
     /// Open connections that give a byte now and then.
     Idle(idle::Options),
+    /// Answer every name with NXDOMAIN after a while, and the test entries of lists with 127.0.0.2.
+    Dns(dns::Options),
 }
 
 fn main() -> std::process::ExitCode {
@@ -55,6 +58,7 @@ fn main() -> std::process::ExitCode {
                 Command::Sink(options) => sink::run(options).await,
                 Command::Relay(options) => relay::run(options).await,
                 Command::Idle(options) => idle::run(options).await,
+                Command::Dns(options) => dns::run(options).await,
             }
         })
     });
