@@ -9,6 +9,7 @@ mod clients;
 mod corpus;
 mod dns;
 mod idle;
+mod inetd;
 mod load;
 mod relay;
 mod sink;
@@ -43,6 +44,8 @@ enum Command {
     Idle(idle::Options),
     /// Answer every name with NXDOMAIN after a while, and the test entries of lists with 127.0.0.2.
     Dns(dns::Options),
+    /// Run a program for each connection, with the socket as its input and output.
+    Inetd(inetd::Options),
 }
 
 fn main() -> std::process::ExitCode {
@@ -59,6 +62,7 @@ fn main() -> std::process::ExitCode {
                 Command::Relay(options) => relay::run(options).await,
                 Command::Idle(options) => idle::run(options).await,
                 Command::Dns(options) => dns::run(options).await,
+                Command::Inetd(options) => inetd::run(options).await,
             }
         })
     });

@@ -17,9 +17,11 @@ use crate::config::typed::{Config, Listener, Queue};
 use crate::effects::callahead::CallAhead;
 use crate::effects::relay::{NextHops, Options};
 use crate::effects::release::ReleaseHops;
+use crate::effects::sign::Signing;
 use crate::front::Front;
 use crate::front::queue::Between;
 use crate::pipeline::{Pipeline, Store};
+use crate::reporting::Reporter;
 use crate::records::{Lookups, Metrics};
 use crate::resources::callahead::{AskNextHop, NoNextHop};
 use crate::resources::dns::{Dns, DnsCounters, Resolve};
@@ -41,12 +43,14 @@ pub fn pipeline(
     let policies =
         Policies::build(config, symbols.iter().map(|symbol| (symbol.name.as_ref(), symbol.counts)));
     let restrictions = Restrictions::build(config);
-    match (checks, policies, restrictions) {
-        (Ok(checks), Ok(policies), Ok(restrictions)) => {
-            Ok(Pipeline::new(config, checks, policies, restrictions, store, metrics))
+    let signing = Signing::build(config);
+    match (checks, policies, restrictions, signing) {
+        (Ok(checks), Ok(policies), Ok(restrictions), Ok(signing)) => {
+            let pipeline = Pipeline::new(config, checks, policies, restrictions, store, metrics);
+            Ok(pipeline.signed_by(Arc::new(signing)))
         }
-        (checks, policies, restrictions) => {
-            let problems = [checks.err(), policies.err(), restrictions.err()];
+        (checks, policies, restrictions, signing) => {
+            let problems = [checks.err(), policies.err(), restrictions.err(), signing.err()];
             Err(problems.into_iter().flatten().flatten().collect())
         }
     }
@@ -150,6 +154,20 @@ pub fn release_hops(config: &Config) -> Result<Arc<ReleaseHops>, Vec<Problem>> {
     let mut problems = Vec::new();
     let (_, releases) = all_hops(config, &mut problems);
     if problems.is_empty() { Ok(releases) } else { Err(problems) }
+}
+
+/// What makes and sends DMARC reports: by the next hop of released mail, which without `quarantine.release_to` is that of
+/// the first listener that has one.
+pub fn reporter(config: &Config) -> Result<Reporter, Vec<Problem>> {
+    let listeners = config.listeners();
+    let with_hop = listeners.iter().find(|listener| !listener.next_hop.is_empty());
+    Ok(Reporter {
+        settings: config.dmarc_reports.clone(),
+        hostname: config.hostname.clone(),
+        dns: Arc::new(Dns::build(&config.checks.dns)?),
+        hops: release_hops(config)?,
+        listener: with_hop.or(listeners.first()).map(|listener| listener.name.clone()).unwrap_or_default(),
+    })
 }
 
 /// Folder for messages too large for memory.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Check, SymbolInfo, Wave};
 use super::{
-    access, attachments, callahead, dnsbl, envelope, greylist, gtube, local_lists, malware, p0f, recipients,
-    structure,
+    access, attachments, auth, callahead, dnsbl, envelope, greylist, gtube, local_lists, malware, p0f,
+    recipients, structure,
 };
 use crate::config::{Config, Problem};
 use crate::resources::callahead::AskNextHop;
@@ -54,6 +54,7 @@ pub static CHECKS: &[Entry] = &[
     Entry { name: "malware", wave: Wave::Facts, meaning: "malware, by the embedded scanner and engines outside", symbols: Symbols::Fixed(malware::SYMBOLS), build: malware::build },
     Entry { name: "attachments", wave: Wave::Facts, meaning: "names and types of attachments that are not let in", symbols: Symbols::Fixed(attachments::SYMBOLS), build: attachments::build },
     Entry { name: "names", wave: Wave::Facts, meaning: "names of client, HELO, sender and recipients, for restrictions", symbols: Symbols::Fixed(envelope::SYMBOLS), build: envelope::build },
+    Entry { name: "auth", wave: Wave::Facts, meaning: "sender authentication: SPF, DKIM, DMARC, ARC, each with a section of its own", symbols: Symbols::Fixed(auth::SYMBOLS), build: auth::build },
     Entry { name: "access", wave: Wave::Facts, meaning: "what access maps say, for restrictions", symbols: Symbols::Fixed(access::SYMBOLS), build: access::build },
     Entry { name: "recipients", wave: Wave::Facts, meaning: "recipients that do not exist, by tables", symbols: Symbols::Fixed(recipients::SYMBOLS), build: recipients::build },
     Entry { name: "callahead", wave: Wave::Facts, meaning: "recipients that the next hop does not take, for `reject_unverified_recipient`", symbols: Symbols::Fixed(callahead::SYMBOLS), build: callahead::build },

@@ -1,6 +1,8 @@
 //! Configuration: what was typed ([`typed`]), read from files with the place of every value remembered.
 
+pub mod auth;
 mod de;
+pub mod dmarc_reports;
 mod effective;
 pub mod greylist;
 pub mod listen;

@@ -10,6 +10,8 @@ use gatepost_wire::smtp::Stray;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::auth::{ArcCheck, Authentication, DkimCheck, DmarcCheck, Signing, SpfCheck};
+pub use super::dmarc_reports::DmarcReports;
 pub use super::greylist::{Greylist, GreylistMode};
 pub use super::lists::*;
 use super::p0f::P0f;
@@ -57,10 +59,16 @@ pub struct Config {
     pub default_policy: Policy,
     /// Names of header fields that are added.
     pub headers: HeaderNames,
+    /// How the results of sender authentication are told.
+    pub authentication: Authentication,
+    /// Signing of outgoing mail.
+    pub signing: Signing,
     /// Mail that is held.
     pub quarantine: Quarantine,
     /// Records of decisions.
     pub journal: Journal,
+    /// Aggregate reports to the domains that ask for them.
+    pub dmarc_reports: DmarcReports,
     /// What is remembered from one message to the next.
     pub state: super::state::State,
     /// Metrics and health over HTTP.
@@ -377,6 +385,14 @@ pub struct Checks {
     pub local_list: BTreeMap<String, LocalList>,
     /// How names are looked up.
     pub dns: Dns,
+    /// SPF.
+    pub spf: SpfCheck,
+    /// DKIM.
+    pub dkim: DkimCheck,
+    /// DMARC.
+    pub dmarc: DmarcCheck,
+    /// ARC.
+    pub arc: ArcCheck,
     /// The test pattern of unsolicited mail.
     pub gtube: Gtube,
     /// Who must come again. For restriction `greylist`.
@@ -540,7 +556,8 @@ pub struct Policy {
     /// Categories for symbols, instead of those of the catalogue: `categories.ENCRYPTED = "banned"`.
     pub categories: BTreeMap<String, Category>,
     /// What happens to each category: `actions.virus = "refuse"`. Built-in: clean and bad-header are delivered,
-    /// spammy and unchecked are marked, spam, oversized, banned and virus are refused.
+    /// spammy and unchecked are marked, spam, unauthenticated, restricted, oversized,
+    /// banned and virus are refused.
     pub actions: BTreeMap<Category, Action>,
     /// Categories of which a copy is kept in quarantine, whatever the action. Built-in: none.
     pub keep: Option<Vec<Category>>,
@@ -659,8 +676,11 @@ impl Default for Config {
             policy: Vec::new(),
             default_policy: Policy::default(),
             headers: HeaderNames::default(),
+            authentication: Authentication::default(),
+            signing: Signing::default(),
             quarantine: Quarantine::default(),
             journal: Journal::default(),
+            dmarc_reports: DmarcReports::default(),
             state: super::state::State::default(),
             metrics: Metrics::default(),
         }

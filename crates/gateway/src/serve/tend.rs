@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
+use crate::build;
 use crate::checks::Health as State;
 use crate::config::typed::Config;
 use crate::pipeline::{Pipeline, Store};
 use crate::records::{self, Health, Metrics};
+use crate::reporting::{Round, last_midnight};
 
 /// A round of looking that takes longer is told as ill health itself: what was known before it is too old.
 const LONGEST_LOOK: Duration = Duration::from_secs(90);
@@ -23,6 +25,7 @@ pub(super) struct Tending {
     looking: Option<JoinHandle<()>>,
     looking_since: Instant,
     expiring: Option<JoinHandle<()>>,
+    reporting: Option<JoinHandle<()>>,
 }
 
 impl Tending {
@@ -34,6 +37,7 @@ impl Tending {
             looking: None,
             looking_since: Instant::now(),
             expiring: None,
+            reporting: None,
         }
     }
 
@@ -82,6 +86,27 @@ impl Tending {
             match records::expire(&store.journal, &store.vault, &quarantine, &journal, now).await {
                 Ok(report) => tracing::debug!(?report, "retention"),
                 Err(error) => tracing::error!(%error, "what is too old stays for now"),
+            }
+        }));
+    }
+
+    /// Sends the DMARC reports of days that are over, where that is configured, and those that could not be sent before.
+    /// One day is reported once, however often this is called.
+    pub fn report(&mut self, config: &Config, store: &Store) {
+        if !config.dmarc_reports.enabled || is_running(&self.reporting) {
+            return;
+        }
+        let reporter = match build::reporter(config) {
+            Ok(reporter) => reporter,
+            Err(problems) => return tracing::error!(?problems, "DMARC reports cannot be sent"),
+        };
+        let journal = store.journal.clone();
+        self.reporting = Some(tokio::spawn(async move {
+            let (since, until) = (jiff::Timestamp::UNIX_EPOCH, last_midnight(jiff::Timestamp::now()));
+            match reporter.round(&journal, since, until, None).await {
+                Ok(round) if round == Round::default() => {}
+                Ok(round) => tracing::info!("DMARC: {round}"),
+                Err(error) => tracing::error!(%error, "DMARC reports wait"),
             }
         }));
     }

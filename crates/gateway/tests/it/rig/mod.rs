@@ -14,10 +14,13 @@ mod gatepost;
 mod home;
 mod mails;
 mod name_server;
+mod opendkim;
 mod postfix;
+mod postgres;
 mod sasl;
 mod sendmail;
 mod sink;
+mod slapd;
 mod spamd;
 mod swaks;
 
@@ -33,10 +36,13 @@ pub use gatepost::{Gatepost, Setup, run};
 pub use home::Dovecot;
 pub use mails::{base64, eicar, eicar_body, mail, with_attachment};
 pub use name_server::NameServer;
+pub use opendkim::Opendkim;
 pub use postfix::{Postfix, PostfixSetup};
+pub use postgres::{Postgres, postgres_programs};
 pub use sasl::Sasl;
 pub use sendmail::{Sendmail, SendmailSetup};
 pub use sink::{Received, Sink, Step};
+pub use slapd::Slapd;
 pub use spamd::Spamd;
 pub use swaks::{certificate, swaks};
 
