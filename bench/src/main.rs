@@ -9,6 +9,7 @@ mod clients;
 mod corpus;
 mod greylist;
 mod idle;
+mod inetd;
 mod load;
 mod relay;
 mod sink;
@@ -43,6 +44,8 @@ enum Command {
     Idle(idle::Options),
     /// Decide about very many triplets by greylisting, and tell what that costs.
     Greylist(greylist::Options),
+    /// Run a program for each connection, with the socket as its input and output.
+    Inetd(inetd::Options),
 }
 
 fn main() -> std::process::ExitCode {
@@ -59,6 +62,7 @@ fn main() -> std::process::ExitCode {
                 Command::Relay(options) => relay::run(options).await,
                 Command::Idle(options) => idle::run(options).await,
                 Command::Greylist(options) => greylist::run(options).await,
+                Command::Inetd(options) => inetd::run(options).await,
             }
         })
     });

@@ -235,7 +235,7 @@ impl Daemon {
         let mut started = self.start_sockets(addresses, sockets)?;
         let mut watch_files = Watch::new(EVERY);
         let pipeline = self.pipeline.clone();
-        watch_files.add("checks", move || pipeline.checks.reload());
+        watch_files.add("checks", move || pipeline.reload());
         let mut before = std::mem::take(&mut self.listeners);
         for (text, (_, mut front)) in planned {
             if let Some(tls) = front.tls.clone() {
@@ -369,7 +369,10 @@ impl Daemon {
                     let _ = sd_notify::notify(&[NotifyState::Watchdog]);
                     self.tending.look(&self.pipeline, &self.store);
                 }
-                _ = expiring.tick() => self.tending.expire(&self.config, &self.store),
+                _ = expiring.tick() => {
+                    self.tending.expire(&self.config, &self.store);
+                    self.tending.report(&self.config, &self.store);
+                }
             }
         }
         self.drain().await;

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod attachments;
+pub mod auth;
 pub mod callahead;
 pub mod catalogue;
 mod clamd;
@@ -12,6 +13,8 @@ pub mod embedded;
 pub mod envelope;
 pub mod greylist;
 pub mod gtube;
+mod lists;
+pub mod local_lists;
 pub mod malware;
 pub mod p0f;
 pub mod recipients;
@@ -19,9 +22,11 @@ pub mod run;
 pub mod structure;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use gatepost_auth::authentication::Authentication;
 use gatepost_mail::{
     Action, Counts, Envelope, Fault, Finding, Hit, Mail, OnFault, Points, Recipient, Session,
 };
@@ -174,6 +179,8 @@ pub struct Found {
     pub forced: Vec<(usize, Action, String)>,
     /// The client's name, if its address has one that leads back to it.
     pub client_name: Option<String>,
+    /// What sender authentication came to.
+    pub authentication: Option<Arc<Authentication>>,
 }
 
 impl From<Vec<Finding>> for Found {
@@ -197,6 +204,7 @@ impl Found {
         }
         self.forced.extend(other.forced);
         self.client_name = other.client_name.or(self.client_name.take());
+        self.authentication = other.authentication.or(self.authentication.take());
     }
 }
 
