@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::{Check, SymbolInfo, Wave};
 use super::{
-    access, attachments, auth, callahead, dnsbl, envelope, greylist, gtube, malware, p0f, recipients, structure,
+    access, attachments, auth, callahead, dnsbl, envelope, greylist, gtube, malware, p0f, recipients,
+    structure,
 };
 use crate::config::{Config, Problem};
 use crate::resources::callahead::AskNextHop;
