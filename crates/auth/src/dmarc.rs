@@ -5,6 +5,7 @@
 
 mod author;
 mod evaluate;
+mod identify;
 mod name;
 mod record;
 mod walk;

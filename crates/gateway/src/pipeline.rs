@@ -290,13 +290,19 @@ impl Pipeline {
         self.tell(&mut found);
         let advice = manner != Manner::Mail;
         let mut verdicts = self.verdicts(&id, &mail, &found, arrival.after_queue, advice);
+        if manner == Manner::Mail && !arrival.after_queue {
+            self.postpone(&mail, &mut found, &mut verdicts).await;
+        }
         times.insert("judge".to_owned(), micros(started.elapsed()));
 
         let started = Instant::now();
         if let Err(fault) = self.sign(&mail, &found, &mut verdicts).await {
             tracing::error!("{id}: cannot be signed: {}", fault.detail);
+            let accepted = fault.answer == OnFault::Accept;
             found.faults.push(fault);
-            verdicts = self.verdicts(&id, &mail, &found, arrival.after_queue, advice);
+            if !accepted {
+                verdicts = self.verdicts(&id, &mail, &found, arrival.after_queue, advice);
+            }
         }
         times.insert("sign".to_owned(), micros(started.elapsed()));
         Judged { id, mail, found, verdicts, times, began }
@@ -326,6 +332,18 @@ impl Pipeline {
             verdict::force(&mut verdicts, &found.forced);
         }
         verdicts
+    }
+
+    /// Asks who of those that would get the message shall get it only when its sender comes again.
+    async fn postpone(&self, mail: &Mail, found: &mut Found, verdicts: &mut Vec<Verdict>) {
+        // Those that are put off get verdicts of their own, behind the others.
+        for at in (0..verdicts.len()).rev().filter(|&at| verdicts[at].action.delivers()).collect::<Vec<_>>() {
+            let (who, recipients) = ((&mail.session, &mail.envelope), verdicts[at].recipients.clone());
+            let late = self.checks.after_data(who, &recipients, verdicts[at].score, found).await;
+            let (findings, faults, fields) = (&late.findings, &late.faults, &late.fields);
+            verdict::postpone(verdicts, at, &verdict::Late { findings, faults, fields });
+            found.merge(Found { fields: Vec::new(), ..late });
+        }
     }
 
     /// Does what was decided: first what must be on disk, then the next hop, then what its answers ask for.

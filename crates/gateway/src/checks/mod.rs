@@ -13,6 +13,8 @@ pub mod embedded;
 pub mod envelope;
 pub mod greylist;
 pub mod gtube;
+mod lists;
+pub mod local_lists;
 pub mod malware;
 pub mod p0f;
 pub mod recipients;
@@ -89,7 +91,8 @@ pub trait Check: Send + Sync {
         None
     }
 
-    /// These recipients would get the message, which has this score for them: who of them shall come again?
+    /// These recipients, by their places in the envelope, would get the message, which has this score for them. Whose sender
+    /// shall come again first is a finding about that recipient (greylisting by score).
     fn after_data<'a>(
         &'a self,
         _session: &'a Session,
@@ -97,7 +100,7 @@ pub trait Check: Send + Sync {
         _recipients: &'a [usize],
         _score: Points,
         _known: &'a Found,
-    ) -> Option<BoxFuture<'a, Result<Postponed, Fault>>> {
+    ) -> Answer<'a> {
         None
     }
 
@@ -109,15 +112,6 @@ pub trait Check: Send + Sync {
     /// Reads again what it took from files, if they have changed. May block; called every few seconds, off the path
     /// of mail.
     fn reload(&self) {}
-}
-
-/// Recipients whose sender shall come again, though nothing speaks against the message for good.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Postponed {
-    /// Their places in the envelope, each with the text for the sender.
-    pub places: Vec<(usize, String)>,
-    /// A header field for those who get the message because their sender has come again.
-    pub field: Option<(String, String)>,
 }
 
 /// State of something that a check depends on.

@@ -63,7 +63,7 @@ pub struct DkimCheck {
 
 /// What the author's domain wants done with mail that is not its own (RFC 9989). Own mail is not checked. What is done is
 /// the policies' business: `DMARC_FAIL_REJECT` puts a message into the category `unauthenticated`, and
-/// `DMARC_FAIL_QUARANTINE` counts points.
+/// `DMARC_FAIL_QUARANTINE` into `spammy`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DmarcCheck {

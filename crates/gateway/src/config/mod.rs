@@ -2,9 +2,11 @@
 
 pub mod auth;
 mod de;
+pub mod dmarc_reports;
 mod effective;
 pub mod greylist;
 pub mod listen;
+mod lists;
 pub mod load;
 pub mod maps;
 pub mod next_hop;

@@ -73,6 +73,11 @@ impl Config {
         self.state.path.clone().unwrap_or_else(|| self.data.join("state.redb"))
     }
 
+    /// Where the daemon answers commands that want to know what is remembered.
+    pub fn state_socket(&self) -> PathBuf {
+        self.data.join("state.sock")
+    }
+
     /// What is wrong with the values, as far as that can be said without a look at the system. Policies, the names of
     /// header fields, patterns and sockets are judged by those who use them.
     pub fn validate(&self) -> Vec<Problem> {
@@ -81,6 +86,9 @@ impl Config {
         self.validate_listeners(&mut problems);
         self.validate_limits(&mut problems);
         self.validate_keeping(&mut problems);
+        if let Some(message) = self.dmarc_reports.problem() {
+            problems.add("dmarc_reports.email", message);
+        }
         for (place, server) in self.checks.dns.servers.iter().enumerate() {
             if server.parse::<SocketAddr>().is_err() && server.parse::<IpAddr>().is_err() {
                 let message = format!("{server:?} is not a name server; write 127.0.0.1:53 or [::1]:53");
@@ -260,7 +268,9 @@ impl Config {
         }
         for (name, list) in &self.checks.dnsbl {
             let key = |last: &str| format!("checks.dnsbl.{}.{last}", super::tree::key_text(name));
-            if !is_host_name(&list.zone) {
+            if let Some(message) = list.key_problem() {
+                problems.add(key("key"), message);
+            } else if !is_host_name(&list.full_zone()) {
                 problems.add(key("zone"), format!("{:?} is not a zone; write zen.spamhaus.org", list.zone));
             }
             if list.time.seconds() == 0 {
@@ -489,11 +499,6 @@ mod tests {
                 "whole path",
             ),
             ("listener = [{require_secret = true}]", "listener[0].require_secret", "only"),
-            (
-                "listener = [{protocol = \"clamd\", delay_reject = false}]",
-                "listener[0].delay_reject",
-                "is for protocols",
-            ),
             ("listener = [{protocol = 'http', delay_reject = false}]", "listener[0].delay_reject", "only"),
             ("listener = [{prepend = ['X-A']}]", "listener[0].prepend", "only"),
             ("queue = [{incoming = \"in\"}]", "queue[0].incoming", "full path"),
@@ -549,6 +554,8 @@ mod tests {
             ("checks.clamd.main.connections = 0", "checks.clamd.main.connections", "at least one"),
             ("checks.clamd.\"a.b\".time = 0", "checks.clamd.\"a.b\".time", "is 0"),
             ("checks.dnsbl.zen = {}", "checks.dnsbl.zen.zone", "not a zone"),
+            ("checks.dnsbl.zen = {zone = \"{key}.zen.example\"}", "checks.dnsbl.zen.key", "is missing"),
+            ("checks.dnsbl.zen = {zone = \"zen.example\", key = \"k\"}", "checks.dnsbl.zen.key", "has no place"),
             ("checks.dns.servers = [\"dns\"]", "checks.dns.servers[0]", "not a name server"),
             ("quarantine.keep_days = 0", "quarantine.keep_days", "deleted at once"),
             ("quarantine.keep_days_virus = 0", "quarantine.keep_days_virus", "deleted at once"),
