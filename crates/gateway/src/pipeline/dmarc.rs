@@ -1,7 +1,7 @@
 //! What authors' domains are told about a message in DMARC's aggregate reports (RFC 9990).
 
 use gatepost_auth::dmarc::{Dmarc, Outcome, Policy, Softened};
-use gatepost_auth::report::{DkimResult, Disposition, Override, Reason, Row, SpfResult};
+use gatepost_auth::report::{Disposition, DkimResult, Override, Reason, Row, SpfResult};
 use gatepost_mail::{Action, Category, Envelope};
 
 use super::Judged;
@@ -13,7 +13,9 @@ pub(super) fn messages(judged: &Judged) -> Vec<DmarcMessage> {
     let Some((known, dmarc)) = known.and_then(|known| Some((known, known.dmarc.as_ref()?))) else {
         return Vec::new();
     };
-    let (Some(client), false) = (known.client, judged.worst().action == Action::Defer) else { return Vec::new() };
+    let (Some(client), false) = (known.client, judged.worst().action == Action::Defer) else {
+        return Vec::new();
+    };
     let envelope = &judged.mail.envelope;
     let disposition = disposition(judged, dmarc);
     let mut reasons = Vec::new();
