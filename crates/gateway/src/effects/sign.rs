@@ -76,8 +76,11 @@ struct Tables {
     /// Keys in files of their own, by file.
     read: HashMap<PathBuf, Arc<SigningKey>>,
     /// Keys of `%`, by file, as they are asked for; those that cannot be read as well.
-    per_domain: Mutex<HashMap<PathBuf, (Stamp, Result<Arc<SigningKey>, String>)>>,
+    per_domain: Mutex<HashMap<PathBuf, (Stamp, ReadKey)>>,
 }
+
+/// A key, or why it cannot be read.
+type ReadKey = Result<Arc<SigningKey>, String>;
 
 impl Signing {
     /// Reads keys and tables. Every problem names its key of the configuration.
@@ -378,7 +381,7 @@ impl Tables {
         known.take(if all { usize::MAX } else { 1 }).collect()
     }
 
-    fn read_for(&self, key: &TableKey, author: &str) -> Result<Arc<SigningKey>, String> {
+    fn read_for(&self, key: &TableKey, author: &str) -> ReadKey {
         match &key.key {
             KeySource::File(file) => {
                 self.read.get(file).cloned().ok_or_else(|| format!("{} was not read", file.display()))

@@ -17,7 +17,7 @@ pub(super) fn messages(judged: &Judged) -> Vec<DmarcMessage> {
         return Vec::new();
     };
     let envelope = &judged.mail.envelope;
-    let disposition = disposition(judged, dmarc);
+    let disposition = disposition(judged, dmarc, known.wanted());
     let mut reasons = Vec::new();
     if let Some(overridden) = &known.overridden {
         reasons.push(Reason { kind: overridden.kind, comment: overridden.why.clone() });
@@ -48,7 +48,7 @@ pub(super) fn messages(judged: &Judged) -> Vec<DmarcMessage> {
 
 /// What was done because of DMARC. What was refused for another reason counts as delivered: the domain is not to take it for
 /// its own policy's work.
-fn disposition(judged: &Judged, dmarc: &Dmarc) -> Disposition {
+fn disposition(judged: &Judged, dmarc: &Dmarc, wanted: Policy) -> Disposition {
     let verdict = judged.worst();
     match (dmarc.result, verdict.action) {
         (Outcome::Pass, _) => Disposition::Pass,
@@ -58,7 +58,7 @@ fn disposition(judged: &Judged, dmarc: &Dmarc) -> Disposition {
             Disposition::Reject
         }
         (Outcome::Fail, Action::Mark | Action::Quarantine | Action::Strip)
-            if dmarc.policy != Policy::None && verdict.category <= Category::Unauthenticated =>
+            if wanted != Policy::None && verdict.category <= Category::Unauthenticated =>
         {
             Disposition::Quarantine
         }
