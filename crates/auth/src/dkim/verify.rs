@@ -95,6 +95,9 @@ impl Job {
         rules: Rules,
         settings: &Settings,
     ) -> Vec<(Signature, Option<Job>)> {
+        if fields.is_empty() {
+            return Vec::new();
+        }
         let stacks = Stacks::new(&message.fields);
         let read: Vec<_> = fields.iter().map(|field| (*field, read::read(field, rules, settings))).collect();
         let claims = read.iter().filter_map(|(_, (_, claim))| claim.as_ref().ok());
@@ -271,7 +274,7 @@ fn fits(record: Record, claim: &Claim, signature: &Signature, settings: &Setting
         return Err(format!("has an RSA key of {bits} bits; {LARGEST} are the most"));
     }
     let hash = claim.hash.as_str();
-    if record.hashes.as_ref().is_some_and(|hashes| !hashes.iter().any(|one| one == hash)) {
+    if record.hashes.as_ref().is_some_and(|hashes| !hashes.iter().any(|one| one.eq_ignore_ascii_case(hash))) {
         return Err(format!("does not allow {hash} (h=)"));
     }
     let (local, domain) = signature.identity.rsplit_once('@').unwrap_or_default();
