@@ -8,6 +8,7 @@
 mod clients;
 mod corpus;
 mod dns;
+mod greylist;
 mod idle;
 mod inetd;
 mod load;
@@ -46,6 +47,8 @@ enum Command {
     Dns(dns::Options),
     /// Run a program for each connection, with the socket as its input and output.
     Inetd(inetd::Options),
+    /// Decide about very many triplets by greylisting, and tell what that costs.
+    Greylist(greylist::Options),
 }
 
 fn main() -> std::process::ExitCode {
@@ -63,6 +66,7 @@ fn main() -> std::process::ExitCode {
                 Command::Idle(options) => idle::run(options).await,
                 Command::Dns(options) => dns::run(options).await,
                 Command::Inetd(options) => inetd::run(options).await,
+                Command::Greylist(options) => greylist::run(options).await,
             }
         })
     });

@@ -36,11 +36,14 @@ fn validated(message: &str) -> Chain {
 }
 
 fn sealed(message: &str, hop: u32) -> Result<String, SealError> {
-    let chain = validated(message);
+    sealed_after(&validated(message), message, hop)
+}
+
+fn sealed_after(chain: &Chain, message: &str, hop: u32) -> Result<String, SealError> {
     let (header, body) = message.split_once("\r\n\r\n").unwrap();
     let sealer = Sealer::new(Arc::clone(&KEY), &format!("hop{hop}.example"), "s");
     let body = [Bytes::copy_from_slice(body.as_bytes())];
-    let set = sealer.seal(header.as_bytes(), &body, &chain, RESULTS, NOW)?;
+    let set = sealer.seal(header.as_bytes(), &body, chain, RESULTS, NOW)?;
     let fields = [
         ("ARC-Seal", set.seal),
         ("ARC-Message-Signature", set.message_signature),
@@ -55,9 +58,19 @@ fn sealed(message: &str, hop: u32) -> Result<String, SealError> {
     Ok(top + message)
 }
 
-/// The message after so many hops.
+/// The message after so many hops, all of which find a good chain.
 fn after(hops: u32) -> String {
-    (1..=hops).fold(MESSAGE.to_owned(), |message, hop| sealed(&message, hop).unwrap())
+    let mut message = MESSAGE.to_owned();
+    let mut chain = validated(MESSAGE);
+    for hop in 1..=hops {
+        message = sealed_after(&chain, &message, hop).unwrap();
+        match chain.sets.first().cloned() {
+            Some(set) => chain.sets.push(set),
+            None => chain = validated(&message),
+        }
+        chain.highest = hop;
+    }
+    message
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The policy service: by hand over both kinds of sockets, and asked by a real Postfix.
 
 mod client;
+mod policyd_spf;
 mod postgrey;
 
 use std::net::SocketAddr;
