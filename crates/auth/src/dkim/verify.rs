@@ -8,12 +8,15 @@ use super::canon::{Bodies, BodyHash};
 use super::header::{Field, Message, Stacks};
 use super::read::{self, Claim, Rules};
 use super::record::{LARGEST, Record};
-use super::tags::base64;
+use super::tags::{base64, plain};
 use super::{Outcome, Settings, Signature};
 use crate::dns::{DnsError, Resolve};
 
 /// Most canonicalized header under one signature, in bytes.
 const HEADER: usize = 1024 * 1024;
+
+/// How much of a record is shown, in characters; one of an RSA key of 4096 bits has 750.
+const TEXT: usize = 1000;
 
 /// Most records under one name that are tried.
 const RECORDS: usize = 4;
@@ -167,7 +170,7 @@ impl Job {
         let mut usable: Option<(Record, bool)> = None;
         let mut refused = None;
         for text in texts.iter().take(RECORDS) {
-            signature.steps.push(format!("key at {name}: {text}"));
+            signature.steps.push(format!("key at {name}: {}", plain(text, TEXT)));
             match Record::parse(text).and_then(|record| fits(record, &self.claim, signature, settings)) {
                 Ok(record) if record.key.verify(self.claim.hash, &self.data, &self.claim.b) => {
                     return Ok((record, true));

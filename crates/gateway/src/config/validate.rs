@@ -555,7 +555,11 @@ mod tests {
             ("checks.clamd.\"a.b\".time = 0", "checks.clamd.\"a.b\".time", "is 0"),
             ("checks.dnsbl.zen = {}", "checks.dnsbl.zen.zone", "not a zone"),
             ("checks.dnsbl.zen = {zone = \"{key}.zen.example\"}", "checks.dnsbl.zen.key", "is missing"),
-            ("checks.dnsbl.zen = {zone = \"zen.example\", key = \"k\"}", "checks.dnsbl.zen.key", "has no place"),
+            (
+                "checks.dnsbl.zen = {zone = \"zen.example\", key = \"k\"}",
+                "checks.dnsbl.zen.key",
+                "has no place",
+            ),
             ("checks.dns.servers = [\"dns\"]", "checks.dns.servers[0]", "not a name server"),
             ("quarantine.keep_days = 0", "quarantine.keep_days", "deleted at once"),
             ("quarantine.keep_days_virus = 0", "quarantine.keep_days_virus", "deleted at once"),

@@ -9,7 +9,7 @@ const ZONES: [&str; 4] = ["author.test", "client.test", "quarantine.test", "forw
 
 const RECORDS: [&str; 6] = [
     "author.test. TXT \"v=spf1 ip4:192.0.2.0/24 -all\"",
-    "_dmarc.author.test. TXT \"v=DMARC1; p=reject\"",
+    "_dmarc.author.test. TXT \"v=DMARC1; p=reject; rua=mailto:reports@author.test\"",
     "_dmarc.quarantine.test. TXT \"v=DMARC1; p=quarantine\"",
     "quarantine.test. TXT \"v=spf1 -all\"",
     "client.test. TXT \"v=spf1 ip4:192.0.2.1 -all\"",
@@ -53,7 +53,10 @@ fn mail_is_delivered_with_its_results_and_without_forged_ones() {
     let results: Vec<&str> = mail.split("Authentication-Results: ").skip(1).collect();
     assert_eq!(results.len(), 2, "{mail}");
     assert!(results[0].starts_with("gatepost.test;\n\tspf=pass ("), "{mail}");
-    assert!(mail.contains("smtp.mailfrom=a@author.test;") && mail.contains("smtp.helo=client.test;"), "{mail}");
+    assert!(
+        mail.contains("smtp.mailfrom=a@author.test;") && mail.contains("smtp.helo=client.test;"),
+        "{mail}"
+    );
     assert!(mail.contains("dmarc=pass (p=reject) header.from=author.test"), "{mail}");
     assert!(results[1].starts_with("elsewhere.test; spf=fail\nX-Other: kept\n"), "{mail}");
     assert!(!mail.contains("bank.test"), "{mail}");
@@ -67,7 +70,11 @@ fn mail_is_delivered_with_its_results_and_without_forged_ones() {
     assert_eq!(told, ["spf=pass", "spf=pass", "dmarc=pass"]);
     let page = gatepost.command(&["explain"], &[record["id"].as_str().unwrap()]);
     let page = String::from_utf8_lossy(&page.stdout).into_owned();
-    assert!(page.contains("Authentication of the sender") && page.contains("spf=pass smtp.mailfrom=a@author.test"), "{page}");
+    assert!(
+        page.contains("Authentication of the sender")
+            && page.contains("spf=pass smtp.mailfrom=a@author.test"),
+        "{page}"
+    );
 }
 
 #[test]
@@ -105,6 +112,41 @@ fn what_the_authors_domain_asks_for_is_done() {
 }
 
 #[test]
+fn the_authors_domain_is_told_in_reports() {
+    if !needs(&["unbound"]) {
+        return;
+    }
+    let (dns, sink) = (dns(), Sink::start());
+    let tables =
+        "[dmarc_reports]\nemail = \"dmarc@gatepost.test\"\n[checks.dmarc]\nforwarders = [\"198.51.100.8\"]\n";
+    let gatepost = setup(&dns, sink.address).with(tables).start();
+    assert_eq!(send(gatepost.smtp, GOOD, "a@author.test", "").code, 250);
+    assert_eq!(send(gatepost.smtp, STRANGER, "a@author.test", "").code, 550);
+    assert_eq!(send(gatepost.smtp, "198.51.100.8", "a@author.test", "").code, 250);
+    gatepost.records(3);
+    let folder = folder();
+    let to = folder.path().to_str().expect("a plain path");
+    let tomorrow = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    let arguments = ["--until", &tomorrow.to_string(), "--write", to];
+    let file = wait_for("a report of all", std::time::Duration::from_secs(20), || {
+        let output = gatepost.command(&["dmarc", "report"], &arguments);
+        let file = std::path::PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        let read = std::fs::read(&file).ok()?;
+        let all = gatepost_auth::report::read(read.into(), &gatepost_auth::report::Limits::default()).ok()?;
+        let report = all.into_iter().next()?.report;
+        (report.rows.len() == 3).then_some(report)
+    });
+    assert_eq!(file.published.domain, "author.test");
+    let row = |client: &str| file.rows.iter().find(|row| row.source.to_string() == client).expect("a row");
+    assert_eq!((row(GOOD).disposition.name(), row(GOOD).spf_aligned), ("pass", true));
+    assert_eq!((row(STRANGER).disposition.name(), row(STRANGER).spf_aligned), ("reject", false));
+    let forwarded = row("198.51.100.8");
+    assert_eq!(forwarded.disposition.name(), "none");
+    assert!(forwarded.reasons[0].comment.contains("checks.dmarc.forwarders"), "{:?}", forwarded.reasons);
+    assert_eq!(forwarded.spf.as_ref().map(|spf| spf.result.as_str()), Some("fail"));
+}
+
+#[test]
 fn a_name_server_that_does_not_know_is_a_fault() {
     if !needs(&["unbound"]) {
         return;
@@ -117,7 +159,8 @@ fn a_name_server_that_does_not_know_is_a_fault() {
     let results = mail.header("Authentication-Results").unwrap();
     assert!(results.contains("spf=temperror") && results.contains("dmarc=temperror"), "{results}");
     let faults = gatepost.records(1)[0]["faults"].clone();
-    let checks: Vec<&str> = faults.as_array().unwrap().iter().map(|fault| fault["check"].as_str().unwrap()).collect();
+    let checks: Vec<&str> =
+        faults.as_array().unwrap().iter().map(|fault| fault["check"].as_str().unwrap()).collect();
     assert!(checks.contains(&"spf") && checks.contains(&"dmarc"), "{faults}");
     gatepost.change(|setup| setup.tables.push_str("[checks.dmarc]\non_fault = \"defer\"\n"));
     gatepost.kill();
@@ -174,9 +217,12 @@ fn the_command_tells_what_would_be_added_and_why() {
     assert!(lines[1].starts_with(&format!("{file}: Authentication-Results: mx.test; spf=fail (")), "{two}");
     assert!(two.contains("dmarc=fail (p=reject)"), "{two}");
     let (_, why) = auth(STRANGER, &["--explain", file]);
-    for expected in
-        ["TXT author.test: \"v=spf1 ip4:192.0.2.0/24 -all\"", "TXT _dmarc.author.test:", "ip4:192.0.2.0/24", "-all"]
-    {
+    for expected in [
+        "TXT author.test: \"v=spf1 ip4:192.0.2.0/24 -all\"",
+        "TXT _dmarc.author.test:",
+        "ip4:192.0.2.0/24",
+        "-all",
+    ] {
         assert!(why.contains(expected), "{expected}: {why}");
     }
     let (_, json) = auth(STRANGER, &["--json", "--explain", file]);
@@ -186,6 +232,7 @@ fn the_command_tells_what_would_be_added_and_why() {
     let (status, _) = auth(GOOD, &["/nowhere"]);
     assert_eq!(status, Some(1));
     // Whoever cannot be asked is not "none".
-    let output = run(&["auth", "--ip", GOOD, "--from", "a@unknown.example", "--resolver", &resolver, file], b"");
+    let output =
+        run(&["auth", "--ip", GOOD, "--from", "a@unknown.example", "--resolver", &resolver, file], b"");
     assert_eq!(output.status.code(), Some(75));
 }

@@ -33,11 +33,18 @@ fn keys(folder: &Path) -> Keys {
 
 impl Keys {
     fn dns(&self) -> Dns {
-        let records: Vec<String> = self.records.iter().map(|(name, text)| {
-            let pieces: Vec<String> =
-                text.as_bytes().chunks(200).map(|piece| format!("\"{}\"", String::from_utf8_lossy(piece))).collect();
-            format!("{name}. TXT {}", pieces.join(" "))
-        }).collect();
+        let records: Vec<String> = self
+            .records
+            .iter()
+            .map(|(name, text)| {
+                let pieces: Vec<String> = text
+                    .as_bytes()
+                    .chunks(200)
+                    .map(|piece| format!("\"{}\"", String::from_utf8_lossy(piece)))
+                    .collect();
+                format!("{name}. TXT {}", pieces.join(" "))
+            })
+            .collect();
         Dns::start(&["example.org"], &records.iter().map(String::as_str).collect::<Vec<_>>())
     }
 }
@@ -82,9 +89,14 @@ fn all_verify(from: SocketAddr, postfix: &Postfix, keys: &Keys) {
         let head = mail.split("\n\n").next().unwrap_or_default();
         assert_eq!(head.matches("DKIM-Signature: v=1;").count(), 2, "{head}");
         let unfolded = head.replace("\n\t", " ").replace("\n ", " ");
-        let results: Vec<&str> =
-            unfolded.lines().filter(|line| line.starts_with("Authentication-Results: mx.example.test")).collect();
-        assert!(results.iter().any(|line| line.contains("dkim=pass") && line.contains("header.s=rsa1")), "{head}");
+        let results: Vec<&str> = unfolded
+            .lines()
+            .filter(|line| line.starts_with("Authentication-Results: mx.example.test"))
+            .collect();
+        assert!(
+            results.iter().any(|line| line.contains("dkim=pass") && line.contains("header.s=rsa1")),
+            "{head}"
+        );
         let resolver = dns.address.to_string();
         let ours = run(&["auth", "--resolver", &resolver, "-"], mail.as_bytes());
         let ours = String::from_utf8_lossy(&ours.stdout).into_owned();
@@ -110,7 +122,14 @@ fn mail_that_goes_through_is_signed_as_it_leaves() {
     dialog.greet();
     let letter = "From: <a@elsewhere.test>\nSubject: x\n\nx\n";
     assert_eq!(dialog.message("somebody@example.org", &["user@example.test"], letter).code, 250);
-    assert!(!postfix.delivered("user", 5).iter().find(|mail| mail.contains("a@elsewhere.test")).unwrap().contains("DKIM-Signature"));
+    assert!(
+        !postfix
+            .delivered("user", 5)
+            .iter()
+            .find(|mail| mail.contains("a@elsewhere.test"))
+            .unwrap()
+            .contains("DKIM-Signature")
+    );
 }
 
 #[test]
@@ -166,7 +185,10 @@ fn what_is_published_is_compared_with_what_signs() {
     };
     let (status, told) = check(&ours.dns());
     assert_eq!(status, Some(0), "{told}");
-    assert!(told.contains("rsa1._domainkey.example.org: rsa-sha256, 2048 bits, published and fits"), "{told}");
+    assert!(
+        told.contains("rsa1._domainkey.example.org: rsa-sha256, 2048 bits, published and fits"),
+        "{told}"
+    );
     assert!(told.contains("ed1._domainkey.example.org: ed25519-sha256"), "{told}");
     let (status, told) = check(&theirs.dns());
     assert_eq!(status, Some(1), "{told}");
