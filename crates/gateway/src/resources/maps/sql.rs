@@ -134,12 +134,13 @@ impl Server {
         let pool = self.pool.get_or_init(|| std::future::ready(self.connect())).await;
         let statement = AssertSqlSafe(query.statement.clone());
         match pool {
-            Pool::Postgres(pool) => values(sqlx::raw_sql(statement).fetch(pool)).await,
-            Pool::MySql(pool) => values(sqlx::raw_sql(statement).fetch(pool)).await,
+            Pool::Postgres(pool) => values(sqlx::raw_sql(statement).fetch(pool), usize::MAX).await,
+            Pool::MySql(pool) => values(sqlx::raw_sql(statement).fetch(pool), usize::MAX).await,
             Pool::Sqlite(pool) => {
                 let asked =
                     query.bound.iter().fold(sqlx::query(statement), |asked, value| asked.bind(value.clone()));
-                values(asked.fetch(pool)).await
+                // Of SQLite's columns Postfix takes the first.
+                values(asked.fetch(pool), 1).await
             }
         }
     }
@@ -172,8 +173,11 @@ impl Server {
     }
 }
 
-/// All values of all rows, in their order. Whatever their types, the servers show them as texts here.
-async fn values<R>(mut rows: BoxStream<'_, Result<R, sqlx::Error>>) -> Result<Vec<String>, sqlx::Error>
+/// The values of all rows in their order, of the first columns. Whatever their types, the servers show them as texts here.
+async fn values<R>(
+    mut rows: BoxStream<'_, Result<R, sqlx::Error>>,
+    columns: usize,
+) -> Result<Vec<String>, sqlx::Error>
 where
     R: Row,
     usize: ColumnIndex<R>,
@@ -182,7 +186,7 @@ where
 {
     let mut values = Vec::new();
     while let Some(row) = rows.try_next().await? {
-        for column in 0..row.len() {
+        for column in 0..row.len().min(columns) {
             if values.len() == VALUES {
                 return Err(sqlx::Error::Protocol(format!("more than {VALUES} values")));
             }
