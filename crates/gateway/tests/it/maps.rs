@@ -539,7 +539,10 @@ async fn a_database_says_what_it_says_to_postfix() {
         assert_eq!(said.get("jane@example.org").map(String::as_str), Some(found), "{what}");
         if postfix_knows("pgsql") {
             let (theirs, warned) = postmap(folder.path(), &name, &asked);
-            assert!(!warned.contains("warning"), "{what}: {warned}");
+            // NULL is nothing, of which Postfix warns.
+            let warned: Vec<_> =
+                warned.lines().filter(|line| !line.contains("empty lookup result")).collect();
+            assert_eq!(warned, Vec::<&str>::new(), "{what}");
             // Before version 3.8 Postfix sends LATIN1, whatever the key is in.
             let plain = |found: BTreeMap<String, String>| {
                 found.into_iter().filter(|(key, _)| key.is_ascii()).collect()

@@ -65,7 +65,7 @@ fn recipients_of_tables_are_taken_and_others_are_not() {
         gatepost.log().contains("relay:2: “broken@example.test” has no value").then_some(())
     });
     assert!(heard(&gatepost, "client.test", "a@client.test", "nobody@example.test").starts_with("250"));
-    let records = gatepost.json(&["history"], &["--json", "--text", "nobody@example.test"]);
+    let records = gatepost.records(2);
     assert!(records.iter().any(|record| record.to_string().contains("RCPT_UNKNOWN")), "{records:#?}");
 }
 
@@ -113,7 +113,7 @@ fn access_maps_of_postfix_and_sendmail_are_applied() {
     let received = sink.wait_received(1);
     assert_eq!((received.len(), gatepost.held(1).len()), (1, 1));
     // The record of a refusal says which line it was.
-    let records = gatepost.json(&["history"], &["--json", "--text", "deep.spam.test"]);
+    let records = gatepost.records(5);
     assert!(records.iter().any(|record| record.to_string().contains("/sender:1")), "{records:#?}");
 }
 
