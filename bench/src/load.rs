@@ -52,6 +52,9 @@ pub struct Options {
     /// The same as `--protocol lmtp`.
     #[arg(long)]
     lmtp: bool,
+    /// Different questions to ask, where a question is all there is (policy).
+    #[arg(long, default_value_t = 10_000)]
+    pub distinct: usize,
     /// Folder for the messages, where the protocol hands them over as files (am-pdp).
     #[arg(long)]
     pub spool: Option<PathBuf>,
@@ -67,6 +70,9 @@ pub struct Options {
     /// Local address to connect from; several are used in turn.
     #[arg(long)]
     pub bind: Vec<IpAddr>,
+    /// Tell the server another client address for each connection (XCLIENT), from 198.18.0.0/15, so that it looks each up.
+    #[arg(long)]
+    pub xclient: bool,
     /// Seconds to wait for one answer.
     #[arg(long, default_value_t = 60.0)]
     timeout: f64,

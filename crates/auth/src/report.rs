@@ -10,7 +10,10 @@ mod xml;
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::dmarc::{Dmarc, Mode, Policy};
+use crate::{dkim, spf};
 
 pub use destination::{Verified, destinations};
 pub use mail::Sender;
@@ -74,7 +77,7 @@ pub enum Discovery {
 }
 
 /// Messages from one address with the same results.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// Who sent them.
     pub source: IpAddr,
@@ -101,7 +104,8 @@ pub struct Row {
 }
 
 /// What was done with messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Disposition {
     /// Nothing.
     None,
@@ -132,7 +136,7 @@ impl Disposition {
 }
 
 /// Why a policy was not followed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reason {
     /// The kind.
     pub kind: Override,
@@ -141,7 +145,8 @@ pub struct Reason {
 }
 
 /// The kinds of reasons (RFC 9990 section 2.1.6; the last two are of RFC 7489 alone, and never written).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Override {
     /// This receiver's own policy.
     LocalPolicy,
@@ -160,7 +165,7 @@ pub enum Override {
 }
 
 /// What DKIM said of a signature.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DkimResult {
     /// `d=`.
     pub domain: String,
@@ -173,7 +178,7 @@ pub struct DkimResult {
 }
 
 /// What SPF said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SpfResult {
     /// The domain that was checked.
     pub domain: String,
@@ -200,5 +205,29 @@ impl Published {
             fo: Some(record.fo.clone()),
             testing: record.testing,
         })
+    }
+}
+
+impl From<&dkim::Signature> for DkimResult {
+    fn from(signature: &dkim::Signature) -> DkimResult {
+        let passed = signature.outcome == dkim::Outcome::Pass;
+        DkimResult {
+            domain: signature.domain.clone(),
+            selector: Some(signature.selector.clone()),
+            result: signature.outcome.as_str().to_owned(),
+            human: Some(signature.reason.clone()).filter(|reason| !passed && !reason.is_empty()),
+        }
+    }
+}
+
+/// Of MAIL FROM, the only scope there is in reports (RFC 9990 section 2.1.1).
+impl From<&spf::Spf> for SpfResult {
+    fn from(spf: &spf::Spf) -> SpfResult {
+        SpfResult {
+            domain: spf.domain.clone(),
+            scope: Some("mfrom".to_owned()).filter(|_| spf.scope == spf::Scope::MailFrom),
+            result: spf.result.as_str().to_owned(),
+            human: spf.problem.clone(),
+        }
     }
 }

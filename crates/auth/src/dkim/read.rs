@@ -4,11 +4,14 @@ use std::ops::Range;
 
 use super::canon::{Hash, Wanted};
 use super::header::Field;
-use super::tags::{Tags, compact, short};
+use super::tags::{Tags, compact, plain, short};
 use super::{Canon, Outcome, Settings, Signature};
 
 /// Longest signature field that is read, in bytes.
 const FIELD: usize = 64 * 1024;
+
+/// Longest identity (`i=`): a local part of 64 and a domain of 253 characters.
+const IDENTITY: usize = 320;
 
 /// Most names in `h=`.
 pub(crate) const NAMES: usize = 1000;
@@ -42,6 +45,8 @@ pub(crate) enum Rules {
     Dkim,
     /// `ARC-Message-Signature`: no `v=`, `i=` is a number (RFC 8617 section 4.1.2).
     Arc,
+    /// `ARC-Seal`: no body, no choice of fields, always relaxed (RFC 8617 section 4.1.3).
+    Seal,
 }
 
 /// Why a signature is not worth a look-up.
@@ -96,6 +101,8 @@ fn claim(
     version(&tags, rules, settings)?;
     let (key, hash) = algorithm(&tags)?;
     let canon = match tags.get("c") {
+        _ if rules == Rules::Seal => (Canon::Relaxed, Canon::Relaxed),
+        None if rules == Rules::Arc => (Canon::Relaxed, Canon::Relaxed),
         None => (Canon::Simple, Canon::Simple),
         Some(text) => Canon::pair(text).ok_or_else(|| {
             (Outcome::Neutral, format!("its canonicalization is unknown: c={}", short(text)))
@@ -117,7 +124,10 @@ fn claim(
     }
     let bytes = |tag: &str| tags.bytes(tag).map_err(|why| malformed(&why));
     let b = bytes("b")?.filter(|b| !b.is_empty()).ok_or_else(|| missing("b"))?;
-    let bh = bytes("bh")?.ok_or_else(|| missing("bh"))?;
+    let bh = match rules {
+        Rules::Seal => Vec::new(),
+        _ => bytes("bh")?.ok_or_else(|| missing("bh"))?,
+    };
     let place = tags.place("b").ok_or_else(|| missing("b"))?;
     let name = format!("{}._domainkey.{}", ascii(&signature.selector), ascii(&signature.domain));
     Ok(Claim { key, hash, canon, place, b, bh, length: signature.length, name })
@@ -125,22 +135,22 @@ fn claim(
 
 /// What the tags say of themselves, right or wrong.
 fn describe(tags: &Tags<'_>, rules: Rules, signature: &mut Signature) {
-    let text = |tag| short(tags.get(tag).unwrap_or_default()).to_owned();
     let domain =
         |tag| tags.get(tag).filter(|name| is_domain(name)).map(str::to_ascii_lowercase).unwrap_or_default();
     signature.domain = domain("d");
     signature.selector = domain("s");
-    signature.algorithm = text("a");
-    signature.b = compact(tags.get("b").unwrap_or_default()).chars().take(8).collect();
+    signature.algorithm = short(tags.get("a").unwrap_or_default());
+    let digit = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    signature.b = compact(tags.get("b").unwrap_or_default()).chars().filter(digit).take(8).collect();
     signature.identity = match tags.get("i") {
-        Some(identity) if rules == Rules::Dkim => unquoted(identity),
+        Some(identity) if rules == Rules::Dkim => plain(&unquoted(identity), IDENTITY),
         _ => format!("@{}", signature.domain),
     };
 }
 
 fn version(tags: &Tags<'_>, rules: Rules, settings: &Settings) -> Result<(), Refusal> {
     match tags.get("v") {
-        _ if rules == Rules::Arc => Ok(()),
+        _ if rules != Rules::Dkim => Ok(()),
         Some("1") => Ok(()),
         None if settings.historic => Ok(()),
         Some(draft) if settings.historic && draft.starts_with("0.") => Ok(()),
@@ -166,7 +176,7 @@ fn names(tags: &Tags<'_>, rules: Rules, signature: &Signature) -> Result<(), Ref
             return Err(malformed(&format!("{tag}={} is no domain name", short(written))));
         }
     }
-    if rules == Rules::Arc {
+    if rules != Rules::Dkim {
         return Ok(());
     }
     let Some((_, domain)) = signature.identity.rsplit_once('@') else {
@@ -181,12 +191,24 @@ fn names(tags: &Tags<'_>, rules: Rules, signature: &Signature) -> Result<(), Ref
 
 /// `h=`.
 fn signed(tags: &Tags<'_>, rules: Rules, signature: &mut Signature) -> Result<(), Refusal> {
-    let names: Vec<&str> = tags.list("h").ok_or_else(|| missing("h"))?.take(NAMES + 1).collect();
+    if rules == Rules::Seal {
+        // RFC 8617 section 4.1.3 forbids it: somebody might think that the seal covers those fields.
+        return match tags.get("h") {
+            Some(_) => Err((Outcome::PermError, "it has h=, which a seal must not have".into())),
+            None => Ok(()),
+        };
+    }
+    let mut names: Vec<&str> = tags.list("h").ok_or_else(|| missing("h"))?.take(NAMES + 1).collect();
     if names.len() > NAMES {
         return Err(malformed(&format!("h= names more than {NAMES} fields")));
     }
-    if names.iter().any(|name| name.is_empty()) {
-        return Err(malformed("h= has an empty name"));
+    if rules == Rules::Arc {
+        names.retain(|name| !name.is_empty());
+    }
+    if let Some(name) =
+        names.iter().find(|name| name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        return Err(malformed(&format!("h= has {:?}, which is no name of a field", short(name))));
     }
     signature.signed = names.into_iter().map(str::to_owned).collect();
     let has = |wanted: &str| signature.signed.iter().any(|name| name.eq_ignore_ascii_case(wanted));
@@ -240,7 +262,9 @@ pub(crate) fn is_under(name: &str, domain: &str) -> bool {
 
 /// Whether a text can stand in the DNS: labels of letters, digits, `-`, `_` and what is beyond ASCII (RFC 8616).
 pub(crate) fn is_domain(name: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || !c.is_ascii();
+    let good = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || (!c.is_ascii() && c.is_alphanumeric())
+    };
     name.len() <= 253
         && name.split('.').all(|label| (1..=63).contains(&label.len()) && label.chars().all(good))
 }

@@ -8,12 +8,15 @@ use super::canon::{Bodies, BodyHash};
 use super::header::{Field, Message, Stacks};
 use super::read::{self, Claim, Rules};
 use super::record::{LARGEST, Record};
-use super::tags::base64;
+use super::tags::{base64, plain};
 use super::{Outcome, Settings, Signature};
 use crate::dns::{DnsError, Resolve};
 
 /// Most canonicalized header under one signature, in bytes.
 const HEADER: usize = 1024 * 1024;
+
+/// How much of a record is shown, in characters; one of an RSA key of 4096 bits has 750.
+const TEXT: usize = 1000;
 
 /// Most records under one name that are tried.
 const RECORDS: usize = 4;
@@ -80,8 +83,8 @@ pub(crate) struct Job {
     pub(crate) claim: Claim,
     /// The canonicalized header.
     data: Vec<u8>,
-    /// What is wrong with the body.
-    body: Result<(), String>,
+    /// What is wrong with the body; `None` if it is not signed.
+    body: Option<Result<(), String>>,
 }
 
 impl Job {
@@ -92,6 +95,9 @@ impl Job {
         rules: Rules,
         settings: &Settings,
     ) -> Vec<(Signature, Option<Job>)> {
+        if fields.is_empty() {
+            return Vec::new();
+        }
         let stacks = Stacks::new(&message.fields);
         let read: Vec<_> = fields.iter().map(|field| (*field, read::read(field, rules, settings))).collect();
         let claims = read.iter().filter_map(|(_, (_, claim))| claim.as_ref().ok());
@@ -121,8 +127,16 @@ impl Job {
             }
         }
         claim.canon.0.signature(field, &claim.place, &mut data);
-        let body = bodies.get(&claim.wanted()).map_or(Ok(()), |hash| compare(&claim, hash, signature));
-        Ok(Job { claim, data, body })
+        let body = match bodies.get(&claim.wanted()) {
+            Some(hash) => compare(&claim, hash, signature),
+            None => Err("the body was not hashed".into()),
+        };
+        Ok(Job { claim, data, body: Some(body) })
+    }
+
+    /// A job over a header that is canonicalized already, and over no body.
+    pub(crate) fn of_header(claim: Claim, data: Vec<u8>) -> Job {
+        Job { claim, data, body: None }
     }
 
     /// Decides, once the keys are there.
@@ -130,8 +144,8 @@ impl Job {
         let (outcome, reason) = match self.key(signature, keys, settings) {
             Ok((record, verified)) => self.judge(signature, &record, verified, settings),
             Err((outcome, reason)) => match &self.body {
-                Ok(()) => (outcome, reason),
-                Err(why) => (outcome, format!("{reason}; besides, {why}")),
+                Some(Err(why)) => (outcome, format!("{reason}; besides, {why}")),
+                _ => (outcome, reason),
             },
         };
         (signature.outcome, signature.reason) = (outcome, reason);
@@ -159,7 +173,7 @@ impl Job {
         let mut usable: Option<(Record, bool)> = None;
         let mut refused = None;
         for text in texts.iter().take(RECORDS) {
-            signature.steps.push(format!("key at {name}: {text}"));
+            signature.steps.push(format!("key at {name}: {}", plain(text, TEXT)));
             match Record::parse(text).and_then(|record| fits(record, &self.claim, signature, settings)) {
                 Ok(record) if record.key.verify(self.claim.hash, &self.data, &self.claim.b) => {
                     return Ok((record, true));
@@ -190,7 +204,7 @@ impl Job {
             true => format!("the signature over the fields {names} verifies"),
             false => format!("the signature over the fields {names} does not verify"),
         });
-        if !verified || self.body.is_err() {
+        if !verified || matches!(self.body, Some(Err(_))) {
             return self.fail(verified);
         }
         if self.claim.key == "rsa" && bits < settings.min_bits {
@@ -216,9 +230,10 @@ impl Job {
     /// What to say when body or header are not what was signed; `header`: whether the header is.
     fn fail(&self, header: bool) -> read::Refusal {
         let reason = match &self.body {
-            Err(why) if header => format!("{why}; the header is as it was signed"),
-            Err(why) => format!("{why}; the signature of the header did not verify either"),
-            Ok(()) => {
+            Some(Err(why)) if header => format!("{why}; the header is as it was signed"),
+            Some(Err(why)) => format!("{why}; the signature of the header did not verify either"),
+            None => "signature did not verify: an ARC field was changed, or the key is another one".into(),
+            Some(Ok(())) => {
                 "signature did not verify: a signed header field was changed, or the key is another one; \
                        the body is as it was signed"
                     .into()
@@ -259,7 +274,7 @@ fn fits(record: Record, claim: &Claim, signature: &Signature, settings: &Setting
         return Err(format!("has an RSA key of {bits} bits; {LARGEST} are the most"));
     }
     let hash = claim.hash.as_str();
-    if record.hashes.as_ref().is_some_and(|hashes| !hashes.iter().any(|one| one == hash)) {
+    if record.hashes.as_ref().is_some_and(|hashes| !hashes.iter().any(|one| one.eq_ignore_ascii_case(hash))) {
         return Err(format!("does not allow {hash} (h=)"));
     }
     let (local, domain) = signature.identity.rsplit_once('@').unwrap_or_default();

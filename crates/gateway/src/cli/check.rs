@@ -5,13 +5,14 @@ mod files;
 mod network;
 
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
 
 use crate::config::{self, Config, Loaded, Located, Problem};
+use crate::resources::dns::Resolve;
 
 /// Checks the configuration and everything it names: folders, certificates, scanners, lists, next hops, addresses.
 #[derive(Debug, clap::Args)]
@@ -25,16 +26,15 @@ pub struct CheckArgs {
 pub struct Probes {
     /// Builds everything that a configuration describes (checks, policies) and tells what does not fit.
     pub compile: Compile,
-    /// Looks up the IPv4 addresses of a name; none if there is no such name.
-    pub addresses: Lookup,
+    /// Makes what looks names up as the configuration says.
+    pub resolver: Resolver,
 }
 
 /// Builds everything that a configuration describes, and tells what does not fit.
 pub type Compile = Box<dyn Fn(&Config) -> Vec<Problem> + Send + Sync>;
 
-/// A look-up of IPv4 addresses as the configuration says: the name, and the future answer or why there is none.
-pub type Lookup =
-    Box<dyn Fn(&Config, String) -> BoxFuture<'static, Result<Vec<Ipv4Addr>, String>> + Send + Sync>;
+/// Makes what looks names up, or tells why that cannot be.
+pub type Resolver = Box<dyn Fn(&Config) -> Result<Arc<dyn Resolve>, String> + Send + Sync>;
 
 /// How one thing stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +154,7 @@ fn network_probes<'a>(config: &'a Config, probes: &'a Probes) -> Vec<BoxFuture<'
     }
     for (name, list) in &config.checks.dnsbl {
         futures.push(Box::pin(async move {
-            vec![network::dns_list(name, list, &|query| (probes.addresses)(config, query)).await]
+            vec![network::dns_list(name, list, (probes.resolver)(config)).await]
         }));
     }
     for listener in config.listeners() {
@@ -199,17 +199,12 @@ mod tests {
 
     use super::*;
 
-    fn probes(table: &'static [(&'static str, Result<&'static [u8], &'static str>)]) -> Probes {
+    /// Names are looked up in these lines.
+    fn probes(lines: &[&str]) -> Probes {
+        let table = Arc::new(gatepost_auth::dns::Table::new(&lines.join("\n")));
         Probes {
             compile: Box::new(|_| Vec::new()),
-            addresses: Box::new(move |_, name| {
-                let answer =
-                    table.iter().find(|(known, _)| *known == name).map_or(Ok(&[][..]), |(_, answer)| *answer);
-                let answer = answer.map_err(str::to_owned);
-                let answer =
-                    answer.map(|last| last.iter().map(|last| Ipv4Addr::new(127, 0, 0, *last)).collect());
-                Box::pin(std::future::ready(answer))
-            }),
+            resolver: Box::new(move |_| Ok(table.clone() as Arc<dyn Resolve>)),
         }
     }
 
@@ -347,20 +342,21 @@ mod tests {
             "[checks.dnsbl]\ngood.zone = \"good.test\"\nempty.zone = \"empty.test\"\nall.zone = \"all.test\"\n\
              away.zone = \"away.test\"\n",
             &probes(&[
-                ("2.0.0.127.good.test.", Ok(&[2, 4])),
-                ("2.0.0.127.all.test.", Ok(&[2])),
-                ("1.0.0.127.all.test.", Ok(&[2])),
-                ("2.0.0.127.away.test.", Err("no name server answered in time")),
+                "2.0.0.127.good.test A 127.0.0.2",
+                "2.0.0.127.good.test A 127.0.0.4",
+                "2.0.0.127.all.test A 127.0.0.2",
+                "1.0.0.127.all.test A 127.0.0.2",
+                "2.0.0.127.away.test TIMEOUT",
             ]),
         )
         .await;
         expect(
             &report,
             &[
-                "ok    DNS list good: good.test lists its test address (127.0.0.2, 127.0.0.4)",
-                "FAIL  DNS list empty: empty.test does not list 127.0.0.2",
-                "FAIL  DNS list all: all.test lists 127.0.0.1",
-                "FAIL  DNS list away: away.test: no name server answered in time",
+                "ok    DNS list good: good lists its test entry 127.0.0.2 (127.0.0.2, 127.0.0.4)",
+                "FAIL  DNS list empty: empty does not list its test entry 127.0.0.2",
+                "FAIL  DNS list all: all lists 127.0.0.1",
+                "FAIL  DNS list away: away: no name server answered in time",
             ],
         );
     }

@@ -5,3 +5,4 @@ pub mod callahead;
 pub mod maildir;
 pub mod relay;
 pub mod release;
+pub mod sign;

@@ -147,9 +147,17 @@ impl Gatepost {
             true => "",
             false => "restrictions.sender = []\n",
         };
+        // Nor can senders be authenticated where no name server is named.
+        let offline = match own.iter().any(|text| text.contains("checks.dns")) {
+            true => "",
+            false => {
+                "checks.spf.enabled = false\nchecks.dkim.enabled = false\nchecks.dmarc.enabled = false\n\
+                 checks.arc.enabled = false\n"
+            }
+        };
         if let Some((text, _)) = &self.setup.documented {
             let config = format!(
-                "data = {:?}\n{base}{top}\n{text}\n[log]\nlevel = \"debug\"\n[metrics]\nlisten = \"{}\"\n{tables}\n",
+                "data = {:?}\n{base}{offline}{top}\n{text}\n[log]\nlevel = \"debug\"\n[metrics]\nlisten = \"{}\"\n{tables}\n",
                 self.data(),
                 self.metrics,
             );
@@ -157,7 +165,7 @@ impl Gatepost {
             return;
         }
         let config = format!(
-            "data = {:?}\nhostname = \"gatepost.test\"\n{base}{top}\n[log]\nlevel = \"debug\"\n\
+            "data = {:?}\nhostname = \"gatepost.test\"\n{base}{offline}{top}\n[log]\nlevel = \"debug\"\n\
              [metrics]\nlisten = \"{}\"\n\
              [[listener]]\nlisten = [\"{}\"]\n{protocol}{next_hop}{listener}\n{tables}\n",
             self.data(),

@@ -80,6 +80,7 @@ fn round(shared: &Shared, sweep: &mut Sweep) -> Result<(), String> {
     for shard in &shared.shards {
         let mut shard = lock(shard);
         let written = std::mem::take(&mut shard.writing);
+        shard.changes += 1;
         for (key, entry) in written {
             // What could not be written waits on, unless there is something newer.
             if outcome.is_ok() || shard.pending.contains_key(&key) {
@@ -121,7 +122,8 @@ impl Sweep {
     /// Keys that are to go: expired, or too many. None that is being written anyway.
     fn look(&mut self, shared: &Shared, waiting: &Waiting) -> Result<HashSet<Vec<u8>>, String> {
         let entries = shared.file.len().map_err(|error| error.to_string())?;
-        let excess = entries.saturating_add(waiting.len() as u64).saturating_sub(shared.most);
+        // What is being written counts from the next batch on: it may be what would expire soonest.
+        let excess = entries.saturating_sub(shared.most);
         if excess == 0 && self.last.elapsed() < SWEEP {
             return Ok(HashSet::new());
         }
