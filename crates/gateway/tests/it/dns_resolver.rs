@@ -187,7 +187,8 @@ async fn questions_on_their_way_are_bounded() {
 #[tokio::test]
 async fn a_crowd_of_questions_is_answered() {
     let server = NameServer::start("*.example 60 A 192.0.2.1\n*.example 0 WAIT 50\n");
-    let (dns, counters) = resolver(&[server.address.to_string()], |settings| settings.time = Seconds::new(20));
+    let (dns, counters) =
+        resolver(&[server.address.to_string()], |settings| settings.time = Seconds::new(20));
     let names: Vec<String> = (0..600).map(|number| format!("n{number}.example")).collect();
     let answers = join_all(names.iter().map(|name| dns.a(name))).await;
     let failed: Vec<_> = answers.into_iter().filter_map(Result::err).collect();

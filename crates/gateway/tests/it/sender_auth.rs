@@ -101,7 +101,8 @@ fn messages_of_one_session_have_results_of_their_own() {
         let reply = dialog.message(from, &["user@example.test"], &content);
         assert_eq!(reply.code, 250, "{}", dialog.transcript());
         let results = sink.wait_received(place + 1).remove(place).header("Authentication-Results").unwrap();
-        let mail_from = results.split(';').filter(|entry| entry.contains("smtp.mailfrom=")).collect::<Vec<_>>();
+        let mail_from =
+            results.split(';').filter(|entry| entry.contains("smtp.mailfrom=")).collect::<Vec<_>>();
         assert_eq!(mail_from.len(), 1, "{results}");
         assert!(mail_from[0].starts_with(expected), "{results}");
     }
@@ -283,7 +284,8 @@ fn the_command_verifies_mails_of_others() {
     let records: Vec<String> = names
         .iter()
         .map(|(name, text)| {
-            let pieces = text.as_bytes().chunks(200).map(|piece| format!("\"{}\"", String::from_utf8_lossy(piece)));
+            let pieces =
+                text.as_bytes().chunks(200).map(|piece| format!("\"{}\"", String::from_utf8_lossy(piece)));
             format!("{name}. TXT {}", pieces.collect::<Vec<_>>().join(" "))
         })
         .collect();
@@ -292,10 +294,12 @@ fn the_command_verifies_mails_of_others() {
     let files: Vec<String> =
         (0..20).map(|n| folder.join(format!("linux-man-{n:03}.eml")).display().to_string()).collect();
     let files = files.iter().map(String::as_str);
-    let arguments: Vec<&str> = ["auth", "--resolver", &resolver, "--at", "2021-01-01"].into_iter().chain(files).collect();
+    let arguments: Vec<&str> =
+        ["auth", "--resolver", &resolver, "--at", "2021-01-01"].into_iter().chain(files).collect();
     let output = run(&arguments, b"");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let verified = text.lines().filter(|line| line.contains("dkim=pass") && line.contains("header.d=gmail.com")).count();
+    let verified =
+        text.lines().filter(|line| line.contains("dkim=pass") && line.contains("header.d=gmail.com")).count();
     assert_eq!(text.lines().count(), 20, "{text}");
     assert!(verified >= 15, "{verified} of 20: {text}");
 }

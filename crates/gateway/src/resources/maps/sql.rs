@@ -57,7 +57,7 @@ struct Server {
 enum Target {
     Postgres(Box<PgConnectOptions>),
     MySql(Box<MySqlConnectOptions>),
-    Sqlite(SqliteConnectOptions),
+    Sqlite(Box<SqliteConnectOptions>),
 }
 
 enum Pool {
@@ -80,7 +80,7 @@ impl Sql {
                 let path = parameters.needed("dbpath")?;
                 let target =
                     SqliteConnectOptions::new().filename(&path).read_only(true).busy_timeout(options.time);
-                vec![(path, Target::Sqlite(target))]
+                vec![(path, Target::Sqlite(Box::new(target)))]
             }
         };
         let server = |(name, target)| Server {
@@ -167,7 +167,7 @@ impl Server {
                     .max_connections(self.connections)
                     .acquire_timeout(self.time)
                     .idle_timeout(IDLE)
-                    .connect_lazy_with(target.clone()),
+                    .connect_lazy_with(target.as_ref().clone()),
             ),
         }
     }
