@@ -446,11 +446,14 @@ fn missing(form: Form, path: &Path, why: &std::io::Error) -> String {
 #[derive(Clone)]
 struct Remote {
     table: Arc<RemoteTable>,
-    answers: Arc<Mutex<HashMap<String, (Instant, Option<String>)>>>,
+    answers: Arc<Mutex<Answers>>,
 }
 
+/// For each key when it was asked, and what was found.
+type Answers = HashMap<String, (Instant, Option<String>)>;
+
 enum RemoteTable {
-    Ldap(Directory),
+    Ldap(Box<Directory>),
     Sql(Sql),
 }
 
@@ -470,7 +473,7 @@ impl Remote {
             Form::Pgsql => sql(Engine::Postgres, &mut parameters),
             Form::Mysql => sql(Engine::MySql, &mut parameters),
             Form::Sqlite => sql(Engine::Sqlite, &mut parameters),
-            _ => Directory::new(&mut parameters, options).map(RemoteTable::Ldap),
+            _ => Directory::new(&mut parameters, options).map(Box::new).map(RemoteTable::Ldap),
         }?;
         parameters.end()?;
         Ok(table)
@@ -508,7 +511,7 @@ impl Remote {
         answers.insert(key.to_owned(), (Instant::now(), answer.clone()));
     }
 
-    fn remembered(&self) -> MutexGuard<'_, HashMap<String, (Instant, Option<String>)>> {
+    fn remembered(&self) -> MutexGuard<'_, Answers> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -60,10 +60,11 @@ fn a_next_hop_that_hangs_or_is_undecided_puts_off() {
     let (sink, asked) = (Sink::start(), Sink::start());
     let gatepost = setup(sink.address, asked.address).start();
     for (stage, step) in [
+        // First, while there is no connection that could be used again.
+        ("CONNECT", Step::Close),
         ("RCPT", Step::Hang),
         ("RCPT", Step::Reply("450 4.2.0 greylisted".into())),
         ("MAIL", Step::Reply("550 5.7.1 no empty senders".into())),
-        ("CONNECT", Step::Close),
         ("RCPT", Step::Close),
         ("RCPT", Step::Wait(Duration::from_secs(20))),
     ] {

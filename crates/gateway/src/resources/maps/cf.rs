@@ -15,7 +15,8 @@ impl Parameters {
     /// Reads a file in the form of main.cf; the last of several equal names counts.
     pub fn parse(text: &str) -> Result<Parameters, TableError> {
         let mut values = BTreeMap::new();
-        for (line, text) in logical_lines(text) {
+        for item in logical_lines(text) {
+            let (line, text) = item?;
             let (name, value) = text
                 .split_once('=')
                 .ok_or_else(|| TableError::new(line, "is no parameter; write: name = value"))?;
@@ -264,7 +265,8 @@ fn patterns(word: &str, all: &mut Vec<Pattern>) -> Result<(), String> {
         all.push(Pattern::In(wanted, Local::open(form, path.as_ref())?));
     } else if word.starts_with('/') {
         let text = std::fs::read_to_string(word).map_err(|why| format!("{word}: {why}"))?;
-        for (_, line) in logical_lines(&text) {
+        for item in logical_lines(&text) {
+            let (_, line) = item.map_err(|error| format!("{word}:{}: {}", error.line, error.message))?;
             let names = line.split([',', ' ', '\t']).filter(|name| !name.is_empty());
             all.extend(names.map(|name| Pattern::Is(wanted, name.to_lowercase())));
         }

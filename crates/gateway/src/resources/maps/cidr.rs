@@ -49,7 +49,8 @@ impl Cidr {
     pub fn parse(text: &str) -> Result<Cidr, TableError> {
         let mut table = Cidr::default();
         let mut open: Vec<usize> = Vec::new();
-        for (line, text) in logical_lines(text) {
+        for item in logical_lines(text) {
+            let (line, text) = item?;
             let text = text.trim_matches(is_space);
             let (first, rest) = word(text);
             if first.eq_ignore_ascii_case("endif") {
@@ -123,7 +124,8 @@ impl Cidr {
         let mut at = place;
         while at < end {
             let rule = &self.rules[at];
-            let matches = rule.net.contains(&address) != rule.negated;
+            let same_family = rule.net.addr().is_ipv4() == address.is_ipv4();
+            let matches = same_family && rule.net.contains(&address) != rule.negated;
             at = match rule.what {
                 What::Result(_) if matches => return Some(at),
                 What::Block { end: inner } if !matches => inner.max(at + 1),
@@ -209,8 +211,8 @@ mod tests {
             ("192.0.2.5", Some(("DUNNO not ten", 3))),
             ("10.1.2.3", Some(("A", 11))),
             ("10.2.2.3", Some(("B", 12))),
-            // An IPv6 address is not in 10.0.0.0/8 either.
-            ("2001:db8::1", Some(("DUNNO not ten", 3))),
+            // As in Postfix, a rule about IPv4 says nothing of IPv6, negated or not.
+            ("2001:db8::1", Some(("SIX", 14))),
             ("mail.example", None),
             ("", None),
         ] {

@@ -47,7 +47,8 @@ impl Fixed {
     /// Reads a table in Postfix's form: `key value`, comments, logical lines.
     pub fn postfix(text: &str) -> Result<Fixed, TableError> {
         let mut table = Fixed::with_room_for(text)?;
-        for (line, text) in logical_lines(text) {
+        for item in logical_lines(text) {
+            let (line, text) = item?;
             let (key, value) = split_key(text.trim_matches(is_space))
                 .ok_or_else(|| TableError::new(line, "has a key whose double quotes do not match"))?;
             if value.is_empty() {
@@ -157,9 +158,12 @@ pub(super) fn fold(key: &str) -> Cow<'_, str> {
     }
 }
 
-/// The logical lines of a Postfix table with the numbers of their first lines: empty lines, lines of spaces and comments
-/// are nothing, wherever they stand; a line that begins with space goes on with the one before.
-pub(super) fn logical_lines(text: &str) -> impl Iterator<Item = (u32, Cow<'_, str>)> {
+/// A logical line and the number of its first line.
+type Logical<'t> = Result<(u32, Cow<'t, str>), TableError>;
+
+/// The logical lines of a Postfix table: empty lines, lines of spaces and comments are nothing, wherever they stand; a
+/// line that begins with space goes on with the one before, which must be there.
+pub(super) fn logical_lines(text: &str) -> impl Iterator<Item = Logical<'_>> {
     let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     let mut lines = (1..).zip(lines).filter(|(_, line)| {
         let start = line.trim_start_matches(is_space);
@@ -168,12 +172,18 @@ pub(super) fn logical_lines(text: &str) -> impl Iterator<Item = (u32, Cow<'_, st
     let mut next = lines.next();
     std::iter::from_fn(move || {
         let (number, first) = next.take()?;
+        if first.starts_with(is_space) {
+            return Some(Err(TableError::new(
+                number,
+                "begins with a space, but there is no line that it goes on with",
+            )));
+        }
         let mut whole = Cow::Borrowed(first);
         loop {
             next = lines.next();
             match next {
                 Some((_, more)) if more.starts_with(is_space) => whole.to_mut().push_str(more),
-                _ => return Some((number, whole)),
+                _ => return Some(Ok((number, whole))),
             }
         }
     })
@@ -276,6 +286,7 @@ mod tests {
         assert_eq!(table.get("C"), None);
         assert_eq!(Fixed::postfix("a OK\nb\n").unwrap_err().line, 2);
         assert_eq!(Fixed::postfix("a\"b c OK\n").unwrap_err().line, 1);
+        assert_eq!(Fixed::postfix("# first\n a OK\n").unwrap_err().line, 2);
         assert_eq!(Fixed::postfix("").unwrap().iter().count(), 0);
     }
 

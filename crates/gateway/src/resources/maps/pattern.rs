@@ -58,7 +58,8 @@ impl Patterns {
     pub fn parse(text: &str, syntax: Syntax) -> Result<Patterns, TableError> {
         let mut rules: Vec<Rule> = Vec::new();
         let mut open: Vec<usize> = Vec::new();
-        for (line, text) in logical_lines(text) {
+        for item in logical_lines(text) {
+            let (line, text) = item?;
             let text = text.trim_matches(is_space);
             let failed = |message: String| TableError::new(line, message);
             if rules.len() == RULES {
@@ -179,8 +180,6 @@ fn posix_regex(pattern: &str, flags: &str) -> Result<Regex, String> {
     }
     let mut builder = RegexBuilder::new();
     builder.caseless(caseless).multi_line(lines).dotall(true);
-    // As Postfix has it: bytes are compared, and only ASCII has case.
-    builder.utf(false);
     compiled(&mut builder, &posix::to_pcre(pattern, extended)?)
 }
 
@@ -202,7 +201,6 @@ fn perl_regex(pattern: &str, flags: &str) -> Result<Regex, String> {
     }
     let mut builder = RegexBuilder::new();
     builder.caseless(caseless).multi_line(lines).dotall(dots).extended(extended);
-    builder.utf(true);
     let mut pattern = pattern.to_owned();
     if anchored {
         // The newline ends a comment, where those are allowed.
@@ -214,7 +212,7 @@ fn perl_regex(pattern: &str, flags: &str) -> Result<Regex, String> {
     compiled(&mut builder, &pattern)
 }
 
-/// With limits, so that no key keeps a look-up busy.
+/// With limits, so that no key keeps a look-up busy. As in Postfix bytes are compared, and only ASCII has case.
 fn compiled(builder: &mut RegexBuilder, pattern: &str) -> Result<Regex, String> {
     let limits = format!("(*LIMIT_MATCH={STEPS})(*LIMIT_DEPTH={BACKTRACKING})(*LIMIT_HEAP={BACKTRACKING})");
     builder.jit_if_available(true).build(&format!("{limits}{pattern}")).map_err(|why| {

@@ -57,7 +57,7 @@ struct Server {
 enum Target {
     Postgres(Box<PgConnectOptions>),
     MySql(Box<MySqlConnectOptions>),
-    Sqlite(SqliteConnectOptions),
+    Sqlite(Box<SqliteConnectOptions>),
 }
 
 enum Pool {
@@ -80,7 +80,7 @@ impl Sql {
                 let path = parameters.needed("dbpath")?;
                 let target =
                     SqliteConnectOptions::new().filename(&path).read_only(true).busy_timeout(options.time);
-                vec![(path, Target::Sqlite(target))]
+                vec![(path, Target::Sqlite(Box::new(target)))]
             }
         };
         let server = |(name, target)| Server {
@@ -134,12 +134,13 @@ impl Server {
         let pool = self.pool.get_or_init(|| std::future::ready(self.connect())).await;
         let statement = AssertSqlSafe(query.statement.clone());
         match pool {
-            Pool::Postgres(pool) => values(sqlx::raw_sql(statement).fetch(pool)).await,
-            Pool::MySql(pool) => values(sqlx::raw_sql(statement).fetch(pool)).await,
+            Pool::Postgres(pool) => values(sqlx::raw_sql(statement).fetch(pool), usize::MAX).await,
+            Pool::MySql(pool) => values(sqlx::raw_sql(statement).fetch(pool), usize::MAX).await,
             Pool::Sqlite(pool) => {
                 let asked =
                     query.bound.iter().fold(sqlx::query(statement), |asked, value| asked.bind(value.clone()));
-                values(asked.fetch(pool)).await
+                // Of SQLite's columns Postfix takes the first.
+                values(asked.fetch(pool), 1).await
             }
         }
     }
@@ -166,14 +167,17 @@ impl Server {
                     .max_connections(self.connections)
                     .acquire_timeout(self.time)
                     .idle_timeout(IDLE)
-                    .connect_lazy_with(target.clone()),
+                    .connect_lazy_with(target.as_ref().clone()),
             ),
         }
     }
 }
 
-/// All values of all rows, in their order. Whatever their types, the servers show them as texts here.
-async fn values<R>(mut rows: BoxStream<'_, Result<R, sqlx::Error>>) -> Result<Vec<String>, sqlx::Error>
+/// The values of all rows in their order, of the first columns. Whatever their types, the servers show them as texts here.
+async fn values<R>(
+    mut rows: BoxStream<'_, Result<R, sqlx::Error>>,
+    columns: usize,
+) -> Result<Vec<String>, sqlx::Error>
 where
     R: Row,
     usize: ColumnIndex<R>,
@@ -182,7 +186,7 @@ where
 {
     let mut values = Vec::new();
     while let Some(row) = rows.try_next().await? {
-        for column in 0..row.len() {
+        for column in 0..row.len().min(columns) {
             if values.len() == VALUES {
                 return Err(sqlx::Error::Protocol(format!("more than {VALUES} values")));
             }

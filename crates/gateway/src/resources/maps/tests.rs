@@ -134,9 +134,9 @@ async fn a_database_of_sqlite() {
     write("SELECT v, n FROM t WHERE k = '%s'");
     let map = open(&format!("sqlite:{}", file.display())).unwrap();
     for (key, expected) in [
-        ("A@B", Some("one,7,8")),
-        ("it's@b", Some("quoted,9")),
-        ("n@b", Some("5,10")),
+        ("A@B", Some("one")),
+        ("it's@b", Some("quoted")),
+        ("n@b", Some("5")),
         ("' OR '1'='1", None),
         ("none", None),
     ] {
@@ -144,7 +144,7 @@ async fn a_database_of_sqlite() {
     }
     // What was answered is remembered, also that there is nothing.
     sqlx::raw_sql("UPDATE t SET k = 'none' WHERE k = 'n@b'").execute(&mut connection).await.unwrap();
-    assert_eq!((text(&map, "n@b").await.as_deref(), text(&map, "none").await), (Some("5,10"), None));
+    assert_eq!((text(&map, "n@b").await.as_deref(), text(&map, "none").await), (Some("5"), None));
     // A changed file is another table.
     write("SELECT v FROM t WHERE k = '%s'");
     map.reload();
