@@ -205,6 +205,9 @@ fn a_check_that_cannot_look_is_no_pass() {
     }
 }
 
+/// A list of one client, and of the address that every list has to have (RFC 5782 section 5).
+const LISTED: &[&str] = &["9.100.51.198.bl.test. A 127.0.0.2", "2.0.0.127.bl.test. A 127.0.0.2"];
+
 /// A Postfix whose clients say who they are by XCLIENT, with lines of the documentation in its main.cf.
 fn postfix(lines: &str) -> Postfix {
     let own = "mynetworks = 192.0.2.128/25\nsmtpd_authorized_xclient_hosts = 127.0.0.0/8\n\
@@ -225,7 +228,7 @@ fn a_real_postfix_asks_over_tcp_and_unix() {
     if !needs(&["postfix", "root", "unbound"]) {
         return;
     }
-    let dns = Dns::start(&["bl.test."], &["9.100.51.198.bl.test. A 127.0.0.2"]);
+    let dns = Dns::start(&["bl.test."], LISTED);
     let list = format!("{}[checks.dnsbl.test]\nzone = \"bl.test\"\ncategory = \"spam\"\n", dns.config());
     let (mut gatepost, address, folder) = service(NAMES, &list);
     let tcp = docs::block("policy-service.md", "main.cf").replace("127.0.0.1:10040", &address.to_string());
@@ -289,10 +292,8 @@ fn a_real_postfix_with_greylisting_spf_and_a_list() {
     if !needs(&["postfix", "root", "unbound"]) {
         return;
     }
-    let dns = Dns::start(
-        &["bl.test.", "sender.test."],
-        &["9.100.51.198.bl.test. A 127.0.0.2", "sender.test. TXT \"v=spf1 ip4:198.51.100.0/28 -all\""],
-    );
+    let record = "sender.test. TXT \"v=spf1 ip4:198.51.100.0/28 -all\"";
+    let dns = Dns::start(&["bl.test.", "sender.test."], &[LISTED, &[record]].concat());
     let checks = format!(
         "{}[checks.dnsbl.test]\nzone = \"bl.test\"\n[checks.greylist]\ndelay = 1\n\
          [authentication]\nreceived_spf = true\n[restrictions]\n",
