@@ -100,11 +100,16 @@ impl Settings {
 
     /// What was good at a time: [`Settings::historic`] before RFC 8301 (January 2018), [`Settings::new`] since.
     pub fn at(now: i64) -> Settings {
-        match now < RFC_8301 {
+        match is_historic(now) {
             true => Settings::historic(now),
             false => Settings::new(now),
         }
     }
+}
+
+/// Whether short keys and SHA-1 were good then: before RFC 8301 (January 2018).
+pub fn is_historic(time: i64) -> bool {
+    time < RFC_8301
 }
 
 /// What came of one `DKIM-Signature` field.

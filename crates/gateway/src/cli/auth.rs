@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gatepost_auth::authentication::{Authentication, Told};
+use gatepost_auth::dkim;
 use gatepost_auth::dns::Resolve;
+use gatepost_mail::{Budget, Limits, Message};
 use gatepost_wire::smtp::Stray;
 use serde::Serialize;
 
@@ -44,7 +46,8 @@ pub struct Args {
     /// Name server to ask, `127.0.0.1:53`; may be given several times. Default: those of the configuration.
     #[arg(long, value_name = "ADDRESS:PORT")]
     resolver: Vec<String>,
-    /// Judge as of this time, `2026-03-01T12:30:00Z`: signatures expire.
+    /// Judge as of this time, `2026-03-01T12:30:00Z`: signatures expire. Signatures of mail from before 2018, by this time
+    /// or by its Date, are judged by the rules of then, when short keys and SHA-1 were good.
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
     /// Under which name to tell it. Default: that of the configuration, which is the host's name.
@@ -169,7 +172,8 @@ impl Case<'_> {
     }
 
     async fn assess(&self, dns: &dyn Resolve, raw: Bytes) -> Authentication {
-        let assessor = Assessor::new(self.config);
+        let mut assessor = Assessor::new(self.config);
+        assessor.historic = dkim::is_historic(self.at) || date(&raw).is_some_and(dkim::is_historic);
         let from = self.args.from.trim().trim_start_matches('<').trim_end_matches('>');
         let sender = Sender { client: self.args.ip, helo: &self.args.helo, from };
         let known = assessor.sender(dns, &sender, self.at).await;
@@ -189,6 +193,19 @@ impl Case<'_> {
         let mended = local::mended(content, memory, &std::env::temp_dir(), Stray::Normalize).await;
         mended.map(|(raw, _)| raw).map_err(|unfit| unfit.reply().to_string())
     }
+}
+
+/// When a message says it was written, in seconds since 1970.
+fn date(raw: &Bytes) -> Option<i64> {
+    let limits = Limits { parts: 1, ..Limits::default() };
+    let message = Message::read(raw.clone(), &mut Budget::new(&limits));
+    let headers = &message.headers;
+    let field = headers.fields.iter().find(|field| headers.name(field).eq_ignore_ascii_case("date"))?;
+    let value = String::from_utf8_lossy(headers.raw_value(field)).into_owned();
+    // Comments, such as a zone's name behind its offset, say nothing more.
+    let value = value.split('(').next().unwrap_or_default().trim();
+    let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
+    Some(parser.parse_timestamp(value).ok()?.as_second())
 }
 
 fn explain(out: &mut impl Write, told: &[Told], lookups: &[Asked], steps: &[String]) -> std::io::Result<()> {

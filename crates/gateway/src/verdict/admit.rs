@@ -196,7 +196,9 @@ impl Restrictions {
                 }
                 let fault = request.faults.iter().find(|fault| fault.check == builtin.fault);
                 if let Some(fault) = fault {
-                    if self.on_fault.max(fault.answer) != OnFault::Accept && !rule.warn {
+                    // What is asked on the way has its own answer to its failure.
+                    let general = if builtin.late { OnFault::Accept } else { self.on_fault };
+                    if general.max(fault.answer) != OnFault::Accept && !rule.warn {
                         let text = builtin.text.put_off(request);
                         later.put_off.get_or_insert((text, rule.text.clone(), fault.detail.clone()));
                     }
