@@ -74,6 +74,7 @@ impl Config {
         self.validate_listeners(&mut problems);
         self.validate_limits(&mut problems);
         self.validate_keeping(&mut problems);
+        problems.0.extend(self.protection_problems());
         for (place, server) in self.checks.dns.servers.iter().enumerate() {
             if server.parse::<SocketAddr>().is_err() && server.parse::<IpAddr>().is_err() {
                 let message = format!("{server:?} is not a name server; write 127.0.0.1:53 or [::1]:53");

@@ -3,5 +3,6 @@
 pub mod bounce;
 pub mod callahead;
 pub mod maildir;
+pub mod notice;
 pub mod relay;
 pub mod release;

@@ -47,6 +47,11 @@ struct Engine {
     engine: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
 /// All metrics of the daemon. Every method is cheap: an atomic addition, for labels behind a read lock.
 pub struct Metrics {
     registry: Registry,
@@ -57,6 +62,7 @@ pub struct Metrics {
     sessions: Gauge,
     sessions_total: Counter,
     refused_recipients: Counter,
+    protected: Family<Reason, Counter>,
     next_hop_replies: Family<Class, Counter>,
     engine_up: Family<Engine, Gauge>,
     vault_bytes: Gauge<u64, AtomicU64>,
@@ -83,6 +89,7 @@ impl Metrics {
             sessions: Gauge::default(),
             sessions_total: Counter::default(),
             refused_recipients: Counter::default(),
+            protected: Family::default(),
             next_hop_replies: Family::default(),
             engine_up: Family::default(),
             vault_bytes: Gauge::default(),
@@ -126,6 +133,11 @@ impl Metrics {
             self.refused_recipients.clone(),
         );
         registry.register(
+            "gatepost_protection",
+            "What was delayed, put off or refused to protect this host and others, by reason",
+            self.protected.clone(),
+        );
+        registry.register(
             "gatepost_next_hop_replies",
             "Replies of next hops to messages, by class",
             self.next_hop_replies.clone(),
@@ -167,6 +179,11 @@ impl Metrics {
     pub fn fault(&self, check: &str, cause: Cause) {
         let cause = cause.to_string();
         self.faults.get_or_create(&Faulted { check: check.to_owned(), cause }).inc();
+    }
+
+    /// Somebody was delayed, put off or refused for this reason.
+    pub fn protected(&self, reason: &'static str) {
+        self.protected.get_or_create(&Reason { reason }).inc();
     }
 
     /// A session began.
