@@ -52,6 +52,9 @@ pub struct Options {
     /// The same as `--protocol lmtp`.
     #[arg(long)]
     lmtp: bool,
+    /// Different questions to ask, where a question is all there is (policy).
+    #[arg(long, default_value_t = 10_000)]
+    pub distinct: usize,
     /// Folder for the messages, where the protocol hands them over as files (am-pdp).
     #[arg(long)]
     pub spool: Option<PathBuf>,

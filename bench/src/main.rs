@@ -8,6 +8,7 @@
 mod clients;
 mod corpus;
 mod idle;
+mod inetd;
 mod load;
 mod relay;
 mod sink;
@@ -40,6 +41,8 @@ enum Command {
     Relay(relay::Options),
     /// Open connections that give a byte now and then.
     Idle(idle::Options),
+    /// Run a program for each connection, with the socket as its input and output.
+    Inetd(inetd::Options),
 }
 
 fn main() -> std::process::ExitCode {
@@ -55,6 +58,7 @@ fn main() -> std::process::ExitCode {
                 Command::Sink(options) => sink::run(options).await,
                 Command::Relay(options) => relay::run(options).await,
                 Command::Idle(options) => idle::run(options).await,
+                Command::Inetd(options) => inetd::run(options).await,
             }
         })
     });

@@ -6,6 +6,7 @@ mod clamd;
 mod connection;
 mod http;
 mod milter;
+mod policy;
 mod smtp;
 mod spamd;
 
@@ -39,6 +40,8 @@ pub enum Protocol {
     AmPdp,
     /// POST to gatepost's /v1/scan.
     Http,
+    /// Postfix's policy delegation: a question is all there is.
+    Policy,
 }
 
 /// Where the server is: `127.0.0.1:25` or `unix:/run/server.sock`.
@@ -80,6 +83,12 @@ impl Prepared {
 
 /// Makes all messages ready. `raw` has CRLF line ends.
 pub fn prepare(options: &Options, raw: &[Box<[u8]>]) -> io::Result<Vec<Prepared>> {
+    if options.protocol() == Protocol::Policy {
+        let ask = |number| policy::question(options, number);
+        let prepared =
+            |question: Box<[u8]>| Prepared { size: question.len(), pieces: vec![question], folder: None };
+        return Ok((0..options.distinct.max(1)).map(ask).map(prepared).collect());
+    }
     let prepared = raw.iter().enumerate().map(|(number, raw)| {
         let mut folder = None;
         let pieces = match options.protocol() {
@@ -93,6 +102,7 @@ pub fn prepare(options: &Options, raw: &[Box<[u8]>]) -> io::Result<Vec<Prepared>
                 Vec::new()
             }
             Protocol::Http => vec![http::request(options, raw)],
+            Protocol::Policy => Vec::new(),
         };
         Ok(Prepared { pieces, size: raw.len(), folder })
     });
@@ -134,6 +144,8 @@ pub enum Client {
     AmPdp,
     /// HTTP/1.1.
     Http(http::Client),
+    /// Policy delegation.
+    Policy(policy::Client),
 }
 
 impl Client {
@@ -146,6 +158,7 @@ impl Client {
             Protocol::Clamd => Client::Clamd,
             Protocol::AmPdp => Client::AmPdp,
             Protocol::Http => Client::Http(http::Client::open(options, worker).await?),
+            Protocol::Policy => Client::Policy(policy::Client::open(options, worker).await?),
         })
     }
 
@@ -158,6 +171,7 @@ impl Client {
             Client::Clamd => clamd::send(options, worker, &message.pieces[0]).await,
             Client::AmPdp => am_pdp::send(options, worker, message.folder.as_deref()).await,
             Client::Http(client) => client.send(&message.pieces[0]).await,
+            Client::Policy(client) => client.send(&message.pieces[0]).await,
         }
     }
 
@@ -166,7 +180,7 @@ impl Client {
         match self {
             Client::Smtp(client) => client.quit().await,
             Client::Milter(client) => client.quit().await,
-            Client::Spamd | Client::Clamd | Client::AmPdp | Client::Http(_) => Ok(()),
+            Client::Spamd | Client::Clamd | Client::AmPdp | Client::Http(_) | Client::Policy(_) => Ok(()),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Authenticated Received Chain (RFC 8617): verifying chains and sealing.
 
 mod seal;
+mod sets;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::fmt;
@@ -51,10 +54,12 @@ pub struct Chain {
     /// The sets, oldest first, as far as the fields could be read.
     pub sets: Vec<Set>,
     /// The lowest instance whose message signature still verifies, with all newer ones: what came after it changed
-    /// nothing that it signed (RFC 8617 section 5.2 step 5). 0: all do.
+    /// nothing that it signed (RFC 8617 section 5.2 step 5). 0: all do. `None` unless the chain passes.
     pub oldest_pass: Option<u32>,
-    /// Highest instance seen, whether it could be read or not; the next set is one higher.
+    /// Highest instance seen; the next set is one higher.
     pub highest: u32,
+    /// The newest set says itself that the chain failed (`cv=fail`): nothing may be added to it.
+    pub failed: bool,
     /// What was done, step by step, for whoever asks why.
     pub steps: Vec<String>,
 }
@@ -81,8 +86,8 @@ pub struct Set {
     pub domain: String,
     /// Selector of the seal's key.
     pub selector: String,
-    /// What the sealer found of the chain before it (`cv=`).
-    pub cv: Status,
+    /// What the sealer found of the chain before it (`cv=`); `None` if that is no value it can have.
+    pub cv: Option<Status>,
     /// Who signed the message (`d=` of the ARC-Message-Signature).
     pub message_domain: String,
     /// What verifying the message signature came to, and why.

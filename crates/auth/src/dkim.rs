@@ -4,16 +4,16 @@
 //! [`Prepared::new`] does it apart from the look-ups, which [`Prepared::finish`] makes side by side.
 //! [`Signer`] signs, with a [`SigningKey`] read from PEM; [`generate`] makes a new one and the DNS record for it.
 
-mod canon;
-mod header;
+pub(crate) mod canon;
+pub(crate) mod header;
 mod private;
-mod read;
+pub(crate) mod read;
 mod record;
-mod sign;
-mod tags;
+pub(crate) mod sign;
+pub(crate) mod tags;
 #[cfg(test)]
 mod tests;
-mod verify;
+pub(crate) mod verify;
 
 use std::fmt;
 

@@ -5,6 +5,7 @@
 //! explanations and the daemon's shared cache all see every look-up.
 
 pub mod arc;
+pub mod authentication;
 pub mod dkim;
 pub mod dmarc;
 pub mod dns;

@@ -10,6 +10,8 @@ mod xml;
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::dmarc::{Dmarc, Mode, Policy};
 
 pub use destination::{Verified, destinations};
@@ -74,7 +76,7 @@ pub enum Discovery {
 }
 
 /// Messages from one address with the same results.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// Who sent them.
     pub source: IpAddr,
@@ -101,7 +103,8 @@ pub struct Row {
 }
 
 /// What was done with messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Disposition {
     /// Nothing.
     None,
@@ -132,7 +135,7 @@ impl Disposition {
 }
 
 /// Why a policy was not followed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reason {
     /// The kind.
     pub kind: Override,
@@ -141,7 +144,8 @@ pub struct Reason {
 }
 
 /// The kinds of reasons (RFC 9990 section 2.1.6; the last two are of RFC 7489 alone, and never written).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Override {
     /// This receiver's own policy.
     LocalPolicy,
@@ -160,7 +164,7 @@ pub enum Override {
 }
 
 /// What DKIM said of a signature.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DkimResult {
     /// `d=`.
     pub domain: String,
@@ -173,7 +177,7 @@ pub struct DkimResult {
 }
 
 /// What SPF said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SpfResult {
     /// The domain that was checked.
     pub domain: String,

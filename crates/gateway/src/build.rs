@@ -2,7 +2,6 @@
 //! used, so that a bad configuration changes nothing.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,18 +14,20 @@ use crate::config::Problem;
 use crate::config::listen::ListenAddress;
 use crate::config::next_hop::NextHop;
 use crate::config::restrictions::Asks;
-use crate::config::typed::{Config, Dns as DnsConfig, Listener, Queue};
+use crate::config::typed::{Config, Listener, Queue};
 use crate::effects::callahead::CallAhead;
 use crate::effects::notice::Notices;
 use crate::effects::relay::{NextHops, Options};
 use crate::effects::release::ReleaseHops;
+use crate::effects::sign::Signing;
 use crate::front::Front;
 use crate::front::protect::Guard;
 use crate::front::queue::Between;
 use crate::pipeline::{Pipeline, Store};
-use crate::records::Metrics;
+use crate::records::{Lookups, Metrics};
+use crate::reporting::Reporter;
 use crate::resources::callahead::{AskNextHop, NoNextHop};
-use crate::resources::dns::{Dns, Resolve};
+use crate::resources::dns::{Dns, DnsCounters, Resolve};
 use crate::resources::notices::{NoNotice, Notify};
 use crate::resources::state::Memory;
 use crate::resources::tls::{ClientTls, ServerTls};
@@ -38,7 +39,7 @@ pub fn pipeline(
     store: Option<Store>,
     metrics: Arc<Metrics>,
 ) -> Result<Pipeline, Vec<Problem>> {
-    let dns = Arc::new(Dns::build(&config.checks.dns)?);
+    let dns = Arc::new(Dns::counting(&config.checks.dns, counters(&metrics))?);
     let state = store.as_ref().map_or_else(Memory::small, |store| store.state.clone());
     let notices = notices(config);
     let resources = Resources { dns, state, next_hops: call_ahead(config), notices };
@@ -48,15 +49,23 @@ pub fn pipeline(
         Policies::build(config, symbols.iter().map(|symbol| (symbol.name.as_ref(), symbol.counts)));
     let names: Vec<&str> = symbols.iter().map(|symbol| symbol.name.as_ref()).collect();
     let restrictions = Restrictions::build(config, &names);
-    match (checks, policies, restrictions) {
-        (Ok(checks), Ok(policies), Ok(restrictions)) => {
-            Ok(Pipeline::new(config, checks, policies, restrictions, store, metrics))
+    let signing = Signing::build(config);
+    match (checks, policies, restrictions, signing) {
+        (Ok(checks), Ok(policies), Ok(restrictions), Ok(signing)) => {
+            let pipeline = Pipeline::new(config, checks, policies, restrictions, store, metrics);
+            Ok(pipeline.signed_by(Arc::new(signing)))
         }
-        (checks, policies, restrictions) => {
-            let problems = [checks.err(), policies.err(), restrictions.err()];
+        (checks, policies, restrictions, signing) => {
+            let problems = [checks.err(), policies.err(), restrictions.err(), signing.err()];
             Err(problems.into_iter().flatten().flatten().collect())
         }
     }
+}
+
+/// The resolver's counters are among those that are shown.
+fn counters(metrics: &Metrics) -> DnsCounters {
+    let Lookups { questions, cached, timeouts, failures } = metrics.lookups();
+    DnsCounters { questions, cached, timeouts, failures }
 }
 
 /// All that keeps a configuration from running, beyond what reading it has found.
@@ -70,15 +79,10 @@ pub fn problems(config: &Config) -> Vec<Problem> {
     fronts(config, &pipeline, &metrics, &never).and_then(by_address).err().unwrap_or_default()
 }
 
-/// IPv4 addresses of a name, by the resolver of a configuration; none if there is no such name.
-pub async fn addresses(config: DnsConfig, name: String) -> Result<Vec<Ipv4Addr>, String> {
-    let dns = Dns::build(&config)
-        .map_err(|problems| problems.iter().map(|p| p.message.clone()).collect::<String>())?;
-    match dns.a(&name).await {
-        Ok(addresses) => Ok(addresses),
-        Err(error) if error.is_nothing() => Ok(Vec::new()),
-        Err(error) => Err(error.to_string()),
-    }
+/// The resolver of a configuration, for whoever only looks names up.
+pub fn resolver(config: &Config) -> Result<Arc<dyn Resolve>, String> {
+    let told = |problems: Vec<Problem>| problems.iter().map(|problem| problem.message.as_str()).collect();
+    Dns::build(&config.checks.dns).map(|dns| Arc::new(dns) as Arc<dyn Resolve>).map_err(told)
 }
 
 /// What one listener needs to serve, before it is bound.
@@ -160,6 +164,20 @@ pub fn release_hops(config: &Config) -> Result<Arc<ReleaseHops>, Vec<Problem>> {
     let mut problems = Vec::new();
     let (_, releases) = all_hops(config, &mut problems);
     if problems.is_empty() { Ok(releases) } else { Err(problems) }
+}
+
+/// What makes and sends DMARC reports: by the next hop of released mail, which without `quarantine.release_to` is that of
+/// the first listener that has one.
+pub fn reporter(config: &Config) -> Result<Reporter, Vec<Problem>> {
+    let listeners = config.listeners();
+    let with_hop = listeners.iter().find(|listener| !listener.next_hop.is_empty());
+    Ok(Reporter {
+        settings: config.dmarc_reports.clone(),
+        hostname: config.hostname.clone(),
+        dns: Arc::new(Dns::build(&config.checks.dns)?),
+        hops: release_hops(config)?,
+        listener: with_hop.or(listeners.first()).map(|listener| listener.name.clone()).unwrap_or_default(),
+    })
 }
 
 /// Folder for messages too large for memory.

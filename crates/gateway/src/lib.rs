@@ -10,6 +10,7 @@ pub mod logging;
 pub mod pipeline;
 pub mod privileges;
 pub mod records;
+pub mod reporting;
 pub mod resources;
 pub mod serve;
 pub mod verdict;

@@ -30,6 +30,11 @@ enum Command {
     Quarantine(cli::open::Args<cli::quarantine::QuarantineArgs>),
     History(cli::open::Args<cli::history::HistoryArgs>),
     Explain(cli::open::Args<cli::explain::ExplainArgs>),
+    Auth(cli::auth::Args),
+    Dkim(cli::dkim::Args),
+    Dmarc(cli::open::Args<cli::dmarc::DmarcArgs>),
+    Greylist(cli::greylist::Args),
+    Limits(cli::limits::Args),
 }
 
 fn main() -> ExitCode {
@@ -66,14 +71,16 @@ fn main() -> ExitCode {
             Command::Quarantine(args) => cli::open::quarantine(args).await,
             Command::History(args) => cli::open::history(args).await,
             Command::Explain(args) => cli::open::explain(args).await,
+            Command::Auth(args) => cli::auth::run(args).await,
+            Command::Dkim(args) => cli::dkim::run(args).await,
+            Command::Dmarc(args) => cli::open::dmarc(args).await,
+            Command::Greylist(args) => cli::greylist::run(args).await,
+            Command::Limits(args) => cli::limits::run(args).await,
         }
     })
 }
 
 /// What `check` asks of the rest of the program.
 fn probes() -> Probes {
-    Probes {
-        compile: Box::new(build::problems),
-        addresses: Box::new(|config, name| Box::pin(build::addresses(config.checks.dns.clone(), name))),
-    }
+    Probes { compile: Box::new(build::problems), resolver: Box::new(build::resolver) }
 }

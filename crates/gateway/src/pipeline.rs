@@ -9,6 +9,7 @@
 
 mod admit;
 mod record_of;
+mod sign;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,6 +31,7 @@ use crate::checks::Found;
 use crate::checks::run::CheckSet;
 use crate::config::typed::{Config, HeaderNames, LogFormat};
 use crate::effects::bounce::{self, Failed, Teller};
+use crate::effects::sign::Signing;
 use crate::records::{self, Held, Journal, Metrics, Record, Vault, VaultError};
 use crate::resources::state::State;
 use crate::verdict::{self, Answers, Case, Conclusion, Delivery, Plan, Policies, Restrictions};
@@ -45,6 +47,12 @@ pub struct Pipeline {
     /// Who may send what to whom.
     pub restrictions: Restrictions,
     headers: HeaderNames,
+    /// Whose `Authentication-Results` are ours; the first is ours alone.
+    authserv_ids: Vec<String>,
+    /// Whether what sender authentication came to is told in a field of that name.
+    tells_results: bool,
+    /// What signs outgoing mail.
+    signing: Option<Arc<Signing>>,
     limits: Limits,
     judging: Semaphore,
     most_judging: usize,
@@ -158,6 +166,9 @@ impl Pipeline {
             policies,
             restrictions,
             headers: config.headers.clone(),
+            authserv_ids: config.authserv_ids(),
+            tells_results: config.authentication.results,
+            signing: None,
             limits: Limits {
                 depth: reading.depth,
                 parts: reading.parts,
@@ -171,6 +182,20 @@ impl Pipeline {
             log_format: config.log.format,
             store,
             metrics,
+        }
+    }
+
+    /// The same with what signs outgoing mail.
+    #[must_use]
+    pub fn signed_by(self, signing: Arc<Signing>) -> Pipeline {
+        Pipeline { signing: Some(signing), ..self }
+    }
+
+    /// Takes changed files of checks and of signing keys. Blocks.
+    pub fn reload(&self) {
+        self.checks.reload();
+        if let Some(signing) = &self.signing {
+            signing.reload();
         }
     }
 
@@ -262,21 +287,63 @@ impl Pipeline {
         }
 
         let started = Instant::now();
+        self.tell(&mut found);
+        let advice = manner != Manner::Mail;
+        let mut verdicts = self.verdicts(&id, &mail, &found, arrival.after_queue, advice);
+        if manner == Manner::Mail && !arrival.after_queue {
+            self.postpone(&mail, &mut found, &mut verdicts).await;
+        }
+        times.insert("judge".to_owned(), micros(started.elapsed()));
+
+        let started = Instant::now();
+        if let Err(fault) = self.sign(&mail, &found, &mut verdicts).await {
+            tracing::error!("{id}: cannot be signed: {}", fault.detail);
+            let accepted = fault.answer == OnFault::Accept;
+            found.faults.push(fault);
+            if !accepted {
+                verdicts = self.verdicts(&id, &mail, &found, arrival.after_queue, advice);
+            }
+        }
+        times.insert("sign".to_owned(), micros(started.elapsed()));
+        Judged { id, mail, found, verdicts, times, began }
+    }
+
+    fn verdicts(
+        &self,
+        id: &str,
+        mail: &Mail,
+        found: &Found,
+        after_queue: bool,
+        advice: bool,
+    ) -> Vec<Verdict> {
         let case = Case {
-            id: &id,
+            id,
             hostname: &self.hostname,
-            mail: &mail,
+            mail,
             findings: &found.findings,
             faults: &found.faults,
-            after_queue: arrival.after_queue,
-            advice: manner != Manner::Mail,
+            after_queue,
+            advice,
+            fields: &found.fields,
+            authserv_ids: &self.authserv_ids,
         };
         let mut verdicts = verdict::judge(&case, &self.policies, &self.headers);
         if !found.forced.is_empty() {
             verdict::force(&mut verdicts, &found.forced);
         }
-        times.insert("judge".to_owned(), micros(started.elapsed()));
-        Judged { id, mail, found, verdicts, times, began }
+        verdicts
+    }
+
+    /// Asks who of those that would get the message shall get it only when its sender comes again.
+    async fn postpone(&self, mail: &Mail, found: &mut Found, verdicts: &mut Vec<Verdict>) {
+        // Those that are put off get verdicts of their own, behind the others.
+        for at in (0..verdicts.len()).rev().filter(|&at| verdicts[at].action.delivers()).collect::<Vec<_>>() {
+            let (who, recipients) = ((&mail.session, &mail.envelope), verdicts[at].recipients.clone());
+            let late = self.checks.after_data(who, &recipients, verdicts[at].score, found).await;
+            let (findings, faults, fields) = (&late.findings, &late.faults, &late.fields);
+            verdict::postpone(verdicts, at, &verdict::Late { findings, faults, fields });
+            found.merge(Found { fields: Vec::new(), ..late });
+        }
     }
 
     /// Does what was decided: first what must be on disk, then the next hop, then what its answers ask for.

@@ -30,7 +30,7 @@ use crate::logging::{self, Logging};
 use crate::pipeline::{Pipeline, Store};
 use crate::privileges;
 use crate::records::{self, Health, Journal, Metrics, Vault};
-use crate::resources::state::{Clock, Embedded, Settings};
+use crate::resources::state::{self, Clock, Embedded, Served, Settings};
 use crate::resources::watch::{EVERY, Watch, Watching};
 use tend::Tending;
 
@@ -155,6 +155,8 @@ struct Daemon {
     leaving: Vec<JoinHandle<()>>,
     watching: Watching,
     logging: Logging,
+    /// Answers commands that want to know what is remembered.
+    _answering: Option<Served>,
     /// Holds the lock on the data folder as long as we live.
     _lock: File,
 }
@@ -187,6 +189,12 @@ impl Daemon {
         let store = open_store(&config, &metrics).await?;
         let pipeline = build::pipeline(&config, Some(store.clone()), metrics.clone())
             .map_err(|problems| cli::problem_list(&loaded.locate(problems)))?;
+        let socket = config.state_socket();
+        let answering = state::serve(&socket, store.state.clone());
+        let answering = answering.inspect_err(|error| {
+            tracing::warn!("{}: {error}; commands cannot ask what is remembered", socket.display());
+        });
+        let answering = answering.ok();
         let mut daemon = Daemon {
             file,
             sessions: Sessions::new(metrics.clone()),
@@ -202,6 +210,7 @@ impl Daemon {
             store,
             metrics,
             health,
+            _answering: answering,
             _lock: lock,
         };
         // Bound first, so that whoever reaches a listener reaches these too; answered once the listeners are there.
@@ -229,7 +238,7 @@ impl Daemon {
         let mut started = self.start_sockets(addresses, sockets)?;
         let mut watch_files = Watch::new(EVERY);
         let pipeline = self.pipeline.clone();
-        watch_files.add("checks", move || pipeline.checks.reload());
+        watch_files.add("checks", move || pipeline.reload());
         let mut before = std::mem::take(&mut self.listeners);
         for (text, (_, mut front)) in planned {
             if let Some(tls) = front.tls.clone() {
@@ -363,7 +372,10 @@ impl Daemon {
                     let _ = sd_notify::notify(&[NotifyState::Watchdog]);
                     self.tending.look(&self.pipeline, &self.store);
                 }
-                _ = expiring.tick() => self.tending.expire(&self.config, &self.store),
+                _ = expiring.tick() => {
+                    self.tending.expire(&self.config, &self.store);
+                    self.tending.report(&self.config, &self.store);
+                }
             }
         }
         self.drain().await;
@@ -441,12 +453,7 @@ async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store, St
         Ok(report) => tracing::debug!(?report, "vault and journal compared"),
         Err(error) => tracing::error!(%error, "vault and journal cannot be compared"),
     }
-    let settings = Settings {
-        path: config.state_path(),
-        cache: usize::try_from(config.state.cache.bytes()).unwrap_or(usize::MAX),
-        most: config.state.entries,
-        clock: Clock::system(),
-    };
+    let settings = Settings::from_config(config, Clock::system());
     let state = tokio::task::spawn_blocking(move || Embedded::open(&settings)).await;
     let state = state.map_err(|error| error.to_string()).flatten();
     let state = Arc::new(state.map_err(|error| format!("state store: {error}"))?);

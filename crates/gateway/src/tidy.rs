@@ -80,8 +80,11 @@ fn functions_fit_on_a_screen() {
     for file in
         sources(crates).into_iter().filter(|file| file.components().any(|part| part.as_os_str() == "src"))
     {
-        let text = fs::read_to_string(&file).unwrap();
         // Tables of cases may be as long as they like.
+        if file.file_name().is_some_and(|name| name == "tests.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
         let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
         let mut open: Option<(usize, usize, String)> = None;
         for (number, line) in text.lines().enumerate() {

@@ -22,6 +22,16 @@ pub enum Edit {
         /// Where.
         place: Place,
     },
+    /// Add a header field that is folded and encoded already: a signature covers its bytes.
+    AddFolded {
+        /// Field name.
+        name: String,
+        /// All behind the colon and one space, without the last line break; folds are CRLF and white space. What would
+        /// break out of the field cannot be carried out.
+        value: String,
+        /// Where.
+        place: Place,
+    },
     /// Remove the `nth` (from 0) field of that name, compared without case.
     RemoveHeader {
         /// Field name.
@@ -231,7 +241,12 @@ impl<'a> Work<'a> {
                 list.push(field(name, value));
                 true
             }
-            Edit::AddHeader { .. } => false,
+            Edit::AddFolded { name, value, place } if is_name(name) && is_folded(value) => {
+                let list = if *place == Place::Top { &mut self.top } else { &mut self.bottom };
+                list.push(format!("{name}: {value}\r\n"));
+                true
+            }
+            Edit::AddHeader { .. } | Edit::AddFolded { .. } => false,
             Edit::RemoveHeader { name, nth } => match self.field(name, *nth) {
                 Some(place) => {
                     self.removed.insert(place);
@@ -449,6 +464,17 @@ fn parted(field: &str) -> (&str, &str) {
 /// RFC 5322 section 2.2: printable ASCII but the colon.
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 200 && name.bytes().all(|byte| matches!(byte, 33..=126) && byte != b':')
+}
+
+/// Whether a value stays within its field: visible ASCII, spaces and tabs, in lines of which each but the first begins with
+/// white space, and none is blank (RFC 5322 section 3.2.2).
+fn is_folded(value: &str) -> bool {
+    let blank = |line: &str| line.trim_matches([' ', '\t']).is_empty();
+    let plain = |line: &str| line.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) && !blank(line);
+    value
+        .split("\r\n")
+        .enumerate()
+        .all(|(place, line)| plain(line) && (place == 0 || line.starts_with([' ', '\t'])))
 }
 
 /// Columns that a line should not exceed (RFC 5322 section 2.1.1).
@@ -721,6 +747,23 @@ mod tests {
             let applied = apply(&read(raw), &edits);
             assert_eq!(written(&applied), expected, "{raw:?}");
             assert_eq!(applied.skipped, Vec::<usize>::new(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn folded_fields_stay_as_they_are() {
+        let folded =
+            |value: &str| Edit::AddFolded { name: "S".into(), value: value.into(), place: Place::Top };
+        let message = read("A: a\r\n\r\nbody");
+        let good = "v=1;  a=b;\r\n\tb=abc\r\n   def";
+        let edits = [folded(good), add("T", "1", Place::Top)];
+        let expected = format!("S: {good}\r\nT: 1\r\nA: a\r\n\r\nbody");
+        assert_eq!(written(&apply(&message, &edits)), expected);
+        assert_eq!(instructed(&message, &changes(&message, &edits)), expected);
+        for bad in
+            ["", "a\r\nB: c", "a\r\n\r\n b", "a\n b", "a\r b", "a\r\n \t\r\n b", "a\r\n", "\u{e4}", "a\0"]
+        {
+            assert_eq!(apply(&message, &[folded(bad)]).skipped, [0], "{bad:?}");
         }
     }
 

@@ -108,6 +108,8 @@ pub enum Category {
     Spammy,
     /// Score at or over the kill threshold.
     Spam,
+    /// Its author's domain says that it is not from there (DMARC).
+    Unauthenticated,
     /// Whoever sends it may not, or not to this recipient: restrictions, access maps, greylisting, limits.
     Restricted,
     /// Header so malformed that mail programs disagree about it.
@@ -124,10 +126,11 @@ pub enum Category {
 
 impl Category {
     /// All of them, from harmless to worst.
-    pub const ALL: [Category; 9] = [
+    pub const ALL: [Category; 10] = [
         Category::Clean,
         Category::Spammy,
         Category::Spam,
+        Category::Unauthenticated,
         Category::Restricted,
         Category::BadHeader,
         Category::Oversized,
@@ -142,6 +145,7 @@ impl Category {
             Category::Clean => "clean",
             Category::Spammy => "spammy",
             Category::Spam => "spam",
+            Category::Unauthenticated => "unauthenticated",
             Category::Restricted => "restricted",
             Category::BadHeader => "bad-header",
             Category::Oversized => "oversized",

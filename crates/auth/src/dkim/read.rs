@@ -42,6 +42,8 @@ pub(crate) enum Rules {
     Dkim,
     /// `ARC-Message-Signature`: no `v=`, `i=` is a number (RFC 8617 section 4.1.2).
     Arc,
+    /// `ARC-Seal`: no body, no choice of fields, always relaxed (RFC 8617 section 4.1.3).
+    Seal,
 }
 
 /// Why a signature is not worth a look-up.
@@ -96,6 +98,8 @@ fn claim(
     version(&tags, rules, settings)?;
     let (key, hash) = algorithm(&tags)?;
     let canon = match tags.get("c") {
+        _ if rules == Rules::Seal => (Canon::Relaxed, Canon::Relaxed),
+        None if rules == Rules::Arc => (Canon::Relaxed, Canon::Relaxed),
         None => (Canon::Simple, Canon::Simple),
         Some(text) => Canon::pair(text).ok_or_else(|| {
             (Outcome::Neutral, format!("its canonicalization is unknown: c={}", short(text)))
@@ -117,7 +121,10 @@ fn claim(
     }
     let bytes = |tag: &str| tags.bytes(tag).map_err(|why| malformed(&why));
     let b = bytes("b")?.filter(|b| !b.is_empty()).ok_or_else(|| missing("b"))?;
-    let bh = bytes("bh")?.ok_or_else(|| missing("bh"))?;
+    let bh = match rules {
+        Rules::Seal => Vec::new(),
+        _ => bytes("bh")?.ok_or_else(|| missing("bh"))?,
+    };
     let place = tags.place("b").ok_or_else(|| missing("b"))?;
     let name = format!("{}._domainkey.{}", ascii(&signature.selector), ascii(&signature.domain));
     Ok(Claim { key, hash, canon, place, b, bh, length: signature.length, name })
@@ -140,7 +147,7 @@ fn describe(tags: &Tags<'_>, rules: Rules, signature: &mut Signature) {
 
 fn version(tags: &Tags<'_>, rules: Rules, settings: &Settings) -> Result<(), Refusal> {
     match tags.get("v") {
-        _ if rules == Rules::Arc => Ok(()),
+        _ if rules != Rules::Dkim => Ok(()),
         Some("1") => Ok(()),
         None if settings.historic => Ok(()),
         Some(draft) if settings.historic && draft.starts_with("0.") => Ok(()),
@@ -166,7 +173,7 @@ fn names(tags: &Tags<'_>, rules: Rules, signature: &Signature) -> Result<(), Ref
             return Err(malformed(&format!("{tag}={} is no domain name", short(written))));
         }
     }
-    if rules == Rules::Arc {
+    if rules != Rules::Dkim {
         return Ok(());
     }
     let Some((_, domain)) = signature.identity.rsplit_once('@') else {
@@ -181,9 +188,19 @@ fn names(tags: &Tags<'_>, rules: Rules, signature: &Signature) -> Result<(), Ref
 
 /// `h=`.
 fn signed(tags: &Tags<'_>, rules: Rules, signature: &mut Signature) -> Result<(), Refusal> {
-    let names: Vec<&str> = tags.list("h").ok_or_else(|| missing("h"))?.take(NAMES + 1).collect();
+    if rules == Rules::Seal {
+        // RFC 8617 section 4.1.3 forbids it: somebody might think that the seal covers those fields.
+        return match tags.get("h") {
+            Some(_) => Err((Outcome::PermError, "it has h=, which a seal must not have".into())),
+            None => Ok(()),
+        };
+    }
+    let mut names: Vec<&str> = tags.list("h").ok_or_else(|| missing("h"))?.take(NAMES + 1).collect();
     if names.len() > NAMES {
         return Err(malformed(&format!("h= names more than {NAMES} fields")));
+    }
+    if rules == Rules::Arc {
+        names.retain(|name| !name.is_empty());
     }
     if names.iter().any(|name| name.is_empty()) {
         return Err(malformed("h= has an empty name"));

@@ -316,7 +316,7 @@ fn fold(name: &str, tags: &[Tag]) -> String {
         let first = match tag.breaks {
             Breaks::Never => tag.value.len(),
             Breaks::Colons => tag.value.find(':').unwrap_or(tag.value.len()),
-            Breaks::Anywhere => tag.value.len().min(LINE / 4),
+            Breaks::Anywhere => LINE / 4,
         };
         if count > 0 {
             match writer.column + 1 + tag.name.len() + 1 + first + 1 > LINE {

@@ -474,7 +474,7 @@ fn signatures_are_folded_and_say_what_they_should() {
          i=j=C3=B6=3B=20e@mail.xn--bcher-kva.example; t=1795219200;\r\n\t\
          x=1795305600; h=From:From:Reply-To:Subject:Subject:Date:Message-ID:\r\n\t\
          To:To:Cc:MIME-Version:Content-Type:Content-Transfer-Encoding;\r\n\t\
-         bh=Q/tZdoR4CDcqlZHkVhrq2H+3VytTs8XHuupwd3URyL4=; "
+         bh=Q/tZdoR4CDcqlZHkVhrq2H+3VytTs8XHuupwd3URyL4=;\r\n\t"
     );
 }
 

@@ -80,8 +80,8 @@ pub(crate) struct Job {
     pub(crate) claim: Claim,
     /// The canonicalized header.
     data: Vec<u8>,
-    /// What is wrong with the body.
-    body: Result<(), String>,
+    /// What is wrong with the body; `None` if it is not signed.
+    body: Option<Result<(), String>>,
 }
 
 impl Job {
@@ -121,8 +121,16 @@ impl Job {
             }
         }
         claim.canon.0.signature(field, &claim.place, &mut data);
-        let body = bodies.get(&claim.wanted()).map_or(Ok(()), |hash| compare(&claim, hash, signature));
-        Ok(Job { claim, data, body })
+        let body = match bodies.get(&claim.wanted()) {
+            Some(hash) => compare(&claim, hash, signature),
+            None => Err("the body was not hashed".into()),
+        };
+        Ok(Job { claim, data, body: Some(body) })
+    }
+
+    /// A job over a header that is canonicalized already, and over no body.
+    pub(crate) fn of_header(claim: Claim, data: Vec<u8>) -> Job {
+        Job { claim, data, body: None }
     }
 
     /// Decides, once the keys are there.
@@ -130,8 +138,8 @@ impl Job {
         let (outcome, reason) = match self.key(signature, keys, settings) {
             Ok((record, verified)) => self.judge(signature, &record, verified, settings),
             Err((outcome, reason)) => match &self.body {
-                Ok(()) => (outcome, reason),
-                Err(why) => (outcome, format!("{reason}; besides, {why}")),
+                Some(Err(why)) => (outcome, format!("{reason}; besides, {why}")),
+                _ => (outcome, reason),
             },
         };
         (signature.outcome, signature.reason) = (outcome, reason);
@@ -190,7 +198,7 @@ impl Job {
             true => format!("the signature over the fields {names} verifies"),
             false => format!("the signature over the fields {names} does not verify"),
         });
-        if !verified || self.body.is_err() {
+        if !verified || matches!(self.body, Some(Err(_))) {
             return self.fail(verified);
         }
         if self.claim.key == "rsa" && bits < settings.min_bits {
@@ -216,9 +224,10 @@ impl Job {
     /// What to say when body or header are not what was signed; `header`: whether the header is.
     fn fail(&self, header: bool) -> read::Refusal {
         let reason = match &self.body {
-            Err(why) if header => format!("{why}; the header is as it was signed"),
-            Err(why) => format!("{why}; the signature of the header did not verify either"),
-            Ok(()) => {
+            Some(Err(why)) if header => format!("{why}; the header is as it was signed"),
+            Some(Err(why)) => format!("{why}; the signature of the header did not verify either"),
+            None => "signature did not verify: an ARC field was changed, or the key is another one".into(),
+            Some(Ok(())) => {
                 "signature did not verify: a signed header field was changed, or the key is another one; \
                        the body is as it was signed"
                     .into()

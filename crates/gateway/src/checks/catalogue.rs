@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Check, SymbolInfo, Wave};
 use super::{
-    access, attachments, callahead, dnsbl, envelope, greylist, gtube, malware, p0f, rates, recipients,
-    structure,
+    access, attachments, auth, callahead, dnsbl, envelope, greylist, gtube, local_lists, malware, p0f, rates,
+    recipients, structure,
 };
 use crate::config::{Config, Problem};
 use crate::resources::callahead::AskNextHop;
@@ -57,10 +57,12 @@ pub static CHECKS: &[Entry] = &[
     Entry { name: "malware", wave: Wave::Facts, meaning: "malware, by the embedded scanner and engines outside", symbols: Symbols::Fixed(malware::SYMBOLS), build: malware::build },
     Entry { name: "attachments", wave: Wave::Facts, meaning: "names and types of attachments that are not let in", symbols: Symbols::Fixed(attachments::SYMBOLS), build: attachments::build },
     Entry { name: "names", wave: Wave::Facts, meaning: "names of client, HELO, sender and recipients, for restrictions", symbols: Symbols::Fixed(envelope::SYMBOLS), build: envelope::build },
+    Entry { name: "auth", wave: Wave::Facts, meaning: "sender authentication: SPF, DKIM, DMARC, ARC, each with a section of its own", symbols: Symbols::Fixed(auth::SYMBOLS), build: auth::build },
     Entry { name: "access", wave: Wave::Facts, meaning: "what access maps say, for restrictions", symbols: Symbols::Fixed(access::SYMBOLS), build: access::build },
     Entry { name: "recipients", wave: Wave::Facts, meaning: "recipients that do not exist, by tables", symbols: Symbols::Fixed(recipients::SYMBOLS), build: recipients::build },
     Entry { name: "callahead", wave: Wave::Facts, meaning: "recipients that the next hop does not take, for `reject_unverified_recipient`", symbols: Symbols::Fixed(callahead::SYMBOLS), build: callahead::build },
-    Entry { name: "dnsbl", wave: Wave::Facts, meaning: "DNS block lists on the client's address", symbols: Symbols::Made(dnsbl::symbols), build: dnsbl::build },
+    Entry { name: "dnsbl", wave: Wave::Facts, meaning: "DNS lists of addresses and domains, of the bad and of the good", symbols: Symbols::Made(dnsbl::symbols), build: dnsbl::build },
+    Entry { name: "local_list", wave: Wave::Facts, meaning: "lists of addresses, domains and mail addresses in files", symbols: Symbols::Made(local_lists::symbols), build: local_lists::build },
     Entry { name: "greylist", wave: Wave::Facts, meaning: "who is not known yet and must come again", symbols: Symbols::Fixed(greylist::SYMBOLS), build: greylist::build },
     Entry { name: "rates", wave: Wave::Facts, meaning: "more mail than `protection.rate` allows, and clients that try out recipients", symbols: Symbols::Fixed(rates::SYMBOLS), build: rates::build },
     Entry { name: "p0f", wave: Wave::Facts, meaning: "the client's operating system, by p0f", symbols: Symbols::Made(p0f::symbols), build: p0f::build },

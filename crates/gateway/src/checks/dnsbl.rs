@@ -1,47 +1,71 @@
-//! DNS block lists on the client's address (RFC 5782): asked as soon as a client has connected, all side by side.
+//! DNS lists, of the bad and of the good (RFC 5782): of addresses, asked as soon as a client has connected, and of
+//! domains, asked as soon as HELO, sender, recipient or the client's name are known. All lists are asked side by side.
 //!
-//! An address in the list's zone is a listing only if it is an answer the list means: 127.255.255.0/24 says "I refuse
-//! to answer you" and anything outside 127.0.0.0/8 comes from a resolver that lies or a zone that was given up. Both
-//! are faults, never listings: else one day every mail is refused.
+//! A zone may have a key in it that is nobody else's business: what is said of a list goes by its name.
 
+mod answers;
+mod trial;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use gatepost_mail::{Cause, Counts, Fault, Finding, OnFault, Session};
+use gatepost_mail::{Address, Cause, Envelope, Fault, Finding, OnFault, Recipient, Scope, Session};
 use tokio::time::{Instant, timeout_at};
 
 use super::catalogue::{Built, Resources};
+use super::lists::{self, Worth, check_name, check_subjects, is_ours, one_line};
 use super::run::seconds;
 use super::{Answer, Check, Found, Health, SymbolInfo, looking};
-use crate::config::typed::Dnsbl as Settings;
-use crate::config::units::Net;
+use crate::config::typed::{AddressKinds, Dnsbl as Settings, ListKind, Subject};
+use crate::config::units::{Net, is_among};
 use crate::config::{Config, Problem};
-use crate::resources::dns::{DnsError, Resolve, backwards};
+use crate::resources::dns::{DnsError, Resolve, backwards, confirmed_name, plain_name};
+use answers::{Answers, Listing, code_symbol};
+use trial::{Trial, Zone};
 
-/// Longest a zone may be, so that an IPv6 address in nibbles fits before it into the 253 bytes of a name.
-const LONGEST_ZONE: usize = 253 - 64;
+/// Longest a zone may be, so that an IPv6 address in nibbles fits before it into a name.
+const LONGEST_ZONE: usize = LONGEST_NAME - 64;
 
-/// Longest to wait for the list's explanation once an address is known to be listed.
+/// Longest name that can be looked up.
+const LONGEST_NAME: usize = 253;
+
+/// Longest to wait for the list's explanation once something is known to be listed.
 const TEXT_TIME: Duration = Duration::from_secs(2);
 
 /// Characters of an explanation that are kept.
 const TEXT_LENGTH: usize = 200;
 
-/// One symbol for each list.
+/// A symbol for each list, and one for each of its codes that has one.
 pub fn symbols(config: &Config) -> Vec<SymbolInfo> {
-    config
-        .checks
-        .dnsbl
-        .iter()
-        .map(|(name, list)| SymbolInfo {
-            name: symbol(name).into(),
-            meaning: format!("the client's address is listed in {}", list.zone).into(),
-            counts: list.category.map_or(Counts::Points(list.weight), Counts::As),
-        })
-        .collect()
+    let mut symbols: Vec<SymbolInfo> = Vec::new();
+    for (name, list) in &config.checks.dnsbl {
+        let own = symbol(name, list.kind);
+        let subjects: Vec<_> = list.of.iter().map(|subject| subject.words()).collect();
+        let subjects = subjects.join(" or ");
+        let mut add = |name: String, meaning: String, worth: Worth| {
+            // Codes may share a symbol; what is wrong with that is told when the check is built.
+            if symbols.iter().all(|known| known.name != name) {
+                symbols.push(SymbolInfo {
+                    name: name.into(),
+                    meaning: meaning.into(),
+                    counts: worth.counts(),
+                });
+            }
+        };
+        add(own.clone(), format!("{subjects} listed in the DNS list {name}"), worth(list));
+        for (code, meaning) in &list.codes {
+            if let Some(symbol) = code_symbol(&own, &meaning.symbol) {
+                let text = format!("{subjects} listed in the DNS list {name} with {code}");
+                let (weight, category, refuse) = (Some(meaning.weight), meaning.category, meaning.refuse);
+                add(symbol, text, Worth { kind: list.kind, weight, category, refuse });
+            }
+        }
+    }
+    symbols
 }
 
 /// Makes one check for each list.
@@ -53,7 +77,7 @@ pub fn build(config: &Config, resources: &Resources) -> Built {
         if let Some(other) = lists.iter().find(|other| other.symbol == list.symbol) {
             problems.push(Problem::new(
                 format!("checks.dnsbl.{name}"),
-                format!("its symbol {} is that of `{}` too; rename one", list.symbol, other.name),
+                format!("its symbol {} is that of `{}` too; rename one", list.symbol, other.title),
             ));
         }
         lists.push(list);
@@ -64,27 +88,48 @@ pub fn build(config: &Config, resources: &Resources) -> Built {
     Ok(lists.into_iter().map(|list| Box::new(list) as Box<dyn Check>).collect())
 }
 
-/// The address that every list lists, for tests (RFC 5782 section 5).
-const LISTED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-
-/// The address that no list lists: a zone that does answers anything with "listed".
-const UNLISTED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1));
+/// Tries one list out, for whoever checks a configuration: what it says of its test entries, or why it is of no use.
+pub async fn try_out(name: &str, settings: &Settings, dns: &dyn Resolve) -> Result<String, String> {
+    let answers = Answers::new(settings, "", "", &mut Vec::new());
+    let zone = settings.full_zone();
+    let zone = Zone { dns, zone: &zone, answers: &answers, time: settings.time.duration() };
+    let said = Trial::new(name, settings).health(&zone).await;
+    said.map_err(|why| hide(&why, &settings.secrets(), name))
+}
 
 /// One list.
 struct List {
     /// `dnsbl:zen`
     name: String,
+    /// `zen`
+    title: String,
     /// `DNSBL_ZEN`
     symbol: String,
     /// Without final dot.
     zone: String,
-    /// Answers that count; empty: all.
-    answers: Vec<AnswerRange>,
+    /// What of it nobody else may read, in lower case.
+    secrets: Vec<String>,
+    of: Vec<Subject>,
+    addresses: AddressKinds,
+    answers: Answers,
+    explain: bool,
     time: Duration,
     on_fault: OnFault,
     /// Clients that are never asked about.
     ours: Arc<[Net]>,
+    /// Domains that are never asked about.
+    domains: Arc<[String]>,
     dns: Arc<dyn Resolve>,
+    trial: Trial,
+}
+
+/// What a list is asked.
+struct Question {
+    /// Before the zone.
+    name: String,
+    /// For people.
+    shown: String,
+    scope: Scope,
 }
 
 impl List {
@@ -96,86 +141,151 @@ impl List {
         problems: &mut Vec<Problem>,
     ) -> List {
         let key = format!("checks.dnsbl.{name}");
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
-            problems.push(Problem::new(&key, "a list's name is of letters, digits, `-`, `_` and `.`"));
-        }
-        let zone = settings.zone.trim_end_matches('.').to_ascii_lowercase();
+        check_name(&key, name, problems);
+        let zone = settings.full_zone();
         if let Err(why) = check_zone(&zone) {
             problems.push(Problem::new(format!("{key}.zone"), why));
         }
         if settings.time.duration().is_zero() {
             problems.push(Problem::new(format!("{key}.time"), "must be at least 1 second"));
         }
-        let mut answers = Vec::new();
-        for (place, text) in settings.answers.iter().enumerate() {
-            match AnswerRange::parse(text) {
-                Ok(range) => answers.push(range),
-                Err(why) => problems.push(Problem::new(format!("{key}.answers[{place}]"), why)),
-            }
+        check_subjects(&key, &settings.of, problems);
+        if settings.of.contains(&Subject::Client) && settings.of.len() > 1 {
+            let why = "a list is one of addresses (`client`) or one of domains (all others); make two of it";
+            problems.push(Problem::new(format!("{key}.of"), why));
         }
+        worth(settings).check(&key, problems);
+        let symbol = symbol(name, settings.kind);
+        let answers = Answers::new(settings, &key, &symbol, problems);
+        check_codes(&key, settings, problems);
         List {
             name: format!("dnsbl:{name}"),
-            symbol: symbol(name),
+            title: name.to_owned(),
             zone,
+            secrets: settings.secrets(),
+            of: settings.of.clone(),
+            addresses: settings.addresses,
             answers,
+            explain: settings.explain && settings.kind == ListKind::Block,
             time: settings.time.duration(),
             on_fault: settings.on_fault,
             ours: config.networks.as_slice().into(),
+            domains: config.domains.as_slice().into(),
             dns: with.dns.clone(),
+            trial: Trial::new(name, settings),
+            symbol,
         }
     }
 
-    /// Asks the list about one address.
-    async fn ask(&self, client: IpAddr) -> Result<Found, Fault> {
-        let deadline = Instant::now() + self.time;
-        let name = query(client, &self.zone);
-        let answers = match timeout_at(deadline, self.dns.a(&name)).await {
+    /// Asks the list, unless it is known to be of no use. What it says counts only if it passes its test.
+    async fn ask(&self, question: Question, deadline: Instant) -> Result<Found, Fault> {
+        if let Some(why) = self.trial.out_of_use() {
+            return Err(self.fault(Cause::Unavailable, format!("the list is out of use: {why}")));
+        }
+        let name = format!("{}.{}", question.name, self.zone);
+        let zone = self.zone();
+        let (passes, answer) =
+            tokio::join!(self.trial.passes(&zone), timeout_at(deadline, self.dns.a(&name)));
+        if let Err(why) = passes {
+            return Err(self.fault(Cause::Unavailable, format!("the list is out of use: {why}")));
+        }
+        let answers = match answer {
             Ok(Ok(answers)) => answers,
-            Ok(Err(why)) if why.is_nothing() => return Ok(Found::default()),
-            Ok(Err(DnsError::Failed(why))) => return Err(self.fault(Cause::Unavailable, why)),
-            Ok(Err(why)) => return Err(self.fault(Cause::Timeout, why.to_string())),
+            Ok(Err(why)) if why.is_nothing() => Vec::new(),
+            Ok(Err(DnsError::Failed(why))) => return Err(self.failed(Cause::Unavailable, why)),
+            Ok(Err(why)) => return Err(self.failed(Cause::Timeout, why.to_string())),
             Err(_) => {
-                let detail = format!("no answer for {name} within {}", seconds(self.time));
-                return Err(self.fault(Cause::Timeout, detail));
+                return Err(self.failed(Cause::Timeout, format!("no answer within {}", seconds(self.time))));
             }
         };
-        if let Some(why) = answers.iter().find_map(|&answer| refusal(answer)) {
-            return Err(self.fault(Cause::Unavailable, why));
-        }
-        let listed: Vec<_> = answers.into_iter().filter(|&answer| self.counts(answer)).collect();
-        if listed.is_empty() {
-            return Ok(Found::default());
-        }
-        let text = timeout_at(deadline.min(Instant::now() + TEXT_TIME), self.dns.txt(&name)).await;
+        let listing = self.answers.read(&answers).map_err(|why| self.failed(Cause::Unavailable, why))?;
+        self.trial.answered();
+        let Some(listing) = listing else { return Ok(Found::default()) };
+        let text = match self.explain {
+            true => timeout_at(deadline.min(Instant::now() + TEXT_TIME), self.dns.txt(&name)).await,
+            false => Ok(Ok(Vec::new())),
+        };
         let text = text.ok().and_then(Result::ok).unwrap_or_default();
-        Ok(vec![Finding::mail(self.symbol.clone(), evidence(client, &self.zone, listed, &text))].into())
+        Ok(self.findings(&question, &listing, text.first().map_or("", String::as_str)).into())
     }
 
-    /// Whether the list works, by the two addresses that are there to find that out.
-    async fn try_out(&self) -> Result<String, String> {
+    /// Asks for the client's name, if its address leads there and back.
+    async fn ask_reverse(&self, client: IpAddr, told: Option<&str>) -> Result<Found, Fault> {
         let deadline = Instant::now() + self.time;
-        let late = |_| format!("no answer within {}", seconds(self.time));
-        let (listed, unlisted) = (query(LISTED, &self.zone), query(UNLISTED, &self.zone));
-        match timeout_at(deadline, self.dns.a(&listed)).await.map_err(late)? {
-            Ok(answers) => answers.into_iter().find_map(refusal).map_or(Ok(()), Err)?,
-            Err(why) if why.is_nothing() => {
-                return Err(format!("{} does not list its test address {LISTED}", self.zone));
-            }
-            Err(why) => return Err(format!("{}: {why}", self.zone)),
-        }
-        match timeout_at(deadline, self.dns.a(&unlisted)).await.map_err(late)? {
-            Err(why) if why.is_nothing() => Ok(format!("{} answers", self.zone)),
-            Ok(_) => Err(format!("{} lists {UNLISTED}, which no list does: it lists everything", self.zone)),
-            Err(why) => Err(format!("{}: {why}", self.zone)),
+        let name = match told {
+            Some(name) => plain_name(name),
+            None => match timeout_at(deadline, confirmed_name(&*self.dns, client)).await {
+                Ok(Ok(names)) => names.confirmed,
+                // Not the list's failure: whoever holds the address is to blame.
+                Ok(Err(why)) => {
+                    let detail = format!("the name of {client} cannot be looked up: {why}");
+                    return Err(self.fault(Cause::Unavailable, detail));
+                }
+                Err(_) => {
+                    let detail = format!("the name of {client} is not known within {}", seconds(self.time));
+                    return Err(self.fault(Cause::Timeout, detail));
+                }
+            },
+        };
+        match name.and_then(|name| self.domain(Subject::ReverseName, &name, Scope::Mail)) {
+            Some(question) => self.ask(question, deadline).await,
+            None => Ok(Found::default()),
         }
     }
 
-    fn counts(&self, answer: Ipv4Addr) -> bool {
-        self.answers.is_empty() || self.answers.iter().any(|range| range.contains(answer))
+    fn ask_domain<'a>(&'a self, subject: Subject, name: &str, scope: Scope) -> Answer<'a> {
+        let question = self.domain(subject, name, scope)?;
+        looking(self.ask(question, Instant::now() + self.time))
+    }
+
+    /// The question for a domain. None for what is no name, too long a name, or one of ours.
+    fn domain(&self, subject: Subject, name: &str, scope: Scope) -> Option<Question> {
+        let name = plain_name(name)?;
+        if name.len() + 1 + self.zone.len() > LONGEST_NAME || is_among(&name, &self.domains) {
+            return None;
+        }
+        Some(Question { shown: format!("{} {name}", subject.words()), name, scope })
+    }
+
+    /// One finding for the list, one for each code that fits.
+    fn findings(&self, question: &Question, listing: &Listing, text: &str) -> Vec<Finding> {
+        let evidence = |answers: &[std::net::Ipv4Addr]| {
+            let answers: Vec<_> = answers.iter().map(ToString::to_string).collect();
+            let mut evidence = format!("{} in {}: {}", question.shown, self.title, answers.join(", "));
+            let text = one_line(&self.without_key(text), TEXT_LENGTH);
+            if !text.is_empty() {
+                // Writing to a String cannot fail.
+                _ = write!(evidence, " ({text})");
+            }
+            evidence
+        };
+        let finding = |symbol: &str, answers: &[std::net::Ipv4Addr]| Finding {
+            symbol: symbol.to_owned().into(),
+            scope: question.scope,
+            evidence: evidence(answers),
+        };
+        let codes = listing.symbols.iter().map(|(symbol, answers)| finding(symbol, answers));
+        std::iter::once(finding(&self.symbol, &listing.answers)).chain(codes).collect()
+    }
+
+    fn zone(&self) -> Zone<'_> {
+        Zone { dns: &*self.dns, zone: &self.zone, answers: &self.answers, time: self.time }
+    }
+
+    /// A failure of the list: several in a row take it out of use.
+    fn failed(&self, cause: Cause, detail: String) -> Fault {
+        let detail = self.without_key(&detail);
+        self.trial.failed(&detail);
+        self.fault(cause, detail)
     }
 
     fn fault(&self, cause: Cause, detail: String) -> Fault {
-        Fault { check: self.name.clone(), cause, detail, answer: self.on_fault }
+        Fault { check: self.name.clone(), cause, detail: self.without_key(&detail), answer: self.on_fault }
+    }
+
+    /// Text of others with the list's name in the place of a key.
+    fn without_key(&self, text: &str) -> String {
+        hide(text, &self.secrets, &self.title)
     }
 }
 
@@ -195,24 +305,124 @@ impl Check for List {
 
     fn on_connect<'a>(&'a self, session: &'a Session) -> Answer<'a> {
         let client = session.client?.to_canonical();
-        if is_private(client) || self.ours.iter().any(|net| net.contains(client)) {
+        if is_private(client) || is_ours(session, &self.ours) {
             return None;
         }
-        looking(self.ask(client))
+        if self.of.contains(&Subject::ReverseName) {
+            return looking(self.ask_reverse(client, session.client_name.as_deref()));
+        }
+        let known = match self.addresses {
+            AddressKinds::Both => true,
+            AddressKinds::Ipv4 => client.is_ipv4(),
+            AddressKinds::Ipv6 => client.is_ipv6(),
+        };
+        if !known || !self.of.contains(&Subject::Client) {
+            return None;
+        }
+        let name = backwards(client).trim_end_matches('.').to_owned();
+        let question = Question { name, shown: client.to_string(), scope: Scope::Mail };
+        looking(self.ask(question, Instant::now() + self.time))
+    }
+
+    fn on_hello<'a>(&'a self, session: &'a Session) -> Answer<'a> {
+        if !self.of.contains(&Subject::Helo) || is_ours(session, &self.ours) {
+            return None;
+        }
+        self.ask_domain(Subject::Helo, &session.helo, Scope::Mail)
+    }
+
+    fn on_sender<'a>(&'a self, session: &'a Session, envelope: &'a Envelope) -> Answer<'a> {
+        if !self.of.contains(&Subject::Sender) || is_ours(session, &self.ours) {
+            return None;
+        }
+        let sender = envelope.sender.as_ref().map(Address::domain)?;
+        self.ask_domain(Subject::Sender, sender, Scope::Mail)
+    }
+
+    /// Of mail that goes out only: all other recipients are ours.
+    fn on_recipient<'a>(
+        &'a self,
+        session: &'a Session,
+        envelope: &'a Envelope,
+        recipient: &'a Recipient,
+    ) -> Answer<'a> {
+        if !self.of.contains(&Subject::Recipient) || !is_ours(session, &self.ours) {
+            return None;
+        }
+        let scope = Scope::Recipient(envelope.recipients.len());
+        self.ask_domain(Subject::Recipient, recipient.address.domain(), scope)
     }
 
     fn health<'a>(&'a self) -> BoxFuture<'a, Vec<Health>> {
         Box::pin(async {
             let (name, vital) = (self.name.clone(), self.on_fault != OnFault::Accept);
-            vec![Health { name, vital, state: self.try_out().await }]
+            let state = self.trial.health(&self.zone()).await.map_err(|why| self.without_key(&why));
+            vec![Health { name, vital, state }]
         })
     }
 }
 
-/// `zen` → `DNSBL_ZEN`.
-fn symbol(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    format!("DNSBL_{}", name.chars().map(plain).collect::<String>())
+/// `zen` → `DNSBL_ZEN`, a list of the good `DNSWL_ZEN`.
+fn symbol(name: &str, kind: ListKind) -> String {
+    match kind {
+        ListKind::Block => lists::symbol("DNSBL", name),
+        ListKind::Allow => lists::symbol("DNSWL", name),
+    }
+}
+
+/// What a listing counts for: nothing by itself where its codes have weights and it has none.
+fn worth(settings: &Settings) -> Worth {
+    let by_codes = settings.codes.values().any(|code| code.weight != Default::default());
+    let weight = settings.weight.or(by_codes.then(Default::default));
+    Worth { kind: settings.kind, weight, category: settings.category, refuse: settings.refuse }
+}
+
+/// Codes with a worth need a symbol that carries it, and those that share one must be worth the same.
+fn check_codes(key: &str, settings: &Settings, problems: &mut Vec<Problem>) {
+    let mut known: BTreeMap<String, Worth> = BTreeMap::new();
+    for (text, code) in &settings.codes {
+        let key = format!("{key}.codes.{text:?}");
+        let (weight, category, refuse) = (Some(code.weight), code.category, code.refuse);
+        let worth = Worth { kind: settings.kind, weight, category, refuse };
+        worth.check(&key, problems);
+        if !code.symbol.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+            problems.push(Problem::new(format!("{key}.symbol"), "is of letters, digits, `-`, `_` and `.`"));
+        }
+        let counts = worth.counts();
+        match code_symbol("", &code.symbol) {
+            None if counts
+                != Worth { weight: Some(Default::default()), category: None, refuse: false, ..worth }
+                    .counts() =>
+            {
+                problems.push(Problem::new(
+                    format!("{key}.symbol"),
+                    "is missing: it carries weight and category",
+                ));
+            }
+            None => {}
+            Some(symbol) => {
+                if known.get(&symbol).is_some_and(|other| other.counts() != counts) {
+                    let why = "another code of this symbol has another weight or category";
+                    problems.push(Problem::new(format!("{key}.symbol"), why));
+                }
+                known.insert(symbol, worth);
+            }
+        }
+    }
+}
+
+/// Text with something else in the place of secrets, which are in lower case, however they are written there.
+fn hide(text: &str, secrets: &[String], instead: &str) -> String {
+    secrets.iter().filter(|secret| !secret.is_empty()).fold(text.to_owned(), |text, secret| {
+        let (lower, mut clean, mut rest) = (text.to_ascii_lowercase(), String::new(), 0);
+        while let Some(at) = lower[rest..].find(secret) {
+            clean.push_str(&text[rest..rest + at]);
+            clean.push_str(instead);
+            rest += at + secret.len();
+        }
+        clean.push_str(&text[rest..]);
+        clean
+    })
 }
 
 fn check_zone(zone: &str) -> Result<(), String> {
@@ -239,79 +449,6 @@ fn is_private(address: IpAddr) -> bool {
         IpAddr::V6(v6) => {
             v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_unspecified()
         }
-    }
-}
-
-/// The name to look up: bytes or nibbles backwards before the zone (RFC 5782 sections 2.1 and 2.4).
-fn query(client: IpAddr, zone: &str) -> String {
-    backwards(client) + zone
-}
-
-/// Why an answer is none, if so.
-fn refusal(answer: Ipv4Addr) -> Option<String> {
-    match answer.octets() {
-        [127, 255, 255, code] => {
-            let meaning = match code {
-                252 => "the zone's name is mistyped",
-                254 => "the list refuses queries that come through public resolvers",
-                255 => "the list refuses further queries: there were too many",
-                _ => "the list refuses to answer",
-            };
-            Some(format!("{answer}: {meaning}"))
-        }
-        [127, ..] => None,
-        _ => Some(format!(
-            "{answer} is no answer of a block list: a resolver that lies, or the list is no more"
-        )),
-    }
-}
-
-fn evidence(client: IpAddr, zone: &str, mut listed: Vec<Ipv4Addr>, text: &[String]) -> String {
-    listed.sort_unstable();
-    listed.dedup();
-    let answers: Vec<_> = listed.iter().map(Ipv4Addr::to_string).collect();
-    let mut evidence = format!("{client} in {zone}: {}", answers.join(", "));
-    if let Some(text) = text.first() {
-        let clean: String =
-            text.chars().take(TEXT_LENGTH).map(|c| if c.is_control() { ' ' } else { c }).collect();
-        _ = write!(evidence, " ({})", clean.trim());
-    }
-    evidence
-}
-
-/// Answers that count, from the first to the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct AnswerRange(Ipv4Addr, Ipv4Addr);
-
-impl AnswerRange {
-    /// `127.0.0.2`, `127.0.0.4-7` or `127.0.0.0/28`.
-    fn parse(text: &str) -> Result<AnswerRange, String> {
-        let unclear = || format!("“{text}” is not an answer such as 127.0.0.2, 127.0.0.4-7 or 127.0.0.0/28");
-        let range = if let Some((first, last)) = text.split_once('-') {
-            let first: Ipv4Addr = first.trim().parse().map_err(|_| unclear())?;
-            let last: u8 = last.trim().parse().map_err(|_| unclear())?;
-            let [a, b, c, _] = first.octets();
-            AnswerRange(first, Ipv4Addr::new(a, b, c, last))
-        } else if text.contains('/') {
-            let net: ipnet::Ipv4Net = text.trim().parse().map_err(|_| unclear())?;
-            AnswerRange(net.network(), net.broadcast())
-        } else {
-            let one = text.trim().parse().map_err(|_| unclear())?;
-            AnswerRange(one, one)
-        };
-        if range.0 > range.1 {
-            Err(format!("“{text}” ends before it begins"))
-        } else if !range.0.is_loopback() || !range.1.is_loopback() {
-            Err(format!("“{text}” is not in 127.0.0.0/8, where the answers of lists are"))
-        } else if range.0.octets()[..3] == [127, 255, 255] {
-            Err(format!("“{text}” is in 127.255.255.0/24, by which lists say that they refuse to answer"))
-        } else {
-            Ok(range)
-        }
-    }
-
-    fn contains(self, answer: Ipv4Addr) -> bool {
-        (self.0..=self.1).contains(&answer)
     }
 }
 
@@ -345,7 +482,7 @@ pub(crate) mod testing {
                 "servfail" => records.add(&format!("{name} FAILED")),
                 "hang" => records.add(&format!("{name} HANG")),
                 words => words.split(' ').for_each(|word| {
-                    let kind = if word.parse::<Ipv4Addr>().is_ok() { "A" } else { "TXT" };
+                    let kind = if word.parse::<std::net::Ipv4Addr>().is_ok() { "A" } else { "TXT" };
                     records.add(&format!("{name} {kind} {word}"));
                 }),
             }
@@ -355,294 +492,4 @@ pub(crate) mod testing {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::resources::dns::Dns;
-    use gatepost_mail::{Category, Points};
-    use std::net::SocketAddr;
-    use std::process::{Child, Command};
-
-    fn config(lists: &[(&str, &str)]) -> Config {
-        let mut config = Config::default();
-        config.networks.push("198.51.100.0/24".parse().unwrap());
-        for (name, zone) in lists {
-            let list = Settings {
-                zone: zone.to_string(),
-                time: crate::config::units::Seconds::new(1),
-                ..Settings::default()
-            };
-            config.checks.dnsbl.insert(name.to_string(), list);
-        }
-        config
-    }
-
-    fn session(client: &str) -> Session {
-        Session { client: client.parse().ok(), ..Session::default() }
-    }
-
-    /// What all lists say of a client: evidence, or cause and detail.
-    async fn ask(config: &Config, resources: &Resources, client: &str) -> Vec<String> {
-        let set = crate::checks::CheckSet::build(config, resources).expect("a good configuration");
-        let found = set.connect(&session(client)).await;
-        let findings = found.findings.into_iter().map(|f| format!("{} {}", f.symbol, f.evidence));
-        let faults = found.faults.into_iter().map(|f| format!("{} {}: {}", f.check, f.cause, f.detail));
-        findings.chain(faults).collect()
-    }
-
-    #[tokio::test]
-    async fn what_answers_mean() {
-        let six = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.l.example";
-        let resources = testing::resources(&[
-            ("1.2.0.192.l.example", "127.0.0.4 127.0.0.2 see:http://l.example/"),
-            ("2.2.0.192.l.example", "127.255.255.254"),
-            ("3.2.0.192.l.example", "203.0.113.80"),
-            ("4.2.0.192.l.example", "servfail"),
-            ("5.2.0.192.l.example", "timeout"),
-            ("6.2.0.192.l.example", "127.0.0.2"),
-            ("7.2.0.192.l.example", "127.0.0.2 127.255.255.255"),
-            ("1.0.0.127.l.example", "127.0.0.2"),
-            ("1.0.0.10.l.example", "127.0.0.2"),
-            ("1.0.64.100.l.example", "127.0.0.2"),
-            ("1.100.51.198.l.example", "127.0.0.2"),
-            (six, "127.0.0.2 listed\u{7}here"),
-        ]);
-        for (client, expected) in [
-            ("192.0.2.1", "DNSBL_L 192.0.2.1 in l.example: 127.0.0.2, 127.0.0.4 (see:http://l.example/)"),
-            (
-                "::ffff:192.0.2.1",
-                "DNSBL_L 192.0.2.1 in l.example: 127.0.0.2, 127.0.0.4 (see:http://l.example/)",
-            ),
-            ("2001:db8::1", "DNSBL_L 2001:db8::1 in l.example: 127.0.0.2 (listed here)"),
-            ("192.0.2.6", "DNSBL_L 192.0.2.6 in l.example: 127.0.0.2"),
-            ("192.0.2.9", ""),
-            (
-                "192.0.2.2",
-                "dnsbl:l unavailable: 127.255.255.254: the list refuses queries that come through public resolvers",
-            ),
-            (
-                "192.0.2.7",
-                "dnsbl:l unavailable: 127.255.255.255: the list refuses further queries: there were too many",
-            ),
-            (
-                "192.0.2.3",
-                "dnsbl:l unavailable: 203.0.113.80 is no answer of a block list: a resolver that lies, or the list is no more",
-            ),
-            ("192.0.2.4", "dnsbl:l unavailable: SERVFAIL"),
-            ("192.0.2.5", "dnsbl:l timeout: no name server answered in time"),
-            // Never asked about, though the table would list them.
-            ("127.0.0.1", ""),
-            ("10.0.0.1", ""),
-            ("100.64.0.1", ""),
-            ("198.51.100.1", ""),
-            ("no address", ""),
-        ] {
-            assert_eq!(
-                ask(&config(&[("l", "l.example")]), &resources, client).await.join("\n"),
-                expected,
-                "{client}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn lists_are_asked_side_by_side() {
-        let table: Vec<_> =
-            ["a", "b", "c"].map(|zone| (format!("1.2.0.192.{zone}.example"), "hang")).to_vec();
-        let table: Vec<_> = table.iter().map(|(name, answer)| (name.as_str(), *answer)).collect();
-        let config = config(&[("a", "a.example"), ("b", "b.example"), ("c", "c.example")]);
-        let began = Instant::now();
-        let said = ask(&config, &testing::resources(&table), "192.0.2.1").await;
-        assert_eq!(said[2], "dnsbl:c timeout: no answer for 1.2.0.192.c.example within 1 s");
-        assert!(began.elapsed() < Duration::from_millis(1900), "{:?}", began.elapsed());
-    }
-
-    #[tokio::test]
-    async fn only_the_answers_that_count() {
-        let resources = testing::resources(&[
-            ("1.2.0.192.l.example", "127.0.0.10"),
-            ("2.2.0.192.l.example", "127.0.0.5"),
-            ("3.2.0.192.l.example", "127.0.0.17"),
-        ]);
-        let mut config = config(&[("l", "l.example")]);
-        config.checks.dnsbl.get_mut("l").unwrap().answers =
-            ["127.0.0.2", "127.0.0.4-7", "127.0.0.16/30"].map(String::from).to_vec();
-        for (client, listed) in [("192.0.2.1", false), ("192.0.2.2", true), ("192.0.2.3", true)] {
-            assert_eq!(!ask(&config, &resources, client).await.is_empty(), listed, "{client}");
-        }
-    }
-
-    #[tokio::test]
-    async fn lists_are_tried_out_by_their_test_addresses() {
-        let resources = testing::resources(&[
-            ("2.0.0.127.good.example", "127.0.0.2"),
-            ("2.0.0.127.all.example", "127.0.0.2"),
-            ("1.0.0.127.all.example", "127.0.0.2"),
-            ("2.0.0.127.refuses.example", "127.255.255.254"),
-            ("2.0.0.127.down.example", "servfail"),
-            ("2.0.0.127.slow.example", "hang"),
-        ]);
-        for (zone, expected) in [
-            ("good.example", Ok("good.example answers")),
-            ("gone.example", Err("gone.example does not list its test address 127.0.0.2")),
-            ("all.example", Err("all.example lists 127.0.0.1, which no list does: it lists everything")),
-            (
-                "refuses.example",
-                Err("127.255.255.254: the list refuses queries that come through public resolvers"),
-            ),
-            ("down.example", Err("down.example: SERVFAIL")),
-            ("slow.example", Err("no answer within 1 s")),
-        ] {
-            let checks = build(&config(&[("l", zone)]), &resources).expect("a good configuration");
-            let health = checks[0].health().await;
-            let state = health[0].state.as_ref().map(String::as_str).map_err(String::as_str);
-            assert_eq!((state, health[0].vital), (expected, false), "{zone}");
-        }
-    }
-
-    #[test]
-    fn answers_as_they_are_typed() {
-        for (text, expected) in [
-            ("127.0.0.2", Ok(([127, 0, 0, 2], [127, 0, 0, 2]))),
-            ("127.0.0.4-7", Ok(([127, 0, 0, 4], [127, 0, 0, 7]))),
-            ("127.0.0.0/28", Ok(([127, 0, 0, 0], [127, 0, 0, 15]))),
-            ("127.0.0.9-7", Err("ends before it begins")),
-            ("127.0.0.4-300", Err("is not an answer")),
-            ("192.0.2.0/24", Err("is not in 127.0.0.0/8")),
-            ("127.255.255.254", Err("refuse to answer")),
-            ("spam", Err("is not an answer")),
-        ] {
-            let got = AnswerRange::parse(text);
-            match expected {
-                Ok((first, last)) => assert_eq!(got, Ok(AnswerRange(first.into(), last.into())), "{text}"),
-                Err(part) => assert!(got.clone().is_err_and(|why| why.contains(part)), "{text}: {got:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn problems_name_their_keys() {
-        let mut config =
-            config(&[("zen", "zen.example"), ("Zen", "bad zone"), ("none", ""), ("a b", "x.example")]);
-        config.checks.dnsbl.get_mut("zen").unwrap().answers = vec!["127.0.0.2".into(), "2".into()];
-        let keys: Vec<_> = build(&config, &testing::resources(&[]))
-            .err()
-            .unwrap()
-            .into_iter()
-            .map(|problem| problem.key)
-            .collect();
-        assert_eq!(
-            keys,
-            [
-                "checks.dnsbl.Zen.zone",
-                "checks.dnsbl.a b",
-                "checks.dnsbl.none.zone",
-                "checks.dnsbl.zen.answers[1]",
-                "checks.dnsbl.zen"
-            ]
-        );
-    }
-
-    #[test]
-    fn symbols_carry_what_was_configured() {
-        let mut config = config(&[("zen-xbl", "xbl.example"), ("outright", "o.example")]);
-        config.checks.dnsbl.get_mut("outright").unwrap().category = Some(Category::Spam);
-        let symbols = symbols(&config);
-        assert_eq!((&*symbols[0].name, symbols[0].counts), ("DNSBL_OUTRIGHT", Counts::As(Category::Spam)));
-        assert_eq!(
-            (&*symbols[1].name, symbols[1].counts),
-            ("DNSBL_ZEN_XBL", Counts::Points(Points::thousandths(3000)))
-        );
-    }
-
-    /// A name server of its own, ended with the test.
-    struct Nsd {
-        process: Child,
-        address: SocketAddr,
-        _folder: tempfile::TempDir,
-    }
-
-    impl Drop for Nsd {
-        fn drop(&mut self) {
-            _ = self.process.kill();
-            _ = self.process.wait();
-        }
-    }
-
-    const NSD: &str = "/usr/sbin/nsd";
-
-    /// Serves `l.example`; `broken.example` is configured without a readable zone, which makes SERVFAIL.
-    fn start_nsd() -> Nsd {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().display();
-        let address = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let zone = "$ORIGIN l.example.\n$TTL 60\n@ SOA ns.l.example. h.l.example. 1 60 60 60 60\n@ NS ns.l.example.\n\
-                    1.2.0.192 A 127.0.0.2\n1.2.0.192 TXT \"listed for \" \"the test\"\n2.2.0.192 A 127.255.255.254\n";
-        std::fs::write(folder.path().join("zone"), zone).unwrap();
-        let text = format!(
-            "server:\n ip-address: 127.0.0.1@{port}\n do-ip6: no\n username: \"\"\n chroot: \"\"\n server-count: 1\n \
-             pidfile: \"{path}/pid\"\n zonesdir: \"{path}\"\n logfile: \"{path}/log\"\n xfrdfile: \"{path}/xfrd\"\n \
-             zonelistfile: \"{path}/list\"\n\
-             remote-control:\n control-enable: no\n\
-             zone:\n name: l.example\n zonefile: zone\nzone:\n name: broken.example\n zonefile: missing\n",
-            port = address.port()
-        );
-        std::fs::write(folder.path().join("nsd.conf"), text).unwrap();
-        let process = Command::new(NSD)
-            .args(["-d", "-c"])
-            .arg(folder.path().join("nsd.conf"))
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        Nsd { process, address, _folder: folder }
-    }
-
-    #[tokio::test]
-    async fn against_a_real_name_server() {
-        if !std::path::Path::new(NSD).exists() {
-            println!("skipped: {NSD} is not installed (package nsd)");
-            return;
-        }
-        let nsd = start_nsd();
-        let mut config = config(&[("l", "l.example"), ("broken", "broken.example")]);
-        config.checks.dnsbl.values_mut().for_each(|list| list.time = crate::config::units::Seconds::new(5));
-        config.checks.dns.servers = vec![nsd.address.to_string()];
-        let mut ready = false;
-        for _ in 0..100 {
-            let dns = Dns::build(&config.checks.dns).unwrap();
-            if dns.a("1.2.0.192.l.example").await.is_ok() {
-                ready = true;
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        assert!(ready, "nsd answers");
-        let resources = testing::with_dns(Dns::build(&config.checks.dns).unwrap());
-        for (client, expected) in [
-            ("192.0.2.1", "DNSBL_L 192.0.2.1 in l.example: 127.0.0.2 (listed for the test)"),
-            (
-                "192.0.2.2",
-                "dnsbl:l unavailable: 127.255.255.254: the list refuses queries that come through public resolvers",
-            ),
-            ("192.0.2.3", ""),
-        ] {
-            let said = ask(&config, &resources, client).await;
-            let (broken, l): (Vec<String>, Vec<String>) =
-                said.into_iter().partition(|line| line.starts_with("dnsbl:broken"));
-            assert_eq!(l.join("\n"), expected, "{client}");
-            assert_eq!(broken.len(), 1);
-            assert!(broken[0].starts_with("dnsbl:broken unavailable"), "{broken:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_silent_name_server_is_a_fault() {
-        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let mut config = config(&[("l", "l.example")]);
-        config.checks.dns.servers = vec![silent.local_addr().unwrap().to_string()];
-        let resources = testing::with_dns(Dns::build(&config.checks.dns).unwrap());
-        let began = Instant::now();
-        let said = ask(&config, &resources, "192.0.2.1").await;
-        assert!(said.len() == 1 && said[0].starts_with("dnsbl:l timeout"), "{said:?}");
-        assert!(began.elapsed() < Duration::from_secs(3));
-    }
-}
+mod tests;

@@ -8,7 +8,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use gatepost_mail::{
     Cause, Counts, Direction, Envelope, Fault, Finding, OnFault, Points, Recipient, Scope, Session,
 };
@@ -16,21 +15,24 @@ use gatepost_mail::{
 use self::lists::{Lists, Subject};
 use self::triplet::{Client, Knock, Rules, Triplet};
 use super::catalogue::{Built, Resources};
-use super::{Answer, Check, Found, Postponed, SymbolInfo, looking};
+use super::{Answer, Check, Found, SymbolInfo, looking};
 use crate::config::typed::{Greylist as Settings, GreylistMode};
 use crate::config::units::Net;
 use crate::config::{Config, Problem};
 use crate::resources::state::{Clock, Space, State, StateError};
 
+const GREYLISTED: &str = "GREYLISTED";
+const WAITED: &str = "GREYLIST_WAITED";
+
 /// What it finds.
 pub const SYMBOLS: &[SymbolInfo] = &[
     SymbolInfo::new(
-        "GREYLISTED",
+        GREYLISTED,
         "client, sender and recipient are new together and must come again",
         Counts::Points(Points::ZERO),
     ),
     SymbolInfo::new(
-        "GREYLIST_WAITED",
+        WAITED,
         "client, sender and recipient have come again after they were greylisted",
         Counts::Points(Points::ZERO),
     ),
@@ -224,6 +226,31 @@ impl Greylist {
         (!ours && !any(&self.known_good, known)).then_some(client)
     }
 
+    /// Decides about one recipient at its place, and says it in findings.
+    async fn look(
+        &self,
+        client: IpAddr,
+        session: &Session,
+        envelope: &Envelope,
+        (place, recipient): (usize, &Recipient),
+        known: &Found,
+    ) -> Result<Found, Fault> {
+        let name = known.client_name.as_deref().or(session.client_name.as_deref());
+        let sender = envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default();
+        let recipient = recipient.address.to_string();
+        let decision = self.decide(client, name, &sender, &recipient).await;
+        Ok(match decision.map_err(|error| self.fault(&error))? {
+            Decision::Wait { seconds, .. } => {
+                vec![Finding::recipient(GREYLISTED, place, self.text(seconds, &recipient))].into()
+            }
+            Decision::CameAgain { seconds } => {
+                let findings = vec![Finding::recipient(WAITED, place, format!("after {seconds} seconds"))];
+                Found { findings, fields: self.field(seconds).into_iter().collect(), ..Found::default() }
+            }
+            Decision::Exempt(_) | Decision::KnownClient | Decision::Known => Found::default(),
+        })
+    }
+
     /// The text for whoever must wait.
     fn text(&self, seconds: u64, recipient: &str) -> String {
         let domain = recipient.rsplit_once('@').map_or("", |(_, domain)| domain);
@@ -276,24 +303,8 @@ impl Check for Greylist {
         if self.mode == GreylistMode::Suspicious && !any(&self.suspicious, known) {
             return None;
         }
-        looking(async move {
-            let name = known.client_name.as_deref().or(session.client_name.as_deref());
-            let sender = envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default();
-            let recipient = recipient.address.to_string();
-            let decision = self.decide(client, name, &sender, &recipient).await;
-            let place = envelope.recipients.len();
-            Ok(match decision.map_err(|error| self.fault(&error))? {
-                Decision::Wait { seconds, .. } => {
-                    vec![Finding::recipient("GREYLISTED", place, self.text(seconds, &recipient))].into()
-                }
-                Decision::CameAgain { seconds } => {
-                    let evidence = format!("after {seconds} seconds");
-                    let findings = vec![Finding::recipient("GREYLIST_WAITED", place, evidence)];
-                    Found { findings, fields: self.field(seconds).into_iter().collect(), ..Found::default() }
-                }
-                Decision::Exempt(_) | Decision::KnownClient | Decision::Known => Found::default(),
-            })
-        })
+        let place = envelope.recipients.len();
+        looking(self.look(client, session, envelope, (place, recipient), known))
     }
 
     fn after_data<'a>(
@@ -303,35 +314,25 @@ impl Check for Greylist {
         recipients: &'a [usize],
         score: Points,
         known: &'a Found,
-    ) -> Option<BoxFuture<'a, Result<Postponed, Fault>>> {
+    ) -> Answer<'a> {
         let wanted =
             self.mode == GreylistMode::Suspicious && self.from_score.is_some_and(|from| score >= from);
         let client = self.applies(session, known).filter(|_| wanted)?;
-        Some(Box::pin(async move {
-            let name = known.client_name.as_deref().or(session.client_name.as_deref());
-            let sender = envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default();
-            let mut postponed = Postponed::default();
+        looking(async move {
+            let mut found = Found::default();
             for &place in recipients {
-                // Whom RCPT has looked at already has waited, or is known.
-                let waited = |finding: &Finding| {
-                    finding.symbol == "GREYLIST_WAITED" && finding.scope == Scope::Recipient(place)
-                };
-                let Some(recipient) = envelope.recipients.get(place) else { continue };
-                if known.findings.iter().any(waited) {
-                    continue;
-                }
-                let recipient = recipient.address.to_string();
-                let decision = self.decide(client, name, &sender, &recipient).await;
-                match decision.map_err(|error| self.fault(&error))? {
-                    Decision::Wait { seconds, .. } => {
-                        postponed.places.push((place, self.text(seconds, &recipient)));
-                    }
-                    Decision::CameAgain { seconds } => postponed.field = self.field(seconds),
-                    Decision::Exempt(_) | Decision::KnownClient | Decision::Known => {}
+                // For whom RCPT has looked already, the sender has waited.
+                let waited =
+                    |finding: &Finding| finding.symbol == WAITED && finding.scope == Scope::Recipient(place);
+                if let Some(recipient) = envelope.recipients.get(place)
+                    && !known.findings.iter().any(waited)
+                {
+                    found.merge(self.look(client, session, envelope, (place, recipient), known).await?);
                 }
             }
-            Ok(postponed)
-        }))
+            found.fields.truncate(1);
+            Ok(found)
+        })
     }
 
     fn reload(&self) {

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod attachments;
+pub mod auth;
 pub mod callahead;
 pub mod catalogue;
 mod clamd;
@@ -12,6 +13,8 @@ pub mod embedded;
 pub mod envelope;
 pub mod greylist;
 pub mod gtube;
+mod lists;
+pub mod local_lists;
 pub mod malware;
 pub mod p0f;
 pub mod rates;
@@ -20,9 +23,11 @@ pub mod run;
 pub mod structure;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use gatepost_auth::authentication::Authentication;
 use gatepost_mail::{
     Action, Counts, Envelope, Fault, Finding, Hit, Mail, OnFault, Points, Recipient, Session,
 };
@@ -97,7 +102,8 @@ pub trait Check: Send + Sync {
         None
     }
 
-    /// These recipients would get the message, which has this score for them: who of them shall come again?
+    /// These recipients, by their places in the envelope, would get the message, which has this score for them. Whose sender
+    /// shall come again first is a finding about that recipient (greylisting by score).
     fn after_data<'a>(
         &'a self,
         _session: &'a Session,
@@ -105,7 +111,7 @@ pub trait Check: Send + Sync {
         _recipients: &'a [usize],
         _score: Points,
         _known: &'a Found,
-    ) -> Option<BoxFuture<'a, Result<Postponed, Fault>>> {
+    ) -> Answer<'a> {
         None
     }
 
@@ -117,15 +123,6 @@ pub trait Check: Send + Sync {
     /// Reads again what it took from files, if they have changed. May block; called every few seconds, off the path
     /// of mail.
     fn reload(&self) {}
-}
-
-/// Recipients whose sender shall come again, though nothing speaks against the message for good.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Postponed {
-    /// Their places in the envelope, each with the text for the sender.
-    pub places: Vec<(usize, String)>,
-    /// A header field for those who get the message because their sender has come again.
-    pub field: Option<(String, String)>,
 }
 
 /// State of something that a check depends on.
@@ -193,6 +190,8 @@ pub struct Found {
     pub forced: Vec<(usize, Action, String)>,
     /// The client's name, if its address has one that leads back to it.
     pub client_name: Option<String>,
+    /// What sender authentication came to.
+    pub authentication: Option<Arc<Authentication>>,
 }
 
 impl From<Vec<Finding>> for Found {
@@ -211,6 +210,7 @@ impl Found {
         self.fields.extend(other.fields);
         self.forced.extend(other.forced);
         self.client_name = other.client_name.or(self.client_name.take());
+        self.authentication = other.authentication.or(self.authentication.take());
     }
 }
 

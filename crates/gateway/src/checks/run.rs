@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use gatepost_mail::{Cause, Envelope, Fault, Mail, Recipient, Session};
+use gatepost_mail::{Cause, Envelope, Fault, Mail, Points, Recipient, Session};
 
 use super::catalogue::{CHECKS, Entry, Resources};
 use super::{Answer, Check, Found, Health, Wave};
@@ -113,6 +113,18 @@ impl CheckSet {
             found.merge(run(self.conclusions.iter(), |check| check.on_mail(mail, &facts)).await);
         }
         found
+    }
+
+    /// What is found about recipients who would get a message, for it has this score for them. `known` holds all that was
+    /// found before.
+    pub async fn after_data(
+        &self,
+        (session, envelope): (&Session, &Envelope),
+        recipients: &[usize],
+        score: Points,
+        known: &Found,
+    ) -> Found {
+        run(self.all(), |check| check.after_data(session, envelope, recipients, score, known)).await
     }
 
     /// State of everything that the checks depend on.

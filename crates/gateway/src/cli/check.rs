@@ -3,15 +3,17 @@
 mod certificate;
 mod files;
 mod network;
+mod relay;
 
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
 
 use crate::config::{self, Config, Loaded, Located, Problem};
+use crate::resources::dns::Resolve;
 
 /// Checks the configuration and everything it names: folders, certificates, scanners, lists, next hops, addresses.
 #[derive(Debug, clap::Args)]
@@ -25,16 +27,15 @@ pub struct CheckArgs {
 pub struct Probes {
     /// Builds everything that a configuration describes (checks, policies) and tells what does not fit.
     pub compile: Compile,
-    /// Looks up the IPv4 addresses of a name; none if there is no such name.
-    pub addresses: Lookup,
+    /// Makes what looks names up as the configuration says.
+    pub resolver: Resolver,
 }
 
 /// Builds everything that a configuration describes, and tells what does not fit.
 pub type Compile = Box<dyn Fn(&Config) -> Vec<Problem> + Send + Sync>;
 
-/// A look-up of IPv4 addresses as the configuration says: the name, and the future answer or why there is none.
-pub type Lookup =
-    Box<dyn Fn(&Config, String) -> BoxFuture<'static, Result<Vec<Ipv4Addr>, String>> + Send + Sync>;
+/// Makes what looks names up, or tells why that cannot be.
+pub type Resolver = Box<dyn Fn(&Config) -> Result<Arc<dyn Resolve>, String> + Send + Sync>;
 
 /// How one thing stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +135,7 @@ async fn report_of(name: String, loaded: Result<Loaded, Vec<Located>>, probes: &
     lines.extend(files::queues(&loaded.config));
     lines.extend(files::rules(&loaded.config));
     lines.extend(files::ampdp(&loaded.config));
+    lines.extend(relay::lines(&loaded.config));
     lines.extend(certificate::lines(&loaded.config));
     lines.extend(join_all(network_probes(&loaded.config, probes)).await.into_iter().flatten());
     lines
@@ -154,7 +156,7 @@ fn network_probes<'a>(config: &'a Config, probes: &'a Probes) -> Vec<BoxFuture<'
     }
     for (name, list) in &config.checks.dnsbl {
         futures.push(Box::pin(async move {
-            vec![network::dns_list(name, list, &|query| (probes.addresses)(config, query)).await]
+            vec![network::dns_list(name, list, (probes.resolver)(config)).await]
         }));
     }
     for listener in config.listeners() {
@@ -199,17 +201,12 @@ mod tests {
 
     use super::*;
 
-    fn probes(table: &'static [(&'static str, Result<&'static [u8], &'static str>)]) -> Probes {
+    /// Names are looked up in these lines.
+    fn probes(lines: &[&str]) -> Probes {
+        let table = Arc::new(gatepost_auth::dns::Table::new(&lines.join("\n")));
         Probes {
             compile: Box::new(|_| Vec::new()),
-            addresses: Box::new(move |_, name| {
-                let answer =
-                    table.iter().find(|(known, _)| *known == name).map_or(Ok(&[][..]), |(_, answer)| *answer);
-                let answer = answer.map_err(str::to_owned);
-                let answer =
-                    answer.map(|last| last.iter().map(|last| Ipv4Addr::new(127, 0, 0, *last)).collect());
-                Box::pin(std::future::ready(answer))
-            }),
+            resolver: Box::new(move |_| Ok(table.clone() as Arc<dyn Resolve>)),
         }
     }
 
@@ -260,6 +257,32 @@ mod tests {
         let compile = Box::new(|_: &Config| vec![Problem::new("hostname", "no")]);
         let report = report_of(folder.path(), "", &Probes { compile, ..probes(&[]) }).await;
         expect(&report, &["FAIL  configuration: FOLDER/gatepost.toml:1:12: hostname: no"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_to_others_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = |listen: &str, hop: &str| {
+            format!("[[listener]]\nlisten = [\"{listen}\"]\nnext_hop = [\"{hop}\"]\n")
+        };
+        let server = "smtp://127.0.0.1:1";
+        for (text, warns) in [
+            (listener("0.0.0.0:0", server), true),
+            (format!("domains = [\"example.org\"]\n{}", listener("0.0.0.0:0", server)), false),
+            (listener("127.0.0.1:0", server), false),
+            (listener("0.0.0.0:0", "maildir:FOLDER/m"), false),
+        ] {
+            let report = report_of(folder.path(), &text, &probes(&[])).await;
+            assert_eq!(report.contains("warn  listener smtp: relaying: domains is empty"), warns, "{report}");
+        }
+        for (text, warns) in [
+            ("restrictions.recipient = [\"reject_unlisted_recipient\"]", true),
+            ("restrictions.recipient = [\"permit\"]", false),
+            ("", false),
+        ] {
+            let report = report_of(folder.path(), text, &probes(&[])).await;
+            assert_eq!(report.contains("warn  restriction reject_unlisted_recipient"), warns, "{report}");
+        }
     }
 
     #[tokio::test]
@@ -347,20 +370,21 @@ mod tests {
             "[checks.dnsbl]\ngood.zone = \"good.test\"\nempty.zone = \"empty.test\"\nall.zone = \"all.test\"\n\
              away.zone = \"away.test\"\n",
             &probes(&[
-                ("2.0.0.127.good.test.", Ok(&[2, 4])),
-                ("2.0.0.127.all.test.", Ok(&[2])),
-                ("1.0.0.127.all.test.", Ok(&[2])),
-                ("2.0.0.127.away.test.", Err("no name server answered in time")),
+                "2.0.0.127.good.test A 127.0.0.2",
+                "2.0.0.127.good.test A 127.0.0.4",
+                "2.0.0.127.all.test A 127.0.0.2",
+                "1.0.0.127.all.test A 127.0.0.2",
+                "2.0.0.127.away.test TIMEOUT",
             ]),
         )
         .await;
         expect(
             &report,
             &[
-                "ok    DNS list good: good.test lists its test address (127.0.0.2, 127.0.0.4)",
-                "FAIL  DNS list empty: empty.test does not list 127.0.0.2",
-                "FAIL  DNS list all: all.test lists 127.0.0.1",
-                "FAIL  DNS list away: away.test: no name server answered in time",
+                "ok    DNS list good: good lists its test entry 127.0.0.2 (127.0.0.2, 127.0.0.4)",
+                "FAIL  DNS list empty: empty does not list its test entry 127.0.0.2",
+                "FAIL  DNS list all: all lists 127.0.0.1",
+                "FAIL  DNS list away: away: no name server answered in time",
             ],
         );
     }

@@ -62,6 +62,9 @@ pub fn page(entry: &Entry, events: &[Event]) -> String {
     let mut page = Page::default();
     facts(&mut page, entry);
     findings(&mut page, record);
+    page.list("Authentication of the sender", &record.authentication, |told| {
+        format!("{}={} {}: {}", told.method, told.result, told.about, told.why)
+    });
     for (place, verdict) in record.verdicts.iter().enumerate() {
         decision(&mut page, place + 1, verdict);
     }

@@ -343,8 +343,8 @@ fn checks_text(answers: &Answers) -> String {
     }
     text.push_str(
         "\n# What happens to what is found. These are the built-in answers.\n[default_policy.actions]\n\
-         # clean = \"deliver\"\n# spammy = \"mark\"\n# spam = \"refuse\"\n# restricted = \"refuse\"\n# bad-header = \"deliver\"\n\
-         # oversized = \"refuse\"\n# unchecked = \"mark\"\n# banned = \"refuse\"\n# virus = \"refuse\"\n\n\
+         # clean = \"deliver\"\n# spammy = \"mark\"\n# spam = \"refuse\"\n# unauthenticated = \"refuse\"\n\
+         # restricted = \"refuse\"\n# bad-header = \"deliver\"\n# oversized = \"refuse\"\n# unchecked = \"mark\"\n# banned = \"refuse\"\n# virus = \"refuse\"\n\n\
          # A policy for some recipients; the first that matches decides.\n# [[policy]]\n# name = \"workshop\"\n\
          # when.recipients = [\"workshop@example.org\"]\n# actions.banned = \"quarantine\"\n\n\
          # Metrics and health, on loopback since nothing protects them. \"\" turns them off.\n[metrics]\n\

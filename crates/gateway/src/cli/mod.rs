@@ -2,12 +2,17 @@
 //!
 //! Exit statuses: 0 done, 1 not found or not (wholly) done, 2 wrong usage or configuration, 75 cannot be done now.
 
+pub mod auth;
 pub mod check;
 pub mod config;
+pub mod dkim;
+pub mod dmarc;
 pub mod explain;
 pub mod filter;
+pub mod greylist;
 pub mod history;
 pub mod init;
+pub mod limits;
 pub mod open;
 pub mod quarantine;
 pub mod reload;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use gatepost_mail::Reply;
 
+use super::dmarc::DmarcArgs;
 use super::explain::ExplainArgs;
 use super::history::HistoryArgs;
 use super::quarantine::QuarantineArgs;
@@ -58,6 +59,18 @@ pub async fn explain(args: Args<ExplainArgs>) -> ExitCode {
         }
         Err(code) => code,
     }
+}
+
+/// `gatepost dmarc …`
+pub async fn dmarc(args: Args<DmarcArgs>) -> ExitCode {
+    let opened = match Opened::new(args.config).await {
+        Ok(opened) => opened,
+        Err(code) => return code,
+    };
+    let loaded = &opened.loaded;
+    let reporter =
+        || build::reporter(&loaded.config).map_err(|problems| super::problem_list(&loaded.locate(problems)));
+    with_terminal(async |io| super::dmarc::run(&args.command, &opened.journal, reporter, io).await).await
 }
 
 struct Opened {

@@ -249,7 +249,7 @@ mod tests {
             (
                 "[default_policy.actions]\nviruss = \"refuse\"",
                 "gatepost.toml:2:10: default_policy.actions.viruss: \"viruss\" is none of clean, spammy, spam, \
-                 restricted, bad-header, oversized, unchecked, banned, virus; did you mean \"virus\"?",
+                 unauthenticated, restricted, bad-header, oversized, unchecked, banned, virus; did you mean \"virus\"?",
             ),
             (
                 "networks = [\"10.0.0.0/8\", \"home\"]",
@@ -407,7 +407,7 @@ mod tests {
             (
                 "GATEPOST_DEFAULT_POLICY__ACTIONS__BAD_HEADER",
                 "refuse",
-                "\"bad_header\" is none of clean, spammy, spam, restricted, bad-header, oversized, unchecked, banned, virus; did you \
+                "\"bad_header\" is none of clean, spammy, spam, unauthenticated, restricted, bad-header, oversized, unchecked, banned, virus; did you \
                  mean \"bad-header\"?",
             ),
             ("GATEPOST_LOG", "info", "environment GATEPOST_LOG: log: that is not a table"),

@@ -1,9 +1,12 @@
 //! Configuration: what was typed ([`typed`]), read from files with the place of every value remembered.
 
+pub mod auth;
 mod de;
+pub mod dmarc_reports;
 mod effective;
 pub mod greylist;
 pub mod listen;
+mod lists;
 pub mod load;
 pub mod maps;
 pub mod next_hop;

@@ -10,7 +10,10 @@ use gatepost_wire::smtp::Stray;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::auth::{ArcCheck, Authentication, DkimCheck, DmarcCheck, Signing, SpfCheck};
+pub use super::dmarc_reports::DmarcReports;
 pub use super::greylist::{Greylist, GreylistMode};
+pub use super::lists::*;
 use super::p0f::P0f;
 pub use super::restrictions::Restrictions;
 use super::units::{Net, Seconds, Size};
@@ -58,10 +61,16 @@ pub struct Config {
     pub default_policy: Policy,
     /// Names of header fields that are added.
     pub headers: HeaderNames,
+    /// How the results of sender authentication are told.
+    pub authentication: Authentication,
+    /// Signing of outgoing mail.
+    pub signing: Signing,
     /// Mail that is held.
     pub quarantine: Quarantine,
     /// Records of decisions.
     pub journal: Journal,
+    /// Aggregate reports to the domains that ask for them.
+    pub dmarc_reports: DmarcReports,
     /// What is remembered from one message to the next.
     pub state: super::state::State,
     /// Metrics and health over HTTP.
@@ -371,10 +380,21 @@ pub struct Checks {
     pub clamd: BTreeMap<String, Clamd>,
     /// Attachment rules.
     pub attachments: Attachments,
-    /// DNS block lists, each under the name that its symbol is made from: `[checks.dnsbl.zen]` finds `DNSBL_ZEN`.
+    /// DNS lists, each under the name that its symbol is made from: `[checks.dnsbl.zen]` finds `DNSBL_ZEN`, and a list of
+    /// the good (`kind = "allow"`) `DNSWL_ZEN`.
     pub dnsbl: BTreeMap<String, Dnsbl>,
+    /// Lists from files, each under the name that its symbol is made from: `[checks.local_list.own]` finds `LOCAL_OWN`.
+    pub local_list: BTreeMap<String, LocalList>,
     /// How names are looked up.
     pub dns: Dns,
+    /// SPF.
+    pub spf: SpfCheck,
+    /// DKIM.
+    pub dkim: DkimCheck,
+    /// DMARC.
+    pub dmarc: DmarcCheck,
+    /// ARC.
+    pub arc: ArcCheck,
     /// The test pattern of unsolicited mail.
     pub gtube: Gtube,
     /// Who must come again. For restriction `greylist`.
@@ -501,37 +521,6 @@ pub struct AttachmentRule {
     pub larger_than: Option<Size>,
 }
 
-/// Lists are asked for the client's address.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Dnsbl {
-    /// Its zone: `zen.spamhaus.org`.
-    pub zone: String,
-    /// Which answers count: `127.0.0.2`, `127.0.0.4-7`, `127.0.0.0/28`. Empty: every answer in 127.0.0.0/8 except
-    /// 127.255.255.0/24, which lists use to say that they refuse to answer.
-    pub answers: Vec<String>,
-    /// Points that a listing adds.
-    pub weight: Points,
-    /// A listing alone puts the mail in this category (`spam` refuses it outright in the default policy).
-    pub category: Option<Category>,
-    /// Longest to wait.
-    pub time: Seconds,
-    /// What happens when the list does not answer.
-    pub on_fault: OnFault,
-}
-
-/// How names are looked up.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Dns {
-    /// Name servers, `127.0.0.1:53`. Empty: those of the system.
-    pub servers: Vec<String>,
-    /// Longest to wait for one server's answer.
-    pub time: Seconds,
-    /// Answers kept in memory.
-    pub cache: u32,
-}
-
 /// The test pattern of unsolicited mail.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -569,7 +558,8 @@ pub struct Policy {
     /// Categories for symbols, instead of those of the catalogue: `categories.ENCRYPTED = "banned"`.
     pub categories: BTreeMap<String, Category>,
     /// What happens to each category: `actions.virus = "refuse"`. Built-in: clean and bad-header are delivered,
-    /// spammy and unchecked are marked, spam, oversized, banned and virus are refused.
+    /// spammy and unchecked are marked, spam, unauthenticated, restricted, oversized,
+    /// banned and virus are refused.
     pub actions: BTreeMap<Category, Action>,
     /// Categories of which a copy is kept in quarantine, whatever the action. Built-in: none.
     pub keep: Option<Vec<Category>>,
@@ -689,8 +679,11 @@ impl Default for Config {
             policy: Vec::new(),
             default_policy: Policy::default(),
             headers: HeaderNames::default(),
+            authentication: Authentication::default(),
+            signing: Signing::default(),
             quarantine: Quarantine::default(),
             journal: Journal::default(),
+            dmarc_reports: DmarcReports::default(),
             state: super::state::State::default(),
             metrics: Metrics::default(),
         }
@@ -821,25 +814,6 @@ impl Default for Clamd {
 impl Default for Attachments {
     fn default() -> Attachments {
         Attachments { enabled: true, builtin: true, rule: Vec::new(), on_fault: OnFault::Defer }
-    }
-}
-
-impl Default for Dnsbl {
-    fn default() -> Dnsbl {
-        Dnsbl {
-            zone: String::new(),
-            answers: Vec::new(),
-            weight: Points::thousandths(3000),
-            category: None,
-            time: Seconds::new(5),
-            on_fault: OnFault::Accept,
-        }
-    }
-}
-
-impl Default for Dns {
-    fn default() -> Dns {
-        Dns { servers: Vec::new(), time: Seconds::new(3), cache: 10_000 }
     }
 }
 

@@ -51,6 +51,13 @@ impl Config {
         config
     }
 
+    /// Names under which nobody outside may tell results of sender authentication: ours first.
+    pub fn authserv_ids(&self) -> Vec<String> {
+        let own = &self.authentication.id;
+        let own = if own.is_empty() { &self.hostname } else { own };
+        std::iter::once(own).chain(&self.authentication.remove).cloned().collect()
+    }
+
     /// Folder of the vault.
     pub fn vault_folder(&self) -> PathBuf {
         self.quarantine.vault.clone().unwrap_or_else(|| self.data.join("vault"))
@@ -66,6 +73,11 @@ impl Config {
         self.state.path.clone().unwrap_or_else(|| self.data.join("state.redb"))
     }
 
+    /// Where the daemon answers commands that want to know what is remembered.
+    pub fn state_socket(&self) -> PathBuf {
+        self.data.join("state.sock")
+    }
+
     /// What is wrong with the values, as far as that can be said without a look at the system. Policies, the names of
     /// header fields, patterns and sockets are judged by those who use them.
     pub fn validate(&self) -> Vec<Problem> {
@@ -75,6 +87,9 @@ impl Config {
         self.validate_limits(&mut problems);
         self.validate_keeping(&mut problems);
         problems.0.extend(self.protection_problems());
+        if let Some(message) = self.dmarc_reports.problem() {
+            problems.add("dmarc_reports.email", message);
+        }
         for (place, server) in self.checks.dns.servers.iter().enumerate() {
             if server.parse::<SocketAddr>().is_err() && server.parse::<IpAddr>().is_err() {
                 let message = format!("{server:?} is not a name server; write 127.0.0.1:53 or [::1]:53");
@@ -254,7 +269,9 @@ impl Config {
         }
         for (name, list) in &self.checks.dnsbl {
             let key = |last: &str| format!("checks.dnsbl.{}.{last}", super::tree::key_text(name));
-            if !is_host_name(&list.zone) {
+            if let Some(message) = list.key_problem() {
+                problems.add(key("key"), message);
+            } else if !is_host_name(&list.full_zone()) {
                 problems.add(key("zone"), format!("{:?} is not a zone; write zen.spamhaus.org", list.zone));
             }
             if list.time.seconds() == 0 {
@@ -306,7 +323,6 @@ fn validate_protocol(listener: &Listener, key: &impl Fn(&str) -> String, problem
         problems.add(key("require_secret"), "is for protocol = \"am-pdp\" only");
     }
     if listener.delay_reject != usual.delay_reject && !protocol.has_restrictions() {
-        problems.add(key("delay_reject"), "is for protocols with restrictions: smtp, lmtp, milter, policy");
         let message = "is for protocol = \"smtp\", \"lmtp\", \"milter\" and \"policy\" only";
         problems.add(key("delay_reject"), message);
     }
@@ -484,11 +500,6 @@ mod tests {
                 "whole path",
             ),
             ("listener = [{require_secret = true}]", "listener[0].require_secret", "only"),
-            (
-                "listener = [{protocol = \"clamd\", delay_reject = false}]",
-                "listener[0].delay_reject",
-                "is for protocols",
-            ),
             ("listener = [{protocol = 'http', delay_reject = false}]", "listener[0].delay_reject", "only"),
             ("listener = [{prepend = ['X-A']}]", "listener[0].prepend", "only"),
             ("queue = [{incoming = \"in\"}]", "queue[0].incoming", "full path"),
@@ -544,6 +555,12 @@ mod tests {
             ("checks.clamd.main.connections = 0", "checks.clamd.main.connections", "at least one"),
             ("checks.clamd.\"a.b\".time = 0", "checks.clamd.\"a.b\".time", "is 0"),
             ("checks.dnsbl.zen = {}", "checks.dnsbl.zen.zone", "not a zone"),
+            ("checks.dnsbl.zen = {zone = \"{key}.zen.example\"}", "checks.dnsbl.zen.key", "is missing"),
+            (
+                "checks.dnsbl.zen = {zone = \"zen.example\", key = \"k\"}",
+                "checks.dnsbl.zen.key",
+                "has no place",
+            ),
             ("checks.dns.servers = [\"dns\"]", "checks.dns.servers[0]", "not a name server"),
             ("quarantine.keep_days = 0", "quarantine.keep_days", "deleted at once"),
             ("quarantine.keep_days_virus = 0", "quarantine.keep_days_virus", "deleted at once"),

@@ -6,3 +6,4 @@ pub mod maildir;
 pub mod notice;
 pub mod relay;
 pub mod release;
+pub mod sign;

@@ -159,6 +159,8 @@ impl Pipeline {
             faults: &[],
             after_queue: false,
             advice: false,
+            fields: &[],
+            authserv_ids: &[],
         };
         let mut verdicts = verdict::judge(&case, &self.policies, &self.headers);
         match by {

@@ -4,7 +4,8 @@ use gatepost_mail::{Address, Mail, PartId, Protocol, Scope, Session, Verdict, sh
 
 use super::{Done, Judged, micros};
 use crate::records::{
-    DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, VerdictRecord, WeighedRecord,
+    AuthenticationRecord, DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, VerdictRecord,
+    WeighedRecord,
 };
 
 /// The record, as far as the story has gone.
@@ -39,6 +40,7 @@ pub(super) fn make(judged: &Judged, done: Option<&Done>) -> Record {
         policy: worst.policy.to_string(),
         findings: findings(judged, worst),
         faults: faults(judged),
+        authentication: authentication(judged),
         parts: message.parts().map(|(id, _)| part(&judged.mail, id)).collect(),
         defects: defects(&judged.mail),
         verdicts: judged.verdicts.iter().map(|verdict| verdict_record(judged, verdict, done)).collect(),
@@ -90,6 +92,17 @@ fn faults(judged: &Judged) -> Vec<FaultRecord> {
         cause: fault.cause,
         detail: fault.detail.clone(),
         answer: fault.answer,
+    })
+    .collect()
+}
+
+fn authentication(judged: &Judged) -> Vec<AuthenticationRecord> {
+    let told = judged.found.authentication.iter().flat_map(|authentication| authentication.told());
+    told.map(|told| AuthenticationRecord {
+        method: told.method.to_owned(),
+        result: told.result.to_owned(),
+        about: told.about,
+        why: told.why,
     })
     .collect()
 }

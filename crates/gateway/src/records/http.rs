@@ -10,10 +10,17 @@ use axum::routing::get;
 
 use super::Metrics;
 
-/// Named conditions that must hold for the daemon to be ready: `journal`, `vault`, `engine clamd:main`.
+/// Named conditions that must hold for the daemon to be ready: `journal`, `vault`, `clamd:main`; and others that are told
+/// beside: a DNS list without which mail goes on.
 #[derive(Debug, Default)]
 pub struct Health {
-    conditions: Mutex<BTreeMap<String, Result<(), String>>>,
+    conditions: Mutex<BTreeMap<String, Condition>>,
+}
+
+#[derive(Debug)]
+struct Condition {
+    vital: bool,
+    state: Result<(), String>,
 }
 
 impl Health {
@@ -23,7 +30,16 @@ impl Health {
     }
 
     /// Sets a condition, good or with the reason why not.
-    pub fn set(&self, name: &str, condition: Result<(), String>) {
+    pub fn set(&self, name: &str, state: Result<(), String>) {
+        self.enter(name, Condition { vital: true, state });
+    }
+
+    /// Sets a condition that does not keep us from being ready.
+    pub fn set_aside(&self, name: &str, state: Result<(), String>) {
+        self.enter(name, Condition { vital: false, state });
+    }
+
+    fn enter(&self, name: &str, condition: Condition) {
         self.conditions.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), condition);
     }
 
@@ -34,16 +50,22 @@ impl Health {
 
     /// Ready, or why not: `name: reason` each.
     pub fn check(&self) -> Result<(), Vec<String>> {
-        let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
-        let bad: Vec<String> = conditions
-            .iter()
-            .filter_map(|(name, condition)| Some(format!("{name}: {}", condition.as_ref().err()?)))
-            .collect();
+        let bad = self.bad(true);
         if bad.is_empty() { Ok(()) } else { Err(bad) }
+    }
+
+    /// What is not as it should be, of what keeps us from being ready or of the rest.
+    fn bad(&self, vital: bool) -> Vec<String> {
+        let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = conditions.iter().filter(|(_, condition)| condition.vital == vital);
+        asked
+            .filter_map(|(name, condition)| Some(format!("{name}: {}", condition.state.as_ref().err()?)))
+            .collect()
     }
 }
 
-/// `/metrics` in OpenMetrics text; `/health` says `ready` (200), or why not, one reason a line (503).
+/// `/metrics` in OpenMetrics text; `/health` says `ready` (200), or why not, one reason a line (503). What is not as it should
+/// be and does not keep us from being ready follows in either case.
 pub fn router(metrics: Arc<Metrics>, health: Arc<Health>) -> Router {
     Router::new()
         .route("/metrics", get(async move || metrics_page(&metrics)))
@@ -56,12 +78,13 @@ fn metrics_page(metrics: &Metrics) -> Response {
 }
 
 fn health_page(health: &Health) -> Response {
-    match health.check() {
-        Ok(()) => (StatusCode::OK, "ready\n").into_response(),
-        Err(reasons) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", reasons.join("\n"))).into_response()
-        }
-    }
+    let aside = health.bad(false);
+    let (status, mut lines) = match health.check() {
+        Ok(()) => (StatusCode::OK, vec!["ready".to_owned()]),
+        Err(reasons) => (StatusCode::SERVICE_UNAVAILABLE, reasons),
+    };
+    lines.extend(aside);
+    (status, format!("{}\n", lines.join("\n"))).into_response()
 }
 
 #[cfg(test)]
@@ -97,7 +120,12 @@ mod tests {
         assert!(page.ends_with("\r\n\r\nengine clamd:main: no answer\nvault: the disk is full\n"), "{page}");
         health.set("vault", Ok(()));
         health.remove("engine clamd:main");
-        assert!(get_page(address, "/health").await.starts_with("HTTP/1.1 200 "));
+        health.set_aside("dnsbl:zen", Err("out of use".into()));
+        let page = get_page(address, "/health").await;
+        assert!(
+            page.starts_with("HTTP/1.1 200 ") && page.ends_with("\r\n\r\nready\ndnsbl:zen: out of use\n"),
+            "{page}"
+        );
 
         metrics.session_opened();
         let page = get_page(address, "/metrics").await;

@@ -4,10 +4,12 @@
 //! A record is on disk some 20 ms after [`Journal::write`]; a crash may lose the last ones. Held messages lose nothing:
 //! the vault's files carry their records, see [`super::reconcile`].
 
+mod dmarc;
 mod query;
 mod state;
 mod writer;
 
+pub use dmarc::{DmarcMessage, Due, Imported, Pending, ReceivedFilter, ReceivedLine, ReportState, Reported};
 pub use query::{Entry, Filter};
 pub use state::{CLAIM_TIME, Claim, Event, EventKind, State, Ticket};
 
@@ -45,6 +47,7 @@ pub struct Journal {
     path: PathBuf,
     pool: SqlitePool,
     queue: Arc<Queue>,
+    dmarc: dmarc::Queue,
 }
 
 impl Journal {
@@ -82,8 +85,9 @@ impl Journal {
         // (the held ones come back from the vault), and cost one fsync less a batch.
         let options = options.synchronous(SqliteSynchronous::Normal).busy_timeout(WRITER_BUSY_TIME);
         let writer = connect(1, options).await?;
+        let dmarc = dmarc::Queue::start(path.to_owned(), pool.clone());
         let queue = Queue::start(path.to_owned(), writer, dropped);
-        Ok(Journal { path: path.to_owned(), pool, queue })
+        Ok(Journal { path: path.to_owned(), pool, queue, dmarc })
     }
 
     /// Where it is.
@@ -106,6 +110,7 @@ impl Journal {
     /// Flushes, stops the writer and closes the database. What cannot be written is lost; the error says how much.
     pub async fn close(self) -> Result<(), JournalError> {
         let flushed = self.flush().await;
+        self.dmarc.stop().await;
         self.queue.stop().await;
         self.pool.close().await;
         flushed
@@ -253,13 +258,13 @@ fn give_to_owner_of_folder(path: &Path) -> std::io::Result<()> {
 /// it tries again.
 async fn migrate(pool: &SqlitePool) -> Result<(), sqlx::migrate::MigrateError> {
     const TRIES: u32 = 5;
-    let migrator = Migrator::with_migrations(vec![Migration::new(
-        1,
-        Cow::Borrowed("journal"),
-        MigrationType::Simple,
-        include_str!("../../migrations/0001_journal.sql").into_sql_str(),
-        false,
-    )]);
+    let migration = |number, name, sql: &'static str| {
+        Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    let migrator = Migrator::with_migrations(vec![
+        migration(1, "journal", include_str!("../../migrations/0001_journal.sql")),
+        migration(2, "dmarc", include_str!("../../migrations/0002_dmarc.sql")),
+    ]);
     let mut tried = 1;
     loop {
         match migrator.run(pool).await {

@@ -148,6 +148,7 @@ fn content(category: Category) -> &'static str {
         Category::Clean => "CLEAN",
         Category::Spammy => "SPAMMY",
         Category::Spam => "SPAM",
+        Category::Unauthenticated => "UNAUTHENTICATED",
         Category::Restricted => "RESTRICTED",
         Category::BadHeader => "BAD-HEADER",
         Category::Oversized => "OVERSIZED",

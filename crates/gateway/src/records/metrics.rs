@@ -52,6 +52,19 @@ struct Reason {
     reason: &'static str,
 }
 
+/// Counters of name look-ups.
+#[derive(Clone, Debug, Default)]
+pub struct Lookups {
+    /// Names looked up.
+    pub questions: Counter,
+    /// Of these, answered from the cache.
+    pub cached: Counter,
+    /// Of these, answered by no server in time.
+    pub timeouts: Counter,
+    /// Of these, failed by the servers.
+    pub failures: Counter,
+}
+
 /// All metrics of the daemon. Every method is cheap: an atomic addition, for labels behind a read lock.
 pub struct Metrics {
     registry: Registry,
@@ -68,6 +81,7 @@ pub struct Metrics {
     vault_bytes: Gauge<u64, AtomicU64>,
     vault_messages: Gauge<u64, AtomicU64>,
     journal_dropped: Counter,
+    lookups: Lookups,
     resident: Gauge<u64, AtomicU64>,
 }
 
@@ -95,6 +109,7 @@ impl Metrics {
             vault_bytes: Gauge::default(),
             vault_messages: Gauge::default(),
             journal_dropped: Counter::default(),
+            lookups: Lookups::default(),
             resident: Gauge::default(),
         };
         metrics.register();
@@ -142,7 +157,11 @@ impl Metrics {
             "Replies of next hops to messages, by class",
             self.next_hop_replies.clone(),
         );
-        registry.register("gatepost_engine_up", "1 when a scanner answers, else 0", self.engine_up.clone());
+        registry.register(
+            "gatepost_engine_up",
+            "1 when a scanner or a list answers, else 0",
+            self.engine_up.clone(),
+        );
         registry.register("gatepost_vault_bytes", "Size of the vault on disk", self.vault_bytes.clone());
         registry.register("gatepost_vault_messages", "Messages in the vault", self.vault_messages.clone());
         registry.register(
@@ -150,6 +169,15 @@ impl Metrics {
             "Records lost because the journal could not be written",
             self.journal_dropped.clone(),
         );
+        let dns = &self.lookups;
+        registry.register("gatepost_dns_questions", "Names looked up", dns.questions.clone());
+        registry.register("gatepost_dns_cached", "Of these, answered from the cache", dns.cached.clone());
+        registry.register(
+            "gatepost_dns_timeouts",
+            "Of these, answered by no server in time",
+            dns.timeouts.clone(),
+        );
+        registry.register("gatepost_dns_failures", "Of these, failed by the servers", dns.failures.clone());
         registry.register("process_resident_memory_bytes", "Resident memory", self.resident.clone());
     }
 
@@ -239,6 +267,11 @@ impl Metrics {
         self.journal_dropped.clone()
     }
 
+    /// The counters of the resolver.
+    pub fn lookups(&self) -> Lookups {
+        self.lookups.clone()
+    }
+
     /// All metrics in OpenMetrics text.
     pub fn encode(&self) -> String {
         if let Some(bytes) = resident_bytes() {
@@ -290,6 +323,7 @@ mod tests {
         metrics.engine_up("clamd:\"odd\"", false);
         metrics.vault(Usage { messages: 3, bytes: 4096 });
         metrics.journal_dropped().inc_by(5);
+        metrics.lookups().cached.inc_by(4);
         let text = metrics.encode();
         for line in [
             r#"gatepost_messages_total{category="virus",action="refuse"} 2"#,
@@ -311,6 +345,7 @@ mod tests {
             r#"gatepost_vault_bytes 4096"#,
             r#"gatepost_vault_messages 3"#,
             r#"gatepost_journal_dropped_total 5"#,
+            r#"gatepost_dns_cached_total 4"#,
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");

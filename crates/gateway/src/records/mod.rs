@@ -17,11 +17,15 @@ pub(crate) mod samples;
 
 pub use http::{Health, router};
 pub use id::{ID_LENGTH, is_id, new_id};
-pub use journal::{Entry, Event, EventKind, Filter, Journal, JournalError, State};
+pub use journal::{
+    DmarcMessage, Due, Entry, Event, EventKind, Filter, Imported, Journal, JournalError, Pending,
+    ReceivedFilter, ReceivedLine, ReportState, Reported, State,
+};
 pub use logline::{Fields, fields, log, log_line};
-pub use metrics::Metrics;
+pub use metrics::{Lookups, Metrics};
 pub use record::{
-    DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, Scanned, VerdictRecord, WeighedRecord,
+    AuthenticationRecord, DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, Scanned,
+    VerdictRecord, WeighedRecord,
 };
 pub use release::{
     Deliver, Delivery, Release, ReleaseError, Released, Secret, check_secret, find, forward, release,

@@ -60,6 +60,9 @@ pub struct Record {
     pub findings: Vec<FindingRecord>,
     /// Checks that could not look.
     pub faults: Vec<FaultRecord>,
+    /// What sender authentication came to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authentication: Vec<AuthenticationRecord>,
     /// What the message is made of.
     pub parts: Vec<PartRecord>,
     /// What is malformed in it.
@@ -132,6 +135,19 @@ pub struct FindingRecord {
     pub scope: String,
     /// Proof.
     pub evidence: String,
+}
+
+/// One result of sender authentication.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AuthenticationRecord {
+    /// `spf`, `dkim`, `arc`, `dmarc`, or `auth` for a user who had logged in.
+    pub method: String,
+    /// `pass`, `fail`, `none` … (RFC 8601).
+    pub result: String,
+    /// What it is about: `smtp.mailfrom=user@example.org`.
+    pub about: String,
+    /// Why.
+    pub why: String,
 }
 
 /// A fault.

@@ -1,135 +1,248 @@
 //! Name look-ups: one resolver with one cache for all checks, behind a trait so that tests need no network.
+//!
+//! A question is answered from the cache, or by whoever asks it already, or by the servers. What was once asked is asked to
+//! its end, even when nobody waits for it any more, so that a server that is slow today is quick for the next who asks.
 
+mod cache;
+mod confirm;
+mod names;
+mod servers;
+
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 pub use gatepost_auth::dns::{DnsError, Lookup, Mx, Resolve, backwards, reverse};
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
-use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::RecordType;
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::Semaphore;
 
 use crate::config::Problem;
 use crate::config::typed::Dns as DnsConfig;
+use cache::{Cache, Data, Key, Known};
+pub use confirm::{Confirmed, confirmed_name};
+pub use names::plain_name;
+use servers::Servers;
+
+/// Questions that may wait for their turn, for each that may be on the way.
+const WAITING: usize = 40;
+
+/// The real resolver: asks name servers over UDP, and TCP when an answer is too long for that.
+pub struct Dns {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cache: Cache,
+    servers: Servers,
+    asking: Mutex<HashMap<Key, Asking>>,
+    most_asking: usize,
+    turns: Semaphore,
+    counters: DnsCounters,
+}
+
+/// A question on its way, for all who have asked it.
+type Asking = Shared<BoxFuture<'static, Known>>;
+
+/// What the resolver counts.
+#[derive(Clone, Debug, Default)]
+pub struct DnsCounters {
+    /// Questions, all of them.
+    pub questions: Counter,
+    /// Those of them that were answered from the cache, or by an answer that was under way.
+    pub cached: Counter,
+    /// Those that no server answered in time.
+    pub timeouts: Counter,
+    /// Those that servers failed to answer.
+    pub failures: Counter,
+}
+
+impl Dns {
+    /// A resolver for `[checks.dns]`. Nothing is asked yet.
+    pub fn build(config: &DnsConfig) -> Result<Dns, Vec<Problem>> {
+        Dns::counting(config, DnsCounters::default())
+    }
+
+    /// The same, with counters that somebody shows.
+    pub fn counting(config: &DnsConfig, counters: DnsCounters) -> Result<Dns, Vec<Problem>> {
+        let addresses = servers(config)?;
+        let mut problems = Vec::new();
+        let mut wrong = |key: &str, message: &str| {
+            problems.push(Problem::new(format!("checks.dns.{key}"), message));
+        };
+        if config.time.duration().is_zero() {
+            wrong("time", "must be at least 1 second");
+        }
+        if config.at_once == 0 {
+            wrong("at_once", "must be at least 1");
+        }
+        if config.ttl_min > config.ttl_max {
+            wrong("ttl_min", "is more than ttl_max");
+        }
+        if config.ttl_failure.seconds() > 300 {
+            wrong("ttl_failure", "is more than 5 minutes (RFC 9520 section 3.2)");
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let servers = Servers::new(addresses, config.time.duration()).map_err(|why| {
+            vec![Problem::new("checks.dns", format!("the resolver cannot be set up: {why}"))]
+        })?;
+        let at_once = config.at_once as usize;
+        Ok(Dns {
+            inner: Arc::new(Inner {
+                cache: Cache::new(config),
+                servers,
+                asking: Mutex::default(),
+                most_asking: at_once.saturating_mul(WAITING),
+                turns: Semaphore::new(at_once.min(Semaphore::MAX_PERMITS)),
+                counters,
+            }),
+        })
+    }
+
+    /// The servers it asks.
+    pub fn servers(&self) -> Vec<SocketAddr> {
+        self.inner.servers.addresses()
+    }
+
+    async fn look_up(&self, name: &str, kind: RecordType) -> Known {
+        match self.inner.begin(name, kind) {
+            Ok(known) => known,
+            Err(asking) => asking.await,
+        }
+    }
+}
+
+impl Inner {
+    /// What is known, or the question on its way.
+    fn begin(self: &Arc<Inner>, name: &str, kind: RecordType) -> Result<Known, Asking> {
+        self.counters.questions.inc();
+        let key = match Key::new(name, kind) {
+            Ok(key) => key,
+            Err(why) => return Ok(Arc::new(Err(DnsError::Failed(why)))),
+        };
+        if let Some(known) = self.cache.get(&key) {
+            self.counters.cached.inc();
+            return Ok(known);
+        }
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = asking.get(&key) {
+            self.counters.cached.inc();
+            return Err(same.clone());
+        }
+        // Answered between the two looks: what is known enters the cache before it leaves the questions on their way.
+        if let Some(known) = self.cache.get(&key) {
+            self.counters.cached.inc();
+            return Ok(known);
+        }
+        if asking.len() >= self.most_asking {
+            return Ok(Arc::new(Err(DnsError::Failed("too many look-ups at once".into()))));
+        }
+        let task = tokio::spawn(self.clone().ask(key.clone()));
+        let answer = async move {
+            task.await
+                .unwrap_or_else(|why| Arc::new(Err(DnsError::Failed(format!("the look-up ended: {why}")))))
+        };
+        let answer = answer.boxed().shared();
+        asking.insert(key, answer.clone());
+        Err(answer)
+    }
+
+    /// Asks the servers, and keeps what they say.
+    async fn ask(self: Arc<Inner>, key: Key) -> Known {
+        let _leave = Leave { inner: self.clone(), key: key.clone() };
+        let turn = self.turns.acquire().await;
+        let (said, ttl) = match key.query() {
+            Ok((name, kind)) => self.servers.resolve(name, kind).await,
+            Err(why) => (Err(DnsError::Failed(why)), None),
+        };
+        drop(turn);
+        match &said {
+            Err(DnsError::Timeout) => _ = self.counters.timeouts.inc(),
+            Err(DnsError::Failed(_)) => _ = self.counters.failures.inc(),
+            _ => {}
+        }
+        let known = Arc::new(said);
+        self.cache.keep(key, known.clone(), ttl);
+        known
+    }
+}
+
+/// Takes a question off those on their way, however it ends.
+struct Leave {
+    inner: Arc<Inner>,
+    key: Key,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.inner.asking.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// Copies the records of one kind out of what is known.
+fn records<T: Clone>(known: &Known, list: impl Fn(&Data) -> Option<&Vec<T>>) -> Result<Vec<T>, DnsError> {
+    match &**known {
+        Ok(data) => list(data).cloned().ok_or(DnsError::NoData),
+        Err(why) => Err(why.clone()),
+    }
+}
+
+impl Resolve for Dns {
+    fn a<'a>(&'a self, name: &'a str) -> Lookup<'a, Ipv4Addr> {
+        Box::pin(async move {
+            records(&self.look_up(name, RecordType::A).await, |data| match data {
+                Data::A(list) => Some(list),
+                _ => None,
+            })
+        })
+    }
+
+    fn aaaa<'a>(&'a self, name: &'a str) -> Lookup<'a, Ipv6Addr> {
+        Box::pin(async move {
+            records(&self.look_up(name, RecordType::AAAA).await, |data| match data {
+                Data::Aaaa(list) => Some(list),
+                _ => None,
+            })
+        })
+    }
+
+    fn mx<'a>(&'a self, name: &'a str) -> Lookup<'a, Mx> {
+        Box::pin(async move {
+            records(&self.look_up(name, RecordType::MX).await, |data| match data {
+                Data::Mx(list) => Some(list),
+                _ => None,
+            })
+        })
+    }
+
+    fn txt<'a>(&'a self, name: &'a str) -> Lookup<'a, String> {
+        Box::pin(async move {
+            records(&self.look_up(name, RecordType::TXT).await, |data| match data {
+                Data::Text(list) => Some(list),
+                _ => None,
+            })
+        })
+    }
+
+    fn ptr(&self, address: IpAddr) -> Lookup<'_, String> {
+        Box::pin(async move {
+            records(&self.look_up(&reverse(address), RecordType::PTR).await, |data| match data {
+                Data::Text(list) => Some(list),
+                _ => None,
+            })
+        })
+    }
+}
 
 /// Where the system's name servers are written.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Servers taken from the system's list; resolv.conf(5) knows no more than three.
 const SYSTEM_SERVERS: usize = 3;
-
-/// Queries in flight on one TCP connection to a name server; beyond it a look-up fails at once.
-const QUERIES_PER_CONNECTION: usize = 512;
-
-/// The real resolver: asks name servers over UDP, and TCP when an answer is too long for that.
-pub struct Dns {
-    resolver: TokioResolver,
-    servers: Vec<SocketAddr>,
-}
-
-impl Dns {
-    /// A resolver for `[checks.dns]`. Nothing is asked yet.
-    pub fn build(config: &DnsConfig) -> Result<Dns, Vec<Problem>> {
-        let servers = servers(config)?;
-        if config.time.duration().is_zero() {
-            return Err(vec![Problem::new("checks.dns.time", "must be at least 1 second")]);
-        }
-        let name_servers = servers.iter().map(name_server).collect();
-        let mut builder = TokioResolver::builder_with_config(
-            ResolverConfig::from_name_servers(name_servers),
-            TokioRuntimeProvider::default(),
-        );
-        let options = builder.options_mut();
-        options.timeout = config.time.duration();
-        options.attempts = 1;
-        options.cache_size = config.cache.into();
-        options.use_hosts_file = ResolveHosts::Never;
-        options.max_active_requests = QUERIES_PER_CONNECTION;
-        let resolver = builder.build().map_err(|why| {
-            vec![Problem::new("checks.dns", format!("the resolver cannot be set up: {why}"))]
-        })?;
-        Ok(Dns { resolver, servers })
-    }
-
-    /// The servers it asks.
-    pub fn servers(&self) -> &[SocketAddr] {
-        &self.servers
-    }
-
-    async fn lookup(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, DnsError> {
-        let mut name =
-            Name::from_ascii(name).map_err(|why| DnsError::Failed(format!("“{name}” is no name: {why}")))?;
-        name.set_fqdn(true);
-        match self.resolver.lookup(name, kind).await {
-            Ok(answer) => Ok(answer.answers().iter().map(|record| record.data.clone()).collect()),
-            Err(why) if why.is_nx_domain() => Err(DnsError::NoName),
-            Err(why) if why.is_no_records_found() => Err(DnsError::NoData),
-            Err(NetError::Timeout) => Err(DnsError::Timeout),
-            Err(why) => Err(DnsError::Failed(why.to_string())),
-        }
-    }
-
-    /// The records of a name that are of the wanted kind.
-    async fn records<T>(
-        &self,
-        name: &str,
-        kind: RecordType,
-        wanted: impl Fn(RData) -> Option<T> + Send,
-    ) -> Result<Vec<T>, DnsError> {
-        let records: Vec<T> = self.lookup(name, kind).await?.into_iter().filter_map(wanted).collect();
-        if records.is_empty() { Err(DnsError::NoData) } else { Ok(records) }
-    }
-}
-
-impl Resolve for Dns {
-    fn a<'a>(&'a self, name: &'a str) -> Lookup<'a, Ipv4Addr> {
-        Box::pin(self.records(name, RecordType::A, |data| match data {
-            RData::A(address) => Some(address.0),
-            _ => None,
-        }))
-    }
-
-    fn aaaa<'a>(&'a self, name: &'a str) -> Lookup<'a, Ipv6Addr> {
-        Box::pin(self.records(name, RecordType::AAAA, |data| match data {
-            RData::AAAA(address) => Some(address.0),
-            _ => None,
-        }))
-    }
-
-    fn mx<'a>(&'a self, name: &'a str) -> Lookup<'a, Mx> {
-        Box::pin(async move {
-            let exchanger = |data| match data {
-                RData::MX(mx) => Some(Mx { preference: mx.preference, exchange: host(&mx.exchange) }),
-                _ => None,
-            };
-            let mut exchangers = self.records(name, RecordType::MX, exchanger).await?;
-            exchangers.sort();
-            Ok(exchangers)
-        })
-    }
-
-    fn txt<'a>(&'a self, name: &'a str) -> Lookup<'a, String> {
-        Box::pin(self.records(name, RecordType::TXT, |data| match data {
-            RData::TXT(text) => Some(text.txt_data.iter().map(|s| String::from_utf8_lossy(s)).collect()),
-            _ => None,
-        }))
-    }
-
-    fn ptr(&self, address: IpAddr) -> Lookup<'_, String> {
-        Box::pin(async move {
-            self.records(&reverse(address), RecordType::PTR, |data| match data {
-                RData::PTR(name) => Some(host(&name)),
-                _ => None,
-            })
-            .await
-        })
-    }
-}
-
-/// A name as text, without the final dot.
-fn host(name: &Name) -> String {
-    name.to_ascii().trim_end_matches('.').to_owned()
-}
 
 /// The configured servers, or the system's.
 fn servers(config: &DnsConfig) -> Result<Vec<SocketAddr>, Vec<Problem>> {
@@ -168,52 +281,5 @@ fn system_servers(resolv_conf: &str) -> Vec<SocketAddr> {
     if servers.is_empty() { vec![SocketAddr::from(([127, 0, 0, 1], 53))] } else { servers }
 }
 
-fn name_server(address: &SocketAddr) -> NameServerConfig {
-    let mut server = NameServerConfig::udp_and_tcp(address.ip());
-    for connection in &mut server.connections {
-        connection.port = address.port();
-    }
-    server
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn servers_of_the_system() {
-        for (text, expected) in [
-            ("# none\n", vec!["127.0.0.1:53"]),
-            ("search a.example\nnameserver 192.0.2.1\n", vec!["192.0.2.1:53"]),
-            (
-                "nameserver ::1 # local\nnameserver\t192.0.2.1\nnameserver x\n",
-                vec!["[::1]:53", "192.0.2.1:53"],
-            ),
-            (
-                "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n",
-                vec!["192.0.2.1:53", "192.0.2.2:53", "192.0.2.3:53"],
-            ),
-        ] {
-            let expected: Vec<SocketAddr> = expected.iter().map(|s| s.parse().unwrap()).collect();
-            assert_eq!(system_servers(text), expected, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn servers_of_the_configuration() {
-        let config = DnsConfig {
-            servers: vec!["127.0.0.1:5353".into(), "::1".into(), "dns.example".into()],
-            ..DnsConfig::default()
-        };
-        let problems = Dns::build(&config).err().unwrap();
-        assert_eq!(problems.len(), 1);
-        assert_eq!(problems[0].key, "checks.dns.servers[2]");
-
-        // Outside of a runtime, as a command that only reads the configuration builds it.
-        let config = DnsConfig { servers: config.servers[..2].to_vec(), ..config };
-        assert_eq!(
-            Dns::build(&config).ok().unwrap().servers(),
-            ["127.0.0.1:5353".parse().unwrap(), "[::1]:53".parse().unwrap()]
-        );
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ mod contract;
 mod embedded;
 mod entry;
 mod memory;
+mod remote;
 
 use std::fmt;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use futures_util::future::BoxFuture;
 pub use clock::{Clock, Hands};
 pub use embedded::{Embedded, Settings};
 pub use memory::Memory;
+pub use remote::{Remote, Served, serve};
 
 /// Longest key, in bytes.
 pub const LONGEST_KEY: usize = 1024;
@@ -84,8 +86,6 @@ pub enum Space {
     Triplets,
     /// Clients that greylisting has learned to know.
     Clients,
-    /// What an administrator exempts from greylisting.
-    Exempt,
     /// Counters of limits: by sender, user, domain, client.
     Limits,
     /// Answers of next hops about recipients.
@@ -96,15 +96,14 @@ pub enum Space {
 
 impl Space {
     /// All of them.
-    pub const ALL: [Space; 6] =
-        [Space::Triplets, Space::Clients, Space::Exempt, Space::Limits, Space::CallAhead, Space::Lookups];
+    pub const ALL: [Space; 5] =
+        [Space::Triplets, Space::Clients, Space::Limits, Space::CallAhead, Space::Lookups];
 
     /// The byte that its keys begin with in a store. It stands on disk: a space keeps its byte for ever.
     pub const fn byte(self) -> u8 {
         match self {
             Space::Triplets => b't',
             Space::Clients => b'c',
-            Space::Exempt => b'x',
             Space::Limits => b'l',
             Space::CallAhead => b'a',
             Space::Lookups => b'q',

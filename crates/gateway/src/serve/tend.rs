@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
+use crate::build;
+use crate::checks::Health as State;
 use crate::config::typed::Config;
 use crate::pipeline::{Pipeline, Store};
 use crate::records::{self, Health, Metrics};
+use crate::reporting::{Round, last_midnight};
 
 /// A round of looking that takes longer is told as ill health itself: what was known before it is too old.
 const LONGEST_LOOK: Duration = Duration::from_secs(90);
@@ -22,6 +25,7 @@ pub(super) struct Tending {
     looking: Option<JoinHandle<()>>,
     looking_since: Instant,
     expiring: Option<JoinHandle<()>>,
+    reporting: Option<JoinHandle<()>>,
 }
 
 impl Tending {
@@ -33,6 +37,7 @@ impl Tending {
             looking: None,
             looking_since: Instant::now(),
             expiring: None,
+            reporting: None,
         }
     }
 
@@ -52,10 +57,9 @@ impl Tending {
         let (metrics, health, engines) = (self.metrics.clone(), self.health.clone(), self.engines.clone());
         self.looking = Some(tokio::spawn(async move {
             let states = pipeline.checks.health().await;
-            let states = states.into_iter().map(|engine| (engine.name, engine.state.map(|_| ())));
             {
                 let mut known = engines.lock().unwrap_or_else(PoisonError::into_inner);
-                tell_engines(states, &mut known, &metrics, &health);
+                tell_engines(states.into_iter(), &mut known, &metrics, &health);
             }
             health.set("journal", store.journal.trouble().map_or(Ok(()), Err));
             let state = store.state.status().await;
@@ -85,20 +89,46 @@ impl Tending {
             }
         }));
     }
+
+    /// Sends the DMARC reports of days that are over, where that is configured, and those that could not be sent before.
+    /// One day is reported once, however often this is called.
+    pub fn report(&mut self, config: &Config, store: &Store) {
+        if !config.dmarc_reports.enabled || is_running(&self.reporting) {
+            return;
+        }
+        let reporter = match build::reporter(config) {
+            Ok(reporter) => reporter,
+            Err(problems) => return tracing::error!(?problems, "DMARC reports cannot be sent"),
+        };
+        let journal = store.journal.clone();
+        self.reporting = Some(tokio::spawn(async move {
+            let (since, until) = (jiff::Timestamp::UNIX_EPOCH, last_midnight(jiff::Timestamp::now()));
+            match reporter.round(&journal, since, until, None).await {
+                Ok(round) if round == Round::default() => {}
+                Ok(round) => tracing::info!("DMARC: {round}"),
+                Err(error) => tracing::error!(%error, "DMARC reports wait"),
+            }
+        }));
+    }
 }
 
 /// Tells how the engines are, and forgets those that a reload has removed: a broken one must not be held against us for
 /// ever. `known` are those that were told of the last time.
 fn tell_engines(
-    states: impl Iterator<Item = (String, Result<(), String>)>,
+    states: impl Iterator<Item = State>,
     known: &mut BTreeSet<String>,
     metrics: &Metrics,
     health: &Health,
 ) {
     let mut gone = std::mem::take(known);
-    for (name, state) in states {
+    for State { name, vital, state } in states {
         metrics.engine_up(&name, state.is_ok());
-        health.set(&name, state);
+        let state = state.map(drop);
+        if vital {
+            health.set(&name, state)
+        } else {
+            health.set_aside(&name, state)
+        }
         gone.remove(&name);
         known.insert(name);
     }
@@ -119,10 +149,15 @@ mod tests {
     #[test]
     fn an_engine_that_is_gone_is_forgotten() {
         let (metrics, health, mut known) = (Metrics::new(), Health::new(), BTreeSet::new());
-        let broken = ("clamd:main".to_owned(), Err("no answer".to_owned()));
-        let good = ("clamd:other".to_owned(), Ok(()));
-        tell_engines([broken, good.clone()].into_iter(), &mut known, &metrics, &health);
-        assert!(health.check().is_err() && metrics.encode().contains("clamd:main"));
+        let broken = State { name: "clamd:main".into(), vital: true, state: Err("no answer".into()) };
+        let good = State { name: "clamd:other".into(), vital: true, state: Ok("1.4".into()) };
+        let list = State { name: "dnsbl:zen".into(), vital: false, state: Err("no answer".into()) };
+        tell_engines([broken, good.clone(), list].into_iter(), &mut known, &metrics, &health);
+        assert!(
+            health.check().unwrap_err() == ["clamd:main: no answer"]
+                && metrics.encode().contains("clamd:main")
+        );
+        assert!(metrics.encode().contains("gatepost_engine_up{engine=\"dnsbl:zen\"} 0"));
         tell_engines([good].into_iter(), &mut known, &metrics, &health);
         assert!(health.check().is_ok() && !metrics.encode().contains("clamd:main"));
         assert!(metrics.encode().contains("clamd:other"));

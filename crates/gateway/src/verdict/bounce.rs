@@ -24,7 +24,7 @@ pub(super) fn unsafe_because(
     if sender.local().eq_ignore_ascii_case("mailer-daemon") {
         return Some("the sender is a mail system");
     }
-    let forging = [Category::Virus, Category::Spam, Category::Spammy];
+    let forging = [Category::Virus, Category::Unauthenticated, Category::Spam, Category::Spammy];
     if forging.iter().any(|category| categories.contains(category)) {
         return Some("viruses and spam come with forged senders");
     }

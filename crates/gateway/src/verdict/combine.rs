@@ -527,8 +527,10 @@ mod tests {
 
     /// One verdict for each word, each for one recipient, the later the worse.
     fn verdicts(words: &str) -> Vec<Verdict> {
-        let words = words.split(' ').enumerate();
-        words.map(|(place, word)| verdict(word, &[place], Category::ALL[place + 1])).collect()
+        use Category::*;
+        let categories = [Spammy, Spam, BadHeader, Oversized, Unchecked, Banned, Virus];
+        let words = words.split(' ').zip(categories).enumerate();
+        words.map(|(place, (word, category))| verdict(word, &[place], category)).collect()
     }
 
     /// `250 Ok 1` from the next hop for 2, a refusal for 5, a deferral for 4, nothing for 0.
@@ -573,7 +575,7 @@ mod tests {
             ("refuse", "", "550 5.7.1 refused as spammy", "refused"),
             ("defer", "", "451 4.7.1 later", "deferred"),
             // All refuse: the worst says why.
-            ("refuse refuse refuse", "", "550 5.7.1 refused as restricted", "refused refused refused"),
+            ("refuse refuse refuse", "", "550 5.7.1 refused as bad-header", "refused refused refused"),
             // They differ: delivered, and held for the others.
             ("deliver refuse", "2", "250 2.0.0 Ok 0", "delivered held"),
             ("refuse mark refuse", "2", "250 2.0.0 Ok 0", "held delivered held"),

@@ -40,6 +40,10 @@ pub struct Case<'a> {
     pub after_queue: bool,
     /// Whoever asks does with the mail what it likes, so what is not to be delivered is marked as well.
     pub advice: bool,
+    /// Header fields that checks want to have on top of what is delivered.
+    pub fields: &'a [(String, String)],
+    /// Names under which nobody outside may tell results of sender authentication; `*`: nobody at all.
+    pub authserv_ids: &'a [String],
 }
 
 /// The verdicts: one for each group of recipients that share a policy and its result, in the order of their first
@@ -302,6 +306,8 @@ impl Judge<'_> {
             spam_at: self.policy.spam_at,
             tests: tests.map(|w| (self.case.findings[w.finding].symbol.as_ref(), w.points)).collect(),
             tags: self.marked(&self.policy.subject_tags).collect(),
+            fields: self.case.fields,
+            authserv_ids: self.case.authserv_ids,
         };
         rewrite::header_edits(&self.case.mail.message, self.headers, &facts)
     }
@@ -391,7 +397,7 @@ impl Judge<'_> {
                 let most = self.policy.max_size.unwrap_or_default();
                 format!("{size} bytes, at most {most} are taken")
             }
-            (_, Category::Virus | Category::Banned) => evidences(found),
+            (_, Category::Virus | Category::Banned | Category::Unauthenticated) => evidences(found),
             (_, Category::Restricted | Category::BadHeader | Category::Oversized | Category::Unchecked) => {
                 joined(found.map(|finding| match finding.evidence.as_str() {
                     "" => finding.symbol.to_string(),

@@ -13,6 +13,7 @@ mod combine;
 mod judge;
 mod opinion;
 mod policy;
+mod postpone;
 mod rewrite;
 mod template;
 #[cfg(test)]
@@ -24,3 +25,4 @@ pub use combine::{Answers, Conclusion, Delivery, Outcome, Plan, plan};
 pub use judge::{Case, judge};
 pub use opinion::{Opinion, opinion};
 pub use policy::{Policies, PolicyId};
+pub use postpone::{Late, postpone};

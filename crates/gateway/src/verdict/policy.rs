@@ -552,9 +552,12 @@ fn builtin_action(category: Category) -> Action {
     match category {
         Category::Clean | Category::BadHeader => Action::Deliver,
         Category::Spammy | Category::Unchecked => Action::Mark,
-        Category::Spam | Category::Restricted | Category::Oversized | Category::Banned | Category::Virus => {
-            Action::Refuse
-        }
+        Category::Spam
+        | Category::Unauthenticated
+        | Category::Restricted
+        | Category::Oversized
+        | Category::Banned
+        | Category::Virus => Action::Refuse,
     }
 }
 
@@ -563,6 +566,8 @@ fn builtin_enhanced(category: Category) -> &'static str {
     match category {
         Category::Oversized => "3.4",
         Category::BadHeader => "6.0",
+        // RFC 7372 section 3.3.
+        Category::Unauthenticated => "7.26",
         _ => "7.1",
     }
 }
@@ -577,6 +582,9 @@ fn builtin_reply(category: Category, class: u16) -> ReplyTemplate {
         }
         (_, Category::Oversized) => "552 Message too large: {reason} (id {id})",
         (_, Category::BadHeader) => "550 Malformed message not accepted: {reason} (id {id})",
+        (_, Category::Unauthenticated) => {
+            "550 Not authenticated as its author's domain asks: {reason} (id {id})"
+        }
         (_, Category::Restricted) => "550 Refused by local policy: {reason} (id {id})",
         (_, Category::Spam | Category::Spammy) => "550 Message looks like spam and is not accepted (id {id})",
         (_, Category::Clean) => "550 Message not accepted (id {id})",
@@ -744,8 +752,9 @@ mod tests {
             ("6.31".into(), "10.0".into())
         );
         let actions = Category::ALL.map(|category| policy.action(category).name());
-        let expected =
-            ["deliver", "mark", "refuse", "refuse", "deliver", "refuse", "mark", "refuse", "refuse"];
+        let expected = [
+            "deliver", "mark", "refuse", "refuse", "refuse", "deliver", "refuse", "mark", "refuse", "refuse",
+        ];
         assert_eq!(actions, expected);
     }
 

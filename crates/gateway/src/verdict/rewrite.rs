@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
+use gatepost_auth::results;
 use gatepost_mail::{Edit, Message, Place, Points};
 
 use super::policy::is_header_name;
@@ -26,11 +27,22 @@ pub(super) struct Facts<'a> {
     pub tests: Vec<(&'a str, Points)>,
     /// To put before the subject, in this order.
     pub tags: Vec<&'a str>,
+    /// Further fields.
+    pub fields: &'a [(String, String)],
+    /// Whose results of sender authentication go.
+    pub authserv_ids: &'a [String],
 }
 
 /// All changes to the header.
 pub(super) fn header_edits(message: &Message, names: &HeaderNames, facts: &Facts) -> Vec<Edit> {
-    let mut edits = removals(message, names);
+    let mut edits = removals(message, names, facts.authserv_ids);
+    edits.extend(facts.fields.iter().map(|(name, value)| {
+        let (name, value, place) = (name.clone(), value.clone(), Place::Top);
+        match value.contains("\r\n") {
+            true => Edit::AddFolded { name, value, place },
+            false => Edit::AddHeader { name, value, place },
+        }
+    }));
     let mut add = |name: &str, value: String| {
         if !name.is_empty() {
             edits.push(Edit::AddHeader { name: name.into(), value, place: Place::Top });
@@ -63,7 +75,7 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
 
 /// Fields that came from outside under names that are ours: whoever reads them behind us believes them, so they go, or
 /// get another name where that makes a proper one.
-fn removals(message: &Message, names: &HeaderNames) -> Vec<Edit> {
+fn removals(message: &Message, names: &HeaderNames, authserv_ids: &[String]) -> Vec<Edit> {
     let own = [&names.id, &names.scanned, &names.flag, &names.score, &names.level, &names.status];
     let patterns: Vec<&str> =
         own.into_iter().chain(&names.remove).map(String::as_str).filter(|name| !name.is_empty()).collect();
@@ -71,12 +83,17 @@ fn removals(message: &Message, names: &HeaderNames) -> Vec<Edit> {
     let mut edits = Vec::new();
     for field in &message.headers.fields {
         let name = message.headers.name(field);
-        if name.is_empty() || !patterns.iter().any(|pattern| matches(pattern, name)) {
+        let is_results = name.eq_ignore_ascii_case("Authentication-Results");
+        let listed = patterns.iter().any(|pattern| matches(pattern, name));
+        if name.is_empty() || !(listed || is_results) {
             continue;
         }
-        let nth = seen.entry(name.to_ascii_lowercase()).or_default();
-        edits.push(Edit::RemoveHeader { name: name.into(), nth: *nth });
-        *nth += 1;
+        let seen = seen.entry(name.to_ascii_lowercase()).or_default();
+        let nth = std::mem::replace(seen, *seen + 1);
+        if !listed && !is_ours(message.headers.raw_value(field), authserv_ids) {
+            continue;
+        }
+        edits.push(Edit::RemoveHeader { name: name.into(), nth });
         let new_name = format!("{}{name}", names.rename_prefix);
         if !names.rename_prefix.is_empty() && is_header_name(&new_name) {
             let value = one_line(&String::from_utf8_lossy(message.headers.raw_value(field)));
@@ -84,6 +101,11 @@ fn removals(message: &Message, names: &HeaderNames) -> Vec<Edit> {
         }
     }
     edits
+}
+
+/// Whether results of sender authentication are told under one of these names (RFC 8601 section 5).
+fn is_ours(value: &[u8], authserv_ids: &[String]) -> bool {
+    authserv_ids.iter().any(|id| id == "*" || results::must_go(value, [id.as_str()]))
 }
 
 /// As amavis writes it: `Yes, score=46.551 tag=-999 tag2=6.31 kill=10 tests=[A=5.8, B=0.001]`. The tests add up to the
@@ -160,6 +182,8 @@ mod tests {
         spam_at: Points::thousandths(10_000),
         tests: Vec::new(),
         tags: Vec::new(),
+        fields: &[],
+        authserv_ids: &[],
     };
 
     /// The edits, a line each: `+` added at the top, `_` at the bottom, `-` removed, `=` changed.
@@ -170,7 +194,7 @@ mod tests {
             Edit::AddHeader { name, value, place: Place::Bottom } => format!("_{name}: {value}"),
             Edit::RemoveHeader { name, nth } => format!("-{name} {nth}"),
             Edit::ChangeHeader { name, nth, value } => format!("={name} {nth}: {value}"),
-            Edit::ReplacePart { .. } => panic!("no part is replaced here"),
+            Edit::ReplacePart { .. } | Edit::AddFolded { .. } => panic!("nothing of that kind here"),
         };
         header_edits(&mail.message, names, facts).into_iter().map(line).collect()
     }

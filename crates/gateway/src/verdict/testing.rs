@@ -16,6 +16,7 @@ pub const CATALOGUE: &[(&str, Counts)] = &[
     ("CLEAN", Counts::As(Category::Clean)),
     ("SPAMMY", Counts::As(Category::Spammy)),
     ("SPAM", Counts::As(Category::Spam)),
+    ("UNAUTHENTICATED", Counts::As(Category::Unauthenticated)),
     ("RESTRICTED", Counts::As(Category::Restricted)),
     ("BAD_HEADER", Counts::As(Category::BadHeader)),
     ("OVERSIZED", Counts::As(Category::Oversized)),
@@ -66,7 +67,17 @@ pub fn fault(check: &str, answer: OnFault) -> Fault {
 }
 
 pub fn case<'a>(mail: &'a Mail, findings: &'a [Finding], faults: &'a [Fault]) -> Case<'a> {
-    Case { id: ID, hostname: "mx.test", mail, findings, faults, after_queue: false, advice: false }
+    Case {
+        id: ID,
+        hostname: "mx.test",
+        mail,
+        findings,
+        faults,
+        after_queue: false,
+        advice: false,
+        fields: &[],
+        authserv_ids: &[],
+    }
 }
 
 /// The verdict on a message for one recipient.

@@ -186,7 +186,8 @@ fn lists_are_asked_about_the_client_and_not_about_postfix() {
     if !needs(&["root", "postfix", "unbound"]) {
         return;
     }
-    let dns = Dns::start(&["bl.test."], &["23.100.51.198.bl.test. A 127.0.0.2"]);
+    let dns =
+        Dns::start(&["bl.test."], &["2.0.0.127.bl.test. A 127.0.0.2", "23.100.51.198.bl.test. A 127.0.0.2"]);
     let tables = format!("{}[checks.dnsbl.test]\nzone = \"bl.test\"\nweight = 7\n", dns.config());
     let (gatepost, postfix) = place("destinies", &tables);
     for (number, outside) in (1..).zip([true, false]) {

@@ -268,7 +268,8 @@ fn a_listed_client_is_refused_before_its_message() {
     if !needs(&["root", "postfix", "unbound"]) {
         return;
     }
-    let dns = Dns::start(&["bl.test."], &["9.100.51.198.bl.test. A 127.0.0.2"]);
+    let dns =
+        Dns::start(&["bl.test."], &["2.0.0.127.bl.test. A 127.0.0.2", "9.100.51.198.bl.test. A 127.0.0.2"]);
     let list = "[checks.dnsbl.test]\nzone = \"bl.test\"\ncategory = \"spam\"\n";
     for (delay, expected) in [(true, "RCPT"), (false, "connect")] {
         let gatepost =
@@ -835,7 +836,8 @@ fn miltertest_is_refused_at_the_stage_that_is_configured() {
     if !needs(&["miltertest", "unbound"]) {
         return;
     }
-    let dns = Dns::start(&["bl.test."], &["9.2.0.192.bl.test. A 127.0.0.2"]);
+    let dns =
+        Dns::start(&["bl.test."], &["2.0.0.127.bl.test. A 127.0.0.2", "9.2.0.192.bl.test. A 127.0.0.2"]);
     let list = "[checks.dnsbl.test]\nzone = \"bl.test\"\ncategory = \"spam\"\n";
     for (delay, stage) in [(true, "rcpt"), (false, "connect")] {
         let listener = format!("delay_reject = {delay}");

@@ -1,6 +1,7 @@
 //! The policy service: by hand over both kinds of sockets, and asked by a real Postfix.
 
 mod client;
+mod postgrey;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -236,7 +237,12 @@ fn a_real_postfix_asks_over_tcp_and_unix() {
             ("198.51.100.7", "a@sender.test", "user@elsewhere.test", r"454 4\.7\.1 .*Relay access denied"),
             ("198.51.100.7", "a@sender.test", "nobody@example.test", "550 5.1.1 .*User unknown"),
             ("198.51.100.7", "a@b", "user@example.test", "504 5.5.2 .*Sender address rejected: need fully"),
-            ("198.51.100.9", "a@sender.test", "user@example.test", r"550 5\.7\.1 .*DNSBL_TEST.*\(id "),
+            (
+                "198.51.100.9",
+                "a@sender.test",
+                "user@example.test",
+                r"550 5\.7\.1 .*Message looks like spam.*\(id ",
+            ),
             ("192.0.2.200", "a@b", "user@elsewhere.test", "250"),
         ] {
             let mut dialog = from(&postfix, client);

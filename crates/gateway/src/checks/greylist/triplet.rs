@@ -304,7 +304,7 @@ mod tests {
             (7200, 4, false),
             (3600, 5, true),
             (60, 5, true),
-            (35 * DAY, 6, true),
+            (35 * DAY - 60, 6, true),
             (35 * DAY + 1, 1, false),
         ] {
             now += later;

@@ -1,17 +1,18 @@
 //! Everything that answers: clamd, DNS lists, next hops, and the addresses to listen on.
 
 use std::io::{Error, ErrorKind};
-use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{Line, State, files};
+use crate::checks::dnsbl;
 use crate::config::typed::{Clamd, Dnsbl, Listener};
 use crate::config::{Config, ListenAddress, NextHop, NextHopTls};
+use crate::resources::dns::Resolve;
 use crate::resources::net::{Stream, connect_tcp};
 use crate::resources::tls::ClientTls;
 
@@ -20,10 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest answer that is read, in bytes.
 const ANSWER: u64 = 16 * 1024;
-
-/// A look-up of a name's IPv4 addresses.
-pub(super) type Ask<'a> =
-    dyn Fn(String) -> BoxFuture<'static, Result<Vec<Ipv4Addr>, String>> + Send + Sync + 'a;
 
 /// Gives up after a while.
 async fn in_time<T>(future: impl Future<Output = Result<T, String>>) -> Result<T, String> {
@@ -72,30 +69,10 @@ fn printable(text: &str) -> String {
     text.trim_end().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-/// A DNS list: it lists 127.0.0.2, as RFC 5782 section 5 asks of a live one, and not 127.0.0.1.
-pub(super) async fn dns_list(name: &str, list: &Dnsbl, addresses: &Ask<'_>) -> Line {
-    let zone = list.zone.trim_end_matches('.');
-    let what = format!("DNS list {name}");
-    let ask = async |first: &str| in_time(addresses(format!("{first}.0.0.127.{zone}."))).await;
-    let (listed, unlisted) = match (ask("2").await, ask("1").await) {
-        (Ok(listed), Ok(unlisted)) => (listed, unlisted),
-        (Err(error), _) | (_, Err(error)) => return Line::bad(what, format!("{zone}: {error}")),
-    };
-    let refusal = |address: &&Ipv4Addr| address.octets()[..3] == [127, 255, 255];
-    let shown = listed.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", ");
-    match listed.iter().find(refusal) {
-        Some(_) => {
-            Line::bad(what, format!("{zone} refuses to answer us ({shown}); ask it through an own resolver"))
-        }
-        None if listed.is_empty() => Line::bad(
-            what,
-            format!("{zone} does not list 127.0.0.2, its test address; is that a list of addresses?"),
-        ),
-        None if !unlisted.is_empty() => {
-            Line::bad(what, format!("{zone} lists 127.0.0.1: it lists everything"))
-        }
-        None => Line::good(what, format!("{zone} lists its test address ({shown})")),
-    }
+/// A DNS list: it passes the test that the daemon makes before it uses the list (RFC 5782 section 5).
+pub(super) async fn dns_list(name: &str, list: &Dnsbl, dns: Result<Arc<dyn Resolve>, String>) -> Line {
+    let tried = async { dnsbl::try_out(name, list, &*dns?).await };
+    Line::of(format!("DNS list {name}"), in_time(tried).await)
 }
 
 /// Next hops: each greets and answers EHLO or LHLO. Where one of several works, the others are worth a warning only.

@@ -40,6 +40,9 @@ Findings
        5.0  DNSBL_ZEN (mail): 127.0.0.2
       3.43  FORGED (mail): no such host
 
+Authentication of the sender
+  spf=fail smtp.mailfrom=sender@example.net: example.net does not designate 192.0.2.1 (-all)
+
 Verdict 1 for <one@example.org>, <Two@sub.example.org>
        0.0  VIRUS -> virus
        5.0  DNSBL_ZEN

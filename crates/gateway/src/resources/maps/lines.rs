@@ -48,7 +48,8 @@ impl Fixed {
     pub fn postfix(text: &str) -> Result<Fixed, TableError> {
         let mut table = Fixed::with_room_for(text)?;
         for (line, text) in logical_lines(text) {
-            let (key, value) = split_key(text.trim_matches(is_space));
+            let (key, value) = split_key(text.trim_matches(is_space))
+                .ok_or_else(|| TableError::new(line, "has a key whose double quotes do not match"))?;
             if value.is_empty() {
                 return Err(TableError::new(line, format!("“{key}” has no value; write: key value")));
             }
@@ -179,7 +180,8 @@ pub(super) fn logical_lines(text: &str) -> impl Iterator<Item = (u32, Cow<'_, st
 }
 
 /// Parts the key from its value at the first space that is neither in double quotes nor behind a backslash; quotes stay.
-fn split_key(line: &str) -> (&str, &str) {
+/// None: quotes do not match.
+fn split_key(line: &str) -> Option<(&str, &str)> {
     let (mut quoted, mut escaped) = (false, false);
     for (place, c) in line.char_indices() {
         match c {
@@ -187,12 +189,12 @@ fn split_key(line: &str) -> (&str, &str) {
             '\\' => escaped = true,
             '"' => quoted = !quoted,
             c if is_space(c) && !quoted => {
-                return (&line[..place], line[place..].trim_start_matches(is_space));
+                return Some((&line[..place], line[place..].trim_start_matches(is_space)));
             }
             _ => {}
         }
     }
-    (line, "")
+    (!quoted).then_some((line, ""))
 }
 
 /// The pairs of `inline:{ key = value, { key = value with spaces } }`, as in Postfix: parted by commas and spaces, braces
@@ -273,6 +275,7 @@ mod tests {
         assert_eq!(table.get("c"), Some(("OK".into(), 9)));
         assert_eq!(table.get("C"), None);
         assert_eq!(Fixed::postfix("a OK\nb\n").unwrap_err().line, 2);
+        assert_eq!(Fixed::postfix("a\"b c OK\n").unwrap_err().line, 1);
         assert_eq!(Fixed::postfix("").unwrap().iter().count(), 0);
     }
 

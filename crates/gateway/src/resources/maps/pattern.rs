@@ -179,6 +179,8 @@ fn posix_regex(pattern: &str, flags: &str) -> Result<Regex, String> {
     }
     let mut builder = RegexBuilder::new();
     builder.caseless(caseless).multi_line(lines).dotall(true);
+    // As Postfix has it: bytes are compared, and only ASCII has case.
+    builder.utf(false);
     compiled(&mut builder, &posix::to_pcre(pattern, extended)?)
 }
 
@@ -200,6 +202,7 @@ fn perl_regex(pattern: &str, flags: &str) -> Result<Regex, String> {
     }
     let mut builder = RegexBuilder::new();
     builder.caseless(caseless).multi_line(lines).dotall(dots).extended(extended);
+    builder.utf(true);
     let mut pattern = pattern.to_owned();
     if anchored {
         // The newline ends a comment, where those are allowed.
@@ -214,7 +217,7 @@ fn perl_regex(pattern: &str, flags: &str) -> Result<Regex, String> {
 /// With limits, so that no key keeps a look-up busy.
 fn compiled(builder: &mut RegexBuilder, pattern: &str) -> Result<Regex, String> {
     let limits = format!("(*LIMIT_MATCH={STEPS})(*LIMIT_DEPTH={BACKTRACKING})(*LIMIT_HEAP={BACKTRACKING})");
-    builder.utf(true).jit_if_available(true).build(&format!("{limits}{pattern}")).map_err(|why| {
+    builder.jit_if_available(true).build(&format!("{limits}{pattern}")).map_err(|why| {
         // Once more without the limits, for the right offset.
         let why = builder.build(pattern).err().unwrap_or(why);
         format!("the expression is wrong: {why}")

@@ -207,3 +207,14 @@ async fn embedded() {
     let settings = Settings { path: folder.path().join("state.redb"), cache: 1 << 20, most: 1000, clock };
     all(&OnTheClock { state: Arc::new(Embedded::open(&settings).unwrap()), hands }).await;
 }
+
+#[tokio::test]
+async fn embedded_over_a_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, hands) = Clock::standing(1_700_000_000);
+    let settings = Settings { path: folder.path().join("state.redb"), cache: 1 << 20, most: 1000, clock };
+    let socket = folder.path().join("state.sock");
+    let _served = serve(&socket, Arc::new(Embedded::open(&settings).unwrap())).unwrap();
+    let state = Arc::new(Remote::connect(&socket).await.unwrap());
+    all(&OnTheClock { state, hands }).await;
+}

@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use self::file::StateFile;
 use super::entry::{self, Entry};
 use super::{Clock, LONGEST_PAGE, Op, Page, Space, State, StateError, Status, full_key};
+use crate::config::Config;
 
 /// Bytes of keys and values that may wait to be written.
 const ROOM: usize = 32 << 20;
@@ -47,6 +48,14 @@ pub struct Settings {
     pub most: u64,
     /// What time it is.
     pub clock: Clock,
+}
+
+impl Settings {
+    /// As `[state]` has it.
+    pub fn from_config(config: &Config, clock: Clock) -> Settings {
+        let cache = usize::try_from(config.state.cache.bytes()).unwrap_or(usize::MAX);
+        Settings { path: config.state_path(), cache, most: config.state.entries, clock }
+    }
 }
 
 /// State in a file.

@@ -92,6 +92,7 @@ pub fn request(changes: &[(&str, &str)]) -> String {
         ("size", "1000"),
         ("etrn_domain", ""),
         ("stress", ""),
+        ("sasl_username", ""),
     ];
     let value = |name: &str, usual| {
         changes.iter().find(|(changed, _)| *changed == name).map_or(usual, |(_, value)| *value)

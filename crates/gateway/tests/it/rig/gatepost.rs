@@ -147,9 +147,23 @@ impl Gatepost {
             true => "",
             false => "restrictions.sender = []\n",
         };
+        // Nor can senders be authenticated where no name server is named.
+        let offline = match own.iter().any(|text| text.contains("checks.dns")) {
+            true => "",
+            false => {
+                "checks.spf.enabled = false\nchecks.dkim.enabled = false\nchecks.dmarc.enabled = false\n\
+                 checks.arc.enabled = false\n"
+            }
+        };
+        // A busy machine must not make tests fail, nor those wait that name many wrong recipients.
+        let calm = match own.iter().any(|text| text.contains("protection")) {
+            true => "",
+            false => "protection = { refuse_at_load = 0, refused_recipients_delay = 0 }\n",
+        };
+        let base = format!("{base}{calm}");
         if let Some((text, _)) = &self.setup.documented {
             let config = format!(
-                "data = {:?}\n{base}{top}\n{text}\n[log]\nlevel = \"debug\"\n[metrics]\nlisten = \"{}\"\n{tables}\n",
+                "data = {:?}\n{base}{offline}{top}\n{text}\n[log]\nlevel = \"debug\"\n[metrics]\nlisten = \"{}\"\n{tables}\n",
                 self.data(),
                 self.metrics,
             );
@@ -157,7 +171,7 @@ impl Gatepost {
             return;
         }
         let config = format!(
-            "data = {:?}\nhostname = \"gatepost.test\"\n{base}{top}\n[log]\nlevel = \"debug\"\n\
+            "data = {:?}\nhostname = \"gatepost.test\"\n{base}{offline}{top}\n[log]\nlevel = \"debug\"\n\
              [metrics]\nlisten = \"{}\"\n\
              [[listener]]\nlisten = [\"{}\"]\n{protocol}{next_hop}{listener}\n{tables}\n",
             self.data(),

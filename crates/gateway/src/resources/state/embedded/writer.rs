@@ -121,7 +121,8 @@ impl Sweep {
     /// Keys that are to go: expired, or too many. None that is being written anyway.
     fn look(&mut self, shared: &Shared, waiting: &Waiting) -> Result<HashSet<Vec<u8>>, String> {
         let entries = shared.file.len().map_err(|error| error.to_string())?;
-        let excess = entries.saturating_add(waiting.len() as u64).saturating_sub(shared.most);
+        // What is being written counts from the next batch on: it may be what would expire soonest.
+        let excess = entries.saturating_sub(shared.most);
         if excess == 0 && self.last.elapsed() < SWEEP {
             return Ok(HashSet::new());
         }

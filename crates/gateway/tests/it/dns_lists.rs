@@ -1,0 +1,1 @@
+//! DNS lists and lists from files.
