@@ -106,12 +106,12 @@ impl NextHops {
         })
     }
 
-    /// Whether any of the hops wants to know the client's name.
+    /// Whether any of the hops wants to know the client's name; one that was not yet asked what it offers may.
     pub fn wants_name(&self) -> bool {
         let named = |offered: &[String]| offered.iter().any(|attribute| attribute == "NAME");
-        self.hops.iter().any(|hop| {
+        self.hops.iter().filter(|hop| !matches!(hop.target, NextHop::Maildir(_))).any(|hop| {
             let offers = lock(&hop.offers).clone();
-            offers.is_some_and(|offers| named(&offers.xclient) || named(&offers.xforward))
+            offers.is_none_or(|offers| named(&offers.xclient) || named(&offers.xforward))
         })
     }
 

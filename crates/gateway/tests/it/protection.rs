@@ -216,6 +216,7 @@ fn a_busy_host_takes_less() {
 #[test]
 fn a_full_disk_takes_no_mail() {
     let sink = Sink::start();
+    sink.offer(&["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"]);
     let mut gatepost = setup(&sink, "free_disk = '1000000 TiB'").start();
     let told = |gatepost: &Gatepost, mail: &str| {
         let mut dialog = from(OURS, gatepost);
