@@ -70,6 +70,9 @@ pub struct Options {
     /// Local address to connect from; several are used in turn.
     #[arg(long)]
     pub bind: Vec<IpAddr>,
+    /// Tell the server another client address for each connection (XCLIENT), from 198.18.0.0/15, so that it looks each up.
+    #[arg(long)]
+    pub xclient: bool,
     /// Seconds to wait for one answer.
     #[arg(long, default_value_t = 60.0)]
     timeout: f64,

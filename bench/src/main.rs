@@ -7,6 +7,8 @@
 
 mod clients;
 mod corpus;
+mod dns;
+mod greylist;
 mod idle;
 mod inetd;
 mod load;
@@ -41,8 +43,12 @@ enum Command {
     Relay(relay::Options),
     /// Open connections that give a byte now and then.
     Idle(idle::Options),
+    /// Answer every name with NXDOMAIN after a while, and the test entries of lists with 127.0.0.2.
+    Dns(dns::Options),
     /// Run a program for each connection, with the socket as its input and output.
     Inetd(inetd::Options),
+    /// Decide about very many triplets by greylisting, and tell what that costs.
+    Greylist(greylist::Options),
 }
 
 fn main() -> std::process::ExitCode {
@@ -58,7 +64,9 @@ fn main() -> std::process::ExitCode {
                 Command::Sink(options) => sink::run(options).await,
                 Command::Relay(options) => relay::run(options).await,
                 Command::Idle(options) => idle::run(options).await,
+                Command::Dns(options) => dns::run(options).await,
                 Command::Inetd(options) => inetd::run(options).await,
+                Command::Greylist(options) => greylist::run(options).await,
             }
         })
     });

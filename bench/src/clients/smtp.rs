@@ -1,13 +1,25 @@
 //! SMTP and LMTP.
 
 use std::io;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::{Protocol, Sent};
 use crate::load::Options;
+
+/// A number that no connection of this run had before, up to 65,536 of them. Where they begin is left to chance, since a
+/// server remembers those of the run before.
+fn next_client() -> u16 {
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        AtomicU16::new(now.subsec_micros() as u16)
+    });
+    NEXT.fetch_add(1, Relaxed)
+}
 
 /// One SMTP or LMTP connection.
 pub struct Client {
@@ -26,6 +38,15 @@ impl Client {
         let lmtp = options.protocol() == Protocol::Lmtp;
         client.connection.write(if lmtp { b"LHLO bench\r\n" } else { b"EHLO bench\r\n" }).await?;
         client.expect("EHLO", 250).await?;
+        if options.xclient {
+            let [a, b] = next_client().to_be_bytes();
+            let network = 18 + (a >> 7);
+            let command = format!("XCLIENT ADDR=198.{network}.{}.{b}\r\n", a & 0x7f);
+            client.connection.write(command.as_bytes()).await?;
+            client.expect("XCLIENT", 220).await?;
+            client.connection.write(b"EHLO client.example\r\n").await?;
+            client.expect("EHLO", 250).await?;
+        }
         Ok(client)
     }
 

@@ -5,6 +5,7 @@
 
 mod author;
 mod evaluate;
+mod identify;
 mod name;
 mod record;
 mod walk;
@@ -15,6 +16,8 @@ pub use name::{ascii as ascii_name, is_below, is_public_suffix};
 
 pub(crate) use record::shown;
 pub use record::{Destination, Mode, Policy, Psd, Record, parse as parse_record};
+
+use serde::{Deserialize, Serialize};
 
 /// Most author domains of one message that are judged (RFC 9989 section 10.5: a limit is the receiver's to set).
 pub const MAX_AUTHORS: usize = 8;
@@ -41,7 +44,7 @@ pub struct Query<'a> {
 }
 
 /// A domain that SPF or DKIM had to do with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identifier {
     /// The domain, as it stood in MAIL FROM or `d=`.
     pub domain: String,
@@ -50,7 +53,8 @@ pub struct Identifier {
 }
 
 /// What SPF or DKIM say of a domain, as far as DMARC cares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Proof {
     /// It passed.
     Pass,
@@ -61,7 +65,8 @@ pub enum Proof {
 }
 
 /// The way of authentication an identifier comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Method {
     /// SPF, of MAIL FROM.
     Spf,
@@ -70,7 +75,8 @@ pub enum Method {
 }
 
 /// The result, with the names of RFC 9989 section 9.2 (RFC 8601 section 2.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// There is no record for the author's domain.
     None,
@@ -98,7 +104,8 @@ impl Outcome {
 }
 
 /// Which tag of the record the policy is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tag {
     /// `p=`.
     P,
@@ -120,7 +127,8 @@ impl Tag {
 }
 
 /// Why less is to be done than the tag says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Softened {
     /// `t=y`: the policy is being tested (RFC 9989 section 4.7).
     Testing,
@@ -129,7 +137,7 @@ pub enum Softened {
 }
 
 /// An identifier that is aligned with the author's domain and passed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aligned {
     /// Where it is from.
     pub method: Method,
@@ -140,7 +148,7 @@ pub struct Aligned {
 }
 
 /// A look-up, for the explanation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// What was asked for: `TXT _dmarc.example.com`.
     pub query: String,
@@ -149,7 +157,7 @@ pub struct Step {
 }
 
 /// What DMARC says of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dmarc {
     /// The result.
     pub result: Outcome,

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::dmarc::{Dmarc, Mode, Policy};
+use crate::{dkim, spf};
 
 pub use destination::{Verified, destinations};
 pub use mail::Sender;
@@ -204,5 +205,29 @@ impl Published {
             fo: Some(record.fo.clone()),
             testing: record.testing,
         })
+    }
+}
+
+impl From<&dkim::Signature> for DkimResult {
+    fn from(signature: &dkim::Signature) -> DkimResult {
+        let passed = signature.outcome == dkim::Outcome::Pass;
+        DkimResult {
+            domain: signature.domain.clone(),
+            selector: Some(signature.selector.clone()),
+            result: signature.outcome.as_str().to_owned(),
+            human: Some(signature.reason.clone()).filter(|reason| !passed && !reason.is_empty()),
+        }
+    }
+}
+
+/// Of MAIL FROM, the only scope there is in reports (RFC 9990 section 2.1.1).
+impl From<&spf::Spf> for SpfResult {
+    fn from(spf: &spf::Spf) -> SpfResult {
+        SpfResult {
+            domain: spf.domain.clone(),
+            scope: Some("mfrom".to_owned()).filter(|_| spf.scope == spf::Scope::MailFrom),
+            result: spf.result.as_str().to_owned(),
+            human: spf.problem.clone(),
+        }
     }
 }

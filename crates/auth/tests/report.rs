@@ -274,10 +274,10 @@ fn hostile_ones_are_bounded() {
     let few = Limits { rows: 10, ..Limits::default() };
     let received = read_xml(many.as_bytes(), &few).unwrap();
     assert!(received.report.rows.len() == 10 && received.problems[0].contains("beyond 10"));
-    // A bomb: 300 MB of blanks in a small file.
-    let mut bomb = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::best());
+    // A bomb: 150 MB of blanks in a small file.
+    let mut bomb = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::fast());
     bomb.write_all(b"<feedback>").unwrap();
-    (0..300).for_each(|_| bomb.write_all(&[b' '; 1 << 20]).unwrap());
+    (0..150).for_each(|_| bomb.write_all(&[b' '; 1 << 20]).unwrap());
     assert!(read(Bytes::from(bomb.finish().unwrap()), &limits).is_err());
 }
 

@@ -178,3 +178,60 @@ proptest! {
         }
     }
 }
+
+/// What SPF, DKIM and DMARC found, as it stands in the field and as DMARC takes it.
+#[test]
+fn what_was_found() {
+    use futures_util::FutureExt;
+    use gatepost_auth::dmarc::{Authors, Identifier, Proof, Query as Question, evaluate};
+    use gatepost_auth::dns::Table;
+    use gatepost_auth::report::SpfResult;
+    use gatepost_auth::spf::{Identity, Limits, Query, check};
+    let dns = Table::new(
+        "example.com TXT v=spf1 ip4:192.0.2.1 -all\nh.example TXT v=spf1 -all\n_dmarc.example.com TXT v=DMARC1; p=reject; t=y",
+    );
+    let spf = |identity, ip: &str| {
+        let query = Query {
+            ip: ip.parse().unwrap(),
+            helo: "h.example",
+            identity,
+            receiver: "gw.example",
+            limits: Limits::default(),
+            now: 0,
+        };
+        check(&dns, &query).now_or_never().unwrap()
+    };
+    for (identity, ip, entry, proof) in [
+        (
+            Identity::MailFrom("a@example.com"),
+            "192.0.2.1",
+            "spf=pass smtp.mailfrom=a@example.com",
+            Proof::Pass,
+        ),
+        (
+            Identity::MailFrom("a@example.com"),
+            "192.0.2.2",
+            "spf=fail smtp.mailfrom=a@example.com",
+            Proof::Fail,
+        ),
+        (Identity::MailFrom(""), "192.0.2.1", "spf=fail smtp.helo=h.example", Proof::Fail),
+        (Identity::Helo, "192.0.2.1", "spf=fail smtp.helo=h.example", Proof::Fail),
+    ] {
+        let spf = spf(identity, ip);
+        let results = Results { id: "gw".into(), entries: vec![Entry::from(&spf)] };
+        assert_eq!(results.value(), format!("gw;\r\n\t{entry}"));
+        assert_eq!(Identifier::from(&spf).proof, proof);
+        assert_eq!(SpfResult::from(&spf).scope.is_some(), identity != Identity::Helo);
+    }
+    let authors = Authors::of_values([&b"a@example.com"[..]]);
+    let passed = [Identifier::from(&spf(Identity::MailFrom("a@example.com"), "192.0.2.1"))];
+    for (spf, want) in [
+        (&passed[..], "dmarc=pass (p=reject) header.from=example.com policy.dmarc=none"),
+        (&[], "dmarc=fail (p=reject) header.from=example.com policy.dmarc=quarantine"),
+    ] {
+        let query = Question { authors: &authors, spf, dkim: &[], draw: None, guard: true };
+        let dmarc = evaluate(&dns, &query).now_or_never().unwrap();
+        let results = Results { id: "gw".into(), entries: vec![Entry::dmarc(&dmarc)] };
+        assert_eq!(results.value().replace("\r\n\t", " "), format!("gw; {want}"));
+    }
+}

@@ -8,6 +8,7 @@
 //!   and its sender is told twice rather than never.
 
 mod admit;
+mod dmarc;
 mod record_of;
 mod sign;
 
@@ -51,6 +52,8 @@ pub struct Pipeline {
     authserv_ids: Vec<String>,
     /// Whether what sender authentication came to is told in a field of that name.
     tells_results: bool,
+    /// Whether authors' domains are told in DMARC's aggregate reports.
+    reports: bool,
     /// What signs outgoing mail.
     signing: Option<Arc<Signing>>,
     limits: Limits,
@@ -168,6 +171,7 @@ impl Pipeline {
             headers: config.headers.clone(),
             authserv_ids: config.authserv_ids(),
             tells_results: config.authentication.results,
+            reports: config.dmarc_reports.records(),
             signing: None,
             limits: Limits {
                 depth: reading.depth,
@@ -471,6 +475,9 @@ impl Pipeline {
         self.metrics.record(&record, elapsed);
         records::log(&record, elapsed, self.log_format);
         if let Some(store) = &self.store {
+            if done.is_some() && self.reports {
+                store.journal.dmarc(dmarc::messages(judged));
+            }
             store.journal.write(Arc::new(record)).await;
         }
     }

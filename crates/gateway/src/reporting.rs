@@ -61,7 +61,7 @@ impl fmt::Display for Round {
         let Round { made, sent, unwanted, later, failed } = self;
         write!(
             f,
-            "{made} reports made, {sent} sent, {unwanted} that nobody may get, {later} to be tried again, {failed} failed"
+            "reports: {made} made, {sent} sent, {unwanted} wanted by nobody, {later} to be tried again, {failed} failed"
         )
     }
 }
@@ -192,6 +192,8 @@ impl Reporter {
                 ));
                 continue;
             }
+            // Whoever else would send it sees that we are at it.
+            journal.dmarc_told(&pending.id, &sent_to, Timestamp::now()).await?;
             match self.deliver(&mailbox, mail).await {
                 Delivered::Yes => {
                     sent_to.push(mailbox);

@@ -1,7 +1,7 @@
 //! The ARC fields of a header, sorted into sets (RFC 8617 section 4.2).
 
 use crate::dkim::header::Field;
-use crate::dkim::tags::{Tags, blank, short};
+use crate::dkim::tags::{Tags, blank};
 
 /// Names of the three fields of a set, in the order in which a seal covers them (RFC 8617 section 5.1.1).
 pub(super) const NAMES: [&str; 3] = ["ARC-Authentication-Results", "ARC-Message-Signature", "ARC-Seal"];
@@ -79,7 +79,7 @@ impl<'a> Sets<'a> {
 /// What a seal says of the chain before it (`cv=`).
 pub(super) fn seal_says(field: &Field<'_>) -> Option<String> {
     let tags = Tags::parse(std::str::from_utf8(field.value).ok()?).ok()?;
-    tags.get("cv").map(|cv| short(cv).to_ascii_lowercase())
+    tags.get("cv").map(str::to_ascii_lowercase)
 }
 
 /// The instance of a field, if it is one.

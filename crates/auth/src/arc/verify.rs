@@ -4,6 +4,7 @@ use super::sets::{Fields, Sets, results, seal_says, unfolded};
 use super::{Chain, Set, Status};
 use crate::dkim::header::{Field, Message};
 use crate::dkim::read::{self, Rules};
+use crate::dkim::tags::plain;
 use crate::dkim::verify::{Job, Keys, look_up};
 use crate::dkim::{Canon, Outcome, Settings, Signature};
 use crate::dns::Resolve;
@@ -22,6 +23,9 @@ pub struct Prepared {
     links: Vec<Link>,
     settings: Settings,
 }
+
+/// Most that is told of the results in a set, in characters.
+const RESULTS: usize = 16 * 1024;
 
 /// The signatures of one set.
 #[derive(Debug)]
@@ -110,7 +114,7 @@ fn set(instance: u32, fields: &Fields<'_>, settings: &Settings) -> Set {
         message_domain: message.domain,
         message: unknown(),
         seal: unknown(),
-        results: results(&value).map(|(_, rest)| unfolded(rest)).unwrap_or_default(),
+        results: results(&value).map(|(_, rest)| plain(&unfolded(rest), RESULTS)).unwrap_or_default(),
     }
 }
 

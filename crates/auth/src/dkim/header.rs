@@ -39,29 +39,32 @@ impl<'a> Field<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Cuts a message: its header ends with the first empty line.
+    /// Cuts a message. Its header ends with the first empty line, or before the first line that is neither field nor
+    /// continuation, as for Postfix and most mail readers: what they show as body must not be taken for signed header.
+    /// Only the very first line may be no field, as in an mbox.
     pub(crate) fn new(message: &'a [u8]) -> Message<'a> {
         let mut fields = Vec::new();
         let (mut at, mut start) = (0, 0);
-        let mut take = |start: usize, end: usize| {
-            fields.extend(message.get(start..end).map(unbroken).and_then(Field::new));
-        };
-        while at < message.len() {
+        loop {
             let rest = message.get(at..).unwrap_or_default();
             let length = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
             let line = rest.get(..length).unwrap_or_default();
-            if unbroken(line).is_empty() {
-                take(start, at);
-                return Message { fields, body: rest.get(length..).unwrap_or_default() };
-            }
-            if !matches!(line.first(), Some(b' ' | b'\t')) {
-                take(start, at);
+            let ends = unbroken(line).is_empty();
+            if ends || !matches!(line.first(), Some(b' ' | b'\t')) {
+                match message.get(start..at).map(unbroken).and_then(Field::new) {
+                    Some(field) => fields.push(field),
+                    None if start > 0 => {
+                        return Message { fields, body: message.get(start..).unwrap_or_default() };
+                    }
+                    None => {}
+                }
                 start = at;
+            }
+            if ends {
+                return Message { fields, body: rest.get(length..).unwrap_or_default() };
             }
             at += length;
         }
-        take(start, at);
-        Message { fields, body: &[] }
     }
 }
 
@@ -118,6 +121,8 @@ mod tests {
             ("A: 1", &[("A", " 1")], ""),
             ("From someone\nA: 1\n\n\n", &[("A", " 1")], "\n"),
             (" odd\nA:\n \n\n", &[("A", "\n ")], ""),
+            ("A: 1\nno field\nB: 2\n\nbody", &[("A", " 1")], "no field\nB: 2\n\nbody"),
+            ("A: 1\nno field\n", &[("A", " 1")], "no field\n"),
         ] {
             let read = Message::new(message.as_bytes());
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();

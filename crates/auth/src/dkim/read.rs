@@ -4,11 +4,14 @@ use std::ops::Range;
 
 use super::canon::{Hash, Wanted};
 use super::header::Field;
-use super::tags::{Tags, compact, short};
+use super::tags::{Tags, compact, plain, short};
 use super::{Canon, Outcome, Settings, Signature};
 
 /// Longest signature field that is read, in bytes.
 const FIELD: usize = 64 * 1024;
+
+/// Longest identity (`i=`): a local part of 64 and a domain of 253 characters.
+const IDENTITY: usize = 320;
 
 /// Most names in `h=`.
 pub(crate) const NAMES: usize = 1000;
@@ -132,15 +135,15 @@ fn claim(
 
 /// What the tags say of themselves, right or wrong.
 fn describe(tags: &Tags<'_>, rules: Rules, signature: &mut Signature) {
-    let text = |tag| short(tags.get(tag).unwrap_or_default()).to_owned();
     let domain =
         |tag| tags.get(tag).filter(|name| is_domain(name)).map(str::to_ascii_lowercase).unwrap_or_default();
     signature.domain = domain("d");
     signature.selector = domain("s");
-    signature.algorithm = text("a");
-    signature.b = compact(tags.get("b").unwrap_or_default()).chars().take(8).collect();
+    signature.algorithm = short(tags.get("a").unwrap_or_default());
+    let digit = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    signature.b = compact(tags.get("b").unwrap_or_default()).chars().filter(digit).take(8).collect();
     signature.identity = match tags.get("i") {
-        Some(identity) if rules == Rules::Dkim => unquoted(identity),
+        Some(identity) if rules == Rules::Dkim => plain(&unquoted(identity), IDENTITY),
         _ => format!("@{}", signature.domain),
     };
 }
@@ -202,8 +205,10 @@ fn signed(tags: &Tags<'_>, rules: Rules, signature: &mut Signature) -> Result<()
     if rules == Rules::Arc {
         names.retain(|name| !name.is_empty());
     }
-    if names.iter().any(|name| name.is_empty()) {
-        return Err(malformed("h= has an empty name"));
+    if let Some(name) =
+        names.iter().find(|name| name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        return Err(malformed(&format!("h= has {:?}, which is no name of a field", short(name))));
     }
     signature.signed = names.into_iter().map(str::to_owned).collect();
     let has = |wanted: &str| signature.signed.iter().any(|name| name.eq_ignore_ascii_case(wanted));
@@ -257,7 +262,9 @@ pub(crate) fn is_under(name: &str, domain: &str) -> bool {
 
 /// Whether a text can stand in the DNS: labels of letters, digits, `-`, `_` and what is beyond ASCII (RFC 8616).
 pub(crate) fn is_domain(name: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || !c.is_ascii();
+    let good = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || (!c.is_ascii() && c.is_alphanumeric())
+    };
     name.len() <= 253
         && name.split('.').all(|label| (1..=63).contains(&label.len()) && label.chars().all(good))
 }

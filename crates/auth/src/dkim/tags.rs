@@ -105,9 +105,14 @@ pub(crate) fn compact(text: &str) -> String {
     text.chars().filter(|&c| !blank(c)).collect()
 }
 
-/// The beginning of a text, for a message about it.
-pub(crate) fn short(text: &str) -> &str {
-    text.char_indices().nth(80).and_then(|(at, _)| text.get(..at)).unwrap_or(text)
+/// The beginning of a text on one line, for a message about it.
+pub(crate) fn short(text: &str) -> String {
+    plain(text, 80)
+}
+
+/// So many characters of a text, on one line and without what a terminal or a log would take for commands.
+pub(crate) fn plain(text: &str, most: usize) -> String {
+    text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// What base64 stands for; white space inside is nothing.

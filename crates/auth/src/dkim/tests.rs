@@ -281,7 +281,13 @@ fn what_speaks_against_a_signature() {
             "the field is malformed: it expires (x=1795219200) before it was made (t=)",
         ),
         ("h=From:From:", "h=", "", Outcome::PermError, "it does not sign the From field"),
-        ("h=From:", "h=From::", "", Outcome::Neutral, "the field is malformed: h= has an empty name"),
+        (
+            "h=From:",
+            "h=From::",
+            "",
+            Outcome::Neutral,
+            "the field is malformed: h= has \"\", which is no name of a field",
+        ),
         ("bh=", "bx=", "", Outcome::PermError, "it has no bh="),
         ("b=", "b=;y=", "", Outcome::PermError, "it has no b="),
         (
@@ -324,6 +330,27 @@ fn what_speaks_against_a_signature() {
             (outcome, why.to_owned()),
             "{from} → {to}{record}"
         );
+    }
+}
+
+/// Results stand in header fields and logs: nothing that a sender or a zone writes breaks out of its line.
+#[test]
+fn what_others_write_stays_on_its_line() {
+    let evil = "=0D=0AX-Evil: =1B[31m\r\n\t\u{85}\u{1b}\0";
+    let dns = Table::new(
+        &format!("s._domainkey.d TXT v=DKIM1; k=\u{1b}\u{7}; x={evil}").replace(['\r', '\n'], "\u{b}"),
+    );
+    for tag in ["v", "a", "c", "d", "s", "i", "h", "q", "t", "x", "l", "b", "bh", "\u{1b}"] {
+        let good = "v=1; a=rsa-sha256; d=d; s=s; h=from; bh=AA; b=AA";
+        let rest: Vec<&str> = good.split("; ").filter(|one| !one.starts_with(&format!("{tag}="))).collect();
+        let message = format!("DKIM-Signature: {}; {tag}=a@d{evil}\r\nFrom: a\r\n\r\n", rest.join("; "));
+        for one in verified(&dns, &message, &Settings::new(NOW)) {
+            assert_ne!(one.outcome, Outcome::Pass);
+            let mut all =
+                vec![&one.reason, &one.domain, &one.selector, &one.identity, &one.algorithm, &one.b];
+            all.extend(one.signed.iter().chain(&one.steps));
+            assert!(all.iter().all(|text| !text.contains(char::is_control)), "{tag}: {one:#?}");
+        }
     }
 }
 

@@ -8,12 +8,15 @@ use super::canon::{Bodies, BodyHash};
 use super::header::{Field, Message, Stacks};
 use super::read::{self, Claim, Rules};
 use super::record::{LARGEST, Record};
-use super::tags::base64;
+use super::tags::{base64, plain};
 use super::{Outcome, Settings, Signature};
 use crate::dns::{DnsError, Resolve};
 
 /// Most canonicalized header under one signature, in bytes.
 const HEADER: usize = 1024 * 1024;
+
+/// How much of a record is shown, in characters; one of an RSA key of 4096 bits has 750.
+const TEXT: usize = 1000;
 
 /// Most records under one name that are tried.
 const RECORDS: usize = 4;
@@ -92,6 +95,9 @@ impl Job {
         rules: Rules,
         settings: &Settings,
     ) -> Vec<(Signature, Option<Job>)> {
+        if fields.is_empty() {
+            return Vec::new();
+        }
         let stacks = Stacks::new(&message.fields);
         let read: Vec<_> = fields.iter().map(|field| (*field, read::read(field, rules, settings))).collect();
         let claims = read.iter().filter_map(|(_, (_, claim))| claim.as_ref().ok());
@@ -167,7 +173,7 @@ impl Job {
         let mut usable: Option<(Record, bool)> = None;
         let mut refused = None;
         for text in texts.iter().take(RECORDS) {
-            signature.steps.push(format!("key at {name}: {text}"));
+            signature.steps.push(format!("key at {name}: {}", plain(text, TEXT)));
             match Record::parse(text).and_then(|record| fits(record, &self.claim, signature, settings)) {
                 Ok(record) if record.key.verify(self.claim.hash, &self.data, &self.claim.b) => {
                     return Ok((record, true));
@@ -268,7 +274,7 @@ fn fits(record: Record, claim: &Claim, signature: &Signature, settings: &Setting
         return Err(format!("has an RSA key of {bits} bits; {LARGEST} are the most"));
     }
     let hash = claim.hash.as_str();
-    if record.hashes.as_ref().is_some_and(|hashes| !hashes.iter().any(|one| one == hash)) {
+    if record.hashes.as_ref().is_some_and(|hashes| !hashes.iter().any(|one| one.eq_ignore_ascii_case(hash))) {
         return Err(format!("does not allow {hash} (h=)"));
     }
     let (local, domain) = signature.identity.rsplit_once('@').unwrap_or_default();

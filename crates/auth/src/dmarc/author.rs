@@ -1,7 +1,9 @@
 //! Who wrote it: the domains of the From field (RFC 5322 section 3.6.2), as every reader might take them.
 
+use serde::{Deserialize, Serialize};
+
 /// The author domains of a message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authors {
     /// The domains some reader takes for the author's, as A-labels in lower case, each once, in order.
     pub domains: Vec<String>,
@@ -12,7 +14,8 @@ pub struct Authors {
 }
 
 /// What is wrong or unusual with the From field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Problem {
     /// There is no From field.
     NoField,
@@ -105,13 +108,10 @@ impl Authors {
             if value.len() > BYTES {
                 self.note(Problem::TooMany);
             }
-            let before = self.domains.len() + usize::from(self.problems.contains(&Problem::BadDomain));
             let mut reader = Reader { authors: self, addresses, item: Item::default() };
             reader.read(&value[..value.len().min(BYTES)]);
             addresses = reader.addresses;
-            let bad = self.problems.contains(&Problem::BadDomain);
-            if self.domains.is_empty() || (addresses == 0 && self.domains.len() + usize::from(bad) == before)
-            {
+            if self.domains.is_empty() {
                 self.note(Problem::NoDomain);
             }
         }

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// What a domain's owner wants done with mail that fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Policy {
     /// Nothing.
     #[default]
@@ -47,7 +50,8 @@ impl fmt::Display for Policy {
 }
 
 /// How alike an identifier and the author's domain must be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// They have one organizational domain.
     #[default]
@@ -67,7 +71,8 @@ impl Mode {
 }
 
 /// `psd=`: whether the domain is a public suffix.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Psd {
     /// It is.
     Yes,
@@ -79,7 +84,7 @@ pub enum Psd {
 }
 
 /// Where reports go.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Destination {
     /// The URI without the size limit: `mailto:dmarc@example.com`.
     pub uri: String,
@@ -88,7 +93,7 @@ pub struct Destination {
 }
 
 /// A record that was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// As it was published.
     pub text: String,

@@ -161,12 +161,15 @@ impl Greylist {
         }
         let now = self.clock.seconds();
         let client_key = client.to_string();
-        let known = self.client(client_key.as_bytes()).await?;
+        let key = self.rules.key(client, sender, recipient);
+        let (known, old) =
+            tokio::join!(self.client(client_key.as_bytes()), self.state.get(Space::Triplets, &key));
+        let known = known?;
         if self.rules.is_known(known.as_ref(), now) {
             self.count_success(client_key.as_bytes(), now).await?;
             return Ok(Decision::KnownClient);
         }
-        let decision = match self.knock(client, sender, recipient, now).await? {
+        let decision = match self.knock(client, &key, old?, now).await? {
             Knock::Wait { seconds, early } => Decision::Wait { seconds, early },
             Knock::Known => Decision::Known,
             Knock::CameAgain { seconds } => {
@@ -179,23 +182,23 @@ impl Greylist {
         Ok(decision)
     }
 
-    /// The three knock; what is remembered of them is changed in one step, whoever else does so at the same time.
+    /// The three of this key knock, of whom `old` was remembered. That is changed in one step, whoever else does so at the
+    /// same time.
     async fn knock(
         &self,
         client: IpAddr,
-        sender: &str,
-        recipient: &str,
+        key: &[u8],
+        mut old: Option<Vec<u8>>,
         now: u64,
     ) -> Result<Knock, StateError> {
-        let key = self.rules.key(client, sender, recipient);
         for _ in 0..TRIES {
-            let old = self.state.get(Space::Triplets, &key).await?;
             let (next, knock) =
                 self.rules.knock(old.as_deref().and_then(Triplet::decode).as_ref(), client, now);
             let life = Duration::from_secs(self.rules.life(&next));
-            if self.state.swap(Space::Triplets, &key, old.as_deref(), &next.encode(), life).await? {
+            if self.state.swap(Space::Triplets, key, old.as_deref(), &next.encode(), life).await? {
                 return Ok(knock);
             }
+            old = self.state.get(Space::Triplets, key).await?;
         }
         Err(StateError::Unavailable(
             "too many connections about the same client, sender and recipient".into(),

@@ -16,7 +16,7 @@ use gatepost_mail::{Address, Cause, Envelope, Fault, Finding, OnFault, Recipient
 use super::catalogue::{Built, Resources};
 use super::lists::{self, Worth, check_name, check_subjects};
 use super::{Answer, Check, Found, Health, SymbolInfo, looked, looking};
-use crate::config::typed::{ListFormat, ListKind, LocalList as Settings, Subject};
+use crate::config::typed::{ListFormat, LocalList as Settings, Subject};
 use crate::config::{Config, Problem};
 use crate::resources::dns::{Resolve, confirmed_name, plain_name};
 use file::Wanted;
@@ -79,7 +79,6 @@ struct List {
     title: String,
     /// `LOCAL_OWN`
     symbol: String,
-    kind: ListKind,
     of: Vec<Subject>,
     files: Files,
     set: ArcSwap<Set>,
@@ -112,7 +111,6 @@ impl List {
             name: format!("local_list:{title}"),
             title: title.to_owned(),
             symbol,
-            kind: settings.kind,
             of: settings.of.clone(),
             files,
             set: ArcSwap::from_pointee(set),
@@ -244,7 +242,7 @@ impl Check for List {
         }
         let wrong = match self.files.read() {
             Ok(set) => {
-                tracing::info!(list = %self.title, entries = set.len(), "{:?} list read again", self.kind);
+                tracing::info!(list = %self.title, entries = set.len(), "list read again");
                 self.set.store(Arc::new(set));
                 None
             }

@@ -207,7 +207,12 @@ impl Found {
         self.faults.extend(other.faults);
         self.times.extend(other.times);
         self.access.extend(other.access);
-        self.fields.extend(other.fields);
+        // What is said of each recipient is said once for all of them.
+        for field in other.fields {
+            if !self.fields.contains(&field) {
+                self.fields.push(field);
+            }
+        }
         self.forced.extend(other.forced);
         self.client_name = other.client_name.or(self.client_name.take());
         self.authentication = other.authentication.or(self.authentication.take());

@@ -148,14 +148,14 @@ fn the_daemon_sends_what_is_asked_for_once() {
     let rows: Vec<_> = first.rows.iter().map(|row| (row.source.to_string(), row.count)).collect();
     assert_eq!(rows, [("192.0.2.1".to_owned(), 2), ("2001:db8::1".to_owned(), 1)]);
     assert_ne!(received[0].header("Message-ID"), received[1].header("Message-ID"));
-    wait_for("the log says so", START, || gatepost.log().contains("1 that nobody may get").then_some(()));
+    wait_for("the log says so", START, || gatepost.log().contains("1 wanted by nobody").then_some(()));
 
     // Nothing is due any more, for the daemon or by hand.
     gatepost.restart();
     let (status, told) = output(&gatepost.command(&["dmarc", "report"], &["--send"]));
     assert_eq!(
         (status, told.as_str()),
-        (Some(0), "0 reports made, 0 sent, 0 that nobody may get, 0 to be tried again, 0 failed\n")
+        (Some(0), "reports: 0 made, 0 sent, 0 wanted by nobody, 0 to be tried again, 0 failed\n")
     );
     assert_eq!(sink.received().len(), 2);
 }
@@ -172,7 +172,7 @@ fn a_report_that_was_not_sent_is_sent_later_the_same() {
     sink.on_some("RCPT", "user@", 1, Step::Reply("451 4.7.1 later".into()));
     let (status, told) = output(&gatepost.command(&["dmarc", "report"], &["--send"]));
     assert_eq!(status, Some(1), "{told}");
-    assert!(told.contains("1 reports made, 0 sent, 0 that nobody may get, 1 to be tried again"), "{told}");
+    assert!(told.contains("1 made, 0 sent, 0 wanted by nobody, 1 to be tried again"), "{told}");
     let one = sink.wait_received(1);
     assert_eq!(one[0].recipients, ["RCPT TO:<in@agreed.test>"]);
     // Killed when the message is out and before it is known that it was taken: it goes out again, the same.

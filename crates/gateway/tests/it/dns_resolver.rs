@@ -185,6 +185,18 @@ async fn questions_on_their_way_are_bounded() {
 }
 
 #[tokio::test]
+async fn a_crowd_of_questions_is_answered() {
+    let server = NameServer::start("*.example 60 A 192.0.2.1\n*.example 0 WAIT 50\n");
+    let (dns, counters) =
+        resolver(&[server.address.to_string()], |settings| settings.time = Seconds::new(20));
+    let names: Vec<String> = (0..600).map(|number| format!("n{number}.example")).collect();
+    let answers = join_all(names.iter().map(|name| dns.a(name))).await;
+    let failed: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!((counters.questions.get(), counters.cached.get()), (600, 0));
+}
+
+#[tokio::test]
 async fn the_next_server_is_asked_where_one_cannot_answer() {
     let good = NameServer::start("a.example 60 A 192.0.2.1\n*.b.example 60 A 192.0.2.1\n");
     let good = good.address.to_string();

@@ -1,6 +1,7 @@
 //! The policy service: by hand over both kinds of sockets, and asked by a real Postfix.
 
 mod client;
+mod policyd_spf;
 mod postgrey;
 
 use std::net::SocketAddr;
@@ -273,4 +274,67 @@ fn a_real_postfix_asks_over_tcp_and_unix() {
     dialog.say("RCPT TO:<user@example.test>", "451 4.3.5 .*Nobody answers");
     gatepost.restart();
     dialog.say("RCPT TO:<user@example.test>", "250");
+}
+
+/// Names of the fields on top of a message, down to the first Received.
+fn on_top(mail: &str) -> Vec<&str> {
+    let names =
+        mail.lines().filter(|line| !line.starts_with([' ', '\t'])).filter_map(|line| line.split_once(':'));
+    let names: Vec<&str> = names.map(|(name, _)| name).take_while(|name| *name != "Received").collect();
+    names.into_iter().filter(|name| ["Received-SPF", "X-Greylist"].contains(name)).collect()
+}
+
+#[test]
+fn a_real_postfix_with_greylisting_spf_and_a_list() {
+    if !needs(&["postfix", "root", "unbound"]) {
+        return;
+    }
+    let dns = Dns::start(
+        &["bl.test.", "sender.test."],
+        &["9.100.51.198.bl.test. A 127.0.0.2", "sender.test. TXT \"v=spf1 ip4:198.51.100.0/28 -all\""],
+    );
+    let checks = format!(
+        "{}[checks.dnsbl.test]\nzone = \"bl.test\"\n[checks.greylist]\ndelay = 1\n\
+         [authentication]\nreceived_spf = true\n[restrictions]\n",
+        dns.config()
+    );
+    let lists = "helo_restrictions = []\nsender_restrictions = [\"reject_spf_fail\"]\n\
+                 recipient_restrictions = [\"reject_rbl_client test\", \"greylist\"]";
+    let (gatepost, address, _folder) = service(lists, &checks);
+    let lines = docs::block("policy-service.md", "main.cf").replace("127.0.0.1:10040", &address.to_string());
+    let postfix = postfix(&lines);
+    for (client, expected) in [
+        (
+            "198.51.100.9",
+            r"554 5\.7\.1 <user@example.test>: Recipient address rejected: Service unavailable; Client host \[198.51.100.9\] blocked",
+        ),
+        ("198.51.100.77", r"550 5\.7\.23 <user@example.test>: Recipient address rejected: SPF: .*\(id "),
+        (
+            "198.51.100.7",
+            r"450 4\.2\.0 <user@example.test>: Recipient address rejected: Greylisted, try again in 1 seconds \(id ",
+        ),
+    ] {
+        let mut dialog = from(&postfix, client);
+        dialog.say("MAIL FROM:<a@sender.test>", "250");
+        dialog.say("RCPT TO:<user@example.test>", expected);
+        // For good where there is a better reason than that it is new.
+        dialog.say("RCPT TO:<nobody@example.test>", "550 5.1.1 .*User unknown");
+        dialog.say("RCPT TO:<other@example.test>", &expected[..3]);
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let mut dialog = from(&postfix, "198.51.100.7");
+    let both = ["user@example.test", "other@example.test"];
+    assert_eq!(dialog.message("a@sender.test", &both, &mail("two", "hello")).code, 250);
+    for user in ["user", "other"] {
+        let mail = postfix.delivered(user, 1).remove(0);
+        assert_eq!(on_top(&mail).len(), 2, "each once, whatever the recipients: {mail}");
+        assert!(mail.contains("Received-SPF: pass ") && mail.contains("X-Greylist: delayed "), "{mail}");
+    }
+    // Known by now: SPF alone has something to tell, once.
+    assert_eq!(dialog.message("a@sender.test", &["user@example.test"], &mail("three", "hello")).code, 250);
+    let mails = postfix.delivered("user", 2);
+    assert!(mails.iter().any(|mail| on_top(mail) == ["Received-SPF"]), "{mails:#?}");
+    let records = gatepost.records(6);
+    let actions: Vec<_> = records.iter().filter_map(|record| record["action"].as_str()).collect();
+    assert_eq!(actions, ["refuse", "refuse", "refuse", "refuse", "defer", "defer"]);
 }

@@ -9,7 +9,7 @@ const ZONES: [&str; 4] = ["author.test", "client.test", "quarantine.test", "forw
 
 const RECORDS: [&str; 6] = [
     "author.test. TXT \"v=spf1 ip4:192.0.2.0/24 -all\"",
-    "_dmarc.author.test. TXT \"v=DMARC1; p=reject\"",
+    "_dmarc.author.test. TXT \"v=DMARC1; p=reject; rua=mailto:reports@author.test\"",
     "_dmarc.quarantine.test. TXT \"v=DMARC1; p=quarantine\"",
     "quarantine.test. TXT \"v=spf1 -all\"",
     "client.test. TXT \"v=spf1 ip4:192.0.2.1 -all\"",
@@ -77,6 +77,36 @@ fn mail_is_delivered_with_its_results_and_without_forged_ones() {
     );
 }
 
+/// What is known of one sender is not told of the next.
+#[test]
+fn messages_of_one_session_have_results_of_their_own() {
+    if !needs(&["unbound"]) {
+        return;
+    }
+    let (dns, sink) = (dns(), Sink::start());
+    let gatepost = setup(&dns, sink.address).start();
+    let mut dialog = gatepost.connect();
+    dialog.greet();
+    dialog.say("XCLIENT ADDR=192.0.2.1 NAME=client.test", "220");
+    dialog.say("EHLO client.test", "250");
+    for (place, (from, expected)) in [
+        ("a@author.test", "spf=pass (domain of a@author.test"),
+        ("b@forwarder.test", "spf=fail (domain of b@forwarder.test"),
+        ("", "spf=pass (domain of postmaster@client.test"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let content = format!("From: <{from}>\nTo: <user@example.test>\nSubject: {place}\n\nText.\n");
+        let reply = dialog.message(from, &["user@example.test"], &content);
+        assert_eq!(reply.code, 250, "{}", dialog.transcript());
+        let results = sink.wait_received(place + 1).remove(place).header("Authentication-Results").unwrap();
+        let mail_from = results.split(';').filter(|entry| entry.contains("smtp.mailfrom=")).collect::<Vec<_>>();
+        assert_eq!(mail_from.len(), 1, "{results}");
+        assert!(mail_from[0].starts_with(expected), "{results}");
+    }
+}
+
 #[test]
 fn what_the_authors_domain_asks_for_is_done() {
     if !needs(&["unbound"]) {
@@ -109,6 +139,41 @@ fn what_the_authors_domain_asks_for_is_done() {
     let results = mail.header("Authentication-Results").unwrap();
     assert!(results.starts_with("border.test;") && results.contains("checks.dmarc.forwarders"), "{results}");
     assert!(mail.header("Received-SPF").unwrap().starts_with("fail ("), "{}", mail.text());
+}
+
+#[test]
+fn the_authors_domain_is_told_in_reports() {
+    if !needs(&["unbound"]) {
+        return;
+    }
+    let (dns, sink) = (dns(), Sink::start());
+    let tables =
+        "[dmarc_reports]\nemail = \"dmarc@gatepost.test\"\n[checks.dmarc]\nforwarders = [\"198.51.100.8\"]\n";
+    let gatepost = setup(&dns, sink.address).with(tables).start();
+    assert_eq!(send(gatepost.smtp, GOOD, "a@author.test", "").code, 250);
+    assert_eq!(send(gatepost.smtp, STRANGER, "a@author.test", "").code, 550);
+    assert_eq!(send(gatepost.smtp, "198.51.100.8", "a@author.test", "").code, 250);
+    gatepost.records(3);
+    let folder = folder();
+    let to = folder.path().to_str().expect("a plain path");
+    let tomorrow = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    let arguments = ["--until", &tomorrow.to_string(), "--write", to];
+    let file = wait_for("a report of all", std::time::Duration::from_secs(20), || {
+        let output = gatepost.command(&["dmarc", "report"], &arguments);
+        let file = std::path::PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        let read = std::fs::read(&file).ok()?;
+        let all = gatepost_auth::report::read(read.into(), &gatepost_auth::report::Limits::default()).ok()?;
+        let report = all.into_iter().next()?.report;
+        (report.rows.len() == 3).then_some(report)
+    });
+    assert_eq!(file.published.domain, "author.test");
+    let row = |client: &str| file.rows.iter().find(|row| row.source.to_string() == client).expect("a row");
+    assert_eq!((row(GOOD).disposition.name(), row(GOOD).spf_aligned), ("pass", true));
+    assert_eq!((row(STRANGER).disposition.name(), row(STRANGER).spf_aligned), ("reject", false));
+    let forwarded = row("198.51.100.8");
+    assert_eq!(forwarded.disposition.name(), "none");
+    assert!(forwarded.reasons[0].comment.contains("checks.dmarc.forwarders"), "{:?}", forwarded.reasons);
+    assert_eq!(forwarded.spf.as_ref().map(|spf| spf.result.as_str()), Some("fail"));
 }
 
 #[test]
@@ -200,4 +265,37 @@ fn the_command_tells_what_would_be_added_and_why() {
     let output =
         run(&["auth", "--ip", GOOD, "--from", "a@unknown.example", "--resolver", &resolver, file], b"");
     assert_eq!(output.status.code(), Some(75));
+}
+
+/// List mails that Gmail has signed, where the folder of suites is named.
+#[test]
+fn the_command_verifies_mails_of_others() {
+    if !needs(&["unbound"]) {
+        return;
+    }
+    let Some(suites) = std::env::var_os("GATEPOST_SUITES").map(std::path::PathBuf::from) else {
+        println!("skipped: GATEPOST_SUITES names no folder");
+        return;
+    };
+    let folder = suites.join("ham-signed");
+    let names = std::fs::read_to_string(folder.join("dns-txt.json")).expect("the names that they need");
+    let names: std::collections::BTreeMap<String, String> = serde_json::from_str(&names).expect("JSON");
+    let records: Vec<String> = names
+        .iter()
+        .map(|(name, text)| {
+            let pieces = text.as_bytes().chunks(200).map(|piece| format!("\"{}\"", String::from_utf8_lossy(piece)));
+            format!("{name}. TXT {}", pieces.collect::<Vec<_>>().join(" "))
+        })
+        .collect();
+    let dns = Dns::start(&["gmail.com"], &records.iter().map(String::as_str).collect::<Vec<_>>());
+    let resolver = dns.address.to_string();
+    let files: Vec<String> =
+        (0..20).map(|n| folder.join(format!("linux-man-{n:03}.eml")).display().to_string()).collect();
+    let files = files.iter().map(String::as_str);
+    let arguments: Vec<&str> = ["auth", "--resolver", &resolver, "--at", "2021-01-01"].into_iter().chain(files).collect();
+    let output = run(&arguments, b"");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let verified = text.lines().filter(|line| line.contains("dkim=pass") && line.contains("header.d=gmail.com")).count();
+    assert_eq!(text.lines().count(), 20, "{text}");
+    assert!(verified >= 15, "{verified} of 20: {text}");
 }

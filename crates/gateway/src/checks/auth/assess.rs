@@ -59,7 +59,7 @@ impl Assessor {
     pub async fn sender(&self, dns: &dyn Resolve, sender: &Sender<'_>, now: i64) -> Authentication {
         let mut authentication = Authentication { client: sender.client, ..Authentication::default() };
         let Some(ip) = sender.client.map(|client| client.to_canonical()) else { return authentication };
-        if !self.spf.enabled || self.spf.skip.iter().any(|network| network.contains(ip)) {
+        if !self.spf.enabled || self.is_skipped(ip) {
             return authentication;
         }
         let limits = Limits { lookups: self.spf.lookups, voids: self.spf.voids, ..Limits::default() };
@@ -126,7 +126,11 @@ impl Assessor {
         }
     }
 
-    /// None where nothing can be said: it does not pass, but nobody knows who the client was, and it might have passed.
+    fn is_skipped(&self, client: IpAddr) -> bool {
+        self.spf.skip.iter().any(|network| network.contains(client))
+    }
+
+    /// None where nothing can be said: it does not pass, but SPF was not asked, and it might have passed.
     async fn dmarc(&self, dns: &dyn Resolve, authors: &Authors, known: &Authentication) -> Option<Dmarc> {
         let spf: Vec<Identifier> = known.mail_from().map(by_spf).into_iter().collect();
         let dkim: Vec<Identifier> = known.dkim.iter().flatten().map(by_dkim).collect();
@@ -139,7 +143,8 @@ impl Assessor {
             guard: self.dmarc.public_suffixes,
         };
         let result = dmarc::evaluate(&until(dns, self.dmarc.time.duration()), &query).await;
-        let half = known.client.is_none() && result.result == dmarc::Outcome::Fail;
+        let skipped = known.client.is_some_and(|client| self.is_skipped(client));
+        let half = known.spf.is_empty() && !skipped && result.result == dmarc::Outcome::Fail;
         (!half).then_some(result)
     }
 
@@ -155,7 +160,7 @@ impl Assessor {
             if self.dmarc.forwarders.iter().any(|network| network.contains(client)) {
                 return trusted(format!("{client} is in checks.dmarc.forwarders"));
             }
-            if self.spf.skip.iter().any(|network| network.contains(client)) {
+            if self.is_skipped(client) {
                 return trusted(format!("{client} is in checks.spf.skip"));
             }
         }

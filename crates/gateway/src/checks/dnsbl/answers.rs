@@ -211,8 +211,8 @@ mod tests {
     }
 
     fn answers(counted: &[&str], codes: &[(&str, &str)]) -> Answers {
-        let mut settings = Settings::default();
-        settings.answers = counted.iter().map(ToString::to_string).collect();
+        let counted = counted.iter().map(ToString::to_string).collect();
+        let mut settings = Settings { answers: counted, ..Settings::default() };
         for (code, symbol) in codes {
             settings
                 .codes

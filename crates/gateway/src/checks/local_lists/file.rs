@@ -112,7 +112,7 @@ impl Lines<'_> {
         let reason = rest.split(" #").next().unwrap_or_default().trim();
         let entry = self.entry(exception, if reason.starts_with('#') { "" } else { reason });
         if let Some((local, domain)) = word.rsplit_once('@') {
-            let domain = name(domain).ok_or_else(|| unclear(word))?;
+            let domain = plain_name(domain).ok_or_else(|| unclear(word))?;
             return match local {
                 "" => self.add_name(word, &domain, Reach::Itself, entry),
                 _ if !self.wanted.mailboxes => Err(useless(word, "a mail address")),
@@ -129,8 +129,9 @@ impl Lines<'_> {
             Some(bare) => (Reach::Below, bare),
             None => (Reach::Itself, word),
         };
-        let name = name(bare).ok_or_else(|| unclear(word))?;
-        self.add_name(word, &name, below, entry)
+        // A bare word is rather a slip than a top-level domain.
+        let name = if below == Reach::Below { name(bare) } else { plain_name(bare) };
+        self.add_name(word, &name.ok_or_else(|| unclear(word))?, below, entry)
     }
 
     fn add_rbldnsd(&mut self, line: &str) -> Result<(), String> {
@@ -371,7 +372,8 @@ mod tests {
                 "bad_domain\u{7f}.example",
                 "list:1: “bad_domain\u{7f}.example” is no address",
             ),
-            (ListFormat::Plain, ALL, "a@b c@d\na@", "list:2: “a@” is no address"),
+            (ListFormat::Plain, ALL, "a@b.example c@d\na@", "list:2: “a@” is no address"),
+            (ListFormat::Plain, ALL, "what is this?", "list:1: “what” is no address"),
             (ListFormat::Plain, &ALL[..1], "example.org", "list:1: “example.org” is a domain, and nothing"),
             (ListFormat::Plain, &ALL[1..2], "a@example.org", "list:1: “a@example.org” is a mail address"),
             (ListFormat::Plain, &ALL[1..], "192.0.2.1", "list:1: “192.0.2.1” is an address"),

@@ -9,8 +9,8 @@ mod received;
 
 use std::time::Duration;
 
-use gatepost_auth::dmarc::Dmarc;
-use gatepost_auth::report::Row;
+use gatepost_auth::dmarc::{Dmarc, Method, Outcome, Policy, Softened};
+use gatepost_auth::report::{Disposition, Override, Reason, Row};
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
@@ -43,24 +43,50 @@ pub struct DmarcMessage {
 
 impl DmarcMessage {
     /// The messages to hand to [`Journal::dmarc`]: one for each author domain that has a policy and asks for reports.
-    /// `row` is what they have in common; the author's domain and its alignment are put in.
+    ///
+    /// `row` is what they have in common: who sent it, what SPF and DKIM said, what was done, and why that is not what
+    /// the policy asks for. The author's domain and its alignment are put in, and a reason where one is owed and none is
+    /// given.
     pub fn of(dmarc: &Dmarc, time: Timestamp, row: &Row) -> Vec<DmarcMessage> {
-        use gatepost_auth::dmarc::Method;
-        let all = std::iter::once(dmarc).chain(&dmarc.others);
         let message = |dmarc: &Dmarc| {
             let record = dmarc.record.as_ref().filter(|record| !record.rua.is_empty())?;
-            let row = Row {
-                count: 1,
-                header_from: dmarc.domain.clone(),
-                dkim_aligned: dmarc.is_aligned(Method::Dkim),
-                spf_aligned: dmarc.is_aligned(Method::Spf),
-                ..row.clone()
-            };
             let policy_domain = dmarc.policy_domain.clone()?;
+            let row = row_for(dmarc, record.p, row);
             Some(DmarcMessage { time, policy_domain, policy: record.text.clone(), row })
         };
-        all.filter_map(message).collect()
+        std::iter::once(dmarc).chain(&dmarc.others).filter_map(message).collect()
     }
+}
+
+fn row_for(dmarc: &Dmarc, p: Policy, row: &Row) -> Row {
+    let mut row = Row {
+        count: 1,
+        header_from: dmarc.domain.clone(),
+        dkim_aligned: dmarc.is_aligned(Method::Dkim),
+        spf_aligned: dmarc.is_aligned(Method::Spf),
+        ..row.clone()
+    };
+    let published = dmarc.published.unwrap_or(p);
+    if dmarc.result == Outcome::Pass {
+        // RFC 9990 appendix A: nothing was done, since it passed where the policy is more than none.
+        if published != Policy::None && row.disposition == Disposition::None {
+            row.disposition = Disposition::Pass;
+        }
+        return row;
+    }
+    let reason = |kind, comment: &str| Reason { kind, comment: comment.to_owned() };
+    if dmarc.softened == Some(Softened::Testing) && !row.reasons.iter().any(|r| r.kind == Override::TestMode)
+    {
+        row.reasons.push(reason(Override::TestMode, ""));
+    }
+    // One is owed where the policy was not followed (RFC 9990 section 2.1.1.9).
+    if row.reasons.is_empty() && row.disposition.name() != published.name() {
+        row.reasons.push(match dmarc.result {
+            Outcome::TempError | Outcome::PermError => reason(Override::Other, &dmarc.why),
+            _ => reason(Override::LocalPolicy, ""),
+        });
+    }
+    row
 }
 
 /// Messages of one domain and one day (in UTC) that no report has yet.
@@ -241,13 +267,15 @@ impl Journal {
         pending.collect::<Result<_, _>>().map_err(|error| self.database_error(error))
     }
 
-    /// Takes the right to send a report, for half an hour; false if somebody else has it, or it was sent. The time is
-    /// taken anew with each call of [`Journal::dmarc_told`].
+    /// Takes the right to send a report, for half an hour; false if somebody else has it, or it was sent.
+    /// [`Journal::dmarc_told`] begins that time anew. One that seems to come from the future is over: the clock was set
+    /// back.
     pub async fn dmarc_claim(&self, id: &str, now: Timestamp) -> Result<bool, JournalError> {
         let past =
             now.as_microsecond().saturating_sub(i64::try_from(CLAIM_TIME.as_micros()).unwrap_or(i64::MAX));
         let claimed = sqlx::query(
-            "UPDATE dmarc_report SET claimed = ? WHERE id = ? AND state = 'made' AND (claimed IS NULL OR claimed < ?)",
+            "UPDATE dmarc_report SET claimed = ?1 WHERE id = ?2 AND state = 'made' \
+             AND (claimed IS NULL OR claimed < ?3 OR claimed > ?1)",
         )
         .bind(now.as_microsecond())
         .bind(id)
@@ -257,7 +285,7 @@ impl Journal {
         claimed.map(|done| done.rows_affected() == 1).map_err(|error| self.database_error(error))
     }
 
-    /// Notes who has a report; it stays claimed.
+    /// Notes who has a report, and claims it for another half an hour.
     pub async fn dmarc_told(&self, id: &str, sent_to: &[String], now: Timestamp) -> Result<(), JournalError> {
         let sent_to = serde_json::to_string(sent_to).unwrap_or_else(|_| "[]".into());
         let update = sqlx::query("UPDATE dmarc_report SET sent_to = ?, claimed = ? WHERE id = ?");

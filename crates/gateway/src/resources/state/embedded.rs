@@ -37,6 +37,9 @@ const FLUSH_TIME: Duration = Duration::from_secs(30);
 /// Parts that what waits is divided into, so that one key's disk read does not hold up the others.
 const SHARDS: usize = 64;
 
+/// Entries of each part that were read lately and are kept: whoever reads one mostly changes it next.
+const SEEN: usize = 512;
+
 /// How an embedded store is kept.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -147,7 +150,7 @@ impl State for Embedded {
                 Some(known) => known,
                 None => {
                     let shared = self.shared.clone();
-                    let reading = tokio::task::spawn_blocking(move || shared.file.get(&key));
+                    let reading = tokio::task::spawn_blocking(move || shared.read(&key));
                     reading.await.map_err(|error| StateError::Unavailable(error.to_string()))??
                 }
             };
@@ -315,12 +318,26 @@ struct Shard {
     pending: Waiting,
     /// In the batch that is being written.
     writing: Waiting,
+    /// Read from the file, and not changed since.
+    seen: Waiting,
+    /// Goes up with every change, so that nobody keeps what was read before one.
+    changes: u64,
 }
 
 impl Shard {
     /// What is known of a key without the file. `Some(None)`: it was removed.
     fn known(&self, key: &[u8]) -> Option<&Option<Entry>> {
-        self.pending.get(key).or_else(|| self.writing.get(key))
+        self.pending.get(key).or_else(|| self.writing.get(key)).or_else(|| self.seen.get(key))
+    }
+
+    /// Keeps what was read when there had been so many changes.
+    fn keep(&mut self, key: &[u8], entry: Option<Entry>, changes: u64) {
+        if self.changes == changes {
+            if self.seen.len() >= SEEN {
+                self.seen.clear();
+            }
+            self.seen.insert(key.to_vec(), entry);
+        }
     }
 
     fn len(&self) -> usize {
@@ -333,6 +350,14 @@ impl Shared {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         lock(&self.shards[(hasher.finish() % SHARDS as u64) as usize])
+    }
+
+    /// Reads an entry that is not in memory. Blocks, but holds nobody up.
+    fn read(&self, key: &[u8]) -> Result<Option<Entry>, StateError> {
+        let changes = self.shard(key).changes;
+        let entry = self.file.get(key)?;
+        self.shard(key).keep(key, entry.clone(), changes);
+        Ok(entry)
     }
 
     /// Changes an entry with its shard locked, so that nobody else changes it between. `cost` bytes have been taken.
@@ -364,6 +389,8 @@ impl Shared {
     fn insert(&self, shard: &mut Shard, key: Vec<u8>, entry: Option<Entry>, taken: usize) {
         let needed = cost_of(&key, entry.as_ref());
         let before = shard.pending.get(&key).map_or(0, |old| cost_of(&key, old.as_ref()));
+        shard.seen.remove(&key);
+        shard.changes += 1;
         shard.pending.insert(key, entry);
         self.room.add_permits((taken + before).saturating_sub(needed));
         self.ring(|wanted| wanted.dirty = true);

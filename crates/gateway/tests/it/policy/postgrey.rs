@@ -146,7 +146,7 @@ const LATER: &[Row] = &[
     (&[("instance", "b.6"), ("sender", "b@sender.test")], "WAIT", None),
     (&[("instance", "b.7"), ("client_address", "198.51.100.1"), ("sender", "list-42@lists.test")], "PREPEND", None),
     (&[("instance", "b.8"), ("client_address", "198.51.100.1"), ("sender", "bounce+other=example.test@lists.test")], "PREPEND", None),
-    (&[("instance", "b.9"), ("client_address", "198.51.100.1"), ("sender", "a.b-9a9b@lists.test")], "PREPEND", None),
+    (&[("instance", "b.9"), ("client_address", "198.51.100.1"), ("sender", "a.b-9a9b@lists.test")], "WAIT", None),
     (&[("instance", "b.10"), ("client_address", "198.51.100.1"), ("sender", "")], "PREPEND", None),
     (&[("instance", "b.11"), ("client_address", "198.51.100.1"), ("sender", "\"a b\"@lists.test")], "PREPEND", None),
     (&[("instance", "b.12"), ("client_address", "2001:db8:1:2:ffff::1")], "PREPEND", None),

@@ -171,6 +171,38 @@ async fn messages_of_an_evaluation() {
     assert_eq!(of("a@none.example, b@quiet.example, c@news.example.com").await, [one]);
 }
 
+/// What was done, and the reason that is owed where it is not what was asked for.
+#[tokio::test]
+async fn what_was_done_and_why() {
+    let rows = async |record: &str, dkim: Proof, done: Disposition, given: &[Override]| {
+        let zones =
+            Table::new(&format!("_dmarc.example.com TXT v=DMARC1; rua=mailto:a@example.com; {record}"));
+        let dkim = [Identifier { domain: "example.com".into(), proof: dkim }];
+        let authors = Authors::of_values([&b"a@example.com"[..]]);
+        let query = Query { authors: &authors, spf: &[], dkim: &dkim, draw: None, guard: true };
+        let reasons = given.iter().map(|kind| Reason { kind: *kind, comment: String::new() }).collect();
+        let row = Row { disposition: done, reasons, ..row("192.0.2.1") };
+        let messages = DmarcMessage::of(&evaluate(&zones, &query).await, at("2026-03-01T00:00:00Z"), &row);
+        let row = &messages[0].row;
+        let reasons: Vec<_> = row.reasons.iter().map(|reason| reason.kind.name()).collect();
+        format!("{} {}", row.disposition.name(), reasons.join(" ")).trim_end().to_owned()
+    };
+    use Disposition::{None as Nothing, Quarantine, Reject};
+    for (record, dkim, done, given, want) in [
+        ("p=reject", Proof::Pass, Nothing, &[][..], "pass"),
+        ("p=none", Proof::Pass, Nothing, &[], "none"),
+        ("p=none", Proof::Pass, Quarantine, &[], "quarantine"),
+        ("p=reject", Proof::Fail, Reject, &[], "reject"),
+        ("p=reject", Proof::Fail, Nothing, &[], "none local_policy"),
+        ("p=reject", Proof::Fail, Nothing, &[Override::TrustedForwarder], "none trusted_forwarder"),
+        ("p=reject; t=y", Proof::Fail, Quarantine, &[], "quarantine policy_test_mode"),
+        ("p=none", Proof::Fail, Nothing, &[], "none"),
+        ("p=reject", Proof::TempError, Nothing, &[], "none other"),
+    ] {
+        assert_eq!(rows(record, dkim, done, given).await, want, "{record} {dkim:?} {done:?}");
+    }
+}
+
 #[tokio::test]
 async fn received_reports_are_kept_once_and_summed() {
     const XML: &str = "<feedback><report_metadata><org_name>ORG</org_name><report_id>1</report_id><date_range>\

@@ -1,6 +1,7 @@
 //! The file itself: opening, reading, what is wrong with it.
 
 use std::io;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -272,7 +273,14 @@ impl StateFile {
         tracing::error!("state store: {why}; set aside as {} and begun anew", aside.display());
         self.try_open(false).map_err(|refusal| match refusal {
             Refusal::Corrupt(why) | Refusal::Full(why) | Refusal::Other(why) => why,
-        })
+        })?;
+        // A command that root runs must not leave the daemon a file that it may not open.
+        if let Ok(before) = std::fs::metadata(&aside)
+            && let Err(error) = chown(&self.path, Some(before.uid()), Some(before.gid()))
+        {
+            tracing::warn!("state store: {}: keeps another owner: {error}", self.path.display());
+        }
+        Ok(())
     }
 }
 

@@ -83,6 +83,37 @@ async fn what_cannot_be_read_is_set_aside() {
     assert!(Embedded::open(&settings).err().unwrap().contains("/nonexistent/folder"));
 }
 
+/// Damage in the middle is met when something is read there, or never.
+#[tokio::test]
+async fn damage_in_the_middle_does_not_stop_it() {
+    for (what, byte) in [("zeros", 0), ("ones", 255), ("text", b'x')] {
+        let folder = tempfile::tempdir().unwrap();
+        let (settings, _) = settings(folder.path(), 100_000);
+        let state = Embedded::open(&settings).unwrap();
+        for number in 0..4000_u32 {
+            state.put(Space::Triplets, format!("key {number}").as_bytes(), &[7; 60], LIFE).await.unwrap();
+        }
+        drop(state);
+        let mut bytes = std::fs::read(&settings.path).unwrap();
+        let damaged = 8192..bytes.len() - bytes.len() / 8;
+        bytes[damaged].fill(byte);
+        std::fs::write(&settings.path, &bytes).unwrap();
+
+        let state = Embedded::open(&settings).unwrap_or_else(|why| panic!("{what}: {why}"));
+        for number in 0..4000_u32 {
+            // What is gone is gone; that it cannot be read is told, and nothing else happens.
+            let _ = state.get(Space::Triplets, format!("key {number}").as_bytes()).await;
+        }
+        until("it remembers again", async || {
+            let put = state.put(Space::Triplets, b"new", b"1", LIFE).await.is_ok();
+            put && state.flush().await.is_ok()
+                && state.status().await.is_ok_and(|status| status.trouble.is_none())
+        })
+        .await;
+        assert!(holds(&state, "new").await, "{what}");
+    }
+}
+
 /// A disk that is full whenever it is told to be.
 #[derive(Debug)]
 struct Disk {
