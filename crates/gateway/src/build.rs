@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use gatepost_mail::Address;
 use tokio::sync::watch;
 
 use crate::checks::catalogue::{self, Resources};
@@ -15,16 +16,19 @@ use crate::config::next_hop::NextHop;
 use crate::config::restrictions::Asks;
 use crate::config::typed::{Config, Listener, Queue};
 use crate::effects::callahead::CallAhead;
+use crate::effects::notice::Notices;
 use crate::effects::relay::{NextHops, Options};
 use crate::effects::release::ReleaseHops;
 use crate::effects::sign::Signing;
 use crate::front::Front;
+use crate::front::protect::Guard;
 use crate::front::queue::Between;
 use crate::pipeline::{Pipeline, Store};
 use crate::records::{Lookups, Metrics};
 use crate::reporting::Reporter;
 use crate::resources::callahead::{AskNextHop, NoNextHop};
 use crate::resources::dns::{Dns, DnsCounters, Resolve};
+use crate::resources::notices::{NoNotice, Notify};
 use crate::resources::state::Memory;
 use crate::resources::tls::{ClientTls, ServerTls};
 use crate::verdict::{Policies, Restrictions};
@@ -37,12 +41,14 @@ pub fn pipeline(
 ) -> Result<Pipeline, Vec<Problem>> {
     let dns = Arc::new(Dns::counting(&config.checks.dns, counters(&metrics))?);
     let state = store.as_ref().map_or_else(Memory::small, |store| store.state.clone());
-    let resources = Resources { dns, state, next_hops: call_ahead(config) };
+    let notices = notices(config);
+    let resources = Resources { dns, state, next_hops: call_ahead(config), notices };
     let symbols = catalogue::symbols(config);
     let checks = CheckSet::build(config, &resources);
     let policies =
         Policies::build(config, symbols.iter().map(|symbol| (symbol.name.as_ref(), symbol.counts)));
-    let restrictions = Restrictions::build(config);
+    let names: Vec<&str> = symbols.iter().map(|symbol| symbol.name.as_ref()).collect();
+    let restrictions = Restrictions::build(config, &names);
     let signing = Signing::build(config);
     match (checks, policies, restrictions, signing) {
         (Ok(checks), Ok(policies), Ok(restrictions), Ok(signing)) => {
@@ -97,6 +103,7 @@ pub fn fronts(
     let mut planned = Vec::new();
     let mut problems = Vec::new();
     let (hops, releases) = all_hops(config, &mut problems);
+    let guard = guard(config);
     for (place, (listener, hops)) in config.listeners().into_iter().zip(hops).enumerate() {
         let addresses = parse_all(&listener.listen, &format!("listener[{place}].listen"), &mut problems);
         let tls = certificate(&listener, place, &mut problems);
@@ -111,6 +118,7 @@ pub fn fronts(
             releases: releases.clone(),
             tls,
             told: Arc::default(),
+            guard: guard.clone(),
             metrics: metrics.clone(),
             draining: draining.clone(),
             listener,
@@ -128,6 +136,7 @@ pub fn queues(
     draining: &watch::Receiver<bool>,
 ) -> Vec<Between> {
     let (_, releases) = all_hops(config, &mut Vec::new());
+    let guard = guard(config);
     let between = |queue: Queue| {
         let front = Front {
             limits: config.limits.clone(),
@@ -140,6 +149,7 @@ pub fn queues(
             releases: releases.clone(),
             tls: None,
             told: Arc::default(),
+            guard: guard.clone(),
             metrics: metrics.clone(),
             draining: draining.clone(),
             listener: Listener { name: queue.name.clone(), after_queue: true, ..Listener::default() },
@@ -173,6 +183,21 @@ pub fn reporter(config: &Config) -> Result<Reporter, Vec<Problem>> {
 /// Folder for messages too large for memory.
 pub fn spool(config: &Config) -> PathBuf {
     config.data.join("spool")
+}
+
+/// What keeps clients from using up this host.
+fn guard(config: &Config) -> Arc<Guard> {
+    Arc::new(Guard::new(&config.protection, vec![config.data.clone(), spool(config)]))
+}
+
+/// Who tells the postmaster. An address that is none is told of where the configuration is checked.
+fn notices(config: &Config) -> Arc<dyn Notify> {
+    let postmaster = config.postmaster().and_then(|address| Address::new(&address));
+    if config.protection.rate.is_empty() || postmaster.is_none() {
+        return Arc::new(NoNotice);
+    }
+    let (_, releases) = all_hops(config, &mut Vec::new());
+    Arc::new(Notices { hostname: config.hostname.clone(), postmaster, releases })
 }
 
 /// Who is asked about recipients. What is wrong with the addresses is told of where mail goes there, and by the check.

@@ -34,6 +34,7 @@ enum Command {
     Dkim(cli::dkim::Args),
     Dmarc(cli::open::Args<cli::dmarc::DmarcArgs>),
     Greylist(cli::greylist::Args),
+    Limits(cli::limits::Args),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
             Command::Dkim(args) => cli::dkim::run(args).await,
             Command::Dmarc(args) => cli::open::dmarc(args).await,
             Command::Greylist(args) => cli::greylist::run(args).await,
+            Command::Limits(args) => cli::limits::run(args).await,
         }
     })
 }

@@ -230,6 +230,9 @@ impl Daemon {
         let planned = build::fronts(&loaded.config, &self.pipeline, &self.metrics, &never)
             .and_then(by_address)
             .map_err(|problems| cli::problem_list(&loaded.locate(problems)))?;
+        if let Some((_, front)) = planned.values().next() {
+            front.guard.tend();
+        }
         // All that can fail comes before anything changes, so that a failure leaves all as it is.
         let addresses = planned.iter().map(|(text, (address, _))| (text, address));
         let mut started = self.start_sockets(addresses, sockets)?;

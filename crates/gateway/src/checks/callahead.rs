@@ -30,6 +30,12 @@ pub const SYMBOLS: &[SymbolInfo] = &[SymbolInfo::new(
 /// Longest text of a next hop that is remembered, in characters.
 const TEXT: usize = 300;
 
+/// Whether a listener's list of recipient restrictions, its own or the general one, asks for call-ahead.
+fn names_it(config: &Config, own: Option<&[String]>) -> bool {
+    let list = own.unwrap_or(&config.restrictions.recipient);
+    list.iter().any(|rule| rule.split_whitespace().any(|word| word == "reject_unverified_recipient"))
+}
+
 /// Makes the check where somebody goes by it.
 pub fn build(config: &Config, resources: &Resources) -> Built {
     let settings = &config.callahead;
@@ -46,6 +52,23 @@ pub fn build(config: &Config, resources: &Resources) -> Built {
     if asked && config.domains.is_empty() {
         let message = "reject_unverified_recipient needs domains: nobody else's recipients are asked about";
         problems.push(Problem::new("domains", message));
+    }
+    let unasked = asked && settings.next_hop.is_empty();
+    for (place, listener) in config.listeners().into_iter().enumerate().filter(|_| unasked) {
+        let named = listener.protocol.has_restrictions()
+            && !listener.after_queue
+            && names_it(config, listener.recipient_restrictions.as_deref());
+        if named && listener.next_hop.is_empty() {
+            let message = format!(
+                "reject_unverified_recipient has nobody to ask at the listener {}: name callahead.next_hop",
+                listener.name
+            );
+            let key = match listener.recipient_restrictions {
+                Some(_) => format!("listener[{place}].recipient_restrictions"),
+                None => "restrictions.recipient".to_owned(),
+            };
+            problems.push(Problem::new(key, message));
+        }
     }
     if !problems.is_empty() {
         return Err(problems);

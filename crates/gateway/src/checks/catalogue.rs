@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::{Check, SymbolInfo, Wave};
 use super::{
-    access, attachments, auth, callahead, dnsbl, envelope, greylist, gtube, local_lists, malware, p0f,
+    access, attachments, auth, callahead, dnsbl, envelope, greylist, gtube, local_lists, malware, p0f, rates,
     recipients, structure,
 };
 use crate::config::{Config, Problem};
 use crate::resources::callahead::AskNextHop;
 use crate::resources::dns::Resolve;
+use crate::resources::notices::Notify;
 use crate::resources::state::State;
 
 /// One check of the catalogue.
@@ -46,6 +47,8 @@ pub struct Resources {
     pub state: Arc<dyn State>,
     /// Who is asked about recipients.
     pub next_hops: Arc<dyn AskNextHop>,
+    /// Who tells the postmaster.
+    pub notices: Arc<dyn Notify>,
 }
 
 /// All checks, in the order that their findings are shown in.
@@ -61,6 +64,7 @@ pub static CHECKS: &[Entry] = &[
     Entry { name: "dnsbl", wave: Wave::Facts, meaning: "DNS lists of addresses and domains, of the bad and of the good", symbols: Symbols::Made(dnsbl::symbols), build: dnsbl::build },
     Entry { name: "local_list", wave: Wave::Facts, meaning: "lists of addresses, domains and mail addresses in files", symbols: Symbols::Made(local_lists::symbols), build: local_lists::build },
     Entry { name: "greylist", wave: Wave::Facts, meaning: "who is not known yet and must come again", symbols: Symbols::Fixed(greylist::SYMBOLS), build: greylist::build },
+    Entry { name: "rates", wave: Wave::Facts, meaning: "more mail than `protection.rate` allows, and clients that try out recipients", symbols: Symbols::Fixed(rates::SYMBOLS), build: rates::build },
     Entry { name: "p0f", wave: Wave::Facts, meaning: "the client's operating system, by p0f", symbols: Symbols::Made(p0f::symbols), build: p0f::build },
     Entry { name: "gtube", wave: Wave::Facts, meaning: "the test pattern of unsolicited mail", symbols: Symbols::Fixed(gtube::SYMBOLS), build: gtube::build },
     Entry { name: "structure", wave: Wave::Facts, meaning: "what is malformed, ambiguous or unreadable", symbols: Symbols::Made(structure::symbols), build: structure::build },

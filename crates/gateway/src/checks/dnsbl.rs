@@ -460,11 +460,17 @@ pub(crate) mod testing {
     use gatepost_auth::dns::Table;
 
     use crate::resources::callahead::NoNextHop;
+    use crate::resources::notices::NoNotice;
     use crate::resources::state::Memory;
 
     /// Names by this resolver, and an empty memory.
     pub fn with_dns(dns: impl Resolve + 'static) -> Resources {
-        Resources { dns: Arc::new(dns), state: Memory::small(), next_hops: Arc::new(NoNextHop) }
+        Resources {
+            dns: Arc::new(dns),
+            state: Memory::small(),
+            next_hops: Arc::new(NoNextHop),
+            notices: Arc::new(NoNotice),
+        }
     }
 
     /// Name → what is under it: addresses and a text parted by spaces, or `timeout`, `servfail`, `hang`.

@@ -96,6 +96,11 @@ impl Check for Names {
         looking(async move { Ok(self.client_name(client).await) })
     }
 
+    fn client_name<'a>(&'a self, session: &'a Session) -> Answer<'a> {
+        let client = session.client.filter(|_| session.client_name.is_none())?;
+        looking(async move { Ok(self.client_name(client).await) })
+    }
+
     fn on_hello<'a>(&'a self, session: &'a Session) -> Answer<'a> {
         let helo = session.helo.as_str();
         if helo.is_empty() {

@@ -17,6 +17,7 @@ mod lists;
 pub mod local_lists;
 pub mod malware;
 pub mod p0f;
+pub mod rates;
 pub mod recipients;
 pub mod run;
 pub mod structure;
@@ -83,6 +84,16 @@ pub trait Check: Send + Sync {
         _recipient: &'a Recipient,
         _known: &'a Found,
     ) -> Answer<'a> {
+        None
+    }
+
+    /// A recipient that this client named does not exist.
+    fn on_wrong_recipient<'a>(&'a self, _session: &'a Session) -> Option<BoxFuture<'a, ()>> {
+        None
+    }
+
+    /// Looks up the client's name for the next hop, whether restrictions ask for it or not. Only its `client_name` counts.
+    fn client_name<'a>(&'a self, _session: &'a Session) -> Answer<'a> {
         None
     }
 

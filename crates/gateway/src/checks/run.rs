@@ -74,6 +74,16 @@ impl CheckSet {
         run(wanted, |check| check.on_admit(session, envelope, recipient, known)).await
     }
 
+    /// Lets checks know that a recipient which this client named does not exist.
+    pub async fn wrong_recipient(&self, session: &Session) {
+        join_all(self.all().filter_map(|check| check.on_wrong_recipient(session))).await;
+    }
+
+    /// The client's name, if its address has one that leads back to it, whether anybody asks for it or not.
+    pub async fn client_name(&self, session: &Session) -> Found {
+        run(self.all(), |check| check.client_name(session)).await
+    }
+
     /// What is found about a recipient; it is not yet in the envelope.
     pub async fn recipient(&self, session: &Session, envelope: &Envelope, recipient: &Recipient) -> Found {
         run(self.all(), |check| check.on_recipient(session, envelope, recipient)).await

@@ -3,6 +3,7 @@
 mod certificate;
 mod files;
 mod network;
+mod relay;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -134,6 +135,7 @@ async fn report_of(name: String, loaded: Result<Loaded, Vec<Located>>, probes: &
     lines.extend(files::queues(&loaded.config));
     lines.extend(files::rules(&loaded.config));
     lines.extend(files::ampdp(&loaded.config));
+    lines.extend(relay::lines(&loaded.config));
     lines.extend(certificate::lines(&loaded.config));
     lines.extend(join_all(network_probes(&loaded.config, probes)).await.into_iter().flatten());
     lines
@@ -255,6 +257,32 @@ mod tests {
         let compile = Box::new(|_: &Config| vec![Problem::new("hostname", "no")]);
         let report = report_of(folder.path(), "", &Probes { compile, ..probes(&[]) }).await;
         expect(&report, &["FAIL  configuration: FOLDER/gatepost.toml:1:12: hostname: no"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_to_others_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = |listen: &str, hop: &str| {
+            format!("[[listener]]\nlisten = [\"{listen}\"]\nnext_hop = [\"{hop}\"]\n")
+        };
+        let server = "smtp://127.0.0.1:1";
+        for (text, warns) in [
+            (listener("0.0.0.0:0", server), true),
+            (format!("domains = [\"example.org\"]\n{}", listener("0.0.0.0:0", server)), false),
+            (listener("127.0.0.1:0", server), false),
+            (listener("0.0.0.0:0", "maildir:FOLDER/m"), false),
+        ] {
+            let report = report_of(folder.path(), &text, &probes(&[])).await;
+            assert_eq!(report.contains("warn  listener smtp: relaying: domains is empty"), warns, "{report}");
+        }
+        for (text, warns) in [
+            ("restrictions.recipient = [\"reject_unlisted_recipient\"]", true),
+            ("restrictions.recipient = [\"permit\"]", false),
+            ("", false),
+        ] {
+            let report = report_of(folder.path(), text, &probes(&[])).await;
+            assert_eq!(report.contains("warn  restriction reject_unlisted_recipient"), warns, "{report}");
+        }
     }
 
     #[tokio::test]

@@ -116,7 +116,7 @@ pub async fn run(args: Args) -> ExitCode {
 }
 
 /// What is remembered: by the daemon that runs, or in its file.
-async fn open(config: &Config) -> Result<Arc<dyn State>, String> {
+pub(super) async fn open(config: &Config) -> Result<Arc<dyn State>, String> {
     let (socket, path) = (config.state_socket(), config.state_path());
     let asked = Remote::connect(&socket).await;
     if let Ok(remote) = asked {

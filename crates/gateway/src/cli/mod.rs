@@ -12,6 +12,7 @@ pub mod filter;
 pub mod greylist;
 pub mod history;
 pub mod init;
+pub mod limits;
 pub mod open;
 pub mod quarantine;
 pub mod reload;

@@ -43,6 +43,8 @@ pub struct Config {
     pub limits: SessionLimits,
     /// Limits of reading and unpacking one message.
     pub reading: Reading,
+    /// Protection of this host and of those that take our mail.
+    pub protection: super::protection::Protection,
     /// Who may send what to whom.
     pub restrictions: Restrictions,
     /// Tables that are looked up in.
@@ -668,6 +670,7 @@ impl Default for Config {
             queue: Vec::new(),
             limits: SessionLimits::default(),
             reading: Reading::default(),
+            protection: Default::default(),
             restrictions: Restrictions::default(),
             maps: Default::default(),
             recipients: Default::default(),

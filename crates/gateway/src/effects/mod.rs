@@ -3,6 +3,7 @@
 pub mod bounce;
 pub mod callahead;
 pub mod maildir;
+pub mod notice;
 pub mod relay;
 pub mod release;
 pub mod sign;

@@ -106,6 +106,15 @@ impl NextHops {
         })
     }
 
+    /// Whether any of the hops wants to know the client's name; one that was not yet asked what it offers may.
+    pub fn wants_name(&self) -> bool {
+        let named = |offered: &[String]| offered.iter().any(|attribute| attribute == "NAME");
+        self.hops.iter().filter(|hop| !matches!(hop.target, NextHop::Maildir(_))).any(|hop| {
+            let offers = lock(&hop.offers).clone();
+            offers.is_none_or(|offers| named(&offers.xclient) || named(&offers.xforward))
+        })
+    }
+
     /// The smallest size limit that a hop has announced.
     pub fn size_limit(&self) -> Option<u64> {
         self.hops

@@ -13,10 +13,14 @@ use tokio::time::timeout;
 use super::Front;
 use crate::checks::Found;
 
+/// Longest that a message waits for its client's name, which nobody may need.
+const NAME_TIME: Duration = Duration::from_secs(5);
+
 /// What is known of a session and of the sender of its transaction.
 #[derive(Default)]
 pub(super) struct Early {
     connect: Known,
+    name: Known,
     hello: Known,
     sender: Known,
 }
@@ -53,6 +57,16 @@ impl Early {
             let (front, session) = (front.clone(), session.clone());
             self.hello.ask(Box::pin(async move { front.pipeline.checks.hello(&session).await })).await;
         }
+    }
+
+    /// The client's name, asked for once, as far as it is known within [`NAME_TIME`]. Restrictions may have asked already.
+    pub(super) async fn client_name(&mut self, front: &Arc<Front>, session: &Session) -> Option<String> {
+        if !self.name.asked {
+            let (front, session) = (front.clone(), session.clone());
+            self.name.ask(Box::pin(async move { front.pipeline.checks.client_name(&session).await })).await;
+        }
+        let _ = timeout(NAME_TIME, self.name.known()).await;
+        self.name.found.client_name.clone()
     }
 
     /// It calls itself something else from now on.

@@ -14,9 +14,10 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
+use super::protect::Pace;
 use super::{Front, ampdp, clamd, http, milter, policy, smtp, spamd};
 use crate::config::listen::ListenAddress;
-use crate::config::typed::ListenerProtocol;
+use crate::config::typed::{Listener, ListenerProtocol};
 use crate::records::Metrics;
 use crate::resources::net::Stream;
 
@@ -107,6 +108,7 @@ fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
 /// Who has how many sessions, over all listeners.
 pub struct Sessions {
     counts: Mutex<Counts>,
+    pace: Arc<Pace>,
     metrics: Arc<Metrics>,
 }
 
@@ -136,7 +138,7 @@ struct Counts {
 impl Sessions {
     /// Nobody has any.
     pub fn new(metrics: Arc<Metrics>) -> Arc<Sessions> {
-        Arc::new(Sessions { counts: Mutex::default(), metrics })
+        Arc::new(Sessions { counts: Mutex::default(), pace: Arc::default(), metrics })
     }
 
     /// How many there are.
@@ -179,6 +181,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// How fast who comes, and who waits.
+    pub(super) fn pace(&self) -> &Arc<Pace> {
+        &self.sessions.pace
+    }
+
     /// A balancer has said who is behind it: the session is that client's from here on. False if that one has as many
     /// as it may.
     pub(super) fn belongs_to(&mut self, client: IpAddr, front: &Front) -> bool {
@@ -301,10 +308,16 @@ fn admit(
         tracing::warn!(listener = front.listener.name, "[{client}] is not in allow_from, turned away");
         return;
     }
+    if front.listener.protocol.brings_mail()
+        && let Some(why) = front.guard.refuses_all()
+    {
+        front.metrics.protected("load");
+        return turn_away(&front, socket, client, why);
+    }
     let most_each = client.map_or(0, |client| most_each(&front, client));
     let kind = Kind::of(&front, client);
     let Some(place) = sessions.enter(kind, client, front.limits.sessions, most_each) else {
-        return turn_away(&front, socket, client);
+        return turn_away(&front, socket, client, "Too many sessions");
     };
     match connection {
         Connection::Tcp(stream, peer) => {
@@ -322,11 +335,11 @@ fn admit(
 }
 
 /// There is no place: the log says so, and where the protocol has words for it the client hears them.
-fn turn_away(front: &Front, socket: RawFd, client: Option<IpAddr>) {
+fn turn_away(front: &Front, socket: RawFd, client: Option<IpAddr>, why: &str) {
     let whom = client.map_or_else(|| "a client on a unix socket".to_owned(), |client| format!("[{client}]"));
-    tracing::warn!(listener = front.listener.name, "Too many sessions, {whom} turned away");
+    tracing::warn!(listener = front.listener.name, "{why}, {whom} turned away");
     if front.listener.protocol.brings_mail() {
-        let busy = format!("421 4.3.2 {} Too many sessions, please try again later\r\n", front.hostname);
+        let busy = format!("421 4.3.2 {} {why}, please try again later\r\n", front.hostname);
         // A socket just accepted has room for one line; a client that is gone already needs none.
         let _ = send(socket, busy.as_bytes(), MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
     }
@@ -369,12 +382,17 @@ fn most_each(front: &Front, client: IpAddr) -> u32 {
     if !listener.protocol.brings_mail() {
         return front.limits.sessions;
     }
-    let trusted =
-        [&front.networks, &listener.xclient_from, &listener.xforward_from, &listener.proxy_protocol_from];
-    if trusted.iter().any(|networks| networks.iter().any(|network| network.contains(client))) {
+    if is_trusted(front, client) {
         return share(front.limits.sessions);
     }
     front.limits.sessions_per_client
+}
+
+/// Our own networks, and peers that may speak for others.
+pub(super) fn is_trusted(front: &Front, client: IpAddr) -> bool {
+    let Listener { xclient_from, xforward_from, proxy_protocol_from, .. } = &front.listener;
+    let trusted = [&front.networks, xclient_from, xforward_from, proxy_protocol_from];
+    trusted.iter().any(|networks| networks.iter().any(|network| network.contains(client)))
 }
 
 /// Nine tenths of all: what a kind, or one trusted client, may have at most. Of fewer than ten nothing is kept back.

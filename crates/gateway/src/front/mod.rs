@@ -12,6 +12,7 @@ pub mod local;
 mod mend;
 mod milter;
 mod policy;
+pub mod protect;
 pub mod queue;
 mod smtp;
 mod spamd;
@@ -25,6 +26,7 @@ pub use policy::Told;
 use gatepost_mail::{Recipient, Session};
 use tokio::sync::watch;
 
+use self::protect::Guard;
 use crate::config::typed::{Listener, SessionLimits};
 use crate::config::units::Net;
 use crate::effects::relay::NextHops;
@@ -58,6 +60,8 @@ pub struct Front {
     pub tls: Option<Arc<ServerTls>>,
     /// Header fields that a policy service has told of.
     pub told: Arc<Told>,
+    /// What keeps clients from using up this host.
+    pub guard: Arc<Guard>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Turns true when the daemon wants to stop.

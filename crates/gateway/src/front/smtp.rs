@@ -6,6 +6,7 @@
 mod auth;
 mod carrier;
 mod parameters;
+mod protect;
 mod talk;
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +19,6 @@ use gatepost_wire::proxy;
 use gatepost_wire::smtp::{
     self, BdatDecoder, Command, DataDecoder, Line, LineReader, MailFrom, RcptTo, Stray, StrayReport,
 };
-use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -75,6 +75,9 @@ pub(super) async fn serve(
         early: Early::default(),
         errors: 0,
         put_off: 0,
+        refused: 0,
+        suspect: false,
+        penalty: Duration::ZERO,
         idle: 0,
         messages: 0,
         draining: front.draining.clone(),
@@ -141,6 +144,12 @@ struct Client<'a> {
     errors: u32,
     /// Recipients that were told to come in another transaction.
     put_off: u32,
+    /// Recipients that were refused for good.
+    refused: u32,
+    /// Something is known of the client that makes its refusals late.
+    suspect: bool,
+    /// How long the next reply takes at least.
+    penalty: Duration,
     idle: u32,
     messages: u32,
     draining: watch::Receiver<bool>,
@@ -184,7 +193,8 @@ impl<'a> Client<'a> {
             self.read_proxy_header().await?;
             early = !self.input.is_empty();
         }
-        if self.talks_early(early).await? {
+        let delay = self.banner_delay().await?;
+        if self.talks_early(early, delay).await? {
             return self.last_reply(Reply::new(554, "5.5.1", "You spoke before it was your turn"));
         }
         self.session.direction = self.direction();
@@ -194,6 +204,7 @@ impl<'a> Client<'a> {
         }
         self.banner();
         loop {
+            self.serve_penalty().await?;
             self.still_logged_in()?;
             let line = self.line().await?;
             let line = match line {
@@ -292,21 +303,6 @@ impl<'a> Client<'a> {
                     return Err(End::Closed);
                 }
             }
-        }
-    }
-
-    /// Whether the client speaks before the banner, which real mail servers never do (RFC 5321 section 4.3.1). Our
-    /// own networks may: people type and scripts pipe there.
-    async fn talks_early(&mut self, already: bool) -> Result<bool, End> {
-        let ours = self.session.client.is_none_or(|client| self.is_ours(client));
-        let pause = self.front.listener.greet_pause.duration();
-        if ours || already || pause.is_zero() {
-            return Ok(already && !ours);
-        }
-        match timeout(pause, self.stream.read_buf(&mut self.input)).await {
-            Err(_) => Ok(false),
-            Ok(Ok(0)) | Ok(Err(_)) => Err(End::Closed),
-            Ok(Ok(_)) => Ok(true),
         }
     }
 
@@ -452,6 +448,9 @@ impl<'a> Client<'a> {
         if !mail.path.is_ascii() && !parameters.smtputf8 {
             return self.error(Reply::new(553, "5.6.7", "Address needs SMTPUTF8"));
         }
+        if let Some(reply) = self.strained(&parameters) {
+            return self.later(reply);
+        }
         let sender = Address::new(&mail.path);
         let recipients = self.foresee(&parameters);
         let mut envelope = Envelope { sender, parameters, recipients };
@@ -460,6 +459,7 @@ impl<'a> Client<'a> {
             self.end_of_transaction();
             return self.error(refusal);
         }
+        self.learn_name().await;
         let front: &'a Front = self.front;
         let begun = match self.login.take() {
             Some(login) if self.logged_in => login.begin(&self.session, &envelope).await,
@@ -497,6 +497,11 @@ impl<'a> Client<'a> {
 
     async fn rcpt(&mut self, rcpt: RcptTo) -> Step {
         let front: &'a Front = self.front;
+        let known = match (&self.phase, front.listener.after_queue) {
+            (Phase::Open(_), false) => self.early.known_within(LONG).await,
+            _ => Found::default(),
+        };
+        self.suspect(&known);
         let Phase::Open(open) = &mut self.phase else {
             return self.error(Reply::new(503, "5.5.1", "Need MAIL before RCPT"));
         };
@@ -521,7 +526,6 @@ impl<'a> Client<'a> {
         let mut found = match front.listener.after_queue {
             true => front.pipeline.checks.recipient(&self.session, &open.envelope, &recipient).await,
             false => {
-                let known = self.early.known_within(LONG).await;
                 self.session.client_name = self.session.client_name.take().or(known.client_name.clone());
                 let mut session = self.session.clone();
                 front.direct(&mut session, std::slice::from_ref(&recipient));
@@ -536,7 +540,7 @@ impl<'a> Client<'a> {
                 let admitted = front.pipeline.admit(asked).await;
                 if let Some(refusal) = admitted.refusal {
                     front.metrics.refused_recipient();
-                    return self.error(refusal);
+                    return self.refuse_recipient(refusal);
                 }
                 admitted.found
             }
@@ -554,7 +558,10 @@ impl<'a> Client<'a> {
             tracing::info!("Refused recipient by next hop, {from} -> <{}>: {reply}", recipient.address);
             self.metrics_next_hop(&reply);
             self.front.metrics.refused_recipient();
-            return self.error(reply);
+            if is_unknown(&reply) {
+                front.pipeline.checks.wrong_recipient(&self.session).await;
+            }
+            return self.refuse_recipient(reply);
         }
         open.found.merge(std::mem::take(&mut found));
         open.policy.get_or_insert(policy);
@@ -737,6 +744,18 @@ impl<'a> Client<'a> {
 
     // Helpers of the dialogue.
 
+    /// A next hop that is told who the client is shall know its name, too, and may have restrictions of its own that go by
+    /// it. Waited for only there.
+    async fn learn_name(&mut self) {
+        if self.session.client_name.is_some()
+            || self.session.client.is_none()
+            || !self.front.hops.wants_name()
+        {
+            return;
+        }
+        self.session.client_name = self.early.client_name(self.front, &self.session).await;
+    }
+
     async fn ask_early(&mut self, envelope: &Envelope) {
         self.early.connect(self.front, &self.session).await;
         self.early.hello(self.front, &self.session).await;
@@ -862,6 +881,15 @@ fn from_whom(session: &Session, envelope: &Envelope) -> String {
     let client = session.client.map(|client| client.to_string()).unwrap_or_default();
     let sender = envelope.sender.as_ref().map(Address::to_string).unwrap_or_default();
     format!("[{client}] <{sender}>")
+}
+
+/// Whether a next hop refuses a recipient because there is nobody of that name (RFC 3463 section 3.2), not for whoever
+/// asks. Those that give no enhanced code say 550, 551 or 553 (RFC 5321 section 4.3.2).
+fn is_unknown(reply: &Reply) -> bool {
+    match reply.enhanced.as_str() {
+        "" => matches!(reply.code, 550 | 551 | 553),
+        enhanced => enhanced.starts_with("5.1."),
+    }
 }
 
 fn hop_lost() -> Reply {

@@ -65,6 +65,9 @@ impl Pipeline {
             tracing::info!("warn_if_reject: [{client}] {warning}");
         }
         if admission.refusal.is_some() {
+            if asked.recipient.is_some() && all.findings.iter().any(is_unknown_recipient) {
+                self.checks.wrong_recipient(asked.session).await;
+            }
             admitted.refusal = self.refuse(asked, all, Some(&admission)).await;
             return admitted;
         }
@@ -116,6 +119,11 @@ impl Pipeline {
                 (Step::Ask(check), Some(recipient)) => {
                     done.push(check);
                     let more = self.checks.admit(check, session, envelope, recipient, all).await;
+                    let is_over =
+                        |finding: &&Finding| matches!(&*finding.symbol, "RATE_EXCEEDED" | "RATE_HELD");
+                    if more.findings.iter().any(|finding| is_over(&finding)) {
+                        self.metrics.protected("rate");
+                    }
                     all.merge(more.clone());
                     found.merge(more);
                 }
@@ -186,6 +194,11 @@ impl Pipeline {
             verdict.reply.text = format!("{} (id {id})", refusal.text);
         }
     }
+}
+
+/// Refused because there is nobody of that name, not because of who asks.
+fn is_unknown_recipient(finding: &Finding) -> bool {
+    matches!(&*finding.symbol, "RCPT_UNKNOWN" | "RCPT_UNVERIFIED")
 }
 
 /// The place of the next recipient is that of the only one in its own record.

@@ -47,6 +47,11 @@ struct Engine {
     engine: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
 /// Counters of name look-ups.
 #[derive(Clone, Debug, Default)]
 pub struct Lookups {
@@ -70,6 +75,7 @@ pub struct Metrics {
     sessions: Gauge,
     sessions_total: Counter,
     refused_recipients: Counter,
+    protected: Family<Reason, Counter>,
     next_hop_replies: Family<Class, Counter>,
     engine_up: Family<Engine, Gauge>,
     vault_bytes: Gauge<u64, AtomicU64>,
@@ -97,6 +103,7 @@ impl Metrics {
             sessions: Gauge::default(),
             sessions_total: Counter::default(),
             refused_recipients: Counter::default(),
+            protected: Family::default(),
             next_hop_replies: Family::default(),
             engine_up: Family::default(),
             vault_bytes: Gauge::default(),
@@ -139,6 +146,11 @@ impl Metrics {
             "gatepost_refused_recipients",
             "Recipients refused at RCPT, by us or the next hop",
             self.refused_recipients.clone(),
+        );
+        registry.register(
+            "gatepost_protection",
+            "What was delayed, put off or refused to protect this host and others, by reason",
+            self.protected.clone(),
         );
         registry.register(
             "gatepost_next_hop_replies",
@@ -195,6 +207,11 @@ impl Metrics {
     pub fn fault(&self, check: &str, cause: Cause) {
         let cause = cause.to_string();
         self.faults.get_or_create(&Faulted { check: check.to_owned(), cause }).inc();
+    }
+
+    /// Somebody was delayed, put off or refused for this reason.
+    pub fn protected(&self, reason: &'static str) {
+        self.protected.get_or_create(&Reason { reason }).inc();
     }
 
     /// A session began.

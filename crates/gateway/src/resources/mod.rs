@@ -2,8 +2,11 @@
 
 pub mod callahead;
 pub mod dns;
+pub mod limits;
+pub mod machine;
 pub mod maps;
 pub mod net;
+pub mod notices;
 pub mod state;
 pub mod tls;
 pub mod watch;

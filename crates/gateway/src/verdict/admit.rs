@@ -15,7 +15,7 @@ use gatepost_mail::{
 };
 
 pub use rules::Stage;
-use rules::{Kind, ORDER, Rule, Text};
+use rules::{Kind, ORDER, Parser, RATES, Rule, Text};
 
 use crate::config::Problem;
 use crate::config::typed::{Config, Listener, Restrictions as Settings};
@@ -68,9 +68,12 @@ pub struct Admission {
     pub prepend: Vec<String>,
 }
 
+/// One list for each entry of [`ORDER`].
+type Lists = [Vec<Rule>; ORDER.len()];
+
 /// The restrictions of all listeners.
 pub struct Restrictions {
-    by_listener: BTreeMap<String, [Vec<Rule>; 5]>,
+    by_listener: BTreeMap<String, Lists>,
     networks: Vec<Net>,
     domains: Vec<String>,
     on_fault: OnFault,
@@ -78,20 +81,25 @@ pub struct Restrictions {
 }
 
 impl Restrictions {
-    /// Compiles the restrictions of every listener that has some.
-    pub fn build(config: &Config) -> Result<Restrictions, Vec<Problem>> {
+    /// Compiles the restrictions of every listener that has some. `symbols` are all that may be found.
+    pub fn build(config: &Config, symbols: &[&str]) -> Result<Restrictions, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut by_listener = BTreeMap::new();
-        let general = parsed(&config.restrictions, "restrictions", &mut problems);
+        let mut parser = Parser { symbols, problems: &mut problems };
+        let general = parsed(&config.restrictions, "restrictions", &mut parser);
+        // It has no key of its own that could be wrong.
+        let rates = parser.parse(&["limit_rates".to_owned()], ORDER[5].0, "");
         for (place, listener) in config.listeners().into_iter().enumerate() {
             if listener.after_queue || !listener.protocol.has_restrictions() {
                 continue;
             }
-            let lists = general.clone();
-            by_listener.insert(
-                listener.name.clone(),
-                of_listener(&listener, lists, &format!("listener[{place}]"), &mut problems),
-            );
+            let mut lists =
+                of_listener(&listener, general.clone(), &format!("listener[{place}]"), &mut parser);
+            // Rates hold for everybody, whom other lists permit early included; where a list names them it says for whom.
+            if !config.protection.rate.is_empty() && !lists.iter().flatten().any(Rule::is_rates) {
+                lists[5].clone_from(&rates);
+            }
+            by_listener.insert(listener.name.clone(), lists);
         }
         let Settings { on_fault, show_id, .. } = config.restrictions;
         let (networks, domains) = (config.networks.clone(), config.domains.clone());
@@ -130,8 +138,8 @@ impl Restrictions {
                 Said::Permitted | Said::Nothing => {}
             }
         }
-        // Only what nothing refuses is worth asking about, and worth being put off.
-        if let Some(check) = later.ask {
+        // Only what nothing refuses is worth asking about, and worth being put off. What is put off counts on no rate.
+        if let Some(check) = later.ask.filter(|check| *check != RATES || later.put_off.is_none()) {
             return Step::Ask(check);
         }
         if let Some((refusal, rule, evidence)) = later.put_off {
@@ -336,25 +344,19 @@ fn found<'a>(findings: &'a [Finding], wanted: &dyn Fn(&str) -> bool) -> Option<&
     findings.iter().find(|finding| wanted(&finding.symbol))
 }
 
-/// The five lists of a configuration.
-fn parsed(settings: &Settings, key: &str, problems: &mut Vec<Problem>) -> [Vec<Rule>; 5] {
+/// The lists of a configuration.
+fn parsed(settings: &Settings, key: &str, parser: &mut Parser) -> Lists {
     let Settings { client, helo, sender, relay, recipient, .. } = settings;
-    let lists = [client, helo, sender, relay, recipient];
-    let mut place = 0;
-    lists.map(|list| {
+    let mut lists = Lists::default();
+    for (place, list) in [client, helo, sender, relay, recipient].into_iter().enumerate() {
         let name = ORDER[place].0;
-        place += 1;
-        rules::parse(list, name, &format!("{key}.{name}"), problems)
-    })
+        lists[place] = parser.parse(list, name, &format!("{key}.{name}"));
+    }
+    lists
 }
 
 /// A listener's own lists in place of the general ones.
-fn of_listener(
-    listener: &Listener,
-    mut lists: [Vec<Rule>; 5],
-    key: &str,
-    problems: &mut Vec<Problem>,
-) -> [Vec<Rule>; 5] {
+fn of_listener(listener: &Listener, mut lists: Lists, key: &str, parser: &mut Parser) -> Lists {
     let own = [
         &listener.client_restrictions,
         &listener.helo_restrictions,
@@ -368,7 +370,7 @@ fn of_listener(
     for (place, own) in own.into_iter().enumerate() {
         if let Some(own) = own {
             let name = ORDER[place].0;
-            lists[place] = rules::parse(own, name, &format!("{key}.{name}_restrictions"), problems);
+            lists[place] = parser.parse(own, name, &format!("{key}.{name}_restrictions"));
         }
     }
     lists

@@ -11,7 +11,7 @@ use crate::rig::*;
 const CROWD: usize = 10_000;
 
 /// Room for the crowd's descriptors, here and in what is started from here.
-fn room() -> bool {
+pub fn room() -> bool {
     let wanted = CROWD as u64 + 2000;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return false };
     let enough =

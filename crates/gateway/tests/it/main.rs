@@ -36,6 +36,7 @@ mod p0f;
 mod parts;
 mod places;
 mod policy;
+mod protection;
 mod recipients;
 mod restrictions;
 mod sender_auth;

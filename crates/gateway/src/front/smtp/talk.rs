@@ -41,6 +41,7 @@ impl Client<'_> {
     pub(super) fn error(&mut self, reply: Reply) -> Step {
         self.errors += 1;
         self.reply(&reply);
+        self.tarpit();
         if self.errors >= self.front.limits.errors || reply.code == 421 {
             if reply.code != 421 {
                 self.reply(&Reply::new(421, "4.7.0", "Too many errors"));

@@ -20,13 +20,18 @@ pub enum Stage {
 }
 
 /// The lists, in the order they are read, with the stage from which each counts.
-pub(super) const ORDER: [(&str, Stage); 5] = [
+pub(super) const ORDER: [(&str, Stage); 6] = [
     ("client", Stage::Connect),
     ("helo", Stage::Hello),
     ("sender", Stage::Sender),
     ("relay", Stage::Recipient),
     ("recipient", Stage::Recipient),
+    // Rates, which are asked when all of these permit.
+    ("rates", Stage::Recipient),
 ];
+
+/// The check of rates.
+pub(super) const RATES: &str = "rates";
 
 /// One restriction.
 #[derive(Clone, Debug)]
@@ -106,7 +111,7 @@ static BUILTIN: &[Builtin] = &[
     builtin("reject_uucp", &["RCPT_UUCP", "SENDER_UUCP"], Text(550, "5.1.3", "UUCP addresses are not accepted"), ""),
     builtin("reject_spf_fail", &["SPF_FAIL", "SPF_HELO_FAIL"], Text(550, "5.7.23", "SPF: {evidence}"), "spf"),
     Builtin { late: true, ..builtin("reject_unverified_recipient", &["RCPT_UNVERIFIED"], Text(450, "4.1.1", "<{recipient}>: Recipient address rejected: unverified address: {evidence}"), "callahead") },
-    Builtin { late: true, ..builtin("limit_rates", &["RATE_EXCEEDED"], Text(450, "4.7.1", "{evidence}"), "rates") },
+    Builtin { late: true, ..builtin("limit_rates", &["RATE_EXCEEDED"], Text(450, "4.7.1", "Too much mail, try again later"), RATES) },
     Builtin { late: true, ..builtin("greylist", &["GREYLISTED"], Text(450, "4.2.0", "<{recipient}>: Recipient address rejected: {evidence}"), "greylist") },
 ];
 
@@ -151,31 +156,58 @@ const PLAIN: [(&str, Kind); 7] = [
     ("reject_unauth_destination", Kind::RejectUnauthDestination),
 ];
 
-/// Reads a list; `key` is its key in the configuration.
-pub(super) fn parse(
-    list: &[String],
-    name: &'static str,
-    key: &str,
-    problems: &mut Vec<Problem>,
-) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    for (place, text) in list.iter().enumerate() {
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let (warn, plain) = match text.strip_prefix("warn_if_reject ") {
-            Some(rest) => (true, rest),
-            None => (false, text.as_str()),
-        };
-        match kinds(plain) {
-            Ok(kinds) => rules.extend(kinds.into_iter().map(|kind| Rule {
-                text: plain.to_owned(),
-                list: name,
-                warn,
-                kind,
-            })),
-            Err(why) => problems.push(Problem::new(format!("{key}[{place}]"), why)),
+/// Reads lists.
+pub(super) struct Parser<'a> {
+    /// All that may be found.
+    pub symbols: &'a [&'a str],
+    /// What is wrong so far.
+    pub problems: &'a mut Vec<Problem>,
+}
+
+impl Parser<'_> {
+    /// Reads a list; `key` is its key in the configuration.
+    pub fn parse(&mut self, list: &[String], name: &'static str, key: &str) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        for (place, text) in list.iter().enumerate() {
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let (warn, plain) = match text.strip_prefix("warn_if_reject ") {
+                Some(rest) => (true, rest),
+                None => (false, text.as_str()),
+            };
+            let kinds = kinds(plain).and_then(|kinds| self.known(plain, kinds));
+            match kinds {
+                Ok(kinds) => rules.extend(kinds.into_iter().map(|kind| Rule {
+                    text: plain.to_owned(),
+                    list: name,
+                    warn,
+                    kind,
+                })),
+                Err(why) => self.problems.push(Problem::new(format!("{key}[{place}]"), why)),
+            }
         }
+        rules
     }
-    rules
+
+    /// A restriction by a symbol that nothing ever finds is a mistake: somebody relies on it.
+    fn known(&self, text: &str, kinds: Vec<Kind>) -> Result<Vec<Kind>, String> {
+        for kind in &kinds {
+            let Kind::Symbol { symbol, .. } = kind else { continue };
+            if self.symbols.contains(&symbol.as_str()) {
+                continue;
+            }
+            let list = text.split_once(' ').map_or("", |(_, list)| list);
+            let near = nearest(symbol, self.symbols.iter().copied());
+            return Err(match symbol.split_once('_') {
+                Some((stem @ ("DNSBL" | "DNSWL" | "LOCAL"), _)) if !text.contains("_symbol ") => {
+                    format!(
+                        "“{text}” goes by {symbol}, but no list {list:?} is configured that finds {stem}_…{near}"
+                    )
+                }
+                _ => format!("“{text}”: there is no symbol {symbol}{near}"),
+            });
+        }
+        Ok(kinds)
+    }
 }
 
 /// What a restriction stands for; some have a reply for each of several findings.
@@ -213,6 +245,11 @@ fn kinds(text: &str) -> Result<Vec<Kind>, String> {
 }
 
 impl Rule {
+    /// Whether it asks for rates.
+    pub fn is_rates(&self) -> bool {
+        matches!(&self.kind, Kind::Builtin(builtin) if builtin.fault == RATES)
+    }
+
     /// The map of an access rule: `cidr:/etc/gatepost/clients`.
     pub fn map(&self) -> &str {
         self.text.split_once(' ').map_or("", |(_, map)| map)

@@ -17,7 +17,8 @@ fn restrictions(text: &str) -> Result<Restrictions, Vec<Problem>> {
         "domains = ['example.org', '.sub.example.org']\nnetworks = ['10.0.0.0/8', '2001:db8:1::/48']\n\
          [restrictions]\nshow_id = false\n{rest}\n{text}\n"
     );
-    Restrictions::build(&toml::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}")))
+    let symbols = ["DNSBL_ZEN", "DNSBL_ZEN_2", "DNSWL_GOOD", "LOCAL_X", "X", "Y", "SENDER_NOT_FQDN"];
+    Restrictions::build(&toml::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}")), &symbols)
 }
 
 /// A request: client, user, sender, recipient, symbols and faults.
@@ -229,5 +230,64 @@ fn what_is_wrong_in_a_list_is_told_with_its_place() {
     ] {
         let problems = restrictions(lists).err().unwrap();
         assert!(problems[0].key == key && problems[0].message.contains(part), "{problems:?}");
+    }
+}
+
+#[test]
+fn rates_are_asked_last_and_of_everybody() {
+    let rate = "[[protection.rate]]\nmessages = 1";
+    let mine = "recipient = ['permit_mynetworks', 'greylist']";
+    let own = "recipient = ['permit_mynetworks', 'limit_rates']";
+    let dry = "recipient = ['warn_if_reject limit_rates']";
+    let over = "RATE_EXCEEDED=x";
+    let slow = "restrictions.on_fault = 'defer'";
+    let ours = Case { client: "10.0.0.1", ..OUTSIDE };
+    for (case, lists, found, asked, expected) in [
+        (&OUTSIDE, format!("{mine}\n{rate}"), "", &[][..], "ask greylist"),
+        (&OUTSIDE, format!("{mine}\n{rate}"), "", &["greylist"], "ask rates"),
+        (&OUTSIDE, format!("{mine}\n{rate}"), "", &["greylist", "rates"], ""),
+        (&OUTSIDE, format!("{mine}\n{rate}"), "GREYLISTED", &["greylist"], "450 4.2.0 "),
+        (&ours, format!("{mine}\n{rate}"), "", &[], "ask rates"),
+        (&ours, format!("{mine}\n{rate}"), over, &["rates"], "450 4.7.1 Too much mail"),
+        (&ours, mine.to_owned(), "", &[], ""),
+        (&OUTSIDE, format!("recipient = ['reject']\n{rate}"), "", &[], "554 "),
+        // A list that names it says for whom.
+        (&ours, format!("{own}\n{rate}"), "", &[], ""),
+        (&OUTSIDE, format!("{own}\n{rate}"), "", &[], "ask rates"),
+        (&OUTSIDE, format!("{dry}\n{rate}"), over, &["rates"], ""),
+        // What is put off counts on no rate.
+        (
+            &OUTSIDE,
+            format!(
+                "{}\nsender = ['reject_unknown_sender_domain']\n{rate}",
+                slow.replace("restrictions.", "")
+            ),
+            "!sender_domain",
+            &[],
+            "450 4.1.8 ",
+        ),
+    ] {
+        let case = Case { found, asked, access: Vec::new(), ..*case };
+        let told = case.told(&lists);
+        assert!(told.starts_with(expected) && told.is_empty() == expected.is_empty(), "{lists}: {told}");
+    }
+}
+
+#[test]
+fn what_goes_by_nothing_that_is_configured_is_a_mistake() {
+    for (rule, wrong) in [
+        (
+            "reject_rbl_client zne",
+            "no list \"zne\" is configured that finds DNSBL_…; the nearest is DNSBL_ZEN",
+        ),
+        ("permit_dnswl_client none", "goes by DNSWL_NONE"),
+        ("warn_if_reject reject_local_list z", "goes by LOCAL_Z"),
+        ("reject_symbol NO_SUCH", "there is no symbol NO_SUCH"),
+        ("reject_symbol DNSBL_NONE", "there is no symbol DNSBL_NONE"),
+    ] {
+        let problems = restrictions(&format!("client = ['permit_mynetworks', '{rule}']")).err().unwrap();
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].key, "restrictions.client[1]");
+        assert!(problems[0].message.contains(wrong), "{}", problems[0].message);
     }
 }

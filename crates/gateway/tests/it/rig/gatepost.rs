@@ -155,6 +155,12 @@ impl Gatepost {
                  checks.arc.enabled = false\n"
             }
         };
+        // A busy machine must not make tests fail, nor those wait that name many wrong recipients.
+        let calm = match own.iter().any(|text| text.contains("protection")) {
+            true => "",
+            false => "protection = { refuse_at_load = 0, refused_recipients_delay = 0 }\n",
+        };
+        let base = format!("{base}{calm}");
         if let Some((text, _)) = &self.setup.documented {
             let config = format!(
                 "data = {:?}\n{base}{offline}{top}\n{text}\n[log]\nlevel = \"debug\"\n[metrics]\nlisten = \"{}\"\n{tables}\n",
