@@ -19,6 +19,8 @@ weight = 0
 ";
 
 const RECORDS: &[&str] = &[
+    // What every list answers, by which it is known to work.
+    "2.0.0.127.bl.test. A 127.0.0.2",
     "9.100.51.198.bl.test. A 127.0.0.2",
     "1.100.51.198.in-addr.arpa. PTR client.test.",
     "9.100.51.198.in-addr.arpa. PTR client.test.",
