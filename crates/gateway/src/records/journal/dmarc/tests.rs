@@ -165,7 +165,7 @@ async fn messages_of_an_evaluation() {
         messages.into_iter().map(told).collect::<Vec<_>>()
     };
     let one = ("example.com".to_owned(), "news.example.com".to_owned(), true, false);
-    assert_eq!(of("a@news.example.com").await, [one.clone()]);
+    assert_eq!(of("a@news.example.com").await, std::slice::from_ref(&one));
     assert_eq!(of("a@quiet.example").await, [], "nobody asks for reports");
     assert_eq!(of("a@none.example").await, []);
     assert_eq!(of("a@none.example, b@quiet.example, c@news.example.com").await, [one]);
