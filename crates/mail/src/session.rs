@@ -27,6 +27,14 @@ pub struct Session {
     pub via: Via,
 }
 
+impl Session {
+    /// Whether nobody outside is on the line: a pipe, a file, a socket of this host. A client whose address a proxy does
+    /// not tell is somebody outside.
+    pub fn is_local(&self) -> bool {
+        self.client.is_none() && self.via == Via::Direct
+    }
+}
+
 impl Default for Session {
     fn default() -> Session {
         Session {

@@ -16,7 +16,7 @@ use super::{Answer, Check, Found, Health, SymbolInfo, looking};
 use crate::config::restrictions::Asks;
 use crate::config::units::Net;
 use crate::config::{Config, Problem};
-use crate::resources::dns::Resolve;
+use crate::resources::dns::{DnsError, Resolve};
 use crate::resources::maps::keys::{Style, Subject, keys};
 use crate::resources::maps::{Form, Map, MapError, Options};
 
@@ -226,13 +226,24 @@ impl Rule {
 
     /// The mail exchangers of a domain, or the domain itself without any: their names, then their addresses.
     async fn exchangers(&self, domain: &str) -> Result<Option<Hit>, MapError> {
-        let mx = self.dns.mx(domain).await.map(|all| all.into_iter().map(|mx| mx.exchange).collect());
-        let hosts = mx.unwrap_or_else(|_| vec![domain.to_owned()]);
+        // What cannot be looked up is not "not listed": whoever sends could see to that.
+        let unclear = |name: &str, why: DnsError| MapError::Failed(format!("{name}: {why}"));
+        let hosts = match self.dns.mx(domain).await {
+            Ok(all) => all.into_iter().map(|mx| mx.exchange).collect(),
+            Err(why) if why.is_nothing() => vec![domain.to_owned()],
+            Err(why) => return Err(unclear(domain, why)),
+        };
+        let mut failed = None;
         for host in hosts.iter().filter(|host| !host.is_empty()).take(HOSTS) {
             if let Some(hit) = self.first(Subject::Name(host)).await? {
                 return Ok(Some(hit));
             }
             let (four, six) = futures_util::join!(self.dns.a(host), self.dns.aaaa(host));
+            for why in [four.as_ref().err(), six.as_ref().err()].into_iter().flatten() {
+                if !why.is_nothing() {
+                    failed = Some(unclear(host, why.clone()));
+                }
+            }
             let four = four.unwrap_or_default().into_iter().map(IpAddr::V4);
             let six = six.unwrap_or_default().into_iter().map(IpAddr::V6);
             for address in four.chain(six).take(HOSTS) {
@@ -241,7 +252,7 @@ impl Rule {
                 }
             }
         }
-        Ok(None)
+        failed.map_or(Ok(None), Err)
     }
 
     fn hit(&self, key: String, access: Access, place: Option<String>) -> Hit {

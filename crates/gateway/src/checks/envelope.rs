@@ -9,19 +9,18 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use gatepost_mail::{Address, Cause, Counts, Envelope, Fault, Finding, OnFault, Points, Recipient, Session};
+use tokio::time::timeout;
 
 use super::catalogue::{Built, Resources};
+use super::run::seconds;
 use super::{Answer, Check, Found, SymbolInfo, looked, looking};
 use crate::config::Config;
 use crate::config::restrictions::Asks;
 use crate::config::units::{Net, is_among};
-use crate::resources::dns::{DnsError, Resolve};
+use crate::resources::dns::{Confirmed, DnsError, Resolve, confirmed_name};
 
 /// Look-ups of one stage are given up after this; what is not known then is a fault.
 const TIME: Duration = Duration::from_secs(5);
-
-/// Names of a client that are looked at: whoever has more is not to be taken at any of its words.
-const NAMES: usize = 10;
 
 const fn symbol(name: &'static str, meaning: &'static str) -> SymbolInfo {
     SymbolInfo::new(name, meaning, Counts::Points(Points::ZERO))
@@ -49,13 +48,21 @@ pub const SYMBOLS: &[SymbolInfo] = &[
 /// Makes the check.
 pub fn build(config: &Config, resources: &Resources) -> Built {
     let asks = |names: &[&str]| names.iter().map(|name| config.asks(name)).max().unwrap_or(Asks::Nobody);
+    // Lists of clients that are never greylisted know them by their names.
+    let greylist = &config.checks.greylist;
+    let by_name = match (greylist.client_whitelists.is_empty(), greylist.from_score) {
+        (true, _) => Asks::Nobody,
+        (false, None) => asks(&["greylist"]),
+        (false, Some(_)) => Asks::Outside,
+    };
     Ok(vec![Box::new(Names {
         dns: resources.dns.clone(),
         hostname: config.hostname.trim_end_matches('.').to_lowercase(),
         networks: config.networks.clone(),
         domains: config.domains.clone(),
         client: asks(&["reject_unknown_client_hostname", "reject_unknown_reverse_client_hostname"])
-            .max(asks(&["check_client_access", "check_reverse_client_hostname_access"])),
+            .max(asks(&["check_client_access", "check_reverse_client_hostname_access"]))
+            .max(by_name),
         helo: asks(&["reject_unknown_helo_hostname"]),
         sender: asks(&["reject_unknown_sender_domain"]),
         recipient: asks(&["reject_unknown_recipient_domain"]),
@@ -80,7 +87,7 @@ impl Check for Names {
     }
 
     fn time(&self) -> Duration {
-        TIME
+        TIME + Duration::from_secs(1)
     }
 
     fn on_fault(&self) -> OnFault {
@@ -202,7 +209,12 @@ enum Reach {
 
 impl Names {
     fn is_inside(&self, session: &Session) -> bool {
-        session.user.is_some() || session.client.is_none_or(|client| self.is_ours(client))
+        session.user.is_some() || self.is_near(session)
+    }
+
+    /// On our networks, which `permit_mynetworks` permits.
+    fn is_near(&self, session: &Session) -> bool {
+        session.is_local() || session.client.is_some_and(|client| self.is_ours(client))
     }
 
     fn is_ours(&self, client: IpAddr) -> bool {
@@ -212,16 +224,22 @@ impl Names {
     fn is_asked(&self, asks: Asks, session: &Session) -> bool {
         match asks {
             Asks::Nobody => false,
-            Asks::Outside => !self.is_inside(session),
+            Asks::Outside => !self.is_near(session),
             Asks::Everybody => true,
         }
     }
 
-    /// Whether a name has MX, A or AAAA records, as Postfix asks for all of these restrictions.
+    /// Whether a name has MX, A or AAAA records, as Postfix asks for all of these restrictions. In its own time, so that what
+    /// is known without is not lost.
     async fn reachable(&self, name: &str) -> Reach {
         if is_literal(name) {
             return Reach::Mail;
         }
+        let late = |_| Reach::Unclear(format!("{name}: no answer within {}", seconds(TIME)));
+        timeout(TIME, self.look_up(name)).await.unwrap_or_else(late)
+    }
+
+    async fn look_up(&self, name: &str) -> Reach {
         match self.dns.mx(name).await {
             Ok(mx) if mx.iter().all(|mx| mx.exchange.is_empty()) => return Reach::NullMx,
             Ok(_) => return Reach::Mail,
@@ -237,36 +255,21 @@ impl Names {
         }
     }
 
-    /// The client's name, by its address and back (RFC 8601 section 2.7.3, "iprev").
+    /// The client's name, by its address and back.
     async fn client_name(&self, client: IpAddr) -> Found {
-        let names = match self.dns.ptr(client).await {
-            Ok(names) => names,
-            Err(why) if why.is_nothing() => {
-                return vec![Finding::mail("CLIENT_NO_NAME", client.to_string())].into();
+        let said = timeout(TIME, confirmed_name(&*self.dns, client)).await;
+        let unclear = |why: String| Found { faults: vec![fault("client_name", why)], ..Found::default() };
+        match said {
+            Err(_) => unclear(format!("{client}: no answer within {}", seconds(TIME))),
+            Ok(Err(why)) => unclear(format!("{client}: {why}")),
+            Ok(Ok(Confirmed { confirmed: Some(name), .. })) => {
+                Found { client_name: Some(name), ..Found::default() }
             }
-            Err(why) => {
-                return Found { faults: vec![fault("client_name", why.to_string())], ..Found::default() };
-            }
-        };
-        let mut unclear = None;
-        for name in names.iter().take(NAMES) {
-            let back = match client {
-                IpAddr::V4(v4) => self.dns.a(name).await.map(|all| all.contains(&v4)),
-                IpAddr::V6(v6) => self.dns.aaaa(name).await.map(|all| all.contains(&v6)),
-            };
-            match back {
-                Ok(true) => return Found { client_name: Some(name.clone()), ..Found::default() },
-                Ok(false) => {}
-                Err(why) if why.is_nothing() => {}
-                Err(why) => unclear = Some(format!("{name}: {why}")),
-            }
-        }
-        match unclear {
-            Some(why) => Found { faults: vec![fault("client_name", why)], ..Found::default() },
-            None => {
-                let evidence = format!("{client} is called {}", names[0]);
-                vec![Finding::mail("CLIENT_NAME_UNCONFIRMED", evidence)].into()
-            }
+            Ok(Ok(Confirmed { names, .. })) => vec![match names.first() {
+                None => Finding::mail("CLIENT_NO_NAME", client.to_string()),
+                Some(name) => Finding::mail("CLIENT_NAME_UNCONFIRMED", format!("{client} is called {name}")),
+            }]
+            .into(),
         }
     }
 }
@@ -409,7 +412,8 @@ mod tests {
         let check = names(&[]);
         assert!(told(check.on_sender(&outside(), &envelope).unwrap().await).starts_with("SENDER_OURS"));
         let user = Session { user: Some("boss".into()), ..outside() };
-        assert_eq!(told(check.on_sender(&user, &envelope).unwrap().await), "");
+        // A list may ask about them all the same, if nothing in it permits them before.
+        assert_eq!(told(check.on_sender(&user, &envelope).unwrap().await), "SENDER_DOMAIN_UNKNOWN");
     }
 
     #[tokio::test]

@@ -2,11 +2,12 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use futures_util::future::join_all;
-use gatepost_mail::{Cause, Envelope, Fault, Mail, Points, Recipient, Session};
+use futures_util::future::{BoxFuture, join_all};
+use gatepost_mail::{Cause, Envelope, Fault, Mail, OnFault, Points, Recipient, Session};
 
 use super::catalogue::{CHECKS, Entry, Resources};
 use super::{Answer, Check, Found, Health, Wave};
@@ -46,19 +47,19 @@ impl CheckSet {
         if problems.is_empty() { Ok(set) } else { Err(problems) }
     }
 
-    /// What is found when a client has connected.
-    pub async fn connect(&self, session: &Session) -> Found {
-        run(self.all(), |check| check.on_connect(session)).await
+    /// What is found when a client has connected. `so_far` tells of it before all checks are done, here and below.
+    pub async fn connect(&self, session: &Session, so_far: &SoFar) -> Found {
+        run_telling(self.all(), |check| check.on_connect(session), LONGEST, so_far).await
     }
 
     /// What is found when the client has said who it is.
-    pub async fn hello(&self, session: &Session) -> Found {
-        run(self.all(), |check| check.on_hello(session)).await
+    pub async fn hello(&self, session: &Session, so_far: &SoFar) -> Found {
+        run_telling(self.all(), |check| check.on_hello(session), LONGEST, so_far).await
     }
 
     /// What is found about a sender.
-    pub async fn sender(&self, session: &Session, envelope: &Envelope) -> Found {
-        run(self.all(), |check| check.on_sender(session, envelope)).await
+    pub async fn sender(&self, session: &Session, envelope: &Envelope, so_far: &SoFar) -> Found {
+        run_telling(self.all(), |check| check.on_sender(session, envelope), LONGEST, so_far).await
     }
 
     /// What one check, by its name in the catalogue, has to say of a recipient that nothing else refuses.
@@ -84,20 +85,32 @@ impl CheckSet {
         run(self.all(), |check| check.client_name(session)).await
     }
 
-    /// What is found about a recipient; it is not yet in the envelope.
-    pub async fn recipient(&self, session: &Session, envelope: &Envelope, recipient: &Recipient) -> Found {
-        run(self.all(), |check| check.on_recipient(session, envelope, recipient)).await
+    /// What is found about a recipient; it is not yet in the envelope. No check may take longer than `wait`; one that does
+    /// has failed, as if it had taken longer than it may anyway.
+    pub async fn recipient(
+        &self,
+        session: &Session,
+        envelope: &Envelope,
+        recipient: &Recipient,
+        wait: Duration,
+    ) -> Found {
+        let so_far = SoFar::default();
+        run_telling(self.all(), |check| check.on_recipient(session, envelope, recipient), wait, &so_far).await
     }
 
     /// The same for an envelope that is known as a whole: its client, and each recipient in turn.
     pub async fn envelope(&self, session: &Session, envelope: &Envelope) -> Found {
         let mut before = Envelope { recipients: Vec::new(), ..envelope.clone() };
-        let (mut found, hello, sender) =
-            tokio::join!(self.connect(session), self.hello(session), self.sender(session, &before));
+        let so_far = SoFar::default();
+        let (mut found, hello, sender) = tokio::join!(
+            self.connect(session, &so_far),
+            self.hello(session, &so_far),
+            self.sender(session, &before, &so_far)
+        );
         found.merge(hello);
         found.merge(sender);
         for recipient in &envelope.recipients {
-            found.merge(self.recipient(session, &before, recipient).await);
+            found.merge(self.recipient(session, &before, recipient, LONGEST).await);
             before.recipients.push(recipient.clone());
         }
         found
@@ -142,39 +155,92 @@ impl CheckSet {
     }
 }
 
+/// No check may take longer before the message, whatever it is configured to: a client is waiting at RCPT.
+const LONGEST: Duration = Duration::from_secs(50);
+
+/// What is known of a stage while some of its checks still look.
+#[derive(Debug, Default)]
+pub struct SoFar(Mutex<(Found, Vec<(String, OnFault)>)>);
+
+impl SoFar {
+    /// What was found so far, and for each check that has not answered yet a fault, as its configuration has it.
+    pub fn known(&self) -> Found {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut found, pending) = (known.0.clone(), &known.1);
+        found.faults.extend(pending.iter().map(|(check, answer)| Fault {
+            check: check.clone(),
+            cause: Cause::Timeout,
+            detail: "no result yet".into(),
+            answer: *answer,
+        }));
+        found
+    }
+
+    fn begins(&self, check: &dyn Check) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.1.push((check.name().to_owned(), check.on_fault()));
+    }
+
+    fn ends(&self, check: &dyn Check, found: &Found) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.1.retain(|(pending, _)| pending != check.name());
+        known.0.merge(found.clone());
+    }
+}
+
 /// Runs one stage of some checks side by side; the result is in the order of the checks.
 async fn run<'a>(
     checks: impl Iterator<Item = &'a Box<dyn Check>>,
     stage: impl Fn(&'a dyn Check) -> Answer<'a>,
 ) -> Found {
     let answers = checks.filter_map(|check| {
-        let check = check.as_ref();
         let began = Instant::now();
-        // What a check does before its first await runs here, so a panic may come from here as well.
-        match catch_unwind(AssertUnwindSafe(|| stage(check))) {
-            Ok(None) => None,
-            Ok(answer) => Some(finish(check, began, answer, None)),
-            Err(panic) => Some(finish(check, began, None, Some(panic))),
-        }
+        ask(check.as_ref(), &stage).map(|asked| finish(check.as_ref(), began, asked, Duration::MAX))
     });
-    join_all(answers).await.into_iter().fold(Found::default(), |mut all, found| {
+    in_order(join_all(answers).await)
+}
+
+/// The same with a limit, telling what is known before all are done.
+async fn run_telling<'a>(
+    checks: impl Iterator<Item = &'a Box<dyn Check>>,
+    stage: impl Fn(&'a dyn Check) -> Answer<'a>,
+    limit: Duration,
+    so_far: &SoFar,
+) -> Found {
+    let answers = checks.filter_map(|check| {
+        let (check, began) = (check.as_ref(), Instant::now());
+        let asked = ask(check, &stage)?;
+        so_far.begins(check);
+        Some(async move {
+            let found = finish(check, began, asked, limit).await;
+            so_far.ends(check, &found);
+            found
+        })
+    });
+    in_order(join_all(answers).await)
+}
+
+fn in_order(answers: Vec<Found>) -> Found {
+    answers.into_iter().fold(Found::default(), |mut all, found| {
         all.merge(found);
         all
     })
 }
 
-/// Waits for one check's answer, within its time.
-async fn finish<'a>(
-    check: &'a dyn Check,
-    began: Instant,
-    answer: Answer<'a>,
-    panic: Option<Box<dyn Any + Send>>,
-) -> Found {
-    let limit = check.time();
-    let outcome = match (answer, panic) {
-        (Some(answer), _) => tokio::time::timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await,
-        (None, Some(panic)) => Ok(Err(panic)),
-        (None, None) => Ok(Ok(Ok(Found::default()))),
+/// The answer of a check, or the panic it answered with. None: it has nothing to do.
+type Asked<'a> = Result<BoxFuture<'a, Result<Found, Fault>>, Box<dyn Any + Send>>;
+
+/// What a check does before its first await runs here, so a panic may come from here as well.
+fn ask<'a>(check: &'a dyn Check, stage: &impl Fn(&'a dyn Check) -> Answer<'a>) -> Option<Asked<'a>> {
+    catch_unwind(AssertUnwindSafe(|| stage(check))).transpose()
+}
+
+/// Waits for one check's answer, within its time and the limit.
+async fn finish<'a>(check: &'a dyn Check, began: Instant, asked: Asked<'a>, limit: Duration) -> Found {
+    let limit = check.time().min(limit);
+    let outcome = match asked {
+        Ok(answer) => tokio::time::timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await,
+        Err(panic) => Ok(Err(panic)),
     };
     let fault =
         |cause, detail| Fault { check: check.name().to_owned(), cause, detail, answer: check.on_fault() };

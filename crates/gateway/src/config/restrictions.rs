@@ -62,16 +62,17 @@ impl Config {
     /// Of whom a restriction, by its name, wants to know something in any of the lists.
     pub fn asks(&self, name: &str) -> Asks {
         let Restrictions { client, helo, sender, relay, recipient, .. } = &self.restrictions;
-        let own = self.listener.iter().flat_map(|listener| {
+        let listeners = self.listeners();
+        let restricted = listeners.iter().filter(|one| !one.after_queue && one.protocol.has_restrictions());
+        let lists = restricted.flat_map(|listener| {
             [
-                &listener.client_restrictions,
-                &listener.helo_restrictions,
-                &listener.sender_restrictions,
-                &listener.relay_restrictions,
-                &listener.recipient_restrictions,
+                listener.client_restrictions.as_ref().unwrap_or(client),
+                listener.helo_restrictions.as_ref().unwrap_or(helo),
+                listener.sender_restrictions.as_ref().unwrap_or(sender),
+                listener.relay_restrictions.as_ref().unwrap_or(relay),
+                listener.recipient_restrictions.as_ref().unwrap_or(recipient),
             ]
         });
-        let lists = [client, helo, sender, relay, recipient].into_iter().chain(own.flatten());
         lists.map(|list| asks_in(list, name)).max().unwrap_or(Asks::Nobody)
     }
 }
@@ -79,8 +80,10 @@ impl Config {
 fn asks_in(list: &[String], name: &str) -> Asks {
     let mut asks = Asks::Everybody;
     for rule in list {
+        let only_warns = rule.trim_start().starts_with("warn_if_reject ");
         let mut words = rule.split_whitespace().skip_while(|word| *word == "warn_if_reject");
         match words.next() {
+            Some("reject" | "defer") if only_warns => {}
             Some("permit_mynetworks") => asks = Asks::Outside,
             Some("permit" | "reject" | "defer") => break,
             Some(rule) if rule == name => return asks,
@@ -100,6 +103,7 @@ mod tests {
             (&["reject_x"][..], Asks::Everybody),
             (&["permit_mynetworks", "warn_if_reject  reject_x"], Asks::Outside),
             (&["permit", "reject_x"], Asks::Nobody),
+            (&["warn_if_reject reject", "reject_x"], Asks::Everybody),
             (&["reject_y"], Asks::Nobody),
             (&["check_x cidr:/reject_x"], Asks::Nobody),
         ] {

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::Front;
 use crate::checks::Found;
+use crate::checks::run::SoFar;
 
 /// Longest that a message waits for its client's name, which nobody may need.
 const NAME_TIME: Duration = Duration::from_secs(5);
@@ -31,6 +32,8 @@ struct Known {
     asked: bool,
     asking: Option<Asking>,
     found: Found,
+    /// What is known while it is still asked.
+    so_far: Arc<SoFar>,
 }
 
 /// Ends with the session: nobody waits for it then.
@@ -46,16 +49,20 @@ impl Early {
     /// Asks about a client that has connected, unless that was done.
     pub(super) async fn connect(&mut self, front: &Arc<Front>, session: &Session) {
         if !self.connect.asked {
-            let (front, session) = (front.clone(), session.clone());
-            self.connect.ask(Box::pin(async move { front.pipeline.checks.connect(&session).await })).await;
+            let (front, session, so_far) = (front.clone(), session.clone(), self.connect.so_far.clone());
+            self.connect
+                .ask(Box::pin(async move { front.pipeline.checks.connect(&session, &so_far).await }))
+                .await;
         }
     }
 
     /// Asks about what it calls itself, unless that was done.
     pub(super) async fn hello(&mut self, front: &Arc<Front>, session: &Session) {
         if !self.hello.asked {
-            let (front, session) = (front.clone(), session.clone());
-            self.hello.ask(Box::pin(async move { front.pipeline.checks.hello(&session).await })).await;
+            let (front, session, so_far) = (front.clone(), session.clone(), self.hello.so_far.clone());
+            self.hello
+                .ask(Box::pin(async move { front.pipeline.checks.hello(&session, &so_far).await }))
+                .await;
         }
     }
 
@@ -77,20 +84,21 @@ impl Early {
     /// Asks about a sender. What was known of the one before is forgotten.
     pub(super) async fn sender(&mut self, front: &Arc<Front>, session: &Session, envelope: &Envelope) {
         self.sender = Known::default();
-        let (front, session) = (front.clone(), session.clone());
+        let (front, session, so_far) = (front.clone(), session.clone(), self.sender.so_far.clone());
         let (sender, parameters) = (envelope.sender.clone(), envelope.parameters.clone());
         let envelope = Envelope { sender, parameters, recipients: Vec::new() };
         self.sender
-            .ask(Box::pin(async move { front.pipeline.checks.sender(&session, &envelope).await }))
+            .ask(Box::pin(async move { front.pipeline.checks.sender(&session, &envelope, &so_far).await }))
             .await;
     }
 
-    /// What was found, as far as that is known within this time; whoever asks later may know more.
+    /// What was found, as far as that is known within this time, with a fault for each check that is not done then;
+    /// whoever asks later may know more.
     pub(super) async fn known_within(&mut self, time: Duration) -> Found {
         let _ = timeout(time, self.known()).await;
-        let mut all = self.connect.found.clone();
-        all.merge(self.hello.found.clone());
-        all.merge(self.sender.found.clone());
+        let mut all = self.connect.by_now();
+        all.merge(self.hello.by_now());
+        all.merge(self.sender.by_now());
         all
     }
 
@@ -119,6 +127,10 @@ impl Known {
             Poll::Ready(found) => self.found = found,
             Poll::Pending => self.asking = Some(Asking(tokio::spawn(asking))),
         }
+    }
+
+    fn by_now(&self) -> Found {
+        if self.asking.is_some() { self.so_far.known() } else { self.found.clone() }
     }
 
     /// May be given up and waited for again.

@@ -41,10 +41,12 @@ const IDLE: Duration = Duration::from_secs(7210);
 /// nothing else is configured, Postfix after 300 s.
 const PROGRESS: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(3) };
 
-/// How long a command before the message waits for what is asked about client and recipient. Sendmail gives up after the
-/// same 10 s, and lets the whole session pass unseen where its `F=` says nothing. What is not known by then is waited
-/// for at the end of the message, where we can show progress.
-const WAIT: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(5) };
+/// How long a command before the message waits for what is asked about client and sender, and then about the recipient.
+/// Sendmail gives up after 10 s where its `INPUT_MAIL_FILTER` line names no `T=`, and lets the whole session pass unseen
+/// where its `F=` says nothing; both hardly ever take their time in one RCPT. A check that is not done by then has failed,
+/// as far as restrictions go by it; for the message, what is asked about client and sender is waited for at its end, where
+/// we can show progress.
+const WAIT: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(7) };
 
 /// Most recipients of a message, and most octets of them. The mail server has limits of its own, and some of the mail
 /// that it asks about must not be refused at RCPT; these are for our memory.
@@ -130,7 +132,7 @@ struct Message {
     octets: usize,
     /// What checks found about recipients.
     found: Found,
-    /// Places of recipients that checks had not done with in time.
+    /// Places of recipients that checks were not asked about yet.
     unchecked: BTreeSet<usize>,
     /// Policy of the first recipient, where a transaction may have only one.
     policy: Option<PolicyId>,
@@ -264,7 +266,7 @@ impl Server {
         front.direct(&mut session, std::slice::from_ref(&recipient));
         let place = message.told.len();
         let admitted = match submitted {
-            true => Admitted { incomplete: true, ..Admitted::default() },
+            true => Admitted::default(),
             false => {
                 let asked = Asked {
                     stage: Stage::Recipient,
@@ -282,7 +284,8 @@ impl Server {
             return self.refuse(&reply);
         }
         message.found.merge(admitted.found);
-        if admitted.incomplete {
+        // Mail of local programs is not refused at RCPT; what there is to say of it is asked at the end.
+        if submitted {
             message.unchecked.insert(place);
         }
         message.policy.get_or_insert(policy);
@@ -504,8 +507,8 @@ impl Message {
         }
     }
 
-    /// What checks found about recipients. Those that it had taken too long for are asked about once more, for as long
-    /// as judging may take.
+    /// What checks found about recipients. Those that they were not asked about are asked about now, for as long as judging
+    /// may take.
     async fn checked(&self, front: &Front, session: &Client) -> Found {
         let mut found = self.found.clone();
         let time = front.pipeline.judging_time();
@@ -517,7 +520,7 @@ impl Message {
                     parameters: self.envelope.parameters.clone(),
                 };
                 let recipient = &self.envelope.recipients[place];
-                found.merge(front.pipeline.checks.recipient(session, &before, recipient).await);
+                found.merge(front.pipeline.checks.recipient(session, &before, recipient, time).await);
             }
         };
         if timeout(time, asking).await.is_err() {

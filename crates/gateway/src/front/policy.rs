@@ -256,14 +256,6 @@ impl Service {
             }
             return action::refusal(&refusal, request);
         }
-        if admitted.incomplete {
-            tracing::warn!(
-                listener = self.front.listener.name,
-                "policy: checks took longer than {} s",
-                LONG.as_secs()
-            );
-            return action::trouble();
-        }
         let forced = admitted.found.forced.first().cloned();
         let mut found = known.clone();
         found.merge(admitted.found);

@@ -523,8 +523,8 @@ impl<'a> Client<'a> {
         {
             return self.later(Reply::new(452, "4.5.3", "One policy at a time; send this recipient again"));
         }
-        let mut found = match front.listener.after_queue {
-            true => front.pipeline.checks.recipient(&self.session, &open.envelope, &recipient).await,
+        let found = match front.listener.after_queue {
+            true => front.pipeline.checks.recipient(&self.session, &open.envelope, &recipient, LONG).await,
             false => {
                 self.session.client_name = self.session.client_name.take().or(known.client_name.clone());
                 let mut session = self.session.clone();
@@ -563,7 +563,7 @@ impl<'a> Client<'a> {
             }
             return self.refuse_recipient(reply);
         }
-        open.found.merge(std::mem::take(&mut found));
+        open.found.merge(found);
         open.policy.get_or_insert(policy);
         open.envelope.recipients.push(recipient);
         self.reply(&reply);

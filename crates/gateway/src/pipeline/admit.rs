@@ -8,7 +8,6 @@ use gatepost_mail::{
     Action, Address, Bounce, Category, Envelope, Fault, Finding, Mail, Recipient, Reply, Scope, Session,
     Verdict,
 };
-use tokio::time::timeout;
 
 use super::{Done, Judged, Pipeline, shallow};
 use crate::checks::Found;
@@ -28,7 +27,7 @@ pub struct Asked<'a> {
     pub recipient: Option<&'a Recipient>,
     /// What was found about session and sender.
     pub known: &'a Found,
-    /// How long checks of the recipient may take before it is taken without their word.
+    /// How long checks of the recipient may take before they have failed.
     pub wait: Duration,
 }
 
@@ -37,8 +36,6 @@ pub struct Asked<'a> {
 pub struct Admitted {
     /// What was found about the recipient, for the message's arrival.
     pub found: Found,
-    /// Checks of the recipient had no time to say all.
-    pub incomplete: bool,
     /// What the client is to hear if it is not taken. It is recorded already.
     pub refusal: Option<Reply>,
 }
@@ -51,11 +48,8 @@ impl Pipeline {
     pub async fn admit(&self, asked: Asked<'_>) -> Admitted {
         let mut admitted = Admitted::default();
         if let Some(recipient) = asked.recipient {
-            let looking = self.checks.recipient(asked.session, asked.envelope, recipient);
-            match timeout(asked.wait, looking).await {
-                Ok(found) => admitted.found = found,
-                Err(_) => admitted.incomplete = true,
-            }
+            let Asked { session, envelope, wait, .. } = asked;
+            admitted.found = self.checks.recipient(session, envelope, recipient, wait).await;
         }
         let mut all = asked.known.clone();
         all.merge(admitted.found.clone());

@@ -8,10 +8,11 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gatepost_mail::{
     Access, Action, Category, Direction, Fault, Finding, Hit, OnFault, Recipient, Reply, Session, Verdict,
+    Via,
 };
 
 pub use rules::Stage;
@@ -78,6 +79,8 @@ pub struct Restrictions {
     domains: Vec<String>,
     on_fault: OnFault,
     show_id: bool,
+    /// Listeners on which users log in.
+    with_login: BTreeSet<String>,
 }
 
 impl Restrictions {
@@ -103,7 +106,9 @@ impl Restrictions {
         }
         let Settings { on_fault, show_id, .. } = config.restrictions;
         let (networks, domains) = (config.networks.clone(), config.domains.clone());
-        let restrictions = Restrictions { by_listener, networks, domains, on_fault, show_id };
+        let with_login = config.listeners().into_iter().filter(|listener| listener.auth);
+        let with_login = with_login.map(|listener| listener.name).collect();
+        let restrictions = Restrictions { by_listener, networks, domains, on_fault, show_id, with_login };
         if problems.is_empty() { Ok(restrictions) } else { Err(problems) }
     }
 
@@ -124,8 +129,10 @@ impl Restrictions {
             return Step::Decided(admission);
         };
         let mut later = Later::default();
-        for (list, (_, stage)) in lists.iter().zip(ORDER) {
-            if stage > request.stage {
+        for (list, (name, stage)) in lists.iter().zip(&ORDER) {
+            // Whoever forwards mail to be looked at has decided about relaying already (Postfix's proxy filter).
+            let decided = *name == "relay" && request.session.via == Via::Xforward;
+            if *stage > request.stage || decided {
                 continue;
             }
             match self.read(list, &request, &mut admission, &mut later) {
@@ -219,15 +226,28 @@ impl Restrictions {
                 Said::Nothing
             }
             Kind::Access => {
-                let hit = request.access.iter().find(|hit| hit.rule == rule.text);
-                hit.map_or(Said::Nothing, |hit| access(hit, rule, request, admission, later))
+                if let Some(hit) = request.access.iter().find(|hit| hit.rule == rule.text) {
+                    return access(hit, rule, request, admission, later);
+                }
+                // A table that has not answered yet is not one that knows nothing.
+                let is_its = |fault: &&Fault| fault.check.strip_prefix("access:") == Some(rule.map());
+                let waiting =
+                    request.faults.iter().find(is_its).filter(|fault| fault.answer != OnFault::Accept);
+                if let Some(fault) = waiting.filter(|_| !rule.warn) {
+                    let text = format!("<{}>: Temporary lookup failure", rule.subject(request));
+                    let reply = Reply::new(450, "4.3.0", text);
+                    later.put_off.get_or_insert((reply, rule.text.clone(), fault.detail.clone()));
+                }
+                Said::Nothing
             }
         }
     }
 
     fn is_ours(&self, session: &Session) -> bool {
         let inside = |client| self.networks.iter().any(|net| net.contains(client));
-        session.direction != Direction::Inbound || session.client.is_none_or(inside)
+        // Where users log in, who has not is nobody yet, even on a port that is for our own users only.
+        let by_port = session.direction != Direction::Inbound && !self.with_login.contains(&session.listener);
+        by_port || session.is_local() || session.client.is_some_and(inside)
     }
 
     /// Whether mail to this address stays with us. Routes in the local part lead elsewhere, whatever the domain says.
@@ -239,10 +259,9 @@ impl Restrictions {
 }
 
 /// `user%other@ours`, `other!user@ours`, `@other:user@ours`, `user@other@ours`: roads by which mail leaves again on servers
-/// that still know them.
+/// that still know them; quotes do not keep Postfix from looking (`resolve_dequoted_address`).
 fn has_route(local: &str) -> bool {
-    let quoted = local.starts_with('"') && local.ends_with('"') && local.len() > 1;
-    local.contains(['%', '!', ':']) && !quoted || local.contains('@')
+    local.contains(['%', '!', ':', '@'])
 }
 
 /// Lets access maps decide about some recipients, by their place: what would be delivered to them is held or discarded.
@@ -307,6 +326,10 @@ fn access(hit: &Hit, rule: &Rule, request: &Request, admission: &mut Admission, 
         Access::Ok => Said::Permitted,
         Access::Reject(own) => refused(Reply::new(554, "5.7.1", text(own, &usual))),
         Access::Defer(own) => refused(put_off(own)),
+        Access::DeferIfPermit(own) | Access::DeferIfReject(own) if rule.warn => {
+            admission.warnings.push(format!("{}: {evidence}: {}", rule.text, put_off(own)));
+            Said::Nothing
+        }
         Access::DeferIfPermit(own) => {
             later.put_off.get_or_insert((put_off(own), rule.text.clone(), evidence));
             Said::Nothing
@@ -316,7 +339,10 @@ fn access(hit: &Hit, rule: &Rule, request: &Request, admission: &mut Admission, 
             Said::Nothing
         }
         Access::Reply(reply) => refused(reply.clone()),
-        Access::Discard(_) | Access::Hold(_) if rule.warn => Said::Nothing,
+        Access::Discard(_) | Access::Hold(_) if rule.warn => {
+            admission.warnings.push(format!("{}: {evidence}: would be held or discarded", rule.text));
+            Said::Nothing
+        }
         Access::Discard(_) => {
             admission.action = Some(Action::Discard);
             (admission.rule, admission.evidence) = (rule.text.clone(), evidence);

@@ -150,6 +150,8 @@ fn never_an_open_relay() {
         "\"user@elsewhere.test\"",
         "\"user@elsewhere.test\"@example.org",
         "\"user%elsewhere.test\"",
+        "\"user%elsewhere.test\"@example.org",
+        "\"elsewhere.test!user\"@example.org",
         "user@elsewhere.test@example.org",
         "user@elsewhere.test@gatepost.test",
         "@example.org:user@elsewhere.test",

@@ -31,7 +31,7 @@ fn session(client: &str) -> Session {
 /// What all lists say of a client: evidence, or cause and detail.
 async fn ask(config: &Config, resources: &Resources, client: &str) -> Vec<String> {
     let set = crate::checks::CheckSet::build(config, resources).expect("a good configuration");
-    let found = set.connect(&session(client)).await;
+    let found = set.connect(&session(client), &Default::default()).await;
     let findings = found.findings.into_iter().map(|f| format!("{} {}", f.symbol, f.evidence));
     let faults = found.faults.into_iter().map(|f| format!("{} {}: {}", f.check, f.cause, f.detail));
     findings.chain(faults).collect()

@@ -22,7 +22,7 @@ fn check(config: &Config) -> CheckSet {
 
 async fn ask(set: &CheckSet, client: &str, port: u16) -> Found {
     let session = Session { client: client.parse().ok(), port, ..Session::default() };
-    set.connect(&session).await
+    set.connect(&session, &Default::default()).await
 }
 
 /// A p0f that answers with these names, one each; an empty one is "no match". It counts connections.

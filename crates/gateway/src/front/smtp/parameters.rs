@@ -73,7 +73,8 @@ pub(super) fn apply(session: &mut Session, attributes: Vec<(String, Option<Strin
             "PORT" => session.port = value.and_then(|text| text.parse().ok()).unwrap_or(0),
             "NAME" => session.client_name = value,
             "HELO" => session.helo = value.unwrap_or_default(),
-            "LOGIN" => session.user = value,
+            // What a mail server forwards is told of the client, and gives it no rights.
+            "LOGIN" if via == Via::Xclient => session.user = value,
             "PROTO" => {
                 session.protocol = match value.as_deref() {
                     Some("SMTP") => Protocol::Smtp,

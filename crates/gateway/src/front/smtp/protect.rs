@@ -37,7 +37,7 @@ impl Client<'_> {
     /// Whether the client speaks before the banner, which real mail servers never do (RFC 5321 section 4.3.1). Our
     /// own networks may: people type and scripts pipe there.
     pub(super) async fn talks_early(&mut self, already: bool, delay: Duration) -> Result<bool, End> {
-        let ours = self.session.client.is_none_or(|client| self.is_ours(client));
+        let ours = self.session.is_local() || self.session.client.is_some_and(|client| self.is_ours(client));
         let pause = self.front.listener.greet_pause.duration() + delay;
         if ours || already || pause.is_zero() {
             return Ok(already && !ours);
@@ -59,8 +59,8 @@ impl Client<'_> {
     /// Why no mail is taken at this time, if so.
     pub(super) fn strained(&self, parameters: &Parameters) -> Option<Reply> {
         let guard = &self.front.guard;
-        let ours =
-            self.session.user.is_some() || self.session.client.is_none_or(|client| self.is_ours(client));
+        let ours = self.session.user.is_some()
+            || (self.session.is_local() || self.session.client.is_some_and(|client| self.is_ours(client)));
         if !guard.has_room(parameters.size) {
             self.front.metrics.protected("disk");
             tracing::warn!("No space left by protection.free_disk: mail is put off");
@@ -117,8 +117,8 @@ impl Client<'_> {
 
     /// The next reply takes so long at least. Who is ours never waits.
     fn wait_for(&mut self, time: Duration) {
-        let ours =
-            self.session.user.is_some() || self.session.client.is_none_or(|client| self.is_ours(client));
+        let ours = self.session.user.is_some()
+            || (self.session.is_local() || self.session.client.is_some_and(|client| self.is_ours(client)));
         if !ours {
             self.penalty = self.penalty.max(time);
         }

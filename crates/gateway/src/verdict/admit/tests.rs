@@ -135,6 +135,8 @@ fn who_may_relay() {
         (outside, "elsewhere.test!b@example.org", false),
         (outside, "b@elsewhere.test@example.org", false),
         (outside, "\"b@elsewhere.test\"@example.org", false),
+        (outside, "\"b%elsewhere.test\"@example.org", false),
+        (outside, "\"elsewhere.test!b\"@example.org", false),
         (outside, "@elsewhere.test:b@example.org", false),
         (outside, "b@[127.0.0.1]", false),
         (six, "b@elsewhere.test", false),
@@ -289,5 +291,76 @@ fn what_goes_by_nothing_that_is_configured_is_a_mistake() {
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].key, "restrictions.client[1]");
         assert!(problems[0].message.contains(wrong), "{}", problems[0].message);
+    }
+}
+
+#[test]
+fn a_table_that_has_not_answered_is_not_one_that_knows_nothing() {
+    let rule = "check_sender_access ldap:/etc/senders.cf";
+    let waiting = |answer| {
+        let restrictions = restrictions(&format!("sender = ['{rule}']")).ok().unwrap();
+        let session =
+            Session { client: "198.51.100.1".parse().ok(), listener: "smtp".into(), ..Session::default() };
+        let check = "access:ldap:/etc/senders.cf".into();
+        let faults = [Fault { check, cause: Cause::Timeout, detail: "no result yet".into(), answer }];
+        let recipient = Recipient::from(Address::new("b@example.org").unwrap());
+        let request = Request {
+            stage: Stage::Recipient,
+            session: &session,
+            sender: "a@elsewhere.test",
+            recipient: Some(&recipient),
+            findings: &[],
+            faults: &faults,
+            access: &[],
+            asked: &[],
+        };
+        match restrictions.admit(request) {
+            Step::Decided(admission) => admission.refusal.map(|reply| reply.to_string()),
+            step => panic!("{step:?}"),
+        }
+    };
+    assert_eq!(waiting(OnFault::Accept), None);
+    let told = waiting(OnFault::Defer).expect("put off");
+    assert_eq!(told, "450 4.3.0 <a@elsewhere.test>: Temporary lookup failure");
+}
+
+#[test]
+fn whoever_has_not_logged_in_is_nobody_where_users_do() {
+    let build = |auth: bool| {
+        let text = format!(
+            "domains = ['example.org']\n[[listener]]\noriginating = true\nauth = {auth}\nauth_without_tls = {auth}\n\
+             next_hop = ['smtp://127.0.0.1:25']\n"
+        );
+        Restrictions::build(&toml::from_str(&text).unwrap(), &[]).ok().unwrap()
+    };
+    for (auth, user, via, permitted) in [
+        (false, None, Via::Direct, true),
+        (true, None, Via::Direct, false),
+        (true, Some("alice"), Via::Direct, true),
+        // Our own mail server, which asks about what it has taken, has decided about that already.
+        (true, None, Via::Xforward, true),
+    ] {
+        let session = Session {
+            client: "198.51.100.1".parse().ok(),
+            user: user.map(str::to_owned),
+            direction: Direction::Outbound,
+            listener: "smtp".into(),
+            helo: "client.test".into(),
+            via,
+            ..Session::default()
+        };
+        let recipient = Recipient::from(Address::new("b@elsewhere.test").unwrap());
+        let request = Request {
+            stage: Stage::Recipient,
+            session: &session,
+            sender: "a@example.org",
+            recipient: Some(&recipient),
+            findings: &[],
+            faults: &[],
+            access: &[],
+            asked: &[],
+        };
+        let Step::Decided(admission) = build(auth).admit(request) else { panic!("something is asked") };
+        assert_eq!(admission.refusal.is_none(), permitted, "{auth} {user:?} {via:?}");
     }
 }
