@@ -300,7 +300,15 @@ fn file_text(answers: &Answers) -> String {
         _ => "# Several next hops: the first that answers is used.\n",
     });
     let _ = writeln!(text, "next_hop = [{}]", quoted(&answers.next_hop));
-    match answers.place {
+    text.push_str(&place_text(answers.place));
+    text.push_str(&checks_text(answers));
+    text
+}
+
+/// What a listener needs at its place.
+fn place_text(place: Place) -> String {
+    let mut text = String::new();
+    match place {
         Place::Front => text.push_str(
             "# With these, STARTTLS is offered.\n# tls_certificate = \"/etc/ssl/certs/mail.pem\"\n# tls_key = \
              \"/etc/ssl/private/mail.key\"\n",
@@ -312,17 +320,16 @@ fn file_text(answers: &Answers) -> String {
             "# Hold mail in the mail server's own hold queue instead of the vault:\n# quarantine = \"mta\"\n",
         ),
     }
-    if answers.place == Place::PostfixBeforeQueue {
+    if place == Place::PostfixBeforeQueue {
         text.push_str(
             "# Postfix has decided about these already, and XFORWARD does not say who has logged in: its own users would be\n\
              # refused here.\nhelo_restrictions = []\nsender_restrictions = []\nrelay_restrictions = []\n\
              recipient_restrictions = []\n",
         );
     }
-    if answers.place == Place::PostfixAfterQueue {
+    if place == Place::PostfixAfterQueue {
         text.push_str("after_queue = true\n");
     }
-    text.push_str(&checks_text(answers));
     text
 }
 
