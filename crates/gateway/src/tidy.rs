@@ -62,6 +62,30 @@ fn verdict_is_pure() {
     }
 }
 
+/// The pure crates know no runtime and open nothing. What they need from outside is handed in.
+#[test]
+fn pure_crates_do_no_io() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for name in ["auth", "mail", "milter", "unpack", "wire"] {
+        let manifest = fs::read_to_string(crates.join(name).join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = manifest.parse().unwrap();
+        let dependencies = manifest["dependencies"].as_table().unwrap();
+        for runtime in ["tokio", "hickory-resolver", "async-std", "smol", "mio"] {
+            assert!(!dependencies.contains_key(runtime), "crates/{name} depends on {runtime}");
+        }
+        for file in sources(&crates.join(name).join("src")) {
+            if file.ends_with("tests.rs") || file.components().any(|part| part.as_os_str() == "tests") {
+                continue;
+            }
+            let text = fs::read_to_string(&file).unwrap();
+            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            for word in ["tokio::", "std::fs", "net::Tcp", "net::Udp", "os::unix::net", "std::process"] {
+                assert!(!text.contains(word), "{} says {word:?}", file.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn every_module_says_what_it_is() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -96,8 +120,11 @@ fn functions_fit_on_a_screen() {
                 "async fn ",
                 "pub async fn ",
                 "pub(super) fn ",
+                "pub(super) async fn ",
                 "const fn ",
+                "pub const fn ",
                 "pub(crate) fn ",
+                "pub(crate) async fn ",
             ];
             if begins.iter().any(|begin| head.starts_with(begin))
                 && !head.ends_with(';')

@@ -280,10 +280,16 @@ fn file_text(answers: &Answers) -> String {
     }
     text.push_str("# User to become when started as root. systemd's unit starts as that user already.\n");
     text.push_str("# user = \"gatepost\"\n\n");
-    text.push_str("# Your domains: mail to them is inbound.\n");
+    text.push_str(
+        "# Your domains: mail to them is inbound. Name all that your mail server takes mail for: as soon as there is one \
+         here,\n# mail from outside to any other is refused as relaying.\n",
+    );
     let domains: Vec<String> = answers.domains.iter().map(|domain| quoted(domain)).collect();
     let _ = writeln!(text, "domains = [{}]\n", domains.join(", "));
-    text.push_str("# Your networks: mail from them is outbound, and block lists are not asked about it.\n");
+    text.push_str(
+        "# Your networks: they may relay, mail from them is outbound, and neither block lists nor SPF are asked about \
+         it.\n# Copy Postfix's mynetworks, and add this host's own public address.\n",
+    );
     text.push_str("networks = [\"127.0.0.0/8\", \"::1/128\"]\n\n");
     let _ = writeln!(text, "# {why}\n[[listener]]");
     let _ = writeln!(text, "listen = [{}]", quoted(&answers.listen));
@@ -294,7 +300,15 @@ fn file_text(answers: &Answers) -> String {
         _ => "# Several next hops: the first that answers is used.\n",
     });
     let _ = writeln!(text, "next_hop = [{}]", quoted(&answers.next_hop));
-    match answers.place {
+    text.push_str(&place_text(answers.place));
+    text.push_str(&checks_text(answers));
+    text
+}
+
+/// What a listener needs at its place.
+fn place_text(place: Place) -> String {
+    let mut text = String::new();
+    match place {
         Place::Front => text.push_str(
             "# With these, STARTTLS is offered.\n# tls_certificate = \"/etc/ssl/certs/mail.pem\"\n# tls_key = \
              \"/etc/ssl/private/mail.key\"\n",
@@ -306,10 +320,16 @@ fn file_text(answers: &Answers) -> String {
             "# Hold mail in the mail server's own hold queue instead of the vault:\n# quarantine = \"mta\"\n",
         ),
     }
-    if answers.place == Place::PostfixAfterQueue {
+    if place == Place::PostfixBeforeQueue {
+        text.push_str(
+            "# Postfix has decided about these already, and XFORWARD does not say who has logged in: its own users would be\n\
+             # refused here.\nhelo_restrictions = []\nsender_restrictions = []\nrelay_restrictions = []\n\
+             recipient_restrictions = []\n",
+        );
+    }
+    if place == Place::PostfixAfterQueue {
         text.push_str("after_queue = true\n");
     }
-    text.push_str(&checks_text(answers));
     text
 }
 
@@ -511,6 +531,9 @@ mod tests {
             assert_eq!(listener.xforward_from.is_empty(), matches!(place, Place::Front | Place::Milter));
             let milter = listener.protocol == crate::config::typed::ListenerProtocol::Milter;
             assert_eq!(milter, place == Place::Milter);
+            let decided = (place == Place::PostfixBeforeQueue).then(Vec::new);
+            assert_eq!(listener.relay_restrictions, decided, "Postfix knows its users");
+            assert_eq!(listener.sender_restrictions, decided);
             assert_eq!(config.checks.clamd["main"].socket, "unix:/run/clamav/clamd.ctl");
         }
     }

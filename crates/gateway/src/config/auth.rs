@@ -67,7 +67,7 @@ pub struct DkimCheck {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DmarcCheck {
-    /// Check it. Needs `checks.spf` or `checks.dkim`.
+    /// Check it. Needs `checks.spf` and `checks.dkim`: without both, mail would fail that is good.
     pub enabled: bool,
     /// Honour `pct=` of old records: of a policy at 20 %, treat 20 of 100 messages so. RFC 9989 knows it no more.
     pub pct: bool,

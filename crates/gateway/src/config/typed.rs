@@ -28,9 +28,12 @@ pub struct Config {
     pub hostname: String,
     /// User to become after the listeners are bound, when started as root. Empty: stay what we are.
     pub user: String,
-    /// Networks that are ours: mail from them is outbound or internal, and some checks do not apply to it.
+    /// Networks that are ours: they may relay, mail from them is outbound or internal, and sender authentication and most
+    /// restrictions do not apply to it. Copy Postfix's `mynetworks`, and add this host's own public address.
     pub networks: Vec<Net>,
-    /// Domains that are ours: mail to them is inbound or internal.
+    /// Domains that are ours: mail to them is inbound or internal. As soon as there is one, mail from outside to any other is
+    /// refused as relaying (`restrictions.relay`, at `smtp` and `lmtp`), so name all that the mail server takes mail for.
+    /// While there is none, only the mail server decides who may relay.
     pub domains: Vec<String>,
     /// What is logged, and how.
     pub log: Log,
