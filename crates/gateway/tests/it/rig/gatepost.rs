@@ -172,6 +172,12 @@ impl Gatepost {
         };
         let base = format!("{base}{calm}");
         if let Some((text, _)) = &self.setup.documented {
+            // A table that is there already takes them in; TOML has each but once.
+            let inside = format!("[checks]\n{}", offline.replace("checks.", ""));
+            let (offline, text) = match text.contains("[checks]\n") {
+                true => ("", text.replacen("[checks]\n", &inside, 1)),
+                false => (offline, text.clone()),
+            };
             let config = format!(
                 "data = {:?}\n{base}{offline}{top}\n{text}\n[log]\nlevel = \"debug\"\n[metrics]\nlisten = \"{}\"\n{tables}\n",
                 self.data(),
