@@ -196,9 +196,12 @@ fn sendmail_tells_it_too() {
         dialog.expect("").text
     };
     let said = attempt("friend");
-    assert!(said.starts_with("504 5.5.2 <friend>: Helo command rejected: need fully-qualified"), "{said}");
+    assert!(said.starts_with("504 5.5.2 "), "{said}");
+    assert!(said.contains("<friend>: Helo command rejected: need fully-qualified hostname (id "), "{said}");
+    // Sendmail puts the recipient before what it passes on.
     let said = attempt("client.test");
-    assert!(said.starts_with(GREYLISTED), "{said}");
+    let (code, text) = GREYLISTED.split_at("450 4.2.0 ".len());
+    assert!(said.starts_with(code) && said.contains(text), "{said}");
     std::thread::sleep(Duration::from_secs(3));
     let said = attempt("client.test");
     assert!(said.starts_with("250"), "{said}");
