@@ -79,7 +79,10 @@ fn access_maps_of_postfix_and_sendmail_are_applied() {
     };
     let client = file("client", "127.0.0.9 REJECT\n127.0.0.0/8 DUNNO\n");
     let helo = file("helo", "/^bad\\.(.*)/ 550 5.7.9 no $1 here\n");
-    let sender = file("sender", "spam.test REJECT spammers\nok@ OK\n<> DUNNO\nheld@client.test HOLD\n");
+    let sender = file(
+        "sender",
+        "spam.test REJECT spammers\nok@ OK\n<> DUNNO\nheld@client.test HOLD\nnoted@client.test PREPEND X-Noted: by a map\n",
+    );
     let access =
         file("access", "To:user@example.test\tERROR:\"550 not taken any more\"\nConnect:127.0.0.5\tRELAY\n");
     let rules = [
@@ -112,6 +115,13 @@ fn access_maps_of_postfix_and_sendmail_are_applied() {
     }
     let received = sink.wait_received(1);
     assert_eq!((received.len(), gatepost.held(1).len()), (1, 1));
+    let mut dialog = Dialog::connect_from([127, 0, 0, 5].into(), gatepost.smtp);
+    dialog.greet();
+    let reply = dialog.message("noted@client.test", &["other@example.test"], &mail("noted", "hello"));
+    assert_eq!(reply.code, 250, "{}", reply.text);
+    let noted = sink.wait_received(2).remove(1);
+    assert_eq!(noted.header("X-Noted").as_deref(), Some("by a map"), "{}", noted.text());
+    assert_eq!(received[0].header("X-Noted"), None);
     // The record of a refusal says which line it was.
     let records = gatepost.records(5);
     assert!(records.iter().any(|record| record.to_string().contains("/sender:1")), "{records:#?}");

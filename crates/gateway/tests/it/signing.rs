@@ -33,18 +33,7 @@ fn keys(folder: &Path) -> Keys {
 
 impl Keys {
     fn dns(&self) -> Dns {
-        let records: Vec<String> = self
-            .records
-            .iter()
-            .map(|(name, text)| {
-                let pieces: Vec<String> = text
-                    .as_bytes()
-                    .chunks(200)
-                    .map(|piece| format!("\"{}\"", String::from_utf8_lossy(piece)))
-                    .collect();
-                format!("{name}. TXT {}", pieces.join(" "))
-            })
-            .collect();
+        let records: Vec<String> = self.records.iter().map(|(name, text)| txt(name, text)).collect();
         Dns::start(&["example.org"], &records.iter().map(String::as_str).collect::<Vec<_>>())
     }
 }

@@ -48,6 +48,13 @@ impl Dns {
     }
 }
 
+/// A TXT record, in strings that are short enough.
+pub fn txt(name: &str, text: &str) -> String {
+    let pieces: Vec<String> =
+        text.as_bytes().chunks(200).map(|piece| format!("\"{}\"", String::from_utf8_lossy(piece))).collect();
+    format!("{name}. TXT {}", pieces.join(" "))
+}
+
 /// Whether it answers a question at all (NS of the root).
 fn asked(address: SocketAddr) -> Option<()> {
     let socket = UdpSocket::bind("127.0.0.1:0").ok()?;

@@ -30,7 +30,7 @@ pub use clamd::Clamd;
 pub use clamsmtp::Clamsmtp;
 pub use clients::{MilterClient, am_pdp, clamd_stream, header_and_body, http, spamd};
 pub use dialog::{Dialog, Reply, matches};
-pub use dns::Dns;
+pub use dns::{Dns, txt};
 pub use exim::EximSetup;
 pub use gatepost::{Gatepost, Setup, run};
 pub use home::Dovecot;
@@ -142,6 +142,18 @@ pub fn program(name: &str) -> PathBuf {
         .map(|folder| Path::new(folder).join(name))
         .find(|path| path.exists())
         .unwrap_or_else(|| PathBuf::from(name))
+}
+
+/// A folder of the suites: real inputs that others made, which are no part of the project. They are where GATEPOST_SUITES
+/// says, else in `shared/suites` beside the repository's folder; where they are not, a line says so.
+pub fn suite(name: &str) -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/suites");
+    let folder = std::env::var_os("GATEPOST_SUITES").map_or_else(beside, PathBuf::from).join(name);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: {} is absent", folder.display());
+    None
 }
 
 /// A folder of a test, open to the other users that servers become.
