@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 
 use self::file::StateFile;
 use super::entry::{self, Entry};
@@ -28,13 +28,20 @@ const ROOM: usize = 32 << 20;
 /// What an entry that waits costs beside its key and value, in bytes.
 const OVERHEAD: usize = 96;
 
-/// Longest to wait for room.
+/// Operations that may wait for the disk at once: a disk that hangs must not take the threads that others block on.
+const READERS: usize = 32;
+
+/// How often an entry is read again that was written meanwhile.
+const TRIES: u32 = 20;
+
+/// Longest to wait for room, or for a turn at the disk.
 const ROOM_TIME: Duration = Duration::from_secs(2);
 
 /// Longest that [`State::flush`] waits for the disk.
 const FLUSH_TIME: Duration = Duration::from_secs(30);
 
-/// Parts that what waits is divided into, so that one key's disk read does not hold up the others.
+/// Parts that what waits is divided into, so that whoever changes a key seldom waits for another. None is ever locked
+/// while the disk is waited for.
 const SHARDS: usize = 64;
 
 /// Entries of each part that were read lately and are kept: whoever reads one mostly changes it next.
@@ -78,6 +85,7 @@ impl Embedded {
         let shared = Arc::new(Shared {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             room: Semaphore::new(ROOM),
+            turns: Arc::new(Semaphore::new(READERS)),
             file,
             wanted: Mutex::default(),
             bell: Condvar::new(),
@@ -99,31 +107,55 @@ impl Embedded {
         change: impl FnOnce(Option<&[u8]>, u64) -> (Change, T) + Send + 'static,
     ) -> Result<T, StateError> {
         let cost = cost(&key, size);
-        self.make_room(cost).await?;
-        let known = {
-            let shard = self.shared.shard(&key);
-            shard.known(&key).is_some()
+        let room = self.make_room(cost).await?;
+        let change = match self.shared.try_change(&key, cost, None, change) {
+            Ok(result) => {
+                room.forget();
+                return Ok(result);
+            }
+            Err(change) => change,
         };
-        if known {
-            return self.shared.change(key, cost, change);
-        }
+        let turn = self.turn().await?;
+        room.forget();
         let shared = self.shared.clone();
-        let changing = tokio::task::spawn_blocking(move || shared.change(key, cost, change));
+        let changing = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            shared.change(&key, cost, change)
+        });
         changing.await.unwrap_or_else(|error| Err(StateError::Unavailable(error.to_string())))
     }
 
-    /// Waits until so many bytes may wait, and takes them.
-    async fn make_room(&self, cost: usize) -> Result<(), StateError> {
+    /// Does what waits for the disk, when it is its turn.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> T + Send + 'static,
+    ) -> Result<T, StateError> {
+        let (turn, shared) = (self.turn().await?, self.shared.clone());
+        let working = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&shared)
+        });
+        working.await.map_err(|error| StateError::Unavailable(error.to_string()))
+    }
+
+    /// A turn at the disk. Who has it keeps it until the disk has answered, though nobody may wait for that any more.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, StateError> {
+        let turns = self.shared.turns.clone().acquire_owned();
+        match tokio::time::timeout(ROOM_TIME, turns).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(StateError::Full),
+        }
+    }
+
+    /// Waits until so many bytes may wait, and takes them until the permit is dropped.
+    async fn make_room(&self, cost: usize) -> Result<SemaphorePermit<'_>, StateError> {
         let shared = &self.shared;
         if shared.room.available_permits() < ROOM / 2 {
             shared.ring(|wanted| wanted.urgent = true);
         }
         let permits = u32::try_from(cost).map_err(|_| StateError::TooLong)?;
         match tokio::time::timeout(ROOM_TIME, shared.room.acquire_many(permits)).await {
-            Ok(Ok(permit)) => {
-                permit.forget();
-                Ok(())
-            }
+            Ok(Ok(permit)) => Ok(permit),
             _ => Err(shared.file.trouble().map_or(StateError::Full, StateError::Unavailable)),
         }
     }
@@ -148,11 +180,7 @@ impl State for Embedded {
             let known = self.shared.shard(&key).known(&key).cloned();
             let entry = match known {
                 Some(known) => known,
-                None => {
-                    let shared = self.shared.clone();
-                    let reading = tokio::task::spawn_blocking(move || shared.read(&key));
-                    reading.await.map_err(|error| StateError::Unavailable(error.to_string()))??
-                }
+                None => self.blocking(move |shared| shared.read(&key)).await??,
             };
             Ok(entry.filter(|entry| entry.lives(now)).map(|entry| entry.value))
         })
@@ -162,7 +190,7 @@ impl State for Embedded {
         Box::pin(async move {
             let key = full_key(space, key, value)?;
             let cost = cost(&key, value.len());
-            self.make_room(cost).await?;
+            self.make_room(cost).await?.forget();
             let entry = Entry::new(value, life, self.shared.clock.millis());
             self.shared.insert(&mut self.shared.shard(&key), key.clone(), Some(entry), cost);
             Ok(())
@@ -217,11 +245,8 @@ impl State for Embedded {
             if from.is_none() {
                 self.flush().await?;
             }
-            let (shared, from, most) = (self.shared.clone(), from.is_some(), most.clamp(1, LONGEST_PAGE));
-            let reading = tokio::task::spawn_blocking(move || {
-                shared.file.page(&first, from, most, shared.clock.millis())
-            });
-            reading.await.map_err(|error| StateError::Unavailable(error.to_string()))?
+            let (behind, most) = (from.is_some(), most.clamp(1, LONGEST_PAGE));
+            self.blocking(move |shared| shared.file.page(&first, behind, most, shared.clock.millis())).await?
         })
     }
 
@@ -243,16 +268,15 @@ impl State for Embedded {
 
     fn status(&self) -> Op<'_, Status> {
         Box::pin(async {
-            let shared = self.shared.clone();
-            let reading = tokio::task::spawn_blocking(move || {
+            self.blocking(|shared| {
                 let pending = shared.shards.iter().map(|shard| lock(shard).len() as u64).sum();
                 let (entries, trouble) = match shared.file.len() {
                     Ok(entries) => (entries, shared.file.trouble()),
                     Err(error) => (0, Some(error.to_string())),
                 };
                 Status { entries, pending, trouble }
-            });
-            reading.await.map_err(|error| StateError::Unavailable(error.to_string()))
+            })
+            .await
         })
     }
 }
@@ -272,6 +296,8 @@ struct Shared {
     shards: Box<[Mutex<Shard>]>,
     /// Bytes that may yet wait.
     room: Semaphore,
+    /// Who may wait for the disk.
+    turns: Arc<Semaphore>,
     file: StateFile,
     wanted: Mutex<Wanted>,
     bell: Condvar,
@@ -320,8 +346,8 @@ struct Shard {
     writing: Waiting,
     /// Read from the file, and not changed since.
     seen: Waiting,
-    /// Goes up with every change, so that nobody keeps what was read before one.
-    changes: u64,
+    /// Goes up whenever something may have been written to the file: what was read before counts no more.
+    rounds: u64,
 }
 
 impl Shard {
@@ -330,9 +356,9 @@ impl Shard {
         self.pending.get(key).or_else(|| self.writing.get(key)).or_else(|| self.seen.get(key))
     }
 
-    /// Keeps what was read when there had been so many changes.
-    fn keep(&mut self, key: &[u8], entry: Option<Entry>, changes: u64) {
-        if self.changes == changes {
+    /// Keeps what was read when there had been so many rounds.
+    fn keep(&mut self, key: &[u8], entry: Option<Entry>, rounds: u64) {
+        if self.rounds == rounds && self.known(key).is_none() {
             if self.seen.len() >= SEEN {
                 self.seen.clear();
             }
@@ -354,33 +380,54 @@ impl Shared {
 
     /// Reads an entry that is not in memory. Blocks, but holds nobody up.
     fn read(&self, key: &[u8]) -> Result<Option<Entry>, StateError> {
-        let changes = self.shard(key).changes;
+        let rounds = self.shard(key).rounds;
         let entry = self.file.get(key)?;
-        self.shard(key).keep(key, entry.clone(), changes);
+        self.shard(key).keep(key, entry.clone(), rounds);
         Ok(entry)
     }
 
-    /// Changes an entry with its shard locked, so that nobody else changes it between. `cost` bytes have been taken.
-    /// Blocks.
-    fn change<T>(
+    /// Changes an entry, for which `cost` bytes have been taken. Blocks, but holds nobody up: it is read before its shard
+    /// is locked, and once more if it may have been written meanwhile.
+    fn change<T, C: FnOnce(Option<&[u8]>, u64) -> (Change, T)>(
         &self,
-        key: Vec<u8>,
+        key: &[u8],
         cost: usize,
-        change: impl FnOnce(Option<&[u8]>, u64) -> (Change, T),
+        mut change: C,
     ) -> Result<T, StateError> {
-        let mut shard = self.shard(&key);
-        let old = match shard.known(&key).cloned() {
-            Some(known) => Ok(known),
-            None => self.file.get(&key),
+        for _ in 0..TRIES {
+            let rounds = self.shard(key).rounds;
+            let old = self.file.get(key).inspect_err(|_| self.room.add_permits(cost))?;
+            match self.try_change(key, cost, Some((rounds, old)), change) {
+                Ok(result) => return Ok(result),
+                Err(again) => change = again,
+            }
+        }
+        self.room.add_permits(cost);
+        Err(StateError::Full)
+    }
+
+    /// Changes an entry that is in memory, or that was read when there had been so many rounds, with its shard locked, so
+    /// that nobody else changes it between. Gives `change` back if the entry must be read, and then no room.
+    fn try_change<T, C: FnOnce(Option<&[u8]>, u64) -> (Change, T)>(
+        &self,
+        key: &[u8],
+        cost: usize,
+        read: Option<(u64, Option<Entry>)>,
+        change: C,
+    ) -> Result<T, C> {
+        let mut shard = self.shard(key);
+        let old = match (shard.known(key), read) {
+            (Some(known), _) => known.clone(),
+            (None, Some((rounds, old))) if rounds == shard.rounds => old,
+            _ => return Err(change),
         };
-        let old = old.inspect_err(|_| self.room.add_permits(cost))?;
         let now = self.clock.millis();
         let old = old.filter(|entry| entry.lives(now));
         let (change, result) = change(old.as_ref().map(|entry| entry.value.as_slice()), now);
         match change {
             Change::None => self.room.add_permits(cost),
-            Change::Gone => self.insert(&mut shard, key, None, cost),
-            Change::To(entry) => self.insert(&mut shard, key, Some(entry), cost),
+            Change::Gone => self.insert(&mut shard, key.to_vec(), None, cost),
+            Change::To(entry) => self.insert(&mut shard, key.to_vec(), Some(entry), cost),
         }
         Ok(result)
     }
@@ -390,7 +437,6 @@ impl Shared {
         let needed = cost_of(&key, entry.as_ref());
         let before = shard.pending.get(&key).map_or(0, |old| cost_of(&key, old.as_ref()));
         shard.seen.remove(&key);
-        shard.changes += 1;
         shard.pending.insert(key, entry);
         self.room.add_permits((taken + before).saturating_sub(needed));
         self.ring(|wanted| wanted.dirty = true);

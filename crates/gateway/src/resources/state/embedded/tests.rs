@@ -114,11 +114,12 @@ async fn damage_in_the_middle_does_not_stop_it() {
     }
 }
 
-/// A disk that is full whenever it is told to be.
+/// A disk that is full, or does not answer reads, whenever it is told so.
 #[derive(Debug)]
 struct Disk {
     file: FileBackend,
     full: Arc<AtomicBool>,
+    hung: Arc<AtomicBool>,
 }
 
 impl Disk {
@@ -135,6 +136,9 @@ impl StorageBackend for Disk {
         self.file.len()
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        while self.hung.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         self.file.read(offset, out)
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -172,12 +176,12 @@ impl StorageBackend for Disk {
 }
 
 /// A store on such a disk.
-fn on_disk(settings: &Settings, full: &Arc<AtomicBool>) -> Embedded {
-    let full = full.clone();
+fn on_disk(settings: &Settings, full: &Arc<AtomicBool>, hung: &Arc<AtomicBool>) -> Embedded {
+    let (full, hung, cache) = (full.clone(), hung.clone(), settings.cache);
     let opener = move |path: &Path, check| {
         let file = std::fs::File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-        let backend = Disk { file: FileBackend::new(file)?, full: full.clone() };
-        Builder::new().set_cache_size(1 << 20).set_check_integrity_on_open(check).create_with_backend(backend)
+        let backend = Disk { file: FileBackend::new(file)?, full: full.clone(), hung: hung.clone() };
+        Builder::new().set_cache_size(cache).set_check_integrity_on_open(check).create_with_backend(backend)
     };
     let file = StateFile::open_with(settings.path.clone(), Box::new(opener)).unwrap();
     Embedded::start(file, settings).unwrap()
@@ -188,7 +192,7 @@ async fn a_full_disk_stops_nobody_for_long_and_costs_nothing_that_was_kept() {
     let folder = tempfile::tempdir().unwrap();
     let (settings, _) = settings(folder.path(), 100_000);
     let full = Arc::new(AtomicBool::new(false));
-    let state = on_disk(&settings, &full);
+    let state = on_disk(&settings, &full, &Arc::default());
     state.put(Space::Triplets, b"kept", b"1", LIFE).await.unwrap();
     state.flush().await.unwrap();
 
@@ -264,4 +268,65 @@ async fn of_too_many_those_go_that_would_expire_soonest() {
         page.entries.iter().filter(|(key, _)| u32::from_be_bytes(key[..].try_into().unwrap()) % 3 == 0);
     assert!(page.entries.len() <= 1000);
     assert!(kept.count() >= 800, "those with the longer life stay");
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_stops_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut settings, _) = settings(folder.path(), 100_000);
+    settings.cache = 0;
+    let hung: Arc<AtomicBool> = Arc::default();
+    let state = Arc::new(on_disk(&settings, &Arc::default(), &hung));
+    hung.store(true, Ordering::Relaxed);
+    let (end, ended) = std::sync::mpsc::channel();
+    let released = hung.clone();
+    // Lets it go on where it would hang for ever, and that fails the test.
+    let watchdog = std::thread::spawn(move || {
+        let timely = ended.recv_timeout(Duration::from_secs(60)).is_ok();
+        released.store(false, Ordering::Relaxed);
+        timely
+    });
+    // More than there are threads to block on.
+    let counts: Vec<_> = (0..600_u32)
+        .map(|number| {
+            let state = state.clone();
+            tokio::spawn(async move { state.count(Space::Limits, &number.to_be_bytes(), 1, LIFE).await })
+        })
+        .collect();
+    until("all may wait that can", async || state.shared.turns.available_permits() == 0).await;
+    for number in 0..1000_u32 {
+        state.put(Space::Triplets, &number.to_be_bytes(), b"1", LIFE).await.unwrap();
+        assert!(state.get(Space::Triplets, &number.to_be_bytes()).await.unwrap().is_some());
+    }
+    assert_eq!(state.get(Space::Triplets, b"to be read").await, Err(StateError::Full));
+    assert_eq!(tokio::task::spawn_blocking(|| 1).await.unwrap(), 1, "others find a thread");
+    end.send(()).unwrap();
+    assert!(watchdog.join().unwrap(), "somebody waited for the disk");
+    let mut counted = 0;
+    for count in counts {
+        counted += usize::from(count.await.unwrap() == Ok(1));
+    }
+    assert!((READERS..600).contains(&counted), "{counted}");
+    until("all of it is written", async || state.flush().await.is_ok()).await;
+    assert_eq!(state.shared.room.available_permits(), ROOM, "no room is lost");
+}
+
+/// What is changed side by side, while it is being written and read again, is changed one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_count_is_lost_between_reading_and_writing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut settings, _) = settings(folder.path(), 100_000);
+    settings.cache = 0;
+    let state = Arc::new(Embedded::open(&settings).unwrap());
+    for _ in 0..20 {
+        let all = (0..8).map(|_| {
+            let state = state.clone();
+            tokio::spawn(async move {
+                state.count(Space::Limits, b"u", 1, LIFE).await.unwrap();
+                state.flush().await.unwrap();
+            })
+        });
+        futures_util::future::join_all(all).await;
+    }
+    assert_eq!(state.count(Space::Limits, b"u", 0, LIFE).await, Ok(160));
 }

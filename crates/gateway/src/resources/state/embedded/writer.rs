@@ -80,7 +80,7 @@ fn round(shared: &Shared, sweep: &mut Sweep) -> Result<(), String> {
     for shard in &shared.shards {
         let mut shard = lock(shard);
         let written = std::mem::take(&mut shard.writing);
-        shard.changes += 1;
+        shard.rounds += 1;
         for (key, entry) in written {
             // What could not be written waits on, unless there is something newer.
             if outcome.is_ok() || shard.pending.contains_key(&key) {
