@@ -163,7 +163,8 @@ pub struct Dmarc {
     pub result: Outcome,
     /// What the domain's owner wants done with this message: `none` unless the result is `fail`.
     pub policy: Policy,
-    /// What the tag said, before testing or drawing softened it; also where the message passed. `None` without a record.
+    /// What the tag said, before testing or drawing softened it; also where the message passed, and where a look-up failed
+    /// that might have let it pass. `None` without a record.
     pub published: Option<Policy>,
     /// The tag the policy is from.
     pub tag: Tag,
@@ -185,11 +186,21 @@ pub struct Dmarc {
     pub notes: Vec<String>,
     /// The look-ups.
     pub trace: Vec<Step>,
+    /// The message has more authors than are looked at: nobody knows what the others ask for.
+    pub crowded: bool,
     /// The other author domains' results, where there are several. This is the one that asks for most.
     pub others: Vec<Dmarc>,
 }
 
 impl Dmarc {
+    /// Whether something is to be done unless the message is the domain's own, and just that could not be found out. Whoever
+    /// writes a message can bring this about: by a signature of the domain with a key whose look-up fails.
+    pub fn is_in_doubt(&self) -> bool {
+        let testing = self.record.as_ref().is_some_and(|record| record.testing);
+        let asked = self.published.map(|policy| if testing { policy.softer() } else { policy });
+        self.result == Outcome::TempError && asked.is_some_and(|policy| policy != Policy::None)
+    }
+
     /// Whether an identifier of this kind passed and is aligned.
     pub fn is_aligned(&self, method: Method) -> bool {
         self.aligned.iter().any(|aligned| aligned.method == method)

@@ -173,7 +173,7 @@ pub struct DkimResult {
     pub selector: Option<String>,
     /// `pass`, `fail` … (RFC 8601 section 2.7.1).
     pub result: String,
-    /// In words.
+    /// In words; ours are of a few classes.
     pub human: Option<String>,
 }
 
@@ -208,14 +208,34 @@ impl Published {
     }
 }
 
+/// Why there is no good signature, by classes: what stands in a report must not make a row of each message.
+fn human_dkim(outcome: dkim::Outcome) -> Option<&'static str> {
+    match outcome {
+        dkim::Outcome::None | dkim::Outcome::Pass => None,
+        dkim::Outcome::Fail => Some("header or body are not what was signed"),
+        dkim::Outcome::Neutral => Some("the signature is malformed, unknown or expired"),
+        dkim::Outcome::Policy => Some("the signature verifies, but is too weak"),
+        dkim::Outcome::TempError => Some("the key could not be looked up"),
+        dkim::Outcome::PermError => Some("the signature is incomplete, or has no key that fits"),
+    }
+}
+
+/// Why SPF came to no result, by classes.
+fn human_spf(outcome: spf::Outcome) -> Option<&'static str> {
+    match outcome {
+        spf::Outcome::TempError => Some("a look-up failed"),
+        spf::Outcome::PermError => Some("the record cannot be understood, or asks for too much"),
+        _ => None,
+    }
+}
+
 impl From<&dkim::Signature> for DkimResult {
     fn from(signature: &dkim::Signature) -> DkimResult {
-        let passed = signature.outcome == dkim::Outcome::Pass;
         DkimResult {
             domain: signature.domain.clone(),
             selector: Some(signature.selector.clone()),
             result: signature.outcome.as_str().to_owned(),
-            human: Some(signature.reason.clone()).filter(|reason| !passed && !reason.is_empty()),
+            human: human_dkim(signature.outcome).map(str::to_owned),
         }
     }
 }
@@ -227,7 +247,23 @@ impl From<&spf::Spf> for SpfResult {
             domain: spf.domain.clone(),
             scope: Some("mfrom".to_owned()).filter(|_| spf.scope == spf::Scope::MailFrom),
             result: spf.result.as_str().to_owned(),
-            human: spf.problem.clone(),
+            human: human_spf(spf.result).map(str::to_owned),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_in_each_message_makes_no_row_of_its_own() {
+        let one = |b: &str| {
+            let mut signature = dkim::read::blank();
+            (signature.outcome, signature.reason) = (dkim::Outcome::Fail, format!("body hash {b}"));
+            DkimResult::from(&signature)
+        };
+        assert_eq!(one("a"), one("b"));
+        assert!(one("a").human.is_some());
     }
 }

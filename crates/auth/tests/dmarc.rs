@@ -176,7 +176,7 @@ fn results() {
             "a.example.org",
             "",
             "pass:b.example.org",
-            "temperror none - a.example.org",
+            "temperror none p a.example.org",
         ),
         // … which does not matter where something else proves it,
         (
@@ -204,8 +204,8 @@ fn results() {
         ),
         ("_dmarc.org FAILED", "a.example.org", "", "pass:b.example.org", "temperror none - -"),
         // SPF or DKIM could not be checked this time: it counts where it would have been aligned.
-        (ZONES, "example.com", "temperror:a.example.com", "", "temperror none - example.com"),
-        (ZONES, "example.com", "", "temperror:example.com", "temperror none - example.com"),
+        (ZONES, "example.com", "temperror:a.example.com", "", "temperror none p example.com"),
+        (ZONES, "example.com", "", "temperror:example.com", "temperror none p example.com"),
         (ZONES, "example.com", "", "temperror:example.net", "fail reject p example.com"),
         (ZONES, "example.com", "temperror:example.com", "pass:example.com", "pass none p example.com dkim-s"),
         // What is no domain is aligned with none.
@@ -247,7 +247,7 @@ fn which_tag() {
     }
     let unsure = format!("{}\nx.example.com TIMEOUT", zone("p=none; np=reject"));
     all_are(&[
-        (&unsure, "x.example.com", "", "", "temperror none - example.com"),
+        (&unsure, "x.example.com", "", "", "temperror none np example.com"),
         (&unsure, "x.example.com", "", "pass:example.com", "pass none p example.com dkim-r"),
         // A record on the way up that is not the organizational domain's is nobody's but its own.
         (
@@ -354,6 +354,11 @@ fn walks_are_bounded() {
     let dmarc = judge("_dmarc.example.com TXT v=DMARC1; p=reject", &authors, "", &many, false, None);
     assert!(dmarc.trace.len() <= 8 * 8, "{}", dmarc.trace.len());
     assert!(dmarc.is_aligned(Method::Dkim));
+    // Those of other organizations cost none, so they keep nobody from being compared.
+    let others: String = (0..20).map(|n| format!("pass:a{n}.other{n}.com ")).collect();
+    let dkim = others + "pass:b.example.com";
+    let dmarc = judge("_dmarc.example.com TXT v=DMARC1; p=reject", &authors, "", &dkim, false, None);
+    assert!(dmarc.is_aligned(Method::Dkim), "{dmarc:?}");
 }
 
 /// Names near public suffixes; with the guard, a suffix is one whether its record says so or not.
@@ -653,7 +658,34 @@ fn several_author_domains() {
     for (from, want) in [(many.clone(), "permerror none"), (format!("a@r.example, {many}"), "fail reject")] {
         let dmarc = judge(zones, &Authors::of_values([from.as_bytes()]), "", "", false, None);
         assert_eq!(format!("{} {}", dmarc.result.name(), dmarc.policy), want);
+        assert_eq!(dmarc.crowded, want.starts_with("permerror"));
     }
+}
+
+/// Whether a look-up that failed leaves a policy in doubt that asks for something.
+#[test]
+fn doubt() {
+    for (record, dkim, doubt) in [
+        ("p=reject", "temperror:example.com", true),
+        ("p=reject", "temperror:a.example.com", true),
+        ("p=quarantine", "temperror:example.com", true),
+        ("p=quarantine; t=y", "temperror:example.com", false),
+        ("p=none", "temperror:example.com", false),
+        ("p=reject", "temperror:example.com pass:example.com", false),
+        ("p=reject", "temperror:example.net", false),
+    ] {
+        let zones = format!("_dmarc.example.com TXT v=DMARC1; {record}");
+        let authors = Authors::of_values([&b"a@example.com"[..]]);
+        assert_eq!(judge(&zones, &authors, "", dkim, false, None).is_in_doubt(), doubt, "{record} {dkim}");
+    }
+    // What cannot be looked up at all hides neither such a doubt nor authors that nobody looks at.
+    let zones = "_dmarc.slow.example TIMEOUT\n_dmarc.r.example TXT v=DMARC1; p=reject";
+    let authors = Authors::of_values([&b"a@slow.example, b@r.example"[..]]);
+    assert!(judge(zones, &authors, "", "temperror:r.example", false, None).is_in_doubt());
+    let many: String = (0..20).map(|n| format!("a@d{n}.example, ")).collect();
+    let authors = Authors::of_values([format!("a@slow.example, {many}").as_bytes()]);
+    assert!(judge(zones, &authors, "", "", false, None).crowded);
+    assert!(!judge(zones, &Authors::of_values([&b"a@slow.example"[..]]), "", "", false, None).is_in_doubt());
 }
 
 /// Unicode and ASCII forms of a domain are one.

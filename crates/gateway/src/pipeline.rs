@@ -305,7 +305,8 @@ impl Pipeline {
             let accepted = fault.answer == OnFault::Accept;
             found.faults.push(fault);
             if !accepted {
-                verdicts = self.verdicts(&id, &mail, &found, arrival.after_queue, advice);
+                let fresh = self.verdicts(&id, &mail, &found, arrival.after_queue, advice);
+                verdicts = sign::after_fault(verdicts, fresh);
             }
         }
         times.insert("sign".to_owned(), micros(started.elapsed()));
@@ -475,8 +476,8 @@ impl Pipeline {
         self.metrics.record(&record, elapsed);
         records::log(&record, elapsed, self.log_format);
         if let Some(store) = &self.store {
-            if done.is_some() && self.reports {
-                store.journal.dmarc(dmarc::messages(judged));
+            if let Some(done) = done.filter(|_| self.reports) {
+                store.journal.dmarc(dmarc::messages(judged, done));
             }
             store.journal.write(Arc::new(record)).await;
         }

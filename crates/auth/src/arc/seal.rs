@@ -190,7 +190,7 @@ pub enum SealError {
 
 impl From<SignError> for SealError {
     fn from(why: SignError) -> SealError {
-        SealError::Unfit(why.0)
+        SealError::Unfit(why.to_string())
     }
 }
 

@@ -168,6 +168,13 @@ pub struct Generated {
     pub record: String,
 }
 
+impl fmt::Debug for Generated {
+    /// Without the private key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Generated({})", self.record)
+    }
+}
+
 /// PKCS#8 (RFC 8410 section 7) before the 32 bytes of an Ed25519 key. The form without public key, which everybody reads.
 const ED25519_PKCS8: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
 

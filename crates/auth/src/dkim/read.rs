@@ -129,8 +129,18 @@ fn claim(
         _ => bytes("bh")?.ok_or_else(|| missing("bh"))?,
     };
     let place = tags.place("b").ok_or_else(|| missing("b"))?;
-    let name = format!("{}._domainkey.{}", ascii(&signature.selector), ascii(&signature.domain));
+    let name = key_name(signature)?;
     Ok(Claim { key, hash, canon, place, b, bh, length: signature.length, name })
+}
+
+/// Where the key is. A name that the DNS cannot hold has no key, now and for ever: who writes the signature chooses it, and
+/// must not get a passing trouble by it.
+fn key_name(signature: &Signature) -> Result<String, Refusal> {
+    let name = format!("{}._domainkey.{}", ascii(&signature.selector), ascii(&signature.domain));
+    if is_domain(&name) && name.is_ascii() {
+        return Ok(name);
+    }
+    Err((Outcome::PermError, format!("there can be no key at {}: it is no name in the DNS", short(&name))))
 }
 
 /// What the tags say of themselves, right or wrong.

@@ -142,14 +142,17 @@ impl Signer {
             Some((local, domain)) if is_under(&ascii(domain), &ascii(&self.domain)) => {
                 Ok(format!("{}@{}", quoted(local), quoted(&ascii(domain))))
             }
-            _ => Err(SignError(format!("the identity {identity:?} is not under the domain {}", self.domain))),
+            _ => Err(SignError::Signer(format!(
+                "the identity {identity:?} is not under the domain {}",
+                self.domain
+            ))),
         }
     }
 
     /// The names of `h=`.
     fn names(&self, stacks: &Stacks<'_>) -> Result<Vec<String>, SignError> {
         if stacks.count("From") == 0 {
-            return Err(SignError("the message has no From field".into()));
+            return Err(SignError::Message("the message has no From field".into()));
         }
         names(stacks, &self.fields, &self.oversigned, true)
     }
@@ -168,18 +171,24 @@ pub fn sign_all(
     let bodies = Bodies::hash(&wanted, body.iter().map(|piece| piece.as_ref()));
     let sign = |signer: &&Signer| match bodies.get(&signer.wanted()) {
         Some(body) => signer.make(&stacks, body, now),
-        None => Err(SignError("the body was not hashed".into())),
+        None => Err(SignError::Signer("the body was not hashed".into())),
     };
     signers.iter().map(sign).collect()
 }
 
 /// Why a message was not signed; one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignError(pub String);
+pub enum SignError {
+    /// The message is none that can be signed, now or later.
+    Message(String),
+    /// Key or settings do not fit.
+    Signer(String),
+}
 
 impl fmt::Display for SignError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let (SignError::Message(why) | SignError::Signer(why)) = self;
+        f.write_str(why)
     }
 }
 
@@ -189,7 +198,7 @@ impl std::error::Error for SignError {}
 pub(crate) fn place(domain: &str, selector: &str) -> Result<(String, String), SignError> {
     for (what, name) in [("domain", domain), ("selector", selector)] {
         if !is_domain(name) {
-            return Err(SignError(format!("the {what} {name:?} cannot stand in the DNS")));
+            return Err(SignError::Signer(format!("the {what} {name:?} cannot stand in the DNS")));
         }
     }
     Ok((ascii(domain), ascii(selector)))
@@ -210,12 +219,12 @@ pub(crate) fn names(
         if name.is_empty()
             || !name.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b':' | b';'))
         {
-            return Err(SignError(format!("{name:?} is no name of a field")));
+            return Err(SignError::Signer(format!("{name:?} is no name of a field")));
         }
         let over = oversigned.iter().any(|one| one.eq_ignore_ascii_case(name));
         let times = stacks.count(name) + usize::from(over);
         if names.len() + times > NAMES {
-            return Err(SignError(format!("the message has more than {NAMES} fields to sign")));
+            return Err(SignError::Message(format!("the message has more than {NAMES} fields to sign")));
         }
         names.extend(std::iter::repeat_n(name.clone(), times));
     }
@@ -285,11 +294,11 @@ pub(crate) fn seal(
         }
     };
     let raw = format!("{name}: {before}{behind}");
-    let field = Field::new(raw.as_bytes()).ok_or_else(|| SignError(format!("{name} is no field")))?;
+    let field = Field::new(raw.as_bytes()).ok_or_else(|| SignError::Signer(format!("{name} is no field")))?;
     // The value begins with the space behind the colon.
     let place = before.len() + 1;
     canon.signature(&field, &(place..place), &mut data);
-    let signature = key.sign(&data).map_err(|why| SignError(why.0))?;
+    let signature = key.sign(&data).map_err(|why| SignError::Signer(why.0))?;
     let text = base64(&signature);
     Ok(match layout {
         Layout::Folded => {

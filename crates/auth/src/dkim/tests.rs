@@ -54,6 +54,34 @@ fn verified(dns: &Table, message: &str, settings: &Settings) -> Vec<Signature> {
     verify(dns, message.as_bytes(), settings).now_or_never().unwrap()
 }
 
+/// Nobody can look such a name up, so it must not look as if it could be done later.
+#[test]
+fn names_that_the_dns_cannot_hold_have_no_key() {
+    let good = signed(&signer(&RSA), HEADER, BODY);
+    let long = ["x".repeat(63).as_str(); 3].join(".");
+    for selector in [format!("{long}.{}", "x".repeat(40)), "ü".repeat(31), "a\u{ad}\u{378}".into()] {
+        let message = good.replacen("s=s1;", &format!("s={selector};"), 1);
+        let (outcome, why) = only(&Table::new(""), &message, &Settings::new(NOW));
+        assert!(matches!(outcome, Outcome::PermError | Outcome::Neutral), "{selector}: {why}");
+    }
+    let message = good.replacen("s=s1;", &format!("s={long}.{};", "x".repeat(40)), 1);
+    let (outcome, why) = only(&Table::new(""), &message, &Settings::new(NOW));
+    assert!(outcome == Outcome::PermError && why.starts_with("there can be no key at xxx"), "{why}");
+}
+
+/// Two keys that fit are tried, and no more: the owner of the record does not decide how much we calculate.
+#[test]
+fn several_keys_under_one_name() {
+    let good = signed(&signer(&RSA), HEADER, BODY);
+    let name = "s1._domainkey.example.org TXT";
+    for (others, outcome) in [(1, Outcome::Pass), (2, Outcome::Fail)] {
+        let mut table = Table::new(&format!("{name} nonsense"));
+        (0..others).for_each(|_| table.add(&format!("{name} {}", other_record())));
+        table.add(&format!("{name} {}", RSA.record()));
+        assert_eq!(only(&table, &good, &Settings::new(NOW)).0, outcome, "{others}");
+    }
+}
+
 fn only(dns: &Table, message: &str, settings: &Settings) -> (Outcome, String) {
     let mut all = verified(dns, message, settings);
     assert_eq!(all.len(), 1);

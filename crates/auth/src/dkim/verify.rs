@@ -18,8 +18,9 @@ const HEADER: usize = 1024 * 1024;
 /// How much of a record is shown, in characters; one of an RSA key of 4096 bits has 750.
 const TEXT: usize = 1000;
 
-/// Most records under one name that are tried.
+/// Most records under one name that are read, and most keys in them that are tried: there should be one.
 const RECORDS: usize = 4;
+const TRIED: usize = 2;
 
 /// Verifies every `DKIM-Signature` of `message`: one result for each, in their order; the look-ups run side by side.
 /// Lines of the message may end with CR LF or LF. Never fails: what cannot be done is a result. Signatures beyond
@@ -171,14 +172,20 @@ impl Job {
             None => return Err((Outcome::TempError, format!("the key at {name} was not looked up"))),
         };
         let mut usable: Option<(Record, bool)> = None;
-        let mut refused = None;
+        let (mut refused, mut tried) = (None, 0);
         for text in texts.iter().take(RECORDS) {
             signature.steps.push(format!("key at {name}: {}", plain(text, TEXT)));
             match Record::parse(text).and_then(|record| fits(record, &self.claim, signature, settings)) {
                 Ok(record) if record.key.verify(self.claim.hash, &self.data, &self.claim.b) => {
                     return Ok((record, true));
                 }
-                Ok(record) => _ = usable.get_or_insert((record, false)),
+                Ok(record) => {
+                    usable.get_or_insert((record, false));
+                    tried += 1;
+                    if tried == TRIED {
+                        break;
+                    }
+                }
                 Err(why) => {
                     signature.steps.push(format!("the record at {name} {why}"));
                     refused.get_or_insert(why);

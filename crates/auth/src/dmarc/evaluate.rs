@@ -29,6 +29,7 @@ pub async fn evaluate(dns: &dyn Resolve, query: &Query<'_>) -> Dmarc {
     if all.is_empty() || unread {
         let mut nobody = Dmarc::of("");
         nobody.result = Outcome::PermError;
+        nobody.crowded = unread;
         nobody.why = match authors.problems.iter().map(|problem| problem.text()).reduce(|first, _| first) {
             _ if unread => Problem::TooMany.text().to_owned(),
             Some(problem) => problem.to_owned(),
@@ -70,6 +71,7 @@ impl Dmarc {
             why: String::new(),
             notes: Vec::new(),
             trace: Vec::new(),
+            crowded: false,
             others: Vec::new(),
         }
     }
@@ -77,8 +79,10 @@ impl Dmarc {
     /// How much it asks for, compared with the results of other author domains.
     fn weight(&self) -> u8 {
         match (self.result, self.policy) {
-            (Outcome::Fail, Policy::Reject) => 6,
-            (Outcome::Fail, Policy::Quarantine) => 5,
+            (Outcome::Fail, Policy::Reject) => 8,
+            (Outcome::Fail, Policy::Quarantine) => 7,
+            (Outcome::PermError, _) if self.crowded => 6,
+            (Outcome::TempError, _) if self.is_in_doubt() => 5,
             (Outcome::TempError, _) => 4,
             (Outcome::PermError, _) => 3,
             (Outcome::Fail, Policy::None) => 2,
@@ -120,14 +124,14 @@ async fn author(walker: &mut Walker<'_>, domain: &str, query: &Query<'_>) -> Dma
         dmarc.result = Outcome::Pass;
         let ways: Vec<String> = dmarc.aligned.iter().map(|aligned| passed(aligned, domain)).collect();
         dmarc.why = ways.join("; ");
+    } else if let Err(why) = compared {
+        dmarc.result = Outcome::TempError;
+        dmarc.why = why;
+    }
+    if dmarc.result != Outcome::None {
         // What would have been asked for is told, but no look-up is worth it.
         let (tag, published) = policy(&record, domain == at, true);
         (dmarc.tag, dmarc.published) = (tag, Some(published));
-        return dmarc;
-    }
-    if let Err(why) = compared {
-        dmarc.result = Outcome::TempError;
-        dmarc.why = why;
         return dmarc;
     }
     ask_for(walker, &mut dmarc, &record, query).await
@@ -204,12 +208,8 @@ async fn compare(
                 Ok(Some(Mode::Strict))
             } else if mode == Mode::Strict || !may_align(&name, &dmarc.domain) {
                 Ok(None)
-            } else if walks == MAX_WALKS {
-                dmarc.notes.push(format!("{} of {name} was not compared: too many domains", method.name()));
-                continue;
             } else {
-                walks += 1;
-                relaxed(walker, dmarc, &name).await.map(|same| same.then_some(Mode::Relaxed))
+                relaxed(walker, dmarc, &name, &mut walks).await.map(|same| same.then_some(Mode::Relaxed))
             };
             match (aligned, identifier.proof) {
                 (Ok(Some(mode)), Proof::Pass) => dmarc.aligned.push(Aligned { method, domain: name, mode }),
@@ -232,8 +232,13 @@ fn may_align(one: &str, other: &str) -> bool {
     one.rsplit('.').next() == other.rsplit('.').next()
 }
 
-/// Whether both names have one organizational domain.
-async fn relaxed(walker: &mut Walker<'_>, dmarc: &mut Dmarc, name: &str) -> Result<bool, String> {
+/// Whether both names have one organizational domain; no as well after too many walks, `walks` by now.
+async fn relaxed(
+    walker: &mut Walker<'_>,
+    dmarc: &mut Dmarc,
+    name: &str,
+    walks: &mut usize,
+) -> Result<bool, String> {
     let failed = |(at, why): (String, DnsError)| format!("the look-up of _dmarc.{at} failed: {why}");
     let author = dmarc.domain.clone();
     let own = match &dmarc.organizational {
@@ -250,6 +255,11 @@ async fn relaxed(walker: &mut Walker<'_>, dmarc: &mut Dmarc, name: &str) -> Resu
     if name != own && !name::is_below(name, &own) {
         return Ok(false);
     }
+    if *walks == MAX_WALKS {
+        dmarc.notes.push(format!("{name} was not compared: too many domains"));
+        return Ok(false);
+    }
+    *walks += 1;
     let theirs = walker.climb(name).await.organizational(name).map_err(failed)?;
     let same = theirs == own;
     if same
@@ -277,6 +287,8 @@ async fn ask_for(walker: &mut Walker<'_>, dmarc: &mut Dmarc, record: &Record, qu
             Err(_) if absent.1 == asked => {}
             Err(why) => {
                 dmarc.result = Outcome::TempError;
+                (dmarc.tag, dmarc.published) =
+                    if absent.1 > asked { (absent.0, Some(absent.1)) } else { (tag, Some(asked)) };
                 dmarc.why = format!("whether {} exists could not be found out: {why}", dmarc.domain);
                 return dmarc.clone();
             }

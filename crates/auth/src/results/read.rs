@@ -54,21 +54,38 @@ pub fn parse_arc(value: &[u8]) -> Result<(u32, Results), Unread> {
 ///
 /// `ids` are the names under which this and the other servers of the organization write theirs, without case. A field
 /// goes if one of them stands before its results as a word of its own: as the authserv-id, but also quoted, encoded, in a
-/// comment, or where the field is so broken that readers may differ. A field that names nobody goes too.
+/// comment, or where the field is so broken that readers may differ. A field that names nobody goes too, and so does one
+/// that is too long to be read.
 pub fn must_go<'a>(value: &[u8], ids: impl IntoIterator<Item = &'a str>) -> bool {
-    let head = head(&value[..value.len().min(LONGEST)]);
-    // What some readers leave out: controls, quotes, backslashes.
-    let plain: Vec<u8> =
-        head.iter().filter(|byte| **byte >= b' ' && !b"\"\\\x7f".contains(byte)).copied().collect();
-    let named = plain.iter().any(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80);
-    let readings =
-        [plain.clone(), gatepost_mail::words::decode(&plain).into_bytes(), without_comments(&plain)];
-    let readings = readings.map(|bytes| String::from_utf8_lossy(&bytes).to_lowercase());
+    let mut ids = ids.into_iter();
+    if value.len() > LONGEST {
+        return ids.next().is_some();
+    }
+    let readings = readings(head(value));
+    let named = readings[0].chars().any(|c| c.is_ascii_alphanumeric() || !c.is_ascii());
     !named
-        || ids.into_iter().any(|id| {
+        || ids.any(|id| {
             let id = id.trim_end_matches('.').to_lowercase();
             !id.is_empty() && readings.iter().any(|text| has_word(text, &id))
         })
+}
+
+/// A text as readers might take it, in lower case: controls are nothing to some and space to others; encoded words are
+/// decoded or not; comments and the space beside dots, or any, is left out or not.
+fn readings(text: &[u8]) -> Vec<String> {
+    let unquoted = || text.iter().copied().filter(|byte| !b"\"\\\x7f".contains(byte));
+    let dropped: Vec<u8> = unquoted().filter(|byte| *byte >= b' ').collect();
+    let spaced: Vec<u8> = unquoted().map(|byte| byte.max(b' ')).collect();
+    let mut readings = Vec::with_capacity(12);
+    for plain in [dropped, spaced] {
+        let decoded = gatepost_mail::words::decode(&plain).into_bytes();
+        for bytes in [plain, decoded] {
+            let bare = without_comments(&bytes);
+            let joined: Vec<u8> = bare.iter().copied().filter(|byte| *byte != b' ').collect();
+            readings.extend([bytes, closed(&bare), joined]);
+        }
+    }
+    readings.iter().map(|bytes| String::from_utf8_lossy(bytes).to_lowercase()).collect()
 }
 
 /// What stands before the results: up to the first semicolon, or a later one if the first stands in quotes or a comment.
@@ -96,9 +113,27 @@ fn without_comments(text: &[u8]) -> Vec<u8> {
         match byte {
             b'(' => depth += 1,
             b')' => depth = depth.saturating_sub(1),
-            b' ' => {}
             _ if depth == 0 => out.push(*byte),
             _ => {}
+        }
+    }
+    out
+}
+
+/// Space beside dots taken out, so that `gw . example 1` is a name and a version.
+fn closed(text: &[u8]) -> Vec<u8> {
+    let mut out: Vec<u8> = Vec::with_capacity(text.len());
+    let mut gap = false;
+    for byte in text {
+        match byte {
+            b' ' => gap = true,
+            _ => {
+                if gap && *byte != b'.' && out.last().is_some_and(|last| *last != b'.') {
+                    out.push(b' ');
+                }
+                gap = false;
+                out.push(*byte);
+            }
         }
     }
     out

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Outcome, Query, Scope, Spf};
 
 /// Characters kept of one value in a field.
-const VALUE: usize = 320;
+const VALUE: usize = 200;
 
 impl Spf {
     /// A check that took too long, where there is nothing else to tell; [`super::check_until`] also tells how far it came.

@@ -63,6 +63,7 @@ pub const SYMBOLS: &[SymbolInfo] = &[
     points("DMARC_FAIL_NONE", "the author's domain is not authenticated, and asks for nothing", 1000),
     SymbolInfo::new("DMARC_FAIL_QUARANTINE", "the author's domain is not authenticated, and asks to be suspicious", Counts::As(Category::Spammy)),
     SymbolInfo::new("DMARC_FAIL_REJECT", "the author's domain is not authenticated, and asks to refuse", Counts::As(Category::Unauthenticated)),
+    SymbolInfo::new("DMARC_TOO_MANY_AUTHORS", "From has more authors than are looked at, so that one of them may be anybody", Counts::As(Category::Unauthenticated)),
     points("DMARC_OVERRIDDEN", "DMARC fails, and the mail is trusted all the same", 0),
     points("DMARC_PERMERROR", "the message has no single author's domain, or its DMARC record cannot be used", 500),
 ];
@@ -185,7 +186,9 @@ impl Auth {
         }
         let result = authentication.dmarc.as_ref();
         if let Some(result) = result.filter(|dmarc| dmarc.result == dmarc::Outcome::TempError) {
-            faults.push(fault("dmarc", result.why.clone(), dmarc.on_fault));
+            let doubtful = result.is_in_doubt() && authentication.overridden.is_none();
+            let answer = if doubtful { dmarc.on_doubt } else { dmarc.on_fault };
+            faults.push(fault("dmarc", result.why.clone(), answer));
         }
         faults
     }
@@ -265,6 +268,7 @@ fn of_message(authentication: &Authentication, assessor: &Assessor, now: i64) ->
     let Some(dmarc) = &authentication.dmarc else { return findings };
     let symbol = match (dmarc.result, &authentication.overridden) {
         (dmarc::Outcome::TempError, _) => return findings,
+        (dmarc::Outcome::PermError, _) if dmarc.crowded => "DMARC_TOO_MANY_AUTHORS",
         (dmarc::Outcome::Fail, Some(overridden)) => {
             if overridden.kind == Override::LocalPolicy {
                 findings.push(Finding::mail("ARC_RESCUED", overridden.why.clone()));

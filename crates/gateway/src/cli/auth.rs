@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS:PORT")]
     resolver: Vec<String>,
     /// Judge as of this time, `2026-03-01T12:30:00Z`: signatures expire. Signatures of mail from before 2018, by this time
-    /// or by its Date, are judged by the rules of then, when short keys and SHA-1 were good.
+    /// or without it by its Date, are judged by the rules of then, when short keys and SHA-1 were good; that is told.
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
     /// Under which name to tell it. Default: that of the configuration, which is the host's name.
@@ -147,12 +147,20 @@ impl Case<'_> {
             }
         };
         let asked = Recording::new(self.dns.clone());
-        let authentication = self.assess(&asked, raw).await;
+        let historic = self.historic(&raw);
+        if let Some(why) = historic {
+            let text = format!("{name}: signatures are judged by the rules before 2018, by {why}");
+            eprintln!("gatepost: {}", clean(&text, 5000));
+        }
+        let authentication = self.assess(&asked, raw, historic.is_some()).await;
         let id = self.args.authserv_id.clone().unwrap_or_else(|| self.config.authserv_ids().swap_remove(0));
         let value = authentication.results(&id).value().replace("\r\n\t", " ");
         let told = authentication.told();
         let late = told.iter().any(|told| told.result == "temperror");
-        let steps = if self.args.explain { steps(&authentication) } else { Vec::new() };
+        let mut steps = if self.args.explain { steps(&authentication) } else { Vec::new() };
+        if let Some(why) = historic.filter(|_| self.args.explain) {
+            steps.insert(0, format!("dkim: judged by the rules before 2018, by {why}"));
+        }
         let lookups = if self.args.explain { asked.into_all() } else { Vec::new() };
         if self.args.json {
             let results = told.into_iter().map(Row::from).collect();
@@ -171,9 +179,17 @@ impl Case<'_> {
         Ok(if late { TRY_LATER } else { OK })
     }
 
-    async fn assess(&self, dns: &dyn Resolve, raw: Bytes) -> Authentication {
+    /// By what a message is from before 2018, if it is: by `--at`, and without it by its Date.
+    fn historic(&self, raw: &Bytes) -> Option<&'static str> {
+        match &self.args.at {
+            Some(_) => dkim::is_historic(self.at).then_some("--at"),
+            None => date(raw).is_some_and(dkim::is_historic).then_some("its Date"),
+        }
+    }
+
+    async fn assess(&self, dns: &dyn Resolve, raw: Bytes, historic: bool) -> Authentication {
         let mut assessor = Assessor::new(self.config);
-        assessor.historic = dkim::is_historic(self.at) || date(&raw).is_some_and(dkim::is_historic);
+        assessor.historic = historic;
         let from = self.args.from.trim().trim_start_matches('<').trim_end_matches('>');
         let sender = Sender { client: self.args.ip, helo: &self.args.helo, from };
         let known = assessor.sender(dns, &sender, self.at).await;

@@ -81,8 +81,12 @@ pub struct DmarcCheck {
     pub forwarder_domains: Vec<String>,
     /// Longest the look-ups may take.
     pub time: Seconds,
-    /// What happens to mail while DNS does not answer.
+    /// What happens to mail while DNS does not answer, so that nobody knows what the author's domain wants.
     pub on_fault: OnFault,
+    /// What happens to mail whose author's domain wants what is not its own quarantined or rejected, while the look-up fails
+    /// that would tell whether this is its own. Whoever sends can bring that about, by a signature in the domain's name with
+    /// a key whose look-up fails: with `accept`, forged mail comes in that way.
+    pub on_doubt: OnFault,
 }
 
 /// What servers before us found (RFC 8617): mailing lists and forwarders that change a message seal what they found
@@ -195,6 +199,7 @@ impl Default for DmarcCheck {
             forwarder_domains: Vec::new(),
             time: Seconds::new(10),
             on_fault: OnFault::Accept,
+            on_doubt: OnFault::Defer,
         }
     }
 }

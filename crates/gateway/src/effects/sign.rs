@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use gatepost_auth::arc::{Chain, SealError, Sealer};
-use gatepost_auth::dkim::{Canon, Signer, SigningKey, sign_all};
+use gatepost_auth::dkim::{Canon, SignError, Signer, SigningKey, sign_all};
 use gatepost_auth::dmarc::Authors;
 use gatepost_mail::{Direction, Edit, Message, OnFault, Place};
 use memchr::memmem;
@@ -158,7 +158,7 @@ impl Signing {
     }
 
     /// The signatures of a message with these edits, as further edits; they belong before all others, on top. None where
-    /// nobody signs for its author. `now` is in seconds since 1970. Takes processor time, and reads files where a KeyTable
+    /// nobody signs for its author, or where it is a message that cannot be signed, which the log tells. `now` is in seconds since 1970. Takes processor time, and reads files where a KeyTable
     /// names one for each domain.
     ///
     /// Errors: a key that is asked for is not there.
@@ -171,10 +171,15 @@ impl Signing {
         let signers: Vec<&Signer> = signers.iter().collect();
         let mut fields = Vec::with_capacity(signers.len());
         for (signer, value) in signers.iter().zip(sign_all(&signers, &header, &body, now)) {
-            let value = value.map_err(|error| {
-                format!("{}._domainkey.{} cannot sign: {error}", signer.selector, signer.domain)
-            })?;
-            fields.push(on_top("DKIM-Signature", value));
+            let place = format!("{}._domainkey.{}", signer.selector, signer.domain);
+            match value {
+                Ok(value) => fields.push(on_top("DKIM-Signature", value)),
+                // It would be no better tomorrow; without a signature it is what it was.
+                Err(SignError::Message(why)) => {
+                    tracing::warn!("a message goes unsigned by {place}: {why}");
+                }
+                Err(SignError::Signer(why)) => return Err(format!("{place} cannot sign: {why}")),
+            }
         }
         Ok(fields)
     }

@@ -125,10 +125,17 @@ pub(super) fn action(judged: &Judged, fate: &Fate) -> Action {
 }
 
 /// A verdict's changes of the header alone, for whoever only asks for an opinion. Parts stay: what is taken out of a
-/// message must be kept somewhere, and there nothing is.
+/// message must be kept somewhere, and there nothing is. A signature of the message without them would be a wrong one, so
+/// it is left out then.
 pub(super) fn of_header(verdict: &Verdict) -> Vec<Edit> {
-    let of_header = |edit: &&Edit| !matches!(edit, Edit::ReplacePart { .. });
-    verdict.edits.iter().filter(of_header).cloned().collect()
+    let is_part = |edit: &Edit| matches!(edit, Edit::ReplacePart { .. });
+    let strips = verdict.edits.iter().any(is_part);
+    let is_signature = |edit: &Edit| match edit {
+        Edit::AddFolded { name, .. } => name == "DKIM-Signature" || name.starts_with("ARC-"),
+        _ => false,
+    };
+    let stays = |edit: &&Edit| !is_part(edit) && !(strips && is_signature(edit));
+    verdict.edits.iter().filter(stays).cloned().collect()
 }
 
 #[cfg(test)]

@@ -4,16 +4,17 @@ use gatepost_auth::dmarc::{Dmarc, Outcome, Policy, Softened};
 use gatepost_auth::report::{Disposition, DkimResult, Override, Reason, Row, SpfResult};
 use gatepost_mail::{Action, Category, Envelope};
 
-use super::Judged;
+use super::{Done, Judged};
 use crate::records::DmarcMessage;
+use crate::verdict::Conclusion;
 
 /// One for each author's domain that asks for reports. None for mail that comes again, or whose client nobody knows.
-pub(super) fn messages(judged: &Judged) -> Vec<DmarcMessage> {
+pub(super) fn messages(judged: &Judged, done: &Done) -> Vec<DmarcMessage> {
     let known = judged.found.authentication.as_deref();
     let Some((known, dmarc)) = known.and_then(|known| Some((known, known.dmarc.as_ref()?))) else {
         return Vec::new();
     };
-    let (Some(client), false) = (known.client, judged.worst().action == Action::Defer) else {
+    let (Some(client), false) = (known.client, comes_again(&done.conclusion)) else {
         return Vec::new();
     };
     let envelope = &judged.mail.envelope;
@@ -44,6 +45,12 @@ pub(super) fn messages(judged: &Judged) -> Vec<DmarcMessage> {
         spf: known.mail_from().map(SpfResult::from),
     };
     DmarcMessage::of(dmarc, jiff::Timestamp::now(), &row)
+}
+
+/// Whether the sender was told to come again with all of it, by us or by the next hop: only what it is told then counts.
+fn comes_again(conclusion: &Conclusion) -> bool {
+    let each = &conclusion.each;
+    conclusion.one.is_transient() && each.iter().all(gatepost_mail::Reply::is_transient)
 }
 
 /// What was done because of DMARC. What was refused for another reason counts as delivered: the domain is not to take it for

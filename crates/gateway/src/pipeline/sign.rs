@@ -86,6 +86,22 @@ impl Pipeline {
     }
 }
 
+/// Verdicts after a fault of signing, `fresh`, in place of those that deliver; what was put off, held or refused already
+/// stays so.
+pub(super) fn after_fault(verdicts: Vec<Verdict>, fresh: Vec<Verdict>) -> Vec<Verdict> {
+    let (open, mut all): (Vec<Verdict>, Vec<Verdict>) =
+        verdicts.into_iter().partition(|verdict| verdict.action.delivers());
+    for mut verdict in fresh {
+        let is_open = |place: &usize| open.iter().any(|one| one.recipients.contains(place));
+        let without_envelope = verdict.recipients.is_empty() && !open.is_empty();
+        verdict.recipients.retain(is_open);
+        if without_envelope || !verdict.recipients.is_empty() {
+            all.push(verdict);
+        }
+    }
+    all
+}
+
 /// All that a signature depends on.
 struct Work {
     signing: Arc<Signing>,
@@ -112,7 +128,11 @@ impl Work {
             if !chain.temporary {
                 let edits = [on_top.as_slice(), &self.edits].concat();
                 let results = known.results(&self.id).value();
-                on_top.splice(0..0, self.signing.seal(message, &edits, chain, &results, now)?);
+                match self.signing.seal(message, &edits, chain, &results, now) {
+                    Ok(sealed) => drop(on_top.splice(0..0, sealed)),
+                    // A seal is for those behind us who forward; mail from outside does not wait for it.
+                    Err(why) => tracing::error!("a message goes unsealed: {why}"),
+                }
             }
         }
         Ok(on_top)

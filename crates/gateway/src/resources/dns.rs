@@ -120,10 +120,9 @@ impl Inner {
     /// What is known, or the question on its way.
     fn begin(self: &Arc<Inner>, name: &str, kind: RecordType) -> Result<Known, Asking> {
         self.counters.questions.inc();
-        let key = match Key::new(name, kind) {
-            Ok(key) => key,
-            Err(why) => return Ok(Arc::new(Err(DnsError::Failed(why)))),
-        };
+        // What cannot be asked cannot exist either. Whoever writes a message chooses its names: none may look as if only
+        // the servers were in trouble.
+        let Some(key) = Key::new(name, kind) else { return Ok(Arc::new(Err(DnsError::NoName))) };
         if let Some(known) = self.cache.get(&key) {
             self.counters.cached.inc();
             return Ok(known);
@@ -156,8 +155,8 @@ impl Inner {
         let _leave = Leave { inner: self.clone(), key: key.clone() };
         let turn = self.turns.acquire().await;
         let (said, ttl) = match key.query() {
-            Ok((name, kind)) => self.servers.resolve(name, kind).await,
-            Err(why) => (Err(DnsError::Failed(why)), None),
+            Some((name, kind)) => self.servers.resolve(name, kind).await,
+            None => (Err(DnsError::NoName), None),
         };
         drop(turn);
         match &said {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use gatepost_auth::arc::{self, Chain};
 use gatepost_auth::authentication::{Authentication, Overridden};
 use gatepost_auth::dkim::{self, Settings, Signature};
-use gatepost_auth::dmarc::{self, Authors, Dmarc, Identifier, Proof};
+use gatepost_auth::dmarc::{self, Authors, Dmarc, Identifier, Problem, Proof};
 use gatepost_auth::report::Override;
 use gatepost_auth::results::{Results, parse};
 use gatepost_auth::spf::{self, Identity, Limits, Query, Spf};
@@ -121,15 +121,17 @@ impl Assessor {
     }
 
     fn settings(&self, now: i64) -> Settings {
-        if self.historic {
-            return Settings::historic(now);
-        }
-        Settings {
+        let settings = Settings {
             min_bits: self.dkim.min_bits as usize,
             max: self.dkim.signatures as usize,
             lengths: self.dkim.lengths,
             ..Settings::new(now)
+        };
+        if !self.historic {
+            return settings;
         }
+        let Settings { sha1, historic, min_bits, .. } = Settings::historic(now);
+        Settings { sha1, historic, min_bits, ..settings }
     }
 
     fn is_skipped(&self, client: IpAddr) -> bool {
@@ -154,10 +156,10 @@ impl Assessor {
         (!half).then_some(result)
     }
 
-    /// Why a failure is not treated as the author's domain asks, if it is not.
+    /// Why a failure, or doubt that comes from one, is not treated as the author's domain asks, if it is not.
     fn overridden(&self, authentication: &Authentication, authors: &Authors) -> Option<Overridden> {
         let dmarc = authentication.dmarc.as_ref()?;
-        if dmarc.result != dmarc::Outcome::Fail {
+        if dmarc.result != dmarc::Outcome::Fail && !dmarc.is_in_doubt() {
             return None;
         }
         let trusted = |why: String| Some(Overridden { kind: Override::TrustedForwarder, why });
@@ -169,6 +171,11 @@ impl Assessor {
             if self.is_skipped(client) {
                 return trusted(format!("{client} is in checks.spf.skip"));
             }
+        }
+        // Who writes From so that readers differ about it has something to hide from those who vouch for the message.
+        let hidden = [Problem::SeveralFields, Problem::HiddenName, Problem::TooMany, Problem::Unbalanced];
+        if dmarc.crowded || authors.problems.iter().any(|problem| hidden.contains(problem)) {
+            return None;
         }
         let named = |domain: &str| is_among(domain, &self.dmarc.forwarder_domains);
         let spf = authentication.mail_from().filter(|spf| spf.result == spf::Outcome::Pass);
@@ -195,7 +202,9 @@ impl Assessor {
             return None;
         }
         let first = chain.first_results().and_then(|text| parse(text.as_bytes()).ok())?;
-        let what = authors.domains.iter().find_map(|author| said_to_pass(&first, author))?;
+        let said: Option<Vec<_>> =
+            authors.domains.iter().map(|author| said_to_pass(&first, author)).collect();
+        let what = *said?.first()?;
         // The comment of RFC 8617 section 7.2.2.
         let sets = chain.sets.iter().rev();
         let sealers: Vec<String> = sets

@@ -34,29 +34,25 @@ const LONGEST_NAME: usize = 253;
 pub(super) struct Key(Box<[u8]>);
 
 impl Key {
-    /// The question for a name, absolute, with or without its last dot.
-    pub fn new(name: &str, kind: RecordType) -> Result<Key, String> {
+    /// The question for a name, absolute, with or without its last dot. None where the DNS can hold no such name.
+    pub fn new(name: &str, kind: RecordType) -> Option<Key> {
         let name = name.strip_suffix('.').unwrap_or(name);
         let label = |label: &[u8]| (1..=63).contains(&label.len());
         if name.len() > LONGEST_NAME || !name.as_bytes().split(|&byte| byte == b'.').all(label) {
-            let shown: String = name.chars().take(80).collect();
-            return Err(format!("“{shown}” is no name that can be looked up"));
+            return None;
         }
         let mut key = Vec::with_capacity(2 + name.len());
         key.extend(u16::from(kind).to_be_bytes());
         key.extend(name.bytes().map(|byte| byte.to_ascii_lowercase()));
-        Ok(Key(key.into()))
+        Some(Key(key.into()))
     }
 
     /// Name and type again, as they are sent. Bytes stand for themselves: there are no escapes.
-    pub fn query(&self) -> Result<(Name, RecordType), String> {
-        let Some((kind, name)) = self.0.split_first_chunk::<2>() else {
-            return Err("nothing is asked".into());
-        };
-        let mut name =
-            Name::from_labels(name.split(|&byte| byte == b'.')).map_err(|why| format!("no name: {why}"))?;
+    pub fn query(&self) -> Option<(Name, RecordType)> {
+        let (kind, name) = self.0.split_first_chunk::<2>()?;
+        let mut name = Name::from_labels(name.split(|&byte| byte == b'.')).ok()?;
         name.set_fqdn(true);
-        Ok((name, RecordType::from(u16::from_be_bytes(*kind))))
+        Some((name, RecordType::from(u16::from_be_bytes(*kind))))
     }
 }
 
@@ -164,10 +160,10 @@ mod tests {
         for good in
             ["a", "A.example.", "_dmarc.a.example", "a b.example", "\u{e9}.example", "a\\.b", &long, &label]
         {
-            assert!(Key::new(good, RecordType::A).is_ok_and(|key| key.query().is_ok()), "{good}");
+            assert!(Key::new(good, RecordType::A).is_some_and(|key| key.query().is_some()), "{good}");
         }
         for bad in ["", ".", "..", ".a", "a..b", "a..", &format!("{long}a.b"), &format!("{label}x.example")] {
-            assert!(Key::new(bad, RecordType::A).is_err(), "{bad}");
+            assert!(Key::new(bad, RecordType::A).is_none(), "{bad}");
         }
         assert_eq!(key("A.Example."), key("a.example"));
         assert_ne!(key("a.example"), Key::new("a.example", RecordType::TXT).unwrap());
