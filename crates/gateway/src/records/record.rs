@@ -61,7 +61,7 @@ pub struct Record {
     /// Checks that could not look.
     pub faults: Vec<FaultRecord>,
     /// What sender authentication came to.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub authentication: Vec<AuthenticationRecord>,
     /// What the message is made of.
     pub parts: Vec<PartRecord>,
