@@ -24,6 +24,8 @@ pub struct Authentication {
     pub arc: Option<Chain>,
     /// DMARC.
     pub dmarc: Option<Dmarc>,
+    /// What is odd about the author's address, where DMARC was looked at.
+    pub author: Vec<dmarc::Problem>,
     /// Why a failure of DMARC is not treated as the author's domain asks.
     pub overridden: Option<Overridden>,
 }

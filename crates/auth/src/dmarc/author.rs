@@ -44,6 +44,15 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// Whether readers may disagree about who the author is: what one shows, another may not have authenticated.
+    pub fn is_ambiguous(self) -> bool {
+        use Problem::*;
+        match self {
+            SeveralFields | HiddenName | Route | EncodedAddress | Junk | Unbalanced => true,
+            NoField | NoDomain | SeveralAddresses | Group | BadDomain | TooMany => false,
+        }
+    }
+
     /// In words, for the administrator.
     pub fn text(self) -> &'static str {
         match self {

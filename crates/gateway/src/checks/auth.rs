@@ -65,6 +65,7 @@ pub const SYMBOLS: &[SymbolInfo] = &[
     SymbolInfo::new("DMARC_FAIL_REJECT", "the author's domain is not authenticated, and asks to refuse", Counts::As(Category::Unauthenticated)),
     SymbolInfo::new("DMARC_TOO_MANY_AUTHORS", "From has more authors than are looked at, so that one of them may be anybody", Counts::As(Category::Unauthenticated)),
     points("DMARC_OVERRIDDEN", "DMARC fails, and the mail is trusted all the same", 0),
+    points("DMARC_AUTHOR_UNCLEAR", "From is written so that readers may disagree about who the author is", 1000),
     points("DMARC_PERMERROR", "the message has no single author's domain, or its DMARC record cannot be used", 500),
 ];
 
@@ -264,6 +265,15 @@ fn of_message(authentication: &Authentication, assessor: &Assessor, now: i64) ->
             arc::Status::Pass => findings.push(Finding::mail("ARC_PASS", sealers())),
             arc::Status::Fail => findings.push(Finding::mail("ARC_FAIL", chain.reason.clone())),
         }
+    }
+    let ambiguous: Vec<&str> = authentication
+        .author
+        .iter()
+        .filter(|problem| problem.is_ambiguous())
+        .map(|problem| problem.text())
+        .collect();
+    if !ambiguous.is_empty() {
+        findings.push(Finding::mail("DMARC_AUTHOR_UNCLEAR", ambiguous.join("; ")));
     }
     let Some(dmarc) = &authentication.dmarc else { return findings };
     let symbol = match (dmarc.result, &authentication.overridden) {

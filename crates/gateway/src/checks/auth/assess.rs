@@ -98,6 +98,7 @@ impl Assessor {
             let authors = Authors::of_header(&raw);
             authentication.dmarc = self.dmarc(dns, &authors, &authentication).await;
             authentication.overridden = self.overridden(&authentication, &authors);
+            authentication.author = authors.problems;
         }
         authentication
     }

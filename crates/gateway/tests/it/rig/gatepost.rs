@@ -168,7 +168,7 @@ impl Gatepost {
         let calm = match own.iter().any(|text| text.contains("protection")) {
             true => "",
             false if defaults => "protection.refuse_at_load = 0\n",
-            false => "protection = { refuse_at_load = 0, refused_recipients_delay = 0 }\n",
+            false => "protection = { refuse_at_load = 0, refused_recipients_delay = 0, free_disk = 0 }\n",
         };
         let base = format!("{base}{calm}");
         if let Some((text, _)) = &self.setup.documented {
