@@ -4,6 +4,7 @@ mod table;
 
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -29,6 +30,12 @@ pub trait Resolve: Send + Sync {
 
     /// Names of an address, without the final dot. They are claims: whoever holds the address may write what they like.
     fn ptr(&self, address: IpAddr) -> Lookup<'_, String>;
+
+    /// How long a question for IPv4 addresses that has no answer yet has waited to be sent: time that is nobody else's
+    /// fault. Zero for what is not asked.
+    fn waited(&self, _name: &str) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// A mail exchanger.

@@ -1,5 +1,8 @@
 //! The envelope: sender, recipients and parameters of MAIL and RCPT.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::Address;
 
 /// Envelope of one message.
@@ -41,4 +44,29 @@ pub struct Parameters {
     pub prdr: bool,
     /// All other parameters (`RET=HDRS`, `ENVID=…`), to be passed on as they came.
     pub other: Vec<String>,
+    /// Where this message was counted already.
+    pub counted: Counted,
+}
+
+/// Most counters that a message is remembered on; on further ones it may count more than once.
+const COUNTERS: usize = 1000;
+
+/// Counters that a message stands on, so that it counts once whatever becomes of its recipients. Copies share it; each MAIL
+/// begins a new one.
+#[derive(Clone, Debug, Default)]
+pub struct Counted(Arc<Mutex<BTreeSet<String>>>);
+
+impl Counted {
+    /// Whether the message stands on this counter.
+    pub fn contains(&self, counter: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(counter)
+    }
+
+    /// Remembers that it does.
+    pub fn insert(&self, counter: String) {
+        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if counters.len() < COUNTERS {
+            counters.insert(counter);
+        }
+    }
 }

@@ -32,7 +32,7 @@ pub use address::Address;
 pub use defect::{Defect, DefectKind};
 pub use digest::sha256_hex;
 pub use edit::{Applied, Changes, Edit, HeaderChange, Place, apply, changes, encode_text};
-pub use envelope::{Envelope, Parameters, Recipient};
+pub use envelope::{Counted, Envelope, Parameters, Recipient};
 pub use filetype::{FileKind, FileType};
 pub use finding::{Category, Cause, Counts, Fault, Finding, OnFault, Scope, Symbol};
 pub use header::{Field, Headers, Noticed};

@@ -23,7 +23,7 @@ use super::{Answer, Check, Found, Health, SymbolInfo, looking};
 use crate::config::typed::{AddressKinds, Dnsbl as Settings, ListKind, Subject};
 use crate::config::units::{Net, is_among};
 use crate::config::{Config, Problem};
-use crate::resources::dns::{DnsError, Resolve, backwards, confirmed_name, plain_name};
+use crate::resources::dns::{DnsError, Resolve, TOO_MANY, backwards, confirmed_name, plain_name};
 use answers::{Answers, Listing, code_symbol};
 use trial::{Trial, Zone};
 
@@ -192,6 +192,9 @@ impl List {
         let answers = match answer {
             Ok(Ok(answers)) => answers,
             Ok(Err(why)) if why.is_nothing() => Vec::new(),
+            // Too much to do here is not the list's failure.
+            Ok(Err(DnsError::Failed(why))) if why == TOO_MANY => return Err(self.fault(Cause::Limit, why)),
+            Err(_) if zone.waits(&name) => return Err(self.fault(Cause::Limit, TOO_MANY.into())),
             Ok(Err(DnsError::Failed(why))) => return Err(self.failed(Cause::Unavailable, why)),
             Ok(Err(why)) => return Err(self.failed(Cause::Timeout, why.to_string())),
             Err(_) => {

@@ -166,7 +166,7 @@ impl Greylist {
             tokio::join!(self.client(client_key.as_bytes()), self.state.get(Space::Triplets, &key));
         let known = known?;
         if self.rules.is_known(known.as_ref(), now) {
-            self.count_success(client_key.as_bytes(), now).await?;
+            self.count_success(&client_key, now).await;
             return Ok(Decision::KnownClient);
         }
         let decision = match self.knock(client, &key, old?, now).await? {
@@ -174,7 +174,7 @@ impl Greylist {
             Knock::Known => Decision::Known,
             Knock::CameAgain { seconds } => {
                 if self.rules.known_from > 0 {
-                    self.count_success(client_key.as_bytes(), now).await?;
+                    self.count_success(&client_key, now).await;
                 }
                 Decision::CameAgain { seconds }
             }
@@ -209,7 +209,14 @@ impl Greylist {
         Ok(self.state.get(Space::Clients, key).await?.as_deref().and_then(Client::decode))
     }
 
-    async fn count_success(&self, key: &[u8], now: u64) -> Result<(), StateError> {
+    /// Counts for a client that its mail has come again. Where that cannot be kept it is only learnt later.
+    async fn count_success(&self, client: &str, now: u64) {
+        if let Err(error) = self.try_count_success(client.as_bytes(), now).await {
+            tracing::warn!("greylisting: that mail of [{client}] has come again is not remembered: {error}");
+        }
+    }
+
+    async fn try_count_success(&self, key: &[u8], now: u64) -> Result<(), StateError> {
         let old = self.state.get(Space::Clients, key).await?;
         let Some(client) = self.rules.seen(old.as_deref().and_then(Client::decode).as_ref(), now) else {
             return Ok(());

@@ -169,16 +169,6 @@ impl Limit {
         let wanted = self.only.is_empty() || self.only.holds(session.client, &names);
         (wanted && !whose.is_empty() && !self.except.holds(session.client, &names)).then_some(whose)
     }
-
-    /// Whether a recipient is the first of its message on its counter.
-    fn is_first(&self, envelope: &Envelope, recipient: &Address) -> bool {
-        let same_domain = |other: &Recipient| other.address.domain().eq_ignore_ascii_case(recipient.domain());
-        match self.of {
-            RateOf::Recipient => true,
-            RateOf::RecipientDomain => !envelope.recipients.iter().any(same_domain),
-            _ => envelope.recipients.is_empty(),
-        }
-    }
 }
 
 impl Rates {
@@ -200,13 +190,17 @@ impl Rates {
                 return Ok(Some(Exceeded { limit, counted, allowed, whose }));
             }
         }
-        for Add { limit, counted, allowed, whose, amount } in adds.into_iter().filter(|add| add.amount > 0) {
+        for Add { limit, counted, allowed, whose, amount } in adds {
             let key = limits::rate(&limit.name, counted, &whose);
-            let sum = self.state.count(Space::Limits, key.as_bytes(), amount, limit.per).await?;
+            let sum = match amount {
+                0 => 0,
+                amount => self.state.count(Space::Limits, key.as_bytes(), amount, limit.per).await?,
+            };
             // Somebody was quicker, and has taken the last place.
             if sum > allowed && counted != Counted::Bytes {
                 return Ok(Some(Exceeded { limit, counted, allowed, whose }));
             }
+            envelope.parameters.counted.insert(key);
         }
         Ok(None)
     }
@@ -217,9 +211,12 @@ impl Rates {
         for limit in &self.limits {
             let sender = envelope.sender.as_ref();
             let Some(whose) = limit.whose(session, sender, recipient, self.prefixes) else { continue };
-            let first = limit.is_first(envelope, recipient);
             for counted in Counted::ALL {
                 let Some(allowed) = limit.allowed(counted) else { continue };
+                // Whatever becomes of its recipients: a next hop may yet refuse them.
+                let first = limit.of == RateOf::Recipient || {
+                    !envelope.parameters.counted.contains(&limits::rate(&limit.name, counted, &whose))
+                };
                 let amount = match counted {
                     Counted::Recipients => 1,
                     _ if !first => continue,

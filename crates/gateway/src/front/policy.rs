@@ -262,6 +262,10 @@ impl Service {
         if let Some(action) = self.failed(Asked { known: &found, ..asked }, request).await {
             return action;
         }
+        // Mail that is held or discarded goes to them, too.
+        if let Some(recipient) = recipient.filter(|_| transaction.envelope.recipients.len() < RECIPIENTS) {
+            transaction.envelope.recipients.push(recipient);
+        }
         if let Some((_, action, reason)) = forced {
             tracing::info!(
                 "policy: [{}] <{}> -> <{}>: {action}: {reason}",
@@ -272,9 +276,6 @@ impl Service {
             return action::forced(action, reason);
         }
         told::merge(&mut transaction.fields, found.fields);
-        if let Some(recipient) = recipient.filter(|_| transaction.envelope.recipients.len() < RECIPIENTS) {
-            transaction.envelope.recipients.push(recipient);
-        }
         self.field(request, transaction)
     }
 

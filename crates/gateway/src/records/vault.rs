@@ -104,6 +104,7 @@ impl Held {
                 smtputf8: self.parameters.smtputf8,
                 prdr: false,
                 other: self.parameters.other.clone(),
+                ..Parameters::default()
             },
             recipients: self
                 .recipients

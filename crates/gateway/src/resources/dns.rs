@@ -10,7 +10,8 @@ mod servers;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
@@ -29,6 +30,9 @@ use servers::Servers;
 /// Questions that may wait for their turn, for each that may be on the way.
 const WAITING: usize = 40;
 
+/// What is said of a question that is not asked, since too many are asked already: no name server is to blame.
+pub const TOO_MANY: &str = "too many look-ups at once";
+
 /// The real resolver: asks name servers over UDP, and TCP when an answer is too long for that.
 pub struct Dns {
     inner: Arc<Inner>,
@@ -37,7 +41,7 @@ pub struct Dns {
 struct Inner {
     cache: Cache,
     servers: Servers,
-    asking: Mutex<HashMap<Key, Asking>>,
+    asking: Mutex<HashMap<Key, (Asking, Arc<Wait>)>>,
     most_asking: usize,
     turns: Semaphore,
     counters: DnsCounters,
@@ -45,6 +49,13 @@ struct Inner {
 
 /// A question on its way, for all who have asked it.
 type Asking = Shared<BoxFuture<'static, Known>>;
+
+/// How long a question waits for its turn.
+struct Wait {
+    since: Instant,
+    /// When it had it.
+    until: OnceLock<Instant>,
+}
 
 /// What the resolver counts.
 #[derive(Clone, Debug, Default)]
@@ -128,7 +139,7 @@ impl Inner {
             return Ok(known);
         }
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(same) = asking.get(&key) {
+        if let Some((same, _)) = asking.get(&key) {
             self.counters.cached.inc();
             return Err(same.clone());
         }
@@ -138,22 +149,24 @@ impl Inner {
             return Ok(known);
         }
         if asking.len() >= self.most_asking {
-            return Ok(Arc::new(Err(DnsError::Failed("too many look-ups at once".into()))));
+            return Ok(Arc::new(Err(DnsError::Failed(TOO_MANY.into()))));
         }
-        let task = tokio::spawn(self.clone().ask(key.clone()));
+        let wait = Arc::new(Wait { since: Instant::now(), until: OnceLock::new() });
+        let task = tokio::spawn(self.clone().ask(key.clone(), wait.clone()));
         let answer = async move {
             task.await
                 .unwrap_or_else(|why| Arc::new(Err(DnsError::Failed(format!("the look-up ended: {why}")))))
         };
         let answer = answer.boxed().shared();
-        asking.insert(key, answer.clone());
+        asking.insert(key, (answer.clone(), wait));
         Err(answer)
     }
 
     /// Asks the servers, and keeps what they say.
-    async fn ask(self: Arc<Inner>, key: Key) -> Known {
+    async fn ask(self: Arc<Inner>, key: Key, wait: Arc<Wait>) -> Known {
         let _leave = Leave { inner: self.clone(), key: key.clone() };
         let turn = self.turns.acquire().await;
+        wait.until.get_or_init(Instant::now);
         let (said, ttl) = match key.query() {
             Some((name, kind)) => self.servers.resolve(name, kind).await,
             None => (Err(DnsError::NoName), None),
@@ -233,6 +246,15 @@ impl Resolve for Dns {
                 Data::Text(list) => Some(list),
                 _ => None,
             })
+        })
+    }
+
+    fn waited(&self, name: &str) -> Duration {
+        let Ok(key) = Key::new(name, RecordType::A) else { return Duration::ZERO };
+        let asking = self.inner.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        asking.get(&key).map_or(Duration::ZERO, |(_, wait)| {
+            let until = wait.until.get().copied().unwrap_or_else(Instant::now);
+            until.saturating_duration_since(wait.since)
         })
     }
 }

@@ -25,14 +25,19 @@ use cf::Parameters;
 use cidr::Cidr;
 use ldap::Directory;
 use lines::{Fixed, Found, TableError};
+pub(crate) use pattern::compiled;
 use pattern::{Patterns, Syntax};
 use sql::{Engine, Sql};
 
 /// Largest table that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
 
-/// Longest key that is looked up, in bytes; addresses and names are shorter (RFC 5321 section 4.5.3.1).
-const LONGEST_KEY: usize = 1000;
+/// Longest key that is looked up in a file, in bytes: more than a line of SMTP may have. What is longer is a fault: nobody
+/// knows what an expression would have said of it.
+const LONGEST_KEY: usize = 16 << 10;
+
+/// Longest key that a directory or database is asked for; addresses and names are shorter (RFC 5321 section 4.5.3.1).
+const LONGEST_REMOTE_KEY: usize = 1000;
 
 /// What all tables share.
 #[derive(Clone, Debug)]
@@ -217,8 +222,13 @@ impl Map {
 
     /// Looks up one key. Tables of keys fold case, patterns do as they say.
     pub async fn lookup(&self, key: &str) -> Result<Option<Value>, MapError> {
-        if key.is_empty() || key.len() > LONGEST_KEY {
+        if key.is_empty() {
             return Ok(None);
+        }
+        let longest = if self.is_remote() { LONGEST_REMOTE_KEY } else { LONGEST_KEY };
+        if key.len() > longest {
+            let why = format!("{}: a key of {} bytes is longer than {longest}", self.name, key.len());
+            return Err(MapError::Failed(why));
         }
         let told = |(text, line): Found<'_>, path: Option<&Path>| Value {
             text: text.into_owned(),

@@ -271,6 +271,70 @@ async fn codes_have_symbols_of_their_own() {
     );
 }
 
+/// A resolver with too much to do: says so, or lets questions wait.
+struct Busy {
+    says: bool,
+    waited: Duration,
+}
+
+impl Busy {
+    fn answer<'a, T: Send + 'a>(&self) -> Lookup<'a, T> {
+        match self.says {
+            true => Box::pin(std::future::ready(Err(DnsError::Failed(TOO_MANY.into())))),
+            false => Box::pin(std::future::pending()),
+        }
+    }
+}
+
+impl Resolve for Busy {
+    fn a<'a>(&'a self, _: &'a str) -> Lookup<'a, Ipv4Addr> {
+        self.answer()
+    }
+    fn aaaa<'a>(&'a self, _: &'a str) -> Lookup<'a, Ipv6Addr> {
+        self.answer()
+    }
+    fn mx<'a>(&'a self, _: &'a str) -> Lookup<'a, Mx> {
+        self.answer()
+    }
+    fn txt<'a>(&'a self, _: &'a str) -> Lookup<'a, String> {
+        self.answer()
+    }
+    fn ptr(&self, _: IpAddr) -> Lookup<'_, String> {
+        self.answer()
+    }
+    fn waited(&self, _: &str) -> Duration {
+        self.waited
+    }
+}
+
+#[tokio::test]
+async fn too_much_to_do_here_takes_no_list_out_of_use() {
+    let second = Duration::from_secs(1);
+    for (says, waited, test, out) in [
+        (true, Duration::ZERO, false, false),
+        (true, Duration::ZERO, true, false),
+        (false, second, false, false),
+        (false, second, true, false),
+        (false, Duration::ZERO, false, true),
+        (false, Duration::ZERO, true, true),
+    ] {
+        let mut config = config(&[("l", "l.example")]);
+        config.checks.dnsbl.get_mut("l").unwrap().test = test;
+        let resources = testing::with_dns(Busy { says, waited });
+        let check = build(&config, &resources).ok().unwrap().remove(0);
+        let session = session("192.0.2.1");
+        let all = (0..6).map(|_| check.on_connect(&session).unwrap());
+        futures_util::future::join_all(all).await;
+        let began = Instant::now();
+        let at_once = check.on_connect(&session).unwrap().await.unwrap_err();
+        let told = at_once.detail.contains("no answer within");
+        assert_eq!(told, out, "{says} {waited:?} {test}: {at_once:?}");
+        if out {
+            assert!(began.elapsed() < second, "{at_once:?}");
+        }
+    }
+}
+
 /// Answers from a table, but never with a text.
 struct Mute(Table);
 

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::super::run::seconds;
 use super::answers::Answers;
 use crate::config::typed::{AddressKinds, Dnsbl as Settings, Subject};
-use crate::resources::dns::{Resolve, backwards};
+use crate::resources::dns::{DnsError, Resolve, TOO_MANY, backwards};
 
 /// How often a list that works is tried out.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -144,10 +144,13 @@ impl Trial {
     /// Looks all test entries up, side by side.
     async fn run(&self, zone: &Zone<'_>) -> Result<String, String> {
         let answers = join_all(self.probes.iter().map(|probe| zone.probe(&self.list, probe))).await;
-        let outcome = answers.into_iter().collect::<Result<Vec<_>, _>>().map(|said| match said.first() {
-            Some(said) => said.clone(),
-            None => format!("{} is not tried out (test = false)", self.list),
-        });
+        let outcome = match answers.into_iter().collect::<Result<Vec<_>, Failure>>() {
+            Ok(said) if said.is_empty() => Ok(format!("{} is not tried out (test = false)", self.list)),
+            Ok(mut said) => Ok(said.swap_remove(0)),
+            // Nothing is learnt of the list.
+            Err(Failure::Ours) => return Err(format!("{}: {TOO_MANY}", self.list)),
+            Err(Failure::Theirs(why)) => Err(why),
+        };
         self.enter(&mut self.state(), outcome.clone());
         outcome
     }
@@ -189,6 +192,14 @@ impl Trial {
     }
 }
 
+/// Why a test entry says nothing good.
+enum Failure {
+    /// There was too much to do here.
+    Ours,
+    /// The list is to blame, or who answers for it.
+    Theirs(String),
+}
+
 /// Where a list is asked, and how it is read.
 pub(super) struct Zone<'a> {
     pub dns: &'a dyn Resolve,
@@ -199,12 +210,20 @@ pub(super) struct Zone<'a> {
 
 impl Zone<'_> {
     /// Looks one test entry up. The zone is not named in what is said: it may have a key in it.
-    async fn probe(&self, list: &str, probe: &Probe) -> Result<String, String> {
+    async fn probe(&self, list: &str, probe: &Probe) -> Result<String, Failure> {
         let name = format!("{}.{}", probe.name, self.zone);
         let shown = &probe.shown;
         let answer = timeout(self.time, self.dns.a(&name)).await;
-        let answer = answer.map_err(|_| format!("{list}: no answer within {}", seconds(self.time)))?;
-        match answer {
+        let answer = match answer {
+            Ok(Err(DnsError::Failed(why))) if why == TOO_MANY => return Err(Failure::Ours),
+            Err(_) if self.waits(&name) => return Err(Failure::Ours),
+            Ok(answer) => answer,
+            Err(_) => {
+                let why = format!("{list}: no answer within {}", seconds(self.time));
+                return Err(Failure::Theirs(why));
+            }
+        };
+        let said = match answer {
             Ok(answers) => match self.answers.refused(&answers) {
                 Some(why) => Err(format!("{list}: {why}")),
                 None if probe.listed => {
@@ -218,6 +237,12 @@ impl Zone<'_> {
             }
             Err(why) if why.is_nothing() => Ok(format!("{list} answers")),
             Err(why) => Err(format!("{list}: {why}")),
-        }
+        };
+        said.map_err(Failure::Theirs)
+    }
+
+    /// Whether a question that is not answered in time has waited here for most of it.
+    pub fn waits(&self, name: &str) -> bool {
+        self.dns.waited(name) > self.time / 2
     }
 }

@@ -13,6 +13,8 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
+use crate::resources::maps;
+
 /// Most bytes of one file.
 const LARGEST: u64 = 64 << 20;
 
@@ -107,7 +109,7 @@ impl Pattern {
         if let Ok(regex) = regex::RegexBuilder::new(text).case_insensitive(true).build() {
             return Ok(Pattern::Linear(regex));
         }
-        let perl = pcre2::bytes::RegexBuilder::new().caseless(true).build(text);
+        let perl = maps::compiled(pcre2::bytes::RegexBuilder::new().caseless(true), text);
         perl.map(Pattern::Perl).map_err(|error| format!("/{text}/ is no regular expression: {error}"))
     }
 
@@ -317,6 +319,14 @@ mod tests {
         let mut list = List::default();
         text.lines().for_each(|line| list.add(subject, line).unwrap_or_else(|why| panic!("{line}: {why}")));
         list
+    }
+
+    /// An expression that would take years does not match, soon.
+    #[test]
+    fn no_name_keeps_it_busy() {
+        let Ok(Pattern::Perl(regex)) = Pattern::new("^(?!x)(a|a)*b.*(c|c)+$") else { panic!("not Perl's") };
+        let name = format!("{}c", "a".repeat(40));
+        assert!(regex.is_match(name.as_bytes()).is_err());
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Case {
                     },
                 },
             };
-            if answer.is_empty() {
+            if answer.is_empty() || answer.starts_with("held") {
                 envelope.recipients.push(recipient);
             }
             told.push(answer);
@@ -137,6 +137,30 @@ async fn a_message_is_one_whatever_its_recipients() {
     assert_eq!(case.send(Message { recipients, ..MESSAGE }).await, ["", "", "", ""]);
     assert!(case.sends(MESSAGE).await && case.sends(MESSAGE).await);
     assert!(!case.sends(MESSAGE).await);
+}
+
+#[tokio::test]
+async fn a_message_counts_once_though_the_next_hop_refuses_its_recipients() {
+    let case = case(THREE);
+    let session = MESSAGE.session();
+    let known = Found::default();
+    for (mail, admitted) in [true, true, true, false].into_iter().enumerate() {
+        // None of them enters the envelope.
+        let envelope = Envelope { sender: Address::new(MESSAGE.sender), ..Envelope::default() };
+        for number in 0..10 {
+            let recipient: Recipient = Address::new(&format!("{number}@there.test")).unwrap().into();
+            let found = case.check.on_admit(&session, &envelope, &recipient, &known).unwrap().await.unwrap();
+            assert_eq!(found.access.is_empty(), admitted, "mail {mail}, recipient {number}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_much_is_held_for_all_recipients() {
+    let case = case("[[protection.rate]]\nof = 'user'\nmessages = 1\naction = 'hold'");
+    let message = Message { recipients: &["a@x.test", "b@x.test", "c@y.test"], ..MESSAGE };
+    assert!(case.sends(message).await);
+    assert_eq!(case.send(message).await, ["held: user-1h: user alice: more than 1 messages in 1h"; 3]);
 }
 
 #[tokio::test]

@@ -195,8 +195,8 @@ fn envelope(control: &ControlFile, size: usize) -> Option<Envelope> {
             size: size.try_into().ok(),
             eight_bit: control.body_type().is_some_and(|body| body.eq_ignore_ascii_case("8BITMIME")),
             smtputf8: flags.contains('e'),
-            prdr: false,
             other,
+            ..Parameters::default()
         },
         recipients: control.recipients().iter().map(recipient).collect::<Option<_>>()?,
     })

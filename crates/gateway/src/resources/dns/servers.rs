@@ -149,7 +149,8 @@ impl Servers {
                 code => Said::Failed(code_text(code)),
             },
             Ok(Err(NetError::Dns(NetDnsError::ResponseCode(code)))) => Said::Failed(code_text(code)),
-            Ok(Err(why @ (NetError::Io(_) | NetError::Busy | NetError::NoConnections))) => {
+            Ok(Err(NetError::Busy)) => Said::Unreachable(super::TOO_MANY.into()),
+            Ok(Err(why @ (NetError::Io(_) | NetError::NoConnections))) => {
                 Said::Unreachable(format!("name server {at}: {why}"))
             }
             Ok(Err(why)) => Said::Failed(format!("name server {at}: {why}")),

@@ -35,3 +35,20 @@ fn servers_of_the_configuration() {
         ["127.0.0.1:5353".parse().unwrap(), "[::1]:53".parse().unwrap()]
     );
 }
+
+#[tokio::test]
+async fn what_waits_for_its_turn_says_how_long() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let servers = vec![silent.local_addr().unwrap().to_string()];
+    let config = DnsConfig { servers, at_once: 1, ..DnsConfig::default() };
+    let dns = Arc::new(Dns::build(&config).ok().unwrap());
+    for name in ["one.example", "two.example"] {
+        let dns = dns.clone();
+        tokio::spawn(async move { dns.a(name).await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (one, two) = (dns.waited("One.example."), dns.waited("two.example"));
+    assert!(two >= Duration::from_millis(300) && one < two, "{one:?} {two:?}");
+    assert_eq!(dns.waited("three.example"), Duration::ZERO);
+}

@@ -31,7 +31,29 @@ pub struct Directory {
     time: Duration,
     start_tls: bool,
     tls: Option<Arc<ClientConfig>>,
-    connection: Mutex<Option<Ldap>>,
+    connection: Mutex<Connection>,
+}
+
+/// The shared connection, and the how-manieth it is.
+#[derive(Default)]
+struct Connection {
+    ldap: Option<Ldap>,
+    number: u64,
+}
+
+impl Connection {
+    /// Forgets a connection, unless there is another one since.
+    fn forget(&mut self, number: u64) {
+        if self.number == number {
+            self.ldap = None;
+        }
+    }
+
+    fn begin(&mut self, ldap: Ldap) -> u64 {
+        self.ldap = Some(ldap);
+        self.number += 1;
+        self.number
+    }
 }
 
 impl Directory {
@@ -80,7 +102,7 @@ impl Directory {
             time: parameters.seconds("timeout", options.time)?,
             start_tls,
             tls: tls(parameters)?,
-            connection: Mutex::new(None),
+            connection: Mutex::default(),
         })
     }
 
@@ -109,7 +131,7 @@ impl Directory {
     async fn search(&self, base: &str, filter: &str) -> Result<Vec<ResultEntry>, MapError> {
         let mut last = None;
         for _ in 0..2 {
-            let mut ldap = self.connected().await?;
+            let (mut ldap, number) = self.connected().await?;
             let size = i32::try_from(self.size_limit).unwrap_or(i32::MAX);
             let seconds = i32::try_from(self.time.as_secs()).unwrap_or(i32::MAX);
             let options = SearchOptions::new().deref(self.dereference).timelimit(seconds).sizelimit(size);
@@ -127,11 +149,11 @@ impl Directory {
                     return Err(MapError::Failed(result.to_string()));
                 }
                 Err(LdapError::Timeout { .. }) => {
-                    self.forget().await;
+                    self.forget(number).await;
                     return Err(MapError::Timeout(format!("no answer within {} s", self.time.as_secs())));
                 }
                 Err(why) => {
-                    self.forget().await;
+                    self.forget(number).await;
                     last = Some(why.to_string());
                 }
             }
@@ -139,24 +161,24 @@ impl Directory {
         Err(MapError::Failed(last.unwrap_or_default()))
     }
 
-    async fn forget(&self) {
-        *self.connection.lock().await = None;
+    async fn forget(&self, number: u64) {
+        self.connection.lock().await.forget(number);
     }
 
     /// The shared connection. Whoever comes while it is being made waits for it.
-    async fn connected(&self) -> Result<Ldap, MapError> {
+    async fn connected(&self) -> Result<(Ldap, u64), MapError> {
         let mut shared = self.connection.lock().await;
-        if let Some(ldap) = shared.as_mut()
+        let number = shared.number;
+        if let Some(ldap) = shared.ldap.as_mut()
             && !ldap.is_closed()
         {
-            return Ok(ldap.clone());
+            return Ok((ldap.clone(), number));
         }
         let mut told = Vec::new();
         for server in &self.servers {
             match tokio::time::timeout(self.time, self.connect(server)).await {
                 Ok(Ok(ldap)) => {
-                    *shared = Some(ldap.clone());
-                    return Ok(ldap);
+                    return Ok((ldap.clone(), shared.begin(ldap)));
                 }
                 Ok(Err(why)) => told.push(format!("{server}: {why}")),
                 Err(_) => told.push(format!("{server}: no connection within {} s", self.time.as_secs())),
@@ -309,5 +331,21 @@ mod tests {
             let error = parsed(text).err().expect(text);
             assert!(error.message.contains(part), "{text}: {error:?}");
         }
+    }
+
+    /// Whoever waited long for an answer must not end the connection that others have made meanwhile.
+    #[tokio::test]
+    async fn only_the_connection_that_failed_is_forgotten() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = server.local_addr().unwrap();
+        let text = format!("search_base = dc=x\nserver_host = ldap://{at}\n");
+        let directory = parsed(&text).map_err(|error| error.message).unwrap();
+        let (_, first) = directory.connected().await.unwrap();
+        assert_eq!(directory.connected().await.unwrap().1, first, "shared");
+        directory.forget(first).await;
+        let (_, second) = directory.connected().await.unwrap();
+        assert_ne!(first, second);
+        directory.forget(first).await;
+        assert_eq!(directory.connected().await.unwrap().1, second);
     }
 }

@@ -1,5 +1,7 @@
 //! `regexp:` and `pcre:` tables (regexp_table(5), pcre_table(5)): expressions in order, the first that matches decides.
 
+use std::time::{Duration, Instant};
+
 use pcre2::bytes::{Captures, Regex, RegexBuilder};
 
 use super::lines::{Found, TableError, is_space, logical_lines};
@@ -10,6 +12,9 @@ const STEPS: u32 = 200_000;
 
 /// Deepest backtracking of one expression, and most memory of it in KiB.
 const BACKTRACKING: u32 = 20_000;
+
+/// Longest that all expressions of a table may take for one key; beyond it the look-up fails.
+const TIME: Duration = Duration::from_millis(500);
 
 /// Most expressions of a table: each is tried in turn.
 const RULES: usize = 100_000;
@@ -94,10 +99,18 @@ impl Patterns {
         }
     }
 
-    /// What the table says of a key. The error: an expression needed more steps than it may take.
+    /// What the table says of a key. The error: an expression needed more steps than it may take, or all of them more time.
     pub fn get(&self, key: &str) -> Result<Option<Found<'_>>, TableError> {
-        let mut at = 0;
+        self.get_within(key, TIME)
+    }
+
+    fn get_within(&self, key: &str, time: Duration) -> Result<Option<Found<'_>>, TableError> {
+        let (mut at, began) = (0, Instant::now());
         while let Some(rule) = self.rules.get(at) {
+            if at > 0 && began.elapsed() >= time {
+                let message = format!("the expressions up to here took longer than {} ms", time.as_millis());
+                return Err(TableError::new(rule.line, message));
+            }
             let failed = |why: pcre2::Error| {
                 TableError::new(rule.line, format!("the expression cannot be matched: {why}"))
             };
@@ -213,7 +226,7 @@ fn perl_regex(pattern: &str, flags: &str) -> Result<Regex, String> {
 }
 
 /// With limits, so that no key keeps a look-up busy. As in Postfix bytes are compared, and only ASCII has case.
-fn compiled(builder: &mut RegexBuilder, pattern: &str) -> Result<Regex, String> {
+pub(crate) fn compiled(builder: &mut RegexBuilder, pattern: &str) -> Result<Regex, String> {
     let limits = format!("(*LIMIT_MATCH={STEPS})(*LIMIT_DEPTH={BACKTRACKING})(*LIMIT_HEAP={BACKTRACKING})");
     builder.jit_if_available(true).build(&format!("{limits}{pattern}")).map_err(|why| {
         // Once more without the limits, for the right offset.
@@ -345,6 +358,16 @@ mod tests {
         let table = Patterns::parse("/^(a|a)*b.*(c|c)+$/ OK", Syntax::Perl).unwrap();
         let error = table.get(&format!("{}c", "a".repeat(60))).unwrap_err();
         assert!(error.line == 1 && error.message.contains("cannot be matched"), "{error:?}");
+    }
+
+    #[test]
+    fn all_expressions_together_have_a_time() {
+        let table = Patterns::parse("/a/ OK\n/b/ OK\n/c/ OK", Syntax::Perl).unwrap();
+        let found = |key, time| table.get_within(key, time).map(|found| found.is_some());
+        assert_eq!(found("a", Duration::ZERO), Ok(true));
+        let error = found("c", Duration::ZERO).unwrap_err();
+        assert!(error.line == 2 && error.message.contains("took longer"), "{error:?}");
+        assert_eq!(found("c", Duration::from_secs(3600)), Ok(true));
     }
 
     proptest::proptest! {

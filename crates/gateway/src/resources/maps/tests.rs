@@ -204,3 +204,30 @@ async fn a_table_of_a_million_lines() {
     assert_eq!(text(&map, "0.0.1.0").await.as_deref(), Some("OK 16"));
     assert_eq!(text(&map, "0.0.1.1").await, None);
 }
+
+#[tokio::test]
+async fn what_is_too_long_is_looked_up_or_a_fault() {
+    let judge: Judge = |_, _, _| Ok(());
+    let folder = tempfile::tempdir().unwrap();
+    let ldap = folder.path().join("ldap.cf");
+    std::fs::write(&ldap, "server_host = ldap://127.0.0.1:1\nsearch_base = dc=x\n").unwrap();
+    let ldap = format!("ldap:{}", ldap.display());
+    for (name, length, expected) in [
+        ("pcre:{ {/@bad\\.example$/ REJECT} }", 1100, Some(Some("REJECT"))),
+        ("static:OK", 1100, Some(Some("OK"))),
+        ("inline:{ a=b }", 1100, Some(None)),
+        ("pcre:{ {/@bad\\.example$/ REJECT} }", 20_000, None),
+        ("inline:{ a=b }", 20_000, None),
+        (ldap.as_str(), 1100, None),
+    ] {
+        let map = Map::open(name, &Options::default(), judge).unwrap();
+        let key = format!("{}@bad.example", "x".repeat(length));
+        match (map.lookup(&key).await, expected) {
+            (Ok(found), Some(expected)) => {
+                assert_eq!(found.as_ref().map(|value| value.text.as_str()), expected, "{name}");
+            }
+            (Err(MapError::Failed(why)), None) => assert!(why.contains("is longer than"), "{name}: {why}"),
+            (other, _) => panic!("{name} {length}: {other:?}"),
+        }
+    }
+}

@@ -4,7 +4,7 @@
 //! Frames: a length of four bytes, then an operation or an answer, made of numbers and byte strings (`Frame`).
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,17 +44,7 @@ impl Drop for Served {
 /// Answers commands at a socket. Whatever is left at its path of a daemon that was killed is removed: the caller holds the
 /// data folder's lock.
 pub fn serve(path: &Path, state: Arc<dyn State>) -> io::Result<Served> {
-    // Nobody else can reach it before its rights are set, for it has another name until then.
-    let fresh = path.with_extension("new");
-    for old in [path, &fresh] {
-        match std::fs::remove_file(old) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    let listener = UnixListener::bind(&fresh)?;
-    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))?;
-    std::fs::rename(&fresh, path)?;
+    let listener = bind(path)?;
     let task = tokio::spawn(async move {
         let turns = Arc::new(Semaphore::new(CONNECTIONS));
         while let Ok(turn) = turns.clone().acquire_owned().await {
@@ -75,6 +65,27 @@ pub fn serve(path: &Path, state: Arc<dyn State>) -> io::Result<Served> {
         }
     });
     Ok(Served { task, path: path.to_owned() })
+}
+
+/// Nobody else can reach the socket before its rights are set: until then it lies in a folder of our own.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let folder = path.with_extension("new");
+    let fresh = folder.join("s");
+    let gone = |removed: io::Result<()>| match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    gone(std::fs::remove_file(path))?;
+    match std::fs::symlink_metadata(&folder) {
+        Ok(found) if found.is_dir() => gone(std::fs::remove_dir_all(&folder))?,
+        _ => gone(std::fs::remove_file(&folder))?,
+    }
+    std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    let listener = UnixListener::bind(&fresh)?;
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&fresh, path)?;
+    std::fs::remove_dir(&folder)?;
+    Ok(listener)
 }
 
 /// The state of a running daemon.
@@ -345,7 +356,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.sock");
         std::fs::write(&path, "left by a killed daemon").unwrap();
+        std::fs::create_dir(folder.path().join("state.new")).unwrap();
+        std::fs::write(folder.path().join("state.new/s"), "left, too").unwrap();
         let served = serve(&path, Memory::small()).unwrap();
+        assert!(!folder.path().join("state.new").exists());
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         for question in [
             Frame::default(),
