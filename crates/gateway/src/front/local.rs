@@ -134,13 +134,38 @@ pub(super) fn of_header(verdict: &Verdict) -> Vec<Edit> {
         Edit::AddFolded { name, .. } => name == "DKIM-Signature" || name.starts_with("ARC-"),
         _ => false,
     };
-    let stays = |edit: &&Edit| !is_part(edit) && !(strips && is_signature(edit));
-    verdict.edits.iter().filter(stays).cloned().collect()
+    let goes = |edit: &Edit| is_part(edit) || (strips && is_signature(edit));
+    verdict.edits.iter().filter(|edit| !goes(edit)).cloned().collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use gatepost_mail::{Bounce, Category, PartId, Points};
+
     use super::*;
+
+    #[test]
+    fn no_signature_of_a_body_that_stays_another() {
+        let on_top = |name: &str| Edit::AddFolded { name: name.into(), value: "x".into(), place: Place::Top };
+        let strip = Edit::ReplacePart { part: PartId(0), text: "gone".into() };
+        let mut verdict = Verdict {
+            recipients: Vec::new(),
+            policy: "default".into(),
+            category: Category::Clean,
+            score: Points::thousandths(0),
+            weighed: Vec::new(),
+            action: Action::Strip,
+            keep: false,
+            edits: vec![on_top("ARC-Seal"), on_top("DKIM-Signature"), on_top("Authentication-Results")],
+            extension: None,
+            reply: Reply::new(250, "2.0.0", "Ok"),
+            reason: String::new(),
+            bounce: Bounce::default(),
+        };
+        assert_eq!(of_header(&verdict).len(), 3);
+        verdict.edits.push(strip);
+        assert_eq!(of_header(&verdict), [on_top("Authentication-Results")]);
+    }
 
     #[test]
     fn only_a_leading_from_line_goes() {

@@ -138,3 +138,50 @@ impl Work {
         Ok(on_top)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gatepost_mail::{Action, Bounce, Category, Points, Reply};
+
+    use super::*;
+
+    fn verdict(recipients: &[usize], action: Action) -> Verdict {
+        Verdict {
+            recipients: recipients.to_vec(),
+            policy: "default".into(),
+            category: Category::Clean,
+            score: Points::thousandths(0),
+            weighed: Vec::new(),
+            action,
+            keep: false,
+            edits: Vec::new(),
+            extension: None,
+            reply: Reply::new(250, "2.0.0", "Ok"),
+            reason: String::new(),
+            bounce: Bounce::default(),
+        }
+    }
+
+    #[test]
+    fn a_fault_changes_only_what_would_be_delivered() {
+        use Action::{Defer, Deliver, Discard, Quarantine};
+        for (before, fresh, after) in [
+            // Who was put off by greylisting, or is held, stays so.
+            (
+                vec![(vec![0], Deliver), (vec![1], Defer)],
+                (vec![0, 1], Quarantine),
+                vec![(vec![1], Defer), (vec![0], Quarantine)],
+            ),
+            (vec![(vec![0, 1], Discard)], (vec![0, 1], Defer), vec![(vec![0, 1], Discard)]),
+            (vec![(vec![0, 1], Deliver)], (vec![0, 1], Defer), vec![(vec![0, 1], Defer)]),
+            // Without an envelope.
+            (vec![(vec![], Deliver)], (vec![], Defer), vec![(vec![], Defer)]),
+            (vec![(vec![], Discard)], (vec![], Defer), vec![(vec![], Discard)]),
+        ] {
+            let before = before.iter().map(|(places, action)| verdict(places, *action)).collect();
+            let found = after_fault(before, vec![verdict(&fresh.0, fresh.1)]);
+            let found: Vec<_> = found.into_iter().map(|one| (one.recipients, one.action)).collect();
+            assert_eq!(found, after);
+        }
+    }
+}

@@ -262,6 +262,24 @@ fn the_command_tells_what_would_be_added_and_why() {
     assert!(json["lookups"].as_array().is_some_and(|all| !all.is_empty()), "{json}");
     let (status, _) = auth(GOOD, &["/nowhere"]);
     assert_eq!(status, Some(1));
+    // By which rules old mail is judged is told; --at says it rather than a Date that anybody can write.
+    let old = folder.path().join("old.eml");
+    std::fs::write(&old, "From: a@author.test\nDate: Sat, 1 Mar 2014 00:00:00 +0000\n\nText.\n")
+        .expect("write");
+    let old = old.to_str().expect("a plain path");
+    for (more, told) in [
+        (&[][..], "before 2018, by its Date"),
+        (&["--at", "2021-01-01"], ""),
+        (&["--at", "2015-01-01"], "before 2018, by --at"),
+    ] {
+        let arguments = [&["auth", "--resolver", &resolver, "--explain"], more, &[old]].concat();
+        let output = run(&arguments, b"");
+        for text in [output.stderr, output.stdout] {
+            let text = String::from_utf8_lossy(&text);
+            assert_eq!(text.contains("before 2018"), !told.is_empty(), "{text}");
+            assert!(text.contains(told), "{text}");
+        }
+    }
     // Whoever cannot be asked is not "none".
     let output =
         run(&["auth", "--ip", GOOD, "--from", "a@unknown.example", "--resolver", &resolver, file], b"");

@@ -121,7 +121,7 @@ impl Assessor {
         Some(prepared.finish(&until(dns, self.arc.time.duration())).await)
     }
 
-    fn settings(&self, now: i64) -> Settings {
+    pub(super) fn settings(&self, now: i64) -> Settings {
         let settings = Settings {
             min_bits: self.dkim.min_bits as usize,
             max: self.dkim.signatures as usize,
@@ -158,7 +158,11 @@ impl Assessor {
     }
 
     /// Why a failure, or doubt that comes from one, is not treated as the author's domain asks, if it is not.
-    fn overridden(&self, authentication: &Authentication, authors: &Authors) -> Option<Overridden> {
+    pub(super) fn overridden(
+        &self,
+        authentication: &Authentication,
+        authors: &Authors,
+    ) -> Option<Overridden> {
         let dmarc = authentication.dmarc.as_ref()?;
         if dmarc.result != dmarc::Outcome::Fail && !dmarc.is_in_doubt() {
             return None;

@@ -39,7 +39,9 @@ fn dns() -> Arc<Table> {
         table.add(&format!("k._domainkey.{domain} TXT {}", KEY.1));
     }
     table.add(&format!("testing._domainkey.author.test TXT {}; t=y", KEY.1));
-    table.add("slow._domainkey.author.test TIMEOUT");
+    for domain in ["author.test", "quarantine.test", "none.test"] {
+        table.add(&format!("slow._domainkey.{domain} TIMEOUT"));
+    }
     Arc::new(table)
 }
 
@@ -317,4 +319,78 @@ fn what_makes_no_sense_is_told() {
         "[checks]\nspf.enabled = false\ndkim.enabled = false\ndmarc.enabled = false\narc.enabled = false";
     let resources = super::super::dnsbl::testing::resources(&[]);
     assert!(CheckSet::build(&toml::from_str(off).unwrap(), &resources).is_ok());
+}
+
+#[tokio::test]
+async fn a_doubt_that_the_sender_can_bring_about_lets_nothing_in() {
+    let forged = "198.51.100.7 - a@forwarder.test";
+    let slow = signed("author.test", "slow", LETTER, |_| {});
+    let quarantine =
+        signed("quarantine.test", "slow", &LETTER.replace("author.test", "quarantine.test"), |_| {});
+    let none = signed("none.test", "slow", &LETTER.replace("author.test", "none.test"), |_| {});
+    let undecided = LETTER.replace("author.test", "undecided.test");
+    let trusting = "[checks.dmarc]\nforwarders = ['198.51.100.0/24']";
+    for (toml, message, answer) in [
+        ("", &slow, OnFault::Defer),
+        ("", &quarantine, OnFault::Defer),
+        // Nothing is at stake, or nobody knows what is.
+        ("", &none, OnFault::Accept),
+        ("", &undecided, OnFault::Accept),
+        ("[checks.dmarc]\non_doubt = 'quarantine'", &slow, OnFault::Quarantine),
+        ("[checks.dmarc]\non_fault = 'defer'", &undecided, OnFault::Defer),
+        (trusting, &slow, OnFault::Accept),
+    ] {
+        let found = found(check(toml).as_ref(), forged, message).await;
+        let dmarc: Vec<_> = found.faults.iter().filter(|fault| fault.check == "dmarc").collect();
+        assert_eq!(dmarc.iter().map(|fault| fault.answer).collect::<Vec<_>>(), [answer], "{toml} {message}");
+    }
+}
+
+#[tokio::test]
+async fn more_authors_than_are_looked_at() {
+    let authors: Vec<String> = (0..9).map(|n| format!("a@d{n}.test")).collect();
+    let letter = LETTER.replace("Somebody <a@author.test>", &authors.join(", "));
+    let found = found(check("").as_ref(), "198.51.100.7 - a@forwarder.test", &letter).await;
+    assert_eq!(found.findings.last().unwrap().symbol, "DMARC_TOO_MANY_AUTHORS");
+    let info = SYMBOLS.iter().find(|info| info.name == "DMARC_TOO_MANY_AUTHORS").unwrap();
+    assert_eq!(info.counts, Counts::As(Category::Unauthenticated));
+}
+
+#[tokio::test]
+async fn who_vouches_vouches_for_every_author() {
+    let sealed = by_list("list.test; dmarc=pass header.from=author.test").await;
+    let author = "Somebody <a@author.test>";
+    let trust =
+        "[checks.arc]\ntrusted = ['list.test']\n[checks.dmarc]\nforwarder_domains = ['forwarder.test']";
+    let arc = "[checks.arc]\ntrusted = ['list.test']";
+    let failing = "198.51.100.7 - a@forwarder.test";
+    // The list's signature must hold for the From as it is, so it seals that.
+    let passed = |found: &Found| symbols(found).contains("DMARC_OVERRIDDEN");
+    assert!(passed(&found(check(arc).as_ref(), failing, &sealed).await));
+    for from in [format!("{author}, <b@quarantine.test>"), format!("\"{author}")] {
+        let letter = LETTER.replace(author, &from);
+        let found = found(check(trust).as_ref(), failing, &letter).await;
+        let hidden = from.starts_with('"');
+        assert_eq!(passed(&found), !hidden, "{from}: {}", symbols(&found));
+    }
+    let two = format!("From: <b@quarantine.test>\n{LETTER}");
+    assert!(!passed(&found(check(trust).as_ref(), failing, &two).await));
+    let assessor = Assessor::new(&toml::from_str(arc).unwrap());
+    let known = found(check(arc).as_ref(), failing, &sealed).await.authentication.unwrap();
+    let authors = |from: &str| gatepost_auth::dmarc::Authors::of_values([from.as_bytes()]);
+    assert!(assessor.overridden(&known, &authors("a@author.test")).is_some());
+    assert!(assessor.overridden(&known, &authors("a@author.test, b@quarantine.test")).is_none());
+}
+
+#[test]
+fn rules_of_old_change_nothing_else() {
+    let mut assessor = Assessor::new(
+        &toml::from_str("[checks.dkim]\nsignatures = 3\nlengths = false\nmin_bits = 2048").unwrap(),
+    );
+    for (historic, min_bits) in [(false, 2048), (true, 512)] {
+        assessor.historic = historic;
+        let settings = assessor.settings(1);
+        assert_eq!((settings.sha1, settings.historic, settings.min_bits), (historic, historic, min_bits));
+        assert_eq!((settings.max, settings.lengths), (3, false));
+    }
 }

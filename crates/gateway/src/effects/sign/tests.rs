@@ -272,3 +272,15 @@ fn header_and_body_wherever_they_are_cut() {
         assert_eq!((&found[..], &rest.concat()[..]), (header.as_bytes(), body.as_bytes()), "{whole:?}");
     }
 }
+
+/// What cannot be signed today cannot be tomorrow either: it is no reason to keep it for ever.
+#[test]
+fn a_message_that_cannot_be_signed_goes_unsigned() {
+    let folder = folder();
+    let signing =
+        signing("[[signing.key]]\ndomain = 'example.org'\nselector = 'r'\nfile = '{}/rsa.pem'\n", &folder);
+    assert_eq!(signers(&signing, "a@example.org", NOW), "r.example.org");
+    let raw = format!("From: a@example.org\r\n{}\r\nText.\r\n", "List-Id: x\r\n".repeat(1100));
+    let message = Message::read(raw.into(), &mut Budget::new(&Limits::default()));
+    assert_eq!(signing.sign(&message, &[], NOW), Ok(Vec::new()));
+}
