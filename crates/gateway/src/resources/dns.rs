@@ -250,7 +250,7 @@ impl Resolve for Dns {
     }
 
     fn waited(&self, name: &str) -> Duration {
-        let Ok(key) = Key::new(name, RecordType::A) else { return Duration::ZERO };
+        let Some(key) = Key::new(name, RecordType::A) else { return Duration::ZERO };
         let asking = self.inner.asking.lock().unwrap_or_else(PoisonError::into_inner);
         asking.get(&key).map_or(Duration::ZERO, |(_, wait)| {
             let until = wait.until.get().copied().unwrap_or_else(Instant::now);
