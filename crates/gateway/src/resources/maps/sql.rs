@@ -83,11 +83,13 @@ impl Sql {
                 vec![(path, Target::Sqlite(Box::new(target)))]
             }
         };
+        // A pool tries again until its time is over, also where nobody listens; the next server needs time, too.
+        let count = u32::try_from(targets.len()).unwrap_or(u32::MAX).saturating_add(1);
         let server = |(name, target)| Server {
             name,
             target,
             connections: options.connections.max(1),
-            time: options.time,
+            time: options.time / count,
             pool: OnceCell::new(),
         };
         Ok(Sql { common, query, servers: targets.into_iter().map(server).collect(), best: Mutex::new(0) })
