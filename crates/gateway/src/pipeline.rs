@@ -179,6 +179,8 @@ impl Pipeline {
                 bytes: reading.bytes.bytes(),
                 ratio: reading.ratio,
                 time: reading.time.duration(),
+                readings: reading.readings,
+                memory: reading.memory.bytes(),
             },
             judging: Semaphore::new(config.limits.judging.max(1) as usize),
             most_judging: config.limits.judging.max(1) as usize,

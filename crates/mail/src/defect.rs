@@ -32,6 +32,8 @@ macro_rules! defects {
                 DefectKind::Over(Limit::Bytes),
                 DefectKind::Over(Limit::Ratio),
                 DefectKind::Over(Limit::Time),
+                DefectKind::Over(Limit::Readings),
+                DefectKind::Over(Limit::Memory),
             ];
 
             /// The name it is known by in findings and configuration.
@@ -43,6 +45,8 @@ macro_rules! defects {
                     DefectKind::Over(Limit::Bytes) => "OVER_BYTES",
                     DefectKind::Over(Limit::Ratio) => "OVER_RATIO",
                     DefectKind::Over(Limit::Time) => "OVER_TIME",
+                    DefectKind::Over(Limit::Readings) => "OVER_READINGS",
+                    DefectKind::Over(Limit::Memory) => "OVER_MEMORY",
                 }
             }
 
@@ -55,6 +59,8 @@ macro_rules! defects {
                     DefectKind::Over(Limit::Bytes) => "unpacks to more than reading.bytes",
                     DefectKind::Over(Limit::Ratio) => "a member unpacks to more than reading.ratio times its size",
                     DefectKind::Over(Limit::Time) => "reading took longer than reading.time",
+                    DefectKind::Over(Limit::Readings) => "can be read in more ways than reading.readings",
+                    DefectKind::Over(Limit::Memory) => "needs more than reading.memory at once to unpack",
                 }
             }
         }

@@ -16,11 +16,23 @@ pub struct Limits {
     pub ratio: u32,
     /// Wall-clock time for reading and unpacking.
     pub time: Duration,
+    /// Further readings: the same bytes read once more in another way, because mail programs differ.
+    pub readings: u32,
+    /// Bytes that one step may ask for at once, such as the dictionary of a compression.
+    pub memory: u64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { depth: 17, parts: 1000, bytes: 300 << 20, ratio: 250, time: Duration::from_secs(20) }
+        Limits {
+            depth: 17,
+            parts: 1000,
+            bytes: 300 << 20,
+            ratio: 250,
+            time: Duration::from_secs(20),
+            readings: 200,
+            memory: 256 << 20,
+        }
     }
 }
 
@@ -39,6 +51,10 @@ pub enum Limit {
     Ratio,
     /// [`Limits::time`]
     Time,
+    /// [`Limits::readings`]
+    Readings,
+    /// [`Limits::memory`]
+    Memory,
 }
 
 impl fmt::Display for Limit {
@@ -49,6 +65,8 @@ impl fmt::Display for Limit {
             Limit::Bytes => "bytes",
             Limit::Ratio => "ratio",
             Limit::Time => "time",
+            Limit::Readings => "readings",
+            Limit::Memory => "memory",
         })
     }
 }
@@ -59,6 +77,7 @@ pub struct Budget {
     limits: Limits,
     parts_left: u32,
     bytes_left: u64,
+    readings_left: u32,
     deadline: Instant,
 }
 
@@ -68,6 +87,7 @@ impl Budget {
         Budget {
             parts_left: limits.parts,
             bytes_left: limits.bytes,
+            readings_left: limits.readings,
             deadline: Instant::now() + limits.time,
             limits: limits.clone(),
         }
@@ -91,6 +111,17 @@ impl Budget {
     pub fn take_bytes(&mut self, bytes: u64) -> Result<(), Limit> {
         self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(Limit::Bytes)?;
         Ok(())
+    }
+
+    /// Takes one further reading of bytes that were read in another way before.
+    pub fn take_reading(&mut self) -> Result<(), Limit> {
+        self.readings_left = self.readings_left.checked_sub(1).ok_or(Limit::Readings)?;
+        self.check_time()
+    }
+
+    /// An error when a step needs more than it may ask for at once.
+    pub fn check_memory(&self, bytes: u64) -> Result<(), Limit> {
+        if bytes > self.limits.memory { Err(Limit::Memory) } else { Ok(()) }
     }
 
     /// Bytes that may still be made.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::header::Headers;
-use crate::{Defect, DefectKind, Envelope, FileType, Session};
+use crate::{Defect, DefectKind, Envelope, Feature, FeatureKind, FileType, Link, Session};
 
 /// A message as it came, and everything that was read out of it.
 #[derive(Clone, Debug)]
@@ -16,6 +16,10 @@ pub struct Message {
     pub parts: Vec<Part>,
     /// All that is malformed, ambiguous, or over a limit.
     pub defects: Vec<Defect>,
+    /// What the contents are able to do.
+    pub features: Vec<Feature>,
+    /// Addresses that stand elsewhere than in text: in PDFs, documents, shortcuts, pictures.
+    pub links: Vec<Link>,
 }
 
 /// Place of a part in [`Message::parts`].
@@ -95,6 +99,18 @@ impl Part {
 }
 
 impl Message {
+    /// A message of which nothing was read yet.
+    pub fn unread(raw: Bytes) -> Message {
+        Message {
+            raw,
+            headers: Headers::default(),
+            parts: Vec::new(),
+            defects: Vec::new(),
+            features: Vec::new(),
+            links: Vec::new(),
+        }
+    }
+
     /// Appends a part, whose parent must be there already, and gives its place.
     pub fn push(&mut self, part: Part) -> PartId {
         self.parts.push(part);
@@ -108,6 +124,25 @@ impl Message {
             return;
         }
         self.defects.push(Defect { kind, part, detail: shown(detail.as_ref()) });
+    }
+
+    /// Notes a feature, as [`Message::defect`] does a defect.
+    pub fn feature(&mut self, kind: FeatureKind, part: PartId, detail: impl AsRef<str>) {
+        if self.features.iter().any(|feature| feature.kind == kind && feature.part == part) {
+            return;
+        }
+        self.features.push(Feature { kind, part, detail: shown(detail.as_ref()) });
+    }
+
+    /// Notes an address, once, unless there are 1,000 already or it is longer than a mail program would follow.
+    pub fn link(&mut self, part: PartId, url: impl Into<String>) {
+        const MOST: usize = 1000;
+        const LONGEST: usize = 2048;
+        let url = url.into();
+        let new = !url.is_empty() && url.len() <= LONGEST && self.links.len() < MOST;
+        if new && !self.links.iter().any(|link| link.part == part && link.url == url) {
+            self.links.push(Link { part, url });
+        }
     }
 
     /// The parts with their places.

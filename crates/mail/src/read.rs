@@ -18,8 +18,7 @@ impl Message {
     /// Reads a message. It never fails: what is wrong stands in `defects`, and what the budget does not pay for is
     /// left unread with a defect [`DefectKind::Over`].
     pub fn read(raw: Bytes, budget: &mut Budget) -> Message {
-        let mut message =
-            Message { raw: raw.clone(), headers: Headers::default(), parts: Vec::new(), defects: Vec::new() };
+        let mut message = Message::unread(raw.clone());
         let over = budget.take_part(0).err();
         let source = Source { bytes: raw, at: Some(0) };
         let entity = Entity::open(&source, "text/plain");

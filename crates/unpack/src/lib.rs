@@ -17,9 +17,7 @@ mod tar;
 mod zip;
 
 use bytes::Bytes;
-use gatepost_mail::{
-    Budget, DefectKind, FileKind, FileType, Headers, Limit, Limits, Message, Origin, Part, PartId,
-};
+use gatepost_mail::{Budget, DefectKind, FileKind, FileType, Limit, Limits, Message, Origin, Part, PartId};
 
 use opening::{Opening, Root, Stop};
 
@@ -40,9 +38,7 @@ pub fn read_file(file: Bytes, name: Option<&str>, limits: &Limits) -> Message {
     let names = name.map(str::to_owned).into_iter().collect();
     let mut message = match begins_with_field(&file) {
         true => Message::read(file.clone(), &mut budget),
-        false => {
-            Message { raw: file.clone(), headers: Headers::default(), parts: Vec::new(), defects: Vec::new() }
-        }
+        false => Message::unread(file.clone()),
     };
     let (parent, depth) = if message.parts.is_empty() { (None, 0) } else { (Some(PartId(0)), 1) };
     message.push(Part { parent, names, ..Part::new(PartId(0), depth, Origin::Embedded, file) });
@@ -62,8 +58,7 @@ fn begins_with_field(raw: &[u8]) -> bool {
 /// Reads one file as `format`, whatever it is, and everything that it contains. `parts[0]` of the result is the file.
 pub fn open(format: Format, file: Bytes, limits: &Limits) -> Message {
     let mut budget = Budget::new(limits);
-    let mut message =
-        Message { raw: file.clone(), headers: Headers::default(), parts: Vec::new(), defects: Vec::new() };
+    let mut message = Message::unread(file.clone());
     message.push(Part { parent: None, ..Part::new(PartId(0), 0, Origin::Embedded, file) });
     let mut roots = Roots::new(&message);
     roots.open(format, &mut message, PartId(0), &mut budget);

@@ -1,8 +1,10 @@
 //! One container being opened: where its members go, and what they may still cost.
 
+use std::io::{self, Read};
+
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
-use gatepost_mail::{Budget, DefectKind, FileType, Limit, Message, Origin, Part, PartId};
+use gatepost_mail::{Budget, DefectKind, FeatureKind, FileType, Limit, Message, Origin, Part, PartId};
 
 /// A container being opened. Openers read [`Opening::body`] and hand over what they find.
 pub(crate) struct Opening<'a> {
@@ -126,6 +128,15 @@ impl<'a> Opening<'a> {
 
     /// Appends a member as a child of the container, unless another format gave the same.
     pub(crate) fn member(&mut self, member: Member) -> Result<PartId, Stop> {
+        self.append(Origin::Archive, member)
+    }
+
+    /// [`Opening::member`] for what is embedded in a document.
+    pub(crate) fn embedded(&mut self, member: Member) -> Result<PartId, Stop> {
+        self.append(Origin::Embedded, member)
+    }
+
+    fn append(&mut self, origin: Origin, member: Member) -> Result<PartId, Stop> {
         let same = |id: &&PartId| self.message.part(**id).body == member.body;
         if !member.body.is_empty()
             && let Some(&id) = self.before.iter().find(same)
@@ -135,7 +146,7 @@ impl<'a> Opening<'a> {
         }
         let taken = self.budget.take_part(self.depth);
         taken.map_err(|limit| self.stop(limit))?;
-        let part = Part::new(self.container, self.depth, Origin::Archive, member.body);
+        let part = Part::new(self.container, self.depth, origin, member.body);
         let lost = member.encrypted || member.unread;
         let detected = if lost && part.body.is_empty() { FileType::DATA } else { part.detected };
         let id =
@@ -168,6 +179,16 @@ impl<'a> Opening<'a> {
     /// Notes a defect of the container itself.
     pub(crate) fn defective(&mut self, kind: DefectKind, detail: impl Into<String>) {
         self.defect(kind, self.container, detail);
+    }
+
+    /// Notes what the container is able to do.
+    pub(crate) fn feature(&mut self, kind: FeatureKind, detail: impl AsRef<str>) {
+        self.message.feature(kind, self.container, detail);
+    }
+
+    /// Notes an address that the container holds.
+    pub(crate) fn link(&mut self, url: impl Into<String>) {
+        self.message.link(self.container, url);
     }
 
     /// Notes a defect of a member. An archive of a thousand broken members is told of sixteen times for each kind.
@@ -251,6 +272,35 @@ impl<'a> Opening<'a> {
         let mut data = Vec::new();
         let (used, end) = self.inflate(input, packed, expected, &mut data);
         Inflated { data: keep(data), used, end }
+    }
+
+    /// Reads what a decompressor makes, behind what `into` holds already: until its end, an error, or a limit; what was made
+    /// until then is kept. `packed` is the size to hold against the ratio. Errors of kind `UnexpectedEof` mean truncated
+    /// input, all others corrupt input.
+    pub(crate) fn drain(&mut self, source: &mut dyn Read, packed: u64, into: &mut Vec<u8>) -> End {
+        if let Some(limit) = self.root.over {
+            return End::Over(limit);
+        }
+        let start = into.len();
+        let mut step = vec![0; 64 << 10];
+        loop {
+            let more = match source.read(&mut step) {
+                Ok(0) => return End::Complete,
+                Ok(more) => more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return End::Truncated,
+                Err(_) => return End::Corrupt,
+            };
+            into.extend_from_slice(&step[..more]);
+            if let Err(limit) = self.spend(packed, (into.len() - start) as u64, more as u64) {
+                return End::Over(limit);
+            }
+        }
+    }
+
+    /// An error when a decompressor needs more memory than one step may ask for; ask before it allocates.
+    pub(crate) fn check_memory(&self, bytes: u64) -> Result<(), Limit> {
+        self.budget.check_memory(bytes)
     }
 
     fn spend(&mut self, packed: u64, made: u64, more: u64) -> Result<(), Limit> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Check, SymbolInfo, Wave};
 use super::{
-    access, attachments, auth, callahead, dnsbl, envelope, greylist, gtube, local_lists, malware, p0f, rates,
-    recipients, structure,
+    access, attachments, auth, callahead, content, dnsbl, envelope, greylist, gtube, local_lists, malware,
+    p0f, rates, recipients, structure,
 };
 use crate::config::{Config, Problem};
 use crate::resources::callahead::AskNextHop;
@@ -68,6 +68,7 @@ pub static CHECKS: &[Entry] = &[
     Entry { name: "p0f", wave: Wave::Facts, meaning: "the client's operating system, by p0f", symbols: Symbols::Made(p0f::symbols), build: p0f::build },
     Entry { name: "gtube", wave: Wave::Facts, meaning: "the test pattern of unsolicited mail", symbols: Symbols::Fixed(gtube::SYMBOLS), build: gtube::build },
     Entry { name: "structure", wave: Wave::Facts, meaning: "what is malformed, ambiguous or unreadable", symbols: Symbols::Made(structure::symbols), build: structure::build },
+    Entry { name: "content", wave: Wave::Facts, meaning: "what contents are able to do: macros, scripts, hidden files (with `structure`)", symbols: Symbols::Made(content::symbols), build: content::build },
 ];
 
 /// Every symbol that may be found under this configuration, those of checks that are turned off included.

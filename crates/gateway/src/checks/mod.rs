@@ -8,6 +8,7 @@ pub mod auth;
 pub mod callahead;
 pub mod catalogue;
 mod clamd;
+pub mod content;
 pub mod dnsbl;
 pub mod embedded;
 pub mod envelope;
@@ -244,10 +245,8 @@ pub(crate) mod testing {
             encrypted: false,
         };
         let message = Message {
-            raw: raw.to_owned().into(),
-            headers: Headers::default(),
             parts: parts.iter().enumerate().map(part).collect(),
-            defects: Vec::new(),
+            ..Message::unread(raw.to_owned().into())
         };
         Mail { session: Session::default(), envelope: Envelope::default(), message }
     }

@@ -371,6 +371,10 @@ pub struct Reading {
     pub ratio: u32,
     /// Time for reading and unpacking.
     pub time: Seconds,
+    /// Further readings of the same bytes, because mail programs differ in how they read.
+    pub readings: u32,
+    /// Bytes that one step of unpacking may ask for at once, such as a dictionary.
+    pub memory: Size,
 }
 
 /// The checks.
@@ -782,7 +786,15 @@ impl Default for SessionLimits {
 
 impl Default for Reading {
     fn default() -> Reading {
-        Reading { depth: 17, parts: 1000, bytes: Size::mebibytes(300), ratio: 250, time: Seconds::new(20) }
+        Reading {
+            depth: 17,
+            parts: 1000,
+            bytes: Size::mebibytes(300),
+            ratio: 250,
+            time: Seconds::new(20),
+            readings: 200,
+            memory: Size::mebibytes(256),
+        }
     }
 }
 

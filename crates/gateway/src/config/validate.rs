@@ -251,6 +251,7 @@ impl Config {
             ("reading.bytes", self.reading.bytes.bytes()),
             ("reading.ratio", u64::from(self.reading.ratio)),
             ("reading.time", self.reading.time.seconds()),
+            ("reading.memory", self.reading.memory.bytes()),
             ("checks.dns.time", self.checks.dns.time.seconds()),
             ("checks.embedded.time", self.checks.embedded.time.seconds()),
         ] {
