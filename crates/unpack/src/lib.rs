@@ -8,11 +8,16 @@
 //! a zip behind a gzip file, is opened as all of them. Damaged containers yield what can be read, and defects. Members
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
+// Used by what opens documents, messages of Outlook and installer packages.
+#[allow(dead_code)]
+mod cfb;
 mod fields;
 mod gzip;
 mod mbox;
 mod names;
 mod opening;
+#[allow(dead_code)]
+mod pieces;
 mod tar;
 mod zip;
 
