@@ -11,6 +11,7 @@
 // Used by what opens documents, messages of Outlook and installer packages.
 #[allow(dead_code)]
 mod cfb;
+#[allow(dead_code)]
 mod fields;
 mod gzip;
 mod mbox;
