@@ -8,17 +8,20 @@
 //! a zip behind a gzip file, is opened as all of them. Damaged containers yield what can be read, and defects. Members
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
+mod ar;
 // Used by what opens documents, messages of Outlook and installer packages.
 #[allow(dead_code)]
 mod cfb;
-#[allow(dead_code)]
+mod cpio;
+mod disc;
+mod disk;
 mod fields;
 mod gzip;
 mod mbox;
 mod names;
 mod opening;
-#[allow(dead_code)]
 mod pieces;
+mod rpm;
 mod tar;
 mod zip;
 
@@ -85,11 +88,38 @@ pub enum Format {
     Mail,
     /// Mailboxes.
     Mbox,
+    /// cpio.
+    Cpio,
+    /// ar, and Debian packages.
+    Ar,
+    /// RPM packages.
+    Rpm,
+    /// Images of optical discs: ISO 9660 and UDF.
+    Disc,
+    /// Images of disks, with partitions or without: FAT, exFAT, NTFS, HFS+.
+    Disk,
+    /// Virtual disks: VHD and VHDX.
+    VirtualDisk,
+    /// Apple's disk images.
+    Dmg,
 }
 
 impl Format {
     /// All of them, in the order in which they are tried on a part.
-    pub const ALL: &[Format] = &[Format::Gzip, Format::Tar, Format::Mail, Format::Mbox, Format::Zip];
+    pub const ALL: &[Format] = &[
+        Format::Gzip,
+        Format::Tar,
+        Format::Mail,
+        Format::Mbox,
+        Format::Cpio,
+        Format::Ar,
+        Format::Rpm,
+        Format::VirtualDisk,
+        Format::Dmg,
+        Format::Disc,
+        Format::Disk,
+        Format::Zip,
+    ];
 
     /// Its name, the usual extension.
     pub const fn name(self) -> &'static str {
@@ -109,6 +139,13 @@ impl Format {
             Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
             Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
             Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
+            Format::Cpio => Entry { name: "cpio", is: cpio::is, open: cpio::open },
+            Format::Ar => Entry { name: "ar", is: ar::is, open: ar::open },
+            Format::Rpm => Entry { name: "rpm", is: rpm::is, open: rpm::open },
+            Format::Disc => Entry { name: "iso", is: disc::is, open: disc::open },
+            Format::Disk => Entry { name: "img", is: disk::is, open: disk::open },
+            Format::VirtualDisk => Entry { name: "vhd", is: disk::is_vhd, open: disk::open_vhd },
+            Format::Dmg => Entry { name: "dmg", is: disk::is_dmg, open: disk::open_dmg },
         }
     }
 }
@@ -155,7 +192,22 @@ fn walk(message: &mut Message, budget: &mut Budget, roots: &mut Roots, first: us
 
 /// Whether a part holds others that nobody here takes out.
 fn is_closed(message: &Message, id: PartId) -> bool {
-    const OPENED: &[FileType] = &[FileType::ZIP, FileType::JAR, FileType::APK, FileType::GZIP, FileType::TAR];
+    const OPENED: &[FileType] = &[
+        FileType::ZIP,
+        FileType::JAR,
+        FileType::APK,
+        FileType::GZIP,
+        FileType::TAR,
+        FileType::CPIO,
+        FileType::AR,
+        FileType::DEB,
+        FileType::RPM,
+        FileType::ISO,
+        FileType::IMG,
+        FileType::VHD,
+        FileType::VHDX,
+        FileType::DMG,
+    ];
     let detected = message.part(id).detected;
     let holds = matches!(detected.kind, FileKind::Archive | FileKind::Compressed);
     // The reader of mails has taken them out of text.
