@@ -160,6 +160,10 @@ pub(crate) fn trailing(opening: &mut Opening, from: usize) -> Result<(), Stop> {
         return Ok(());
     }
     opening.defective(DefectKind::BadArchive, format!("{} bytes behind its end", rest.len()));
+    // All of it is the container once more.
+    if from == 0 {
+        return Ok(());
+    }
     let end = opening.body.len();
     member(opening, Vec::new(), &[Piece::At(from..end)], None).map(|_| ())
 }
