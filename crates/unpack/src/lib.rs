@@ -8,18 +8,21 @@
 //! a zip behind a gzip file, is opened as all of them. Damaged containers yield what can be read, and defects. Members
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
+mod apple;
 mod ar;
-// Used by what opens documents, messages of Outlook and installer packages.
-#[allow(dead_code)]
+mod card;
 mod cfb;
 mod cpio;
 mod disc;
 mod disk;
+mod encoded;
 mod fields;
 mod gzip;
 mod mbox;
+mod msi;
 mod names;
 mod opening;
+mod outlook;
 mod pieces;
 mod rpm;
 mod tar;
@@ -102,6 +105,20 @@ pub enum Format {
     VirtualDisk,
     /// Apple's disk images.
     Dmg,
+    /// AppleSingle and AppleDouble.
+    AppleFile,
+    /// MacBinary.
+    MacBinary,
+    /// uuencode, yEnc and BinHex in files of their own.
+    Encoded,
+    /// Attachments of Outlook, `winmail.dat`.
+    Tnef,
+    /// Messages of Outlook.
+    Msg,
+    /// Installer packages of Windows.
+    Msi,
+    /// Calendars and visiting cards.
+    Card,
 }
 
 impl Format {
@@ -116,6 +133,13 @@ impl Format {
         Format::Rpm,
         Format::VirtualDisk,
         Format::Dmg,
+        Format::AppleFile,
+        Format::MacBinary,
+        Format::Encoded,
+        Format::Tnef,
+        Format::Msg,
+        Format::Msi,
+        Format::Card,
         Format::Disc,
         Format::Disk,
         Format::Zip,
@@ -146,6 +170,15 @@ impl Format {
             Format::Disk => Entry { name: "img", is: disk::is, open: disk::open },
             Format::VirtualDisk => Entry { name: "vhd", is: disk::is_vhd, open: disk::open_vhd },
             Format::Dmg => Entry { name: "dmg", is: disk::is_dmg, open: disk::open_dmg },
+            Format::AppleFile => Entry { name: "applefile", is: apple::is, open: apple::open },
+            Format::MacBinary => {
+                Entry { name: "macbin", is: apple::is_mac_binary, open: apple::open_mac_binary }
+            }
+            Format::Encoded => Entry { name: "uu", is: encoded::is, open: encoded::open },
+            Format::Tnef => Entry { name: "tnef", is: outlook::tnef::is, open: outlook::tnef::open },
+            Format::Msg => Entry { name: "msg", is: outlook::is_msg, open: outlook::open_msg },
+            Format::Msi => Entry { name: "msi", is: msi::is, open: msi::open },
+            Format::Card => Entry { name: "ics", is: card::is, open: card::open },
         }
     }
 }
@@ -207,13 +240,16 @@ fn is_closed(message: &Message, id: PartId) -> bool {
         FileType::VHD,
         FileType::VHDX,
         FileType::DMG,
+        FileType::APPLEFILE,
+        FileType::MACBINARY,
+        FileType::UUENCODE,
+        FileType::YENC,
+        FileType::BINHEX,
+        FileType::TNEF,
     ];
     let detected = message.part(id).detected;
     let holds = matches!(detected.kind, FileKind::Archive | FileKind::Compressed);
-    // The reader of mails has taken them out of text.
-    let taken_out =
-        || detected == FileType::UUENCODE && message.parts.iter().any(|part| part.parent == Some(id));
-    holds && !OPENED.contains(&detected) && !taken_out()
+    holds && !OPENED.contains(&detected)
 }
 
 /// For every part, the attachment that it came out of in the end, and what was made of that so far.
