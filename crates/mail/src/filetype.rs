@@ -253,7 +253,11 @@ impl FileType {
     /// Whether this is an image of a disk, whatever else it is: one with partitions, or with FAT, exFAT, NTFS or HFS+.
     pub fn is_disk(content: &[u8]) -> bool {
         let has = |at: usize, mark: &[u8]| content.get(at..).is_some_and(|rest| rest.starts_with(mark));
-        if has(512, b"EFI PART") || has(1024, b"H+\0\x04") || has(1024, b"HX\0\x05") {
+        if has(512, b"EFI PART")
+            || has(512, b"PM\0\0\0\0")
+            || has(1024, b"H+\0\x04")
+            || has(1024, b"HX\0\x05")
+        {
             return true;
         }
         // An old HFS volume that holds an HFS+ one.

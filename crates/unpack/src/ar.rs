@@ -37,12 +37,12 @@ pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
             b"/" | b"/SYM64/" | b"__.SYMDEF" | b"__.SYMDEF SORTED" => {}
             _ => member(opening, field, &long, data, size)?,
         }
-        // Members begin at even places; some programs forget that.
-        at = if end % 2 == 1 && body.get(end).is_none_or(|byte| matches!(byte, b'\n' | 0 | b' ')) {
-            end + 1
-        } else {
-            end
-        };
+        // Members begin at even places; some programs forget that, or pad once more.
+        let begins = |at: &usize| body.get(at + 58..at + HEADER).is_some_and(|mark| mark == b"`\n");
+        at = [end.next_multiple_of(2), end, end + 1, end + 2].into_iter().find(begins).unwrap_or(end);
+    }
+    if body[at.min(body.len())..].trim_ascii().is_empty() {
+        return Ok(());
     }
     if at < body.len() {
         opening.defective(DefectKind::TruncatedArchive, "it ends inside a header");

@@ -40,10 +40,10 @@ pub(super) fn open(opening: &mut Opening, volume: &Volume, files: &mut Files) ->
             _ => {}
         }
     }
-    for (number, (descriptor, joliet)) in trees.iter().enumerate() {
+    for (descriptor, joliet) in &trees {
         let block = u64::from(u16_le(descriptor, 128).unwrap_or_default());
         let block = if block.is_power_of_two() && (512..=SECTOR).contains(&block) { block } else { SECTOR };
-        let tree = Tree { volume, block, joliet: *joliet, skip: 0, empty: number == 0 };
+        let tree = Tree { volume, block, joliet: *joliet, skip: 0 };
         tree.walk(opening, files, &descriptor[156..190])?;
     }
     if let Some(catalog) = boot {
@@ -58,8 +58,6 @@ struct Tree<'a> {
     joliet: bool,
     /// Bytes before what Rock Ridge keeps in a record.
     skip: usize,
-    /// Files without content are told of: in the first tree only, they cannot be told apart.
-    empty: bool,
 }
 
 const FOLDER: u8 = 2;
@@ -72,7 +70,6 @@ struct Record {
     flags: u8,
     at: u64,
     size: u64,
-    link: bool,
     /// The block of the folder that this record stands for.
     moved: Option<u32>,
     /// Compressed by zisofs.
@@ -154,10 +151,7 @@ impl Tree<'_> {
     ) -> Result<(), Stop> {
         let all = paths(path, record.names);
         if found.is_empty() && record.size == 0 {
-            if self.empty || record.link {
-                opening.member(Member { names: all, ..Member::default() })?;
-            }
-            return Ok(());
+            return files.add_empty(opening, all);
         }
         if record.packed
             && let Some(id) = unpacked(opening, &all, found)?
@@ -209,7 +203,6 @@ impl Tree<'_> {
     /// Reads what Rock Ridge and zisofs keep in a record, and where that is continued.
     fn rock_ridge(&self, first: &[u8], record: &mut Record) {
         const MOST_AREAS: usize = 16;
-        const LINK: u32 = 0o120_000;
         let mut name = Vec::new();
         let mut area = Bytes::copy_from_slice(first);
         for _ in 0..MOST_AREAS {
@@ -226,7 +219,6 @@ impl Tree<'_> {
                     }
                     b"CE" => next = Some((u32_le(field, 4), u32_le(field, 12), u32_le(field, 20))),
                     b"CL" => record.moved = u32_le(field, 4),
-                    b"PX" => record.link |= u32_le(field, 4).is_some_and(|mode| mode & 0o170_000 == LINK),
                     b"ZF" => record.packed = field.get(4..6) == Some(b"pz"),
                     b"ST" => break,
                     _ => {}

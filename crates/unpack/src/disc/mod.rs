@@ -4,14 +4,14 @@
 mod iso;
 mod udf;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use gatepost_mail::{DefectKind, FileType, PartId};
 
 use crate::disk::volume::Volume;
 use crate::names;
-use crate::opening::{Opening, Stop};
+use crate::opening::{Member, Opening, Stop};
 use crate::pieces::{self, Piece};
 
 /// The sector with the first descriptor, and the size of sectors.
@@ -64,9 +64,21 @@ struct Files {
     known: HashMap<(usize, u64), PartId>,
     /// Places where some file begins.
     starts: HashMap<usize, PartId>,
+    /// Paths of files without content, which cannot be told apart otherwise.
+    empty: HashSet<String>,
 }
 
 impl Files {
+    /// Hands over a file without content, unless another tree has it already.
+    fn add_empty(&mut self, opening: &mut Opening, all: Vec<String>) -> Result<(), Stop> {
+        let known = all.iter().any(|name| self.empty.contains(&name.to_lowercase()));
+        self.empty.extend(all.iter().map(|name| name.to_lowercase()));
+        if !known {
+            opening.member(Member { names: all, ..Member::default() })?;
+        }
+        Ok(())
+    }
+
     /// Hands over a file, or gives it one more name where another tree has it already.
     fn add(
         &mut self,

@@ -52,9 +52,7 @@ pub(super) fn open(opening: &mut Opening, volume: &Volume, files: &mut Files) ->
             }
             let all = paths(&path, vec![entry.name]);
             match udf.node(entry.address) {
-                Some(node) if node.size == 0 => {
-                    opening.member(Member { names: all, ..Member::default() })?;
-                }
+                Some(node) if node.size == 0 => files.add_empty(opening, all)?,
                 Some(node) => {
                     let short = pieces::len(&node.pieces) < node.size;
                     let broken = short.then_some((DefectKind::TruncatedArchive, "its data ends early"));

@@ -1,4 +1,4 @@
-//! Images of disks: partitions (MBR, GPT), and the files in FAT, exFAT, NTFS and HFS+ on them, or on an image without
+//! Images of disks: partitions (MBR, GPT, Apple's map), and the files in FAT, exFAT, NTFS and HFS+ on them, or on an image without
 //! partitions; virtual disks (VHD, VHDX), Apple's disk images.
 
 mod dmg;
@@ -20,7 +20,7 @@ pub(crate) use vhd::{is as is_vhd, open as open_vhd};
 
 /// Whether this is an image of a disk with partitions, or of a file system that can be read.
 pub(crate) fn is(body: &[u8], detected: FileType) -> bool {
-    detected == FileType::IMG || FileType::is_disk(body)
+    (detected == FileType::IMG || FileType::is_disk(body)) && !is_vhd(body, detected)
 }
 
 /// Opens an image of a disk.
@@ -65,7 +65,22 @@ fn is_jump(boot: &[u8]) -> bool {
     matches!(boot.first(), Some(0xeb | 0xe9 | 0x49))
 }
 
-/// The partitions of a disk: those of a GPT (UEFI 5.3), those of an MBR, the logical ones in extended ones too.
+/// The partitions of an Apple partition map (Inside Macintosh: Devices, chapter 3): an entry in each block from the second
+/// on.
+fn apple_partitions(disk: &Volume, most: usize) -> Vec<Volume> {
+    let entry = |at: u64| {
+        let raw = disk.read(at, 16);
+        let word = |at: usize| crate::fields::u32_be(&raw, at).unwrap_or_default();
+        raw.starts_with(b"PM").then(|| (word(8), word(12)))
+    };
+    let sizes = [512, 1024, 2048, 4096];
+    let Some(block) = sizes.into_iter().find(|size| disk.has(*size, b"PM\0\0")) else { return Vec::new() };
+    let entries = (1..=most as u64).map_while(|number| entry(number * block));
+    entries.map(|(start, count)| disk.part(times(start, block), times(count, block))).collect()
+}
+
+/// The partitions of a disk: those of a GPT (UEFI 5.3), those of Apple's map, those of an MBR, the logical ones in extended
+/// ones too.
 fn partitions(disk: &Volume) -> Vec<Volume> {
     /// Partitions in all; systems show some two dozen.
     const MOST: usize = 128;
@@ -86,6 +101,7 @@ fn partitions(disk: &Volume) -> Vec<Volume> {
             }
         }
     }
+    found.extend(apple_partitions(disk, MOST));
     if !disk.has(510, &[0x55, 0xaa]) {
         return found;
     }
