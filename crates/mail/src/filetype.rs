@@ -615,10 +615,7 @@ fn iso_media(content: &[u8]) -> FileType {
 /// Images of disks and discs, whose marks stand at their end or far behind their beginning.
 fn image(content: &[u8]) -> Option<FileType> {
     const TRAILER: usize = 512;
-    if content.len() < TRAILER {
-        return None;
-    }
-    let end = &content[content.len() - TRAILER..];
+    let end = &content[content.len().saturating_sub(TRAILER)..];
     if end.starts_with(b"conectix") {
         return Some(FileType::VHD);
     }
