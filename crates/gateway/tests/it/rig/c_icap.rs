@@ -22,7 +22,7 @@ impl CIcap {
         let path = |name: &str| folder.path().join(name).display().to_string();
         let address = free_address();
         let config = format!(
-            "PidFile {}\nCommandsSocket {}\nStartServers 1\nMaxServers 2\nThreadsPerChild 8\nPort {address}\n\
+            "PidFile {}\nCommandsSocket {}\nStartServers 1\nMaxServers 4\nMinSpareThreads 2\nMaxSpareThreads 64\nThreadsPerChild 8\nPort {address}\n\
              User root\nGroup root\nTmpDir {}\nModulesDir {MODULES}\nServicesDir {MODULES}\n\
              LoadMagicFile /etc/c-icap/c-icap.magic\nServerLog {}\nAccessLog {}\n\
              acl all src 0.0.0.0/0.0.0.0\nicap_access allow all\n\
