@@ -8,11 +8,23 @@
 //! a zip behind a gzip file, is opened as all of them. Damaged containers yield what can be read, and defects. Members
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
+mod apple;
+mod ar;
+mod card;
+mod cfb;
+mod cpio;
+mod disc;
+mod disk;
+mod encoded;
 mod fields;
 mod gzip;
 mod mbox;
+mod msi;
 mod names;
 mod opening;
+mod outlook;
+mod pieces;
+mod rpm;
 mod tar;
 mod zip;
 
@@ -79,11 +91,59 @@ pub enum Format {
     Mail,
     /// Mailboxes.
     Mbox,
+    /// cpio.
+    Cpio,
+    /// ar, and Debian packages.
+    Ar,
+    /// RPM packages.
+    Rpm,
+    /// Images of optical discs: ISO 9660 and UDF.
+    Disc,
+    /// Images of disks, with partitions or without: FAT, exFAT, NTFS, HFS+.
+    Disk,
+    /// Virtual disks: VHD and VHDX.
+    VirtualDisk,
+    /// Apple's disk images.
+    Dmg,
+    /// AppleSingle and AppleDouble.
+    AppleFile,
+    /// MacBinary.
+    MacBinary,
+    /// uuencode, yEnc and BinHex in files of their own.
+    Encoded,
+    /// Attachments of Outlook, `winmail.dat`.
+    Tnef,
+    /// Messages of Outlook.
+    Msg,
+    /// Installer packages of Windows.
+    Msi,
+    /// Calendars and visiting cards.
+    Card,
 }
 
 impl Format {
     /// All of them, in the order in which they are tried on a part.
-    pub const ALL: &[Format] = &[Format::Gzip, Format::Tar, Format::Mail, Format::Mbox, Format::Zip];
+    pub const ALL: &[Format] = &[
+        Format::Gzip,
+        Format::Tar,
+        Format::Mail,
+        Format::Mbox,
+        Format::Cpio,
+        Format::Ar,
+        Format::Rpm,
+        Format::VirtualDisk,
+        Format::Dmg,
+        Format::AppleFile,
+        Format::MacBinary,
+        Format::Encoded,
+        Format::Tnef,
+        Format::Msg,
+        Format::Msi,
+        Format::Card,
+        Format::Disc,
+        Format::Disk,
+        Format::Zip,
+    ];
 
     /// Its name, the usual extension.
     pub const fn name(self) -> &'static str {
@@ -103,6 +163,22 @@ impl Format {
             Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
             Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
             Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
+            Format::Cpio => Entry { name: "cpio", is: cpio::is, open: cpio::open },
+            Format::Ar => Entry { name: "ar", is: ar::is, open: ar::open },
+            Format::Rpm => Entry { name: "rpm", is: rpm::is, open: rpm::open },
+            Format::Disc => Entry { name: "iso", is: disc::is, open: disc::open },
+            Format::Disk => Entry { name: "img", is: disk::is, open: disk::open },
+            Format::VirtualDisk => Entry { name: "vhd", is: disk::is_vhd, open: disk::open_vhd },
+            Format::Dmg => Entry { name: "dmg", is: disk::is_dmg, open: disk::open_dmg },
+            Format::AppleFile => Entry { name: "applefile", is: apple::is, open: apple::open },
+            Format::MacBinary => {
+                Entry { name: "macbin", is: apple::is_mac_binary, open: apple::open_mac_binary }
+            }
+            Format::Encoded => Entry { name: "uu", is: encoded::is, open: encoded::open },
+            Format::Tnef => Entry { name: "tnef", is: outlook::tnef::is, open: outlook::tnef::open },
+            Format::Msg => Entry { name: "msg", is: outlook::is_msg, open: outlook::open_msg },
+            Format::Msi => Entry { name: "msi", is: msi::is, open: msi::open },
+            Format::Card => Entry { name: "ics", is: card::is, open: card::open },
         }
     }
 }
@@ -149,13 +225,31 @@ fn walk(message: &mut Message, budget: &mut Budget, roots: &mut Roots, first: us
 
 /// Whether a part holds others that nobody here takes out.
 fn is_closed(message: &Message, id: PartId) -> bool {
-    const OPENED: &[FileType] = &[FileType::ZIP, FileType::JAR, FileType::APK, FileType::GZIP, FileType::TAR];
+    const OPENED: &[FileType] = &[
+        FileType::ZIP,
+        FileType::JAR,
+        FileType::APK,
+        FileType::GZIP,
+        FileType::TAR,
+        FileType::CPIO,
+        FileType::AR,
+        FileType::DEB,
+        FileType::RPM,
+        FileType::ISO,
+        FileType::IMG,
+        FileType::VHD,
+        FileType::VHDX,
+        FileType::DMG,
+        FileType::APPLEFILE,
+        FileType::MACBINARY,
+        FileType::UUENCODE,
+        FileType::YENC,
+        FileType::BINHEX,
+        FileType::TNEF,
+    ];
     let detected = message.part(id).detected;
     let holds = matches!(detected.kind, FileKind::Archive | FileKind::Compressed);
-    // The reader of mails has taken them out of text.
-    let taken_out =
-        || detected == FileType::UUENCODE && message.parts.iter().any(|part| part.parent == Some(id));
-    holds && !OPENED.contains(&detected) && !taken_out()
+    holds && !OPENED.contains(&detected)
 }
 
 /// For every part, the attachment that it came out of in the end, and what was made of that so far.
