@@ -8,11 +8,13 @@
 //! a zip behind a gzip file, is opened as all of them. Damaged containers yield what can be read, and defects. Members
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
+mod codec;
 mod fields;
 mod gzip;
 mod mbox;
 mod names;
 mod opening;
+mod passwords;
 mod tar;
 mod zip;
 
@@ -20,6 +22,7 @@ use bytes::Bytes;
 use gatepost_mail::{Budget, DefectKind, FileKind, FileType, Limit, Limits, Message, Origin, Part, PartId};
 
 use opening::{Opening, Root, Stop};
+use passwords::Passwords;
 
 /// Reads a message and everything that it contains.
 pub fn read(raw: Bytes, limits: &Limits) -> Message {
@@ -162,17 +165,19 @@ fn is_closed(message: &Message, id: PartId) -> bool {
 struct Roots {
     of: Vec<usize>,
     roots: Vec<Root>,
+    passwords: Passwords,
 }
 
 impl Roots {
     fn new(message: &Message) -> Roots {
         let root = |part: &Part| Root { packed: part.body.len() as u64, ..Root::default() };
-        Roots { of: (0..message.parts.len()).collect(), roots: message.parts.iter().map(root).collect() }
+        let roots = message.parts.iter().map(root).collect();
+        Roots { of: (0..message.parts.len()).collect(), roots, passwords: Passwords::default() }
     }
 
     fn open(&mut self, format: Format, message: &mut Message, id: PartId, budget: &mut Budget) {
         let root = self.of[id.0];
-        let mut opening = Opening::new(message, id, budget, &mut self.roots[root]);
+        let mut opening = Opening::new(message, id, budget, &mut self.roots[root], &mut self.passwords);
         // What stopped it is noted as a defect.
         let _stopped: Result<(), Stop> = (format.entry().open)(&mut opening);
         self.of.resize(message.parts.len(), root);
