@@ -9,12 +9,14 @@
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
 mod codec;
+mod crypto;
 mod fields;
 mod gzip;
 mod mbox;
 mod names;
 mod opening;
 mod passwords;
+mod single;
 mod tar;
 mod zip;
 

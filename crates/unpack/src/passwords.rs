@@ -26,9 +26,40 @@ const FIRST: usize = 16;
 
 /// Parts of words for "password", in the languages that mail comes in.
 const KEYWORDS: &[&str] = &[
-    "pass", "pwd", "code", "kennw", "parol", "contrase", "clave", "senha", "wachtwoord", "lösen", "losen", "hasł", "haslo",
-    "heslo", "jelsz", "şifre", "sifre", "salasana", "kodeord", "adgangskode", "lozink", "schlüssel", "парол", "код", "κωδικ",
-    "סיסמ", "كلمة", "密码", "密碼", "口令", "パスワード", "暗証", "비밀번호", "암호",
+    "pass",
+    "pwd",
+    "code",
+    "kennw",
+    "parol",
+    "contrase",
+    "clave",
+    "senha",
+    "wachtwoord",
+    "lösen",
+    "losen",
+    "hasł",
+    "haslo",
+    "heslo",
+    "jelsz",
+    "şifre",
+    "sifre",
+    "salasana",
+    "kodeord",
+    "adgangskode",
+    "lozink",
+    "schlüssel",
+    "парол",
+    "код",
+    "κωδικ",
+    "סיסמ",
+    "كلمة",
+    "密码",
+    "密碼",
+    "口令",
+    "パスワード",
+    "暗証",
+    "비밀번호",
+    "암호",
 ];
 /// The same as words of their own.
 const KEYWORDS_ALONE: &[&str] = &["pw", "pin", "key", "mdp", "kod", "psw", "pswd", "clef", "clé"];
@@ -138,7 +169,8 @@ impl Passwords {
             if self.known.insert(text.clone()) {
                 self.list.push(Password { text, from_mail: likely != Likely::Listed, likely });
             } else if likely != Likely::Listed
-                && let Some(listed) = self.list.iter_mut().find(|other| !other.from_mail && other.text == text)
+                && let Some(listed) =
+                    self.list.iter_mut().find(|other| !other.from_mail && other.text == text)
             {
                 listed.from_mail = true;
             }
@@ -209,7 +241,9 @@ fn readings(token: &str) -> Vec<&str> {
     let outer = |c: char| c.is_ascii_punctuation() || "«»“”„‘’‹›。，、：；！？（）「」『』【】…".contains(c);
     let light = |c: char| ".,;:!?\"'()[]<>{}*`«»“”„‘’‹›。，：；（）「」『』【】".contains(c);
     let mut all = Vec::with_capacity(3);
-    for word in [token.trim_matches(light), token.trim_end_matches(['.', ',', ';']), token, token.trim_matches(outer)] {
+    for word in
+        [token.trim_matches(light), token.trim_end_matches(['.', ',', ';']), token, token.trim_matches(outer)]
+    {
         if !word.is_empty() && !all.contains(&word) {
             all.push(word);
         }
@@ -248,8 +282,17 @@ fn rest_of_line(line: &str) -> Option<&str> {
 
 /// What stands in quotation marks, on one line.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
-    const PAIRS: &[(char, char)] =
-        &[('"', '"'), ('\'', '\''), ('`', '`'), ('“', '”'), ('„', '“'), ('«', '»'), ('‘', '’'), ('「', '」'), ('[', ']')];
+    const PAIRS: &[(char, char)] = &[
+        ('"', '"'),
+        ('\'', '\''),
+        ('`', '`'),
+        ('“', '”'),
+        ('„', '“'),
+        ('«', '»'),
+        ('‘', '’'),
+        ('「', '」'),
+        ('[', ']'),
+    ];
     let opens = text.char_indices().filter_map(|(at, c)| {
         let (open, close) = PAIRS.iter().find(|(open, _)| *open == c)?;
         let rest = &text[at + open.len_utf8()..];
@@ -303,7 +346,8 @@ mod tests {
             ("解压密码是8899。", "8899"),
             ("pin\r\n\r\n0815", "0815"),
         ] {
-            let mail = format!("Content-Type: text/plain; charset=utf-8\r\n\r\nHello,\r\n{text}\r\nRegards\r\n");
+            let mail =
+                format!("Content-Type: text/plain; charset=utf-8\r\n\r\nHello,\r\n{text}\r\nRegards\r\n");
             let list = gathered(&mail, &["virus"]).list;
             let place = list.iter().position(|found| found.text == password);
             assert!(place.is_some_and(|place| place < EARLY), "{text}: {place:?} {list:?}");
@@ -338,7 +382,8 @@ mod tests {
 
     #[test]
     fn long_and_many_words_are_bounded() {
-        let text = (0..40_000).map(|number| format!("password {number:x} \"q{number}\" ")).collect::<String>();
+        let text =
+            (0..40_000).map(|number| format!("password {number:x} \"q{number}\" ")).collect::<String>();
         let passwords = gathered(&format!("Subject: x\r\n\r\n{text}{}", "y".repeat(500_000)), &["listed"]);
         assert_eq!(passwords.list.len(), MOST);
         assert_eq!(passwords.known.len(), MOST);

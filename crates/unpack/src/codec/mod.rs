@@ -1,6 +1,26 @@
 //! Decompressors. Each reads a slice and writes into a [`Sink`], which is its window at the same time: nothing is kept twice,
 //! and a dictionary that a header declares costs nothing before it is filled.
 
+pub(crate) mod bcj;
+mod bits;
+pub(crate) mod bzip2;
+pub(crate) mod dcl;
+pub(crate) mod deflate64;
+mod huffman;
+pub(crate) mod implode;
+pub(crate) mod lz4;
+pub(crate) mod lzma;
+pub(crate) mod lzma2;
+pub(crate) mod lzo;
+pub(crate) mod lzw;
+pub(crate) mod ppmd;
+pub(crate) mod reduce;
+pub(crate) mod shrink;
+pub(crate) mod xz;
+pub(crate) mod zstd;
+
+use std::io::{self, Read};
+
 use gatepost_mail::Limit;
 
 /// Why a decoder stopped before its end.
@@ -84,10 +104,10 @@ impl<'a> Sink<'a> {
         if distance == 0 || distance > self.made() {
             return Err(Fault::Corrupt);
         }
+        let from = self.out.len() - distance;
         let mut left = len;
         while left > 0 {
-            let from = self.out.len() - distance;
-            let step = left.min(distance).min(Sink::STEP);
+            let step = left.min(self.out.len() - from).min(Sink::STEP);
             self.out.extend_from_within(from..from + step);
             left -= step;
             self.pay()?;
@@ -95,10 +115,50 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Lets the last bytes be changed in place, from so many after its beginning on.
-    pub(crate) fn filter(&mut self, from: usize) -> &mut [u8] {
-        let start = (self.start + from).min(self.out.len());
-        &mut self.out[start..]
+    /// [`Sink::copy`], where what lies before the beginning is zeros.
+    pub(crate) fn copy_or_zeros(&mut self, distance: usize, len: usize) -> Result<(), Fault> {
+        let zeros = distance.saturating_sub(self.made()).min(len);
+        for _ in 0..zeros {
+            self.push(0)?;
+        }
+        self.copy(distance, len - zeros)
+    }
+
+    /// A place to come back to by [`Sink::since`].
+    pub(crate) fn mark(&self) -> usize {
+        self.out.len()
+    }
+
+    /// What was made since `mark`, to be read or changed in place.
+    pub(crate) fn since(&mut self, mark: usize) -> &mut [u8] {
+        let mark = mark.min(self.out.len());
+        &mut self.out[mark..]
+    }
+
+    /// Appends what a reader yields. Its errors of kind `UnexpectedEof` mean truncated input, all others corrupt input.
+    pub(crate) fn drain(&mut self, source: &mut dyn Read, most: Option<u64>) -> Result<(), Fault> {
+        let mut step = vec![0; Sink::STEP];
+        let mut left = most.unwrap_or(u64::MAX);
+        while left > 0 {
+            let room = usize::try_from(left).unwrap_or(step.len()).min(step.len());
+            match source.read(&mut step[..room]) {
+                Ok(0) => break,
+                Ok(more) => {
+                    self.extend(&step[..more.min(room)])?;
+                    left -= more.min(room) as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Fault::Truncated),
+                Err(_) => return Err(Fault::Corrupt),
+            }
+        }
+        if most.is_some() && left > 0 { Err(Fault::Truncated) } else { Ok(()) }
+    }
+
+    /// An error where so many bytes more would be over a limit.
+    pub(crate) fn foresee(&mut self, more: usize) -> Result<(), Fault> {
+        let made = self.made() + more;
+        (self.spend)(made as u64, 0).map_err(Fault::Over)
     }
 
     /// Pays for the rest.
@@ -115,7 +175,10 @@ impl<'a> Sink<'a> {
 }
 
 /// What a decoder makes of `input`, up to `most` bytes, for a look at the beginning.
-pub(crate) fn probe(most: usize, decoder: impl FnOnce(&mut Sink) -> Result<usize, Fault>) -> (Vec<u8>, Result<usize, Fault>) {
+pub(crate) fn probe(
+    most: usize,
+    decoder: impl FnOnce(&mut Sink) -> Result<usize, Fault>,
+) -> (Vec<u8>, Result<usize, Fault>) {
     let mut out = Vec::new();
     let mut spend = |made, _| if made > most as u64 { Err(Limit::Bytes) } else { Ok(()) };
     let mut sink = Sink::new(&mut out, &mut spend);
