@@ -9,9 +9,11 @@
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
 mod codec;
+mod compressed;
 mod crypto;
 mod fields;
 mod gzip;
+mod lzop;
 mod mbox;
 mod names;
 mod opening;
@@ -78,6 +80,22 @@ pub enum Format {
     Zip,
     /// gzip.
     Gzip,
+    /// bzip2.
+    Bzip2,
+    /// xz.
+    Xz,
+    /// LZMA alone.
+    Lzma,
+    /// lzip.
+    Lzip,
+    /// lzop.
+    Lzop,
+    /// lz4, its legacy format too.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+    /// Unix compress.
+    Compress,
     /// tar.
     Tar,
     /// Mail in a file of its own or in an archive.
@@ -88,7 +106,21 @@ pub enum Format {
 
 impl Format {
     /// All of them, in the order in which they are tried on a part.
-    pub const ALL: &[Format] = &[Format::Gzip, Format::Tar, Format::Mail, Format::Mbox, Format::Zip];
+    pub const ALL: &[Format] = &[
+        Format::Gzip,
+        Format::Bzip2,
+        Format::Xz,
+        Format::Lzma,
+        Format::Lzip,
+        Format::Lzop,
+        Format::Lz4,
+        Format::Zstd,
+        Format::Compress,
+        Format::Tar,
+        Format::Mail,
+        Format::Mbox,
+        Format::Zip,
+    ];
 
     /// Its name, the usual extension.
     pub const fn name(self) -> &'static str {
@@ -105,6 +137,16 @@ impl Format {
         match self {
             Format::Zip => Entry { name: "zip", is: zip::is, open: zip::open },
             Format::Gzip => Entry { name: "gz", is: gzip::is, open: gzip::open },
+            Format::Bzip2 => Entry { name: "bz2", is: compressed::is_bzip2, open: compressed::open_bzip2 },
+            Format::Xz => Entry { name: "xz", is: compressed::is_xz, open: compressed::open_xz },
+            Format::Lzma => Entry { name: "lzma", is: compressed::is_lzma, open: compressed::open_lzma },
+            Format::Lzip => Entry { name: "lz", is: compressed::is_lzip, open: compressed::open_lzip },
+            Format::Lzop => Entry { name: "lzo", is: lzop::is, open: lzop::open },
+            Format::Lz4 => Entry { name: "lz4", is: compressed::is_lz4, open: compressed::open_lz4 },
+            Format::Zstd => Entry { name: "zst", is: compressed::is_zstd, open: compressed::open_zstd },
+            Format::Compress => {
+                Entry { name: "Z", is: compressed::is_compress, open: compressed::open_compress }
+            }
             Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
             Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
             Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
@@ -154,7 +196,21 @@ fn walk(message: &mut Message, budget: &mut Budget, roots: &mut Roots, first: us
 
 /// Whether a part holds others that nobody here takes out.
 fn is_closed(message: &Message, id: PartId) -> bool {
-    const OPENED: &[FileType] = &[FileType::ZIP, FileType::JAR, FileType::APK, FileType::GZIP, FileType::TAR];
+    const OPENED: &[FileType] = &[
+        FileType::ZIP,
+        FileType::JAR,
+        FileType::APK,
+        FileType::GZIP,
+        FileType::BZIP2,
+        FileType::XZ,
+        FileType::LZMA,
+        FileType::LZIP,
+        FileType::LZOP,
+        FileType::LZ4,
+        FileType::ZSTD,
+        FileType::COMPRESS,
+        FileType::TAR,
+    ];
     let detected = message.part(id).detected;
     let holds = matches!(detected.kind, FileKind::Archive | FileKind::Compressed);
     // The reader of mails has taken them out of text.

@@ -348,6 +348,11 @@ impl<'a> Opening<'a> {
         None
     }
 
+    /// The most that one step may ask for, in bytes.
+    pub(crate) fn most_memory(&self) -> u64 {
+        self.budget.limits().memory
+    }
+
     /// An error when a decompressor needs more memory than one step may ask for; ask before it allocates.
     pub(crate) fn check_memory(&self, bytes: u64) -> Result<(), Limit> {
         self.budget.check_memory(bytes)
