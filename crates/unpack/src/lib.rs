@@ -12,19 +12,25 @@ mod apple;
 mod ar;
 mod card;
 mod cfb;
+mod codec;
+mod compressed;
 mod cpio;
+mod crypto;
 mod disc;
 mod disk;
 mod encoded;
 mod fields;
 mod gzip;
+mod lzop;
 mod mbox;
 mod msi;
 mod names;
 mod opening;
 mod outlook;
+mod passwords;
 mod pieces;
 mod rpm;
+mod single;
 mod tar;
 mod zip;
 
@@ -32,6 +38,7 @@ use bytes::Bytes;
 use gatepost_mail::{Budget, DefectKind, FileKind, FileType, Limit, Limits, Message, Origin, Part, PartId};
 
 use opening::{Opening, Root, Stop};
+use passwords::Passwords;
 
 /// Reads a message and everything that it contains.
 pub fn read(raw: Bytes, limits: &Limits) -> Message {
@@ -85,6 +92,22 @@ pub enum Format {
     Zip,
     /// gzip.
     Gzip,
+    /// bzip2.
+    Bzip2,
+    /// xz.
+    Xz,
+    /// LZMA alone.
+    Lzma,
+    /// lzip.
+    Lzip,
+    /// lzop.
+    Lzop,
+    /// lz4, its legacy format too.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+    /// Unix compress.
+    Compress,
     /// tar.
     Tar,
     /// Mail in a file of its own or in an archive.
@@ -142,6 +165,14 @@ impl Format {
         Format::Card,
         Format::Disc,
         Format::Disk,
+        Format::Bzip2,
+        Format::Xz,
+        Format::Lzma,
+        Format::Lzip,
+        Format::Lzop,
+        Format::Lz4,
+        Format::Zstd,
+        Format::Compress,
         Format::Zip,
     ];
 
@@ -160,6 +191,16 @@ impl Format {
         match self {
             Format::Zip => Entry { name: "zip", is: zip::is, open: zip::open },
             Format::Gzip => Entry { name: "gz", is: gzip::is, open: gzip::open },
+            Format::Bzip2 => Entry { name: "bz2", is: compressed::is_bzip2, open: compressed::open_bzip2 },
+            Format::Xz => Entry { name: "xz", is: compressed::is_xz, open: compressed::open_xz },
+            Format::Lzma => Entry { name: "lzma", is: compressed::is_lzma, open: compressed::open_lzma },
+            Format::Lzip => Entry { name: "lz", is: compressed::is_lzip, open: compressed::open_lzip },
+            Format::Lzop => Entry { name: "lzo", is: lzop::is, open: lzop::open },
+            Format::Lz4 => Entry { name: "lz4", is: compressed::is_lz4, open: compressed::open_lz4 },
+            Format::Zstd => Entry { name: "zst", is: compressed::is_zstd, open: compressed::open_zstd },
+            Format::Compress => {
+                Entry { name: "Z", is: compressed::is_compress, open: compressed::open_compress }
+            }
             Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
             Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
             Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
@@ -246,6 +287,14 @@ fn is_closed(message: &Message, id: PartId) -> bool {
         FileType::YENC,
         FileType::BINHEX,
         FileType::TNEF,
+        FileType::BZIP2,
+        FileType::XZ,
+        FileType::LZMA,
+        FileType::LZIP,
+        FileType::LZOP,
+        FileType::LZ4,
+        FileType::ZSTD,
+        FileType::COMPRESS,
     ];
     let detected = message.part(id).detected;
     let holds = matches!(detected.kind, FileKind::Archive | FileKind::Compressed);
@@ -256,17 +305,19 @@ fn is_closed(message: &Message, id: PartId) -> bool {
 struct Roots {
     of: Vec<usize>,
     roots: Vec<Root>,
+    passwords: Passwords,
 }
 
 impl Roots {
     fn new(message: &Message) -> Roots {
         let root = |part: &Part| Root { packed: part.body.len() as u64, ..Root::default() };
-        Roots { of: (0..message.parts.len()).collect(), roots: message.parts.iter().map(root).collect() }
+        let roots = message.parts.iter().map(root).collect();
+        Roots { of: (0..message.parts.len()).collect(), roots, passwords: Passwords::default() }
     }
 
     fn open(&mut self, format: Format, message: &mut Message, id: PartId, budget: &mut Budget) {
         let root = self.of[id.0];
-        let mut opening = Opening::new(message, id, budget, &mut self.roots[root]);
+        let mut opening = Opening::new(message, id, budget, &mut self.roots[root], &mut self.passwords);
         // What stopped it is noted as a defect.
         let _stopped: Result<(), Stop> = (format.entry().open)(&mut opening);
         self.of.resize(message.parts.len(), root);
