@@ -10,9 +10,15 @@
 
 mod fields;
 mod gzip;
+mod html;
 mod mbox;
 mod names;
 mod opening;
+mod pdf;
+mod polyglot;
+mod qr;
+mod script;
+mod shortcut;
 mod tar;
 mod zip;
 
@@ -79,11 +85,35 @@ pub enum Format {
     Mail,
     /// Mailboxes.
     Mbox,
+    /// PDF.
+    Pdf,
+    /// HTML and SVG.
+    Html,
+    /// Scripts, for the files that they carry.
+    Script,
+    /// Shortcuts.
+    Shortcut,
+    /// QR codes in pictures.
+    Qr,
+    /// Files of two types at once.
+    Polyglot,
 }
 
 impl Format {
     /// All of them, in the order in which they are tried on a part.
-    pub const ALL: &[Format] = &[Format::Gzip, Format::Tar, Format::Mail, Format::Mbox, Format::Zip];
+    pub const ALL: &[Format] = &[
+        Format::Gzip,
+        Format::Tar,
+        Format::Mail,
+        Format::Mbox,
+        Format::Zip,
+        Format::Pdf,
+        Format::Html,
+        Format::Script,
+        Format::Shortcut,
+        Format::Qr,
+        Format::Polyglot,
+    ];
 
     /// Its name, the usual extension.
     pub const fn name(self) -> &'static str {
@@ -103,6 +133,12 @@ impl Format {
             Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
             Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
             Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
+            Format::Pdf => Entry { name: "pdf", is: pdf::is, open: pdf::open },
+            Format::Html => Entry { name: "html", is: html::is, open: html::open },
+            Format::Script => Entry { name: "js", is: script::is, open: script::open },
+            Format::Shortcut => Entry { name: "lnk", is: shortcut::is, open: shortcut::open },
+            Format::Qr => Entry { name: "qr", is: qr::is, open: qr::open },
+            Format::Polyglot => Entry { name: "polyglot", is: polyglot::is, open: polyglot::open },
         }
     }
 }
