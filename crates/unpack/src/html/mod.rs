@@ -23,9 +23,6 @@ use anchors::Anchors;
 const MARKS: &[&str] = &[
     "<script",
     ":script",
-    "javascript:",
-    "vbscript:",
-    "data:",
     "password",
     "srcdoc",
     "onload",
@@ -62,7 +59,9 @@ pub(crate) fn is(body: &[u8], detected: FileType) -> bool {
     let head = &body[..body.len().min(MOST_BYTES)];
     match detected {
         FileType::SVG | FileType::HTA => true,
-        _ if detected.kind == FileKind::Html => wide(head) || has_mark(head) || anchors::may_mislead(head),
+        _ if detected.kind == FileKind::Html => {
+            wide(head) || has_mark(head) || has_scheme(head) || anchors::may_mislead(head)
+        }
         // What does not begin as a page may be opened as one by its name; and a picture may hold one.
         FileType::TEXT | FileType::XML | FileType::DATA | FileType::EML => has_tag(head),
         _ => detected.kind == FileKind::Image && has_tag(&head[..head.len().min(64 << 10)]),
@@ -80,6 +79,15 @@ fn has_mark(body: &[u8]) -> bool {
     });
     // Without a finder every page is read, which only costs time.
     FINDER.as_ref().is_none_or(|finder| finder.is_match(body))
+}
+
+/// Whether a colon ends `data` or `…script`, with space anywhere in between: browsers drop it from addresses.
+fn has_scheme(body: &[u8]) -> bool {
+    let ends = |at: usize, scheme: &[u8]| {
+        let near = body[at.saturating_sub(32)..at].iter().rev().filter(|byte| !byte.is_ascii_whitespace());
+        near.take(scheme.len()).map(u8::to_ascii_lowercase).eq(scheme.iter().rev().copied())
+    };
+    memchr::memchr_iter(b':', body).any(|at| ends(at, b"data") || ends(at, b"script"))
 }
 
 fn has_tag(body: &[u8]) -> bool {
@@ -246,7 +254,9 @@ impl Page {
         if self.addresses > MOST_ADDRESSES {
             return Ok(());
         }
-        let Some(bytes) = decode::data_address(value).filter(|bytes| !bytes.is_empty()) else {
+        let value: Vec<u8> =
+            value.iter().copied().filter(|byte| !matches!(byte, b'\t' | b'\r' | b'\n')).collect();
+        let Some(bytes) = decode::data_address(&value).filter(|bytes| !bytes.is_empty()) else {
             return Ok(());
         };
         if offers && script::is_foreign(&bytes) {

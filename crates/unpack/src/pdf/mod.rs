@@ -320,7 +320,10 @@ fn sources(opening: &mut Opening, document: &Document, things: &[Thing]) -> Resu
                     opening.feature(FeatureKind::PdfJavaScript, "in a form (XFA)");
                 }
                 if !form.is_empty() {
-                    opening.source("form.xml", form)?;
+                    opening.source("form", form.clone())?;
+                }
+                for payload in Script::read(&form, Language::Js).payloads {
+                    script::embed(opening, payload, None)?;
                 }
             }
             _ => {}
