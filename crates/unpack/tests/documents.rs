@@ -375,7 +375,7 @@ fn files_of_two_types() {
     let jar = Zip::with(&[("META-INF/MANIFEST.MF", b"x", 0), ("eicar.com", EICAR, 0)]).end();
     let page = format!("<html><script>var x = '{EICAR_BASE64}'</script>");
     let document = with_file(stream("", EICAR));
-    let mut program = vec![0; 0x80];
+    let mut program = [0; 0x80];
     program[..2].copy_from_slice(b"MZ");
     program[0x3c] = 0x40;
     program[0x40..0x44].copy_from_slice(b"PE\0\0");

@@ -180,7 +180,7 @@ impl Page {
 
     fn start(&mut self, tag: &StartTag<()>, opening: &mut Opening) -> Result<(), Stop> {
         let name = tag.name.as_slice();
-        let attribute = |wanted: &[u8]| tag.attributes.get(wanted).map(|value| &value.as_slice()[..]);
+        let attribute = |wanted: &[u8]| tag.attributes.get(wanted).map(|value| value.as_slice());
         if is_script(name) {
             let kind = attribute(b"type").or(attribute(b"language")).unwrap_or_default().to_ascii_lowercase();
             let language =

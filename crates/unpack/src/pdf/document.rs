@@ -156,7 +156,7 @@ impl Document {
             at = word + 3;
             let Some(id) = id_before(&body[..word]) else { continue };
             count += 1;
-            if count % 256 == 0 {
+            if count.is_multiple_of(256) {
                 opening.check_time()?;
             }
             let (object, end) = self.parse(&body, at, &mut long);

@@ -385,7 +385,7 @@ impl<'a> Scan<'a> {
         self.before_operand = matches!(word, b"return" | b"typeof" | b"case" | b"in" | b"of");
         const FROM_CODES: [&[u8]; 6] = [b"fromCharCode", b"fromCodePoint", b"chr", b"chrw", b"chr$", b"chrb"];
         if FROM_CODES.iter().any(|name| word.eq_ignore_ascii_case(name))
-            && let Some(text) = self.from_codes()
+            && let Some(text) = self.text_of_codes()
         {
             self.operand(&text, true);
             return;
@@ -422,7 +422,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The numbers in brackets behind the name of a call, as text.
-    fn from_codes(&mut self) -> Option<Vec<u8>> {
+    fn text_of_codes(&mut self) -> Option<Vec<u8>> {
         let from = self.at;
         let mut out = Vec::new();
         let codes = (|| {
