@@ -1,6 +1,7 @@
 //! A PDF as its objects, found by looking for them and not by its cross-reference tables: readers mend broken tables in
 //! this way, and a table may hide from one reader what another shows. Every definition of an object counts.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -18,6 +19,8 @@ const USUAL: usize = 64 << 10;
 const MOST_LONG: u32 = 64;
 /// Definitions of one object that are looked at.
 const MOST_DEFINITIONS: usize = 8;
+/// Entries of dictionaries that are passed over in looking for keys, in all.
+const MOST_WORK: usize = 50_000_000;
 
 /// An object where it is defined.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub(super) struct Document {
     /// It is encrypted, and not with an empty password.
     pub(super) locked: bool,
     room: usize,
+    /// What looking for keys has cost so far.
+    work: Cell<usize>,
 }
 
 impl Document {
@@ -72,7 +77,16 @@ impl Document {
 
     /// The value of a key, references followed.
     pub(super) fn get<'d>(&'d self, dict: &'d Dict, key: &[u8]) -> Option<&'d Object> {
+        self.work.set(self.work.get().saturating_add(dict.0.len()));
+        if self.is_tiring() {
+            return None;
+        }
         dict.get(key).map(|object| self.resolve(object))
+    }
+
+    /// Whether it is made so that looking for keys takes long; nothing more is found then.
+    pub(super) fn is_tiring(&self) -> bool {
+        self.work.get() > MOST_WORK
     }
 
     /// Places of the definitions of an object with streams.
@@ -148,6 +162,7 @@ impl Document {
         let body = self.body.clone();
         let finder = memmem::Finder::new(b"obj");
         let mut long = MOST_LONG;
+        let mut again = body.len().saturating_mul(4).saturating_add(4 << 20);
         let mut inside = 0;
         let mut at = 0;
         let mut count = 0u32;
@@ -169,8 +184,15 @@ impl Document {
             {
                 inside = start + memmem::find(&body[start..], b"endstream").unwrap_or(body.len() - start);
             }
-            // What does not end as it should may have swallowed others.
-            at = if complete { stream.unwrap_or(end) } else { at };
+            // What does not end as it should may have swallowed others, which are looked for once more: but not so that
+            // it takes long.
+            let length = end - at;
+            at = match stream {
+                Some(start) => start,
+                None if complete || length > again => end,
+                None => at,
+            };
+            again = again.saturating_sub(if complete { 0 } else { length });
             self.push(Entry { id, object, stream, inner: false, hidden });
         }
         Ok(())

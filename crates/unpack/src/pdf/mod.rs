@@ -8,7 +8,7 @@ mod object;
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use gatepost_mail::{DefectKind, FeatureKind, FileType};
+use gatepost_mail::{DefectKind, FeatureKind, FileType, Limit};
 use memchr::memmem;
 
 use crate::names;
@@ -21,6 +21,9 @@ use object::{Dict, Object, text};
 const MOST_SCRIPTS: usize = 32;
 /// Things of one kind that are looked at in a document.
 const MOST_FOUND: usize = 10_000;
+
+/// Keys that mean something here.
+const TELLING: [&[u8]; 8] = [b"JS", b"S", b"EF", b"OpenAction", b"AA", b"XFA", b"JavaScript", b"FS"];
 
 /// Whether this is a PDF: readers look for its mark in the first 1,024 bytes, whatever stands there besides.
 pub(crate) fn is(body: &[u8], _detected: FileType) -> bool {
@@ -45,6 +48,9 @@ pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
     let mut found = Found { document: &document, things: Vec::new(), files: HashSet::new() };
     found.collect(opening)?;
     let things = found.things;
+    if document.is_tiring() {
+        opening.over(Limit::Time, None);
+    }
     tell(opening, &document, &things);
     sources(opening, &document, &things)?;
     files(opening, &document, &things)
@@ -111,7 +117,10 @@ impl Found<'_> {
     }
 
     fn dict(&mut self, entry: &Entry, dict: &Dict) {
-        for (key, value) in &dict.0 {
+        /// Keys of one dictionary that mean something; more are the same ones again.
+        const MOST: usize = 64;
+        let telling = |key: &[u8]| TELLING.contains(&key);
+        for (key, value) in dict.0.iter().filter(|(key, _)| telling(key)).take(MOST) {
             match &key[..] {
                 b"JS" => self.script(entry, value),
                 b"S" => self.action(entry, dict, self.document.resolve(value).name().unwrap_or_default()),
@@ -223,7 +232,7 @@ impl Found<'_> {
             name.into_iter().for_each(|name| names::add(&mut found, names::clean(&name)));
         }
         let mut places: Vec<usize> =
-            streams.0.iter().flat_map(|(_, stream)| self.document.streams(stream)).collect();
+            streams.0.iter().take(16).flat_map(|(_, stream)| self.document.streams(stream)).collect();
         places.sort_unstable();
         places.dedup();
         self.files.extend(&places);
@@ -258,9 +267,10 @@ impl Found<'_> {
     }
 
     fn form(&mut self, value: &Object) {
+        const PIECES: usize = 64;
         let mut places = self.document.streams(value);
         if let Some(pieces) = self.document.resolve(value).array() {
-            places.extend(pieces.iter().flat_map(|piece| self.document.streams(piece)));
+            places.extend(pieces.iter().take(PIECES).flat_map(|piece| self.document.streams(piece)));
         }
         places.into_iter().for_each(|place| self.push(Thing::Form(place)));
     }

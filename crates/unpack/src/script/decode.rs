@@ -11,7 +11,7 @@ use super::literals::Value;
 pub(crate) struct Payload {
     /// Its content.
     pub(crate) bytes: Vec<u8>,
-    /// It was decoded by a known encoding, not only put together from pieces.
+    /// It was decoded by a known encoding, or put together where files are built; else it stands there as it is.
     pub(crate) decoded: bool,
 }
 
@@ -25,13 +25,13 @@ const SHORTEST: usize = 24;
 /// The files among a script's values. `builds` says that it makes files, so that what looks like nothing known is taken
 /// out as well.
 pub(crate) fn payloads_of(source: &[u8], values: Vec<Value>, builds: bool) -> Vec<Payload> {
-    let keys = Keys::find(source, &values);
+    let mut keys = Keys::find(source, &values);
     let mut found: Vec<Payload> = Vec::new();
     for value in values {
         if found.len() == MOST {
             break;
         }
-        let Some(payload) = payload(value, builds, &keys) else { continue };
+        let Some(payload) = payload(value, builds, &mut keys) else { continue };
         if !found.iter().any(|known| known.bytes == payload.bytes) {
             found.push(payload);
         }
@@ -39,7 +39,7 @@ pub(crate) fn payloads_of(source: &[u8], values: Vec<Value>, builds: bool) -> Ve
     found
 }
 
-fn payload(value: Value, builds: bool, keys: &Keys) -> Option<Payload> {
+fn payload(value: Value, builds: bool, keys: &mut Keys) -> Option<Payload> {
     let built = value.built;
     match decode(&value.bytes) {
         Some(decoded) => {
@@ -55,7 +55,7 @@ fn payload(value: Value, builds: bool, keys: &Keys) -> Option<Payload> {
             }
             let known = is_known(&value.bytes);
             let long = built && value.bytes.len() >= 64 && builds;
-            (known || long).then_some(Payload { bytes: value.bytes, decoded: built })
+            (known || long).then_some(Payload { bytes: value.bytes, decoded: built && builds })
         }
     }
 }
@@ -233,10 +233,13 @@ pub(crate) fn base64(text: &[u8]) -> Vec<u8> {
 /// Keys that a script may lay over its payload by exclusive or.
 struct Keys {
     keys: Vec<Vec<u8>>,
+    /// Values that may still be tried.
+    tries: usize,
 }
 
 impl Keys {
     const MOST: usize = 16;
+    const TRIES: usize = 256;
     const LONGEST: usize = 64;
 
     /// Numbers behind `^`, `Xor` or `-bxor`, and short values where there is such an operator.
@@ -266,15 +269,16 @@ impl Keys {
         keys.sort();
         keys.dedup();
         keys.truncate(Self::MOST);
-        Keys { keys }
+        Keys { keys, tries: Self::TRIES }
     }
 
     /// The bytes without the key that makes a known type of them.
-    fn undo(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn undo(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         const NEAR: usize = 4096;
-        if self.keys.is_empty() || is_known(bytes) {
+        if self.keys.is_empty() || bytes.len() < SHORTEST || is_known(bytes) {
             return None;
         }
+        self.tries = self.tries.checked_sub(1)?;
         let with = |key: &[u8], bytes: &[u8]| -> Vec<u8> {
             bytes.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
         };

@@ -15,6 +15,8 @@ const SHORTEST: usize = 8;
 const MOST_VALUES: usize = 4096;
 /// Numbers in a row that make a list of bytes.
 const FEWEST_NUMBERS: usize = 16;
+/// Longest regular expression that is passed over as one, in bytes.
+const LONGEST_PATTERN: usize = 4096;
 
 /// A value as the script would have it.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ struct Scan<'a> {
     numbers: Vec<u8>,
     /// A `/` would begin a regular expression.
     before_operand: bool,
+    /// No regular expression begins before this place: one that was looked for from further up has no end.
+    no_pattern_before: usize,
     /// Bytes that may still be put together.
     room: usize,
 }
@@ -135,10 +139,15 @@ impl<'a> Scan<'a> {
         if self.language == Language::Js
             && byte == b'/'
             && self.before_operand
-            && let Some(length) = regular_expression(rest)
+            && self.at >= self.no_pattern_before
         {
-            self.at += length;
-            return true;
+            match regular_expression(rest) {
+                Ok(length) => {
+                    self.at += length;
+                    return true;
+                }
+                Err(looked) => self.no_pattern_before = self.at + looked,
+            }
         }
         false
     }
@@ -317,7 +326,8 @@ impl<'a> Scan<'a> {
             return Some(text);
         }
         self.take(b"/")?;
-        let end = memchr::memchr(b'/', self.rest())?;
+        let near = self.rest();
+        let end = memchr::memchr(b'/', &near[..near.len().min(LONGEST_PATTERN)])?;
         let text = &self.rest()[..end];
         let plain: Vec<u8> = text.iter().copied().filter(|byte| *byte != b'\\').collect();
         let special = |byte: &u8| b"[](){}*+?.|^$".contains(byte);
@@ -588,22 +598,21 @@ fn without(text: &[u8], what: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The length of a regular expression literal, which ends on its line.
-fn regular_expression(rest: &[u8]) -> Option<usize> {
-    const LONGEST: usize = 4096;
+/// The length of a regular expression literal, which ends on its line; else how far there is none.
+fn regular_expression(rest: &[u8]) -> Result<usize, usize> {
     let (mut class, mut escaped) = (false, false);
-    for (place, byte) in rest.iter().enumerate().skip(1).take(LONGEST) {
+    for (place, byte) in rest.iter().enumerate().skip(1).take(LONGEST_PATTERN) {
         match byte {
-            b'\n' => return None,
+            b'\n' => return Err(place),
             _ if escaped => escaped = false,
             b'\\' => escaped = true,
             b'[' => class = true,
             b']' => class = false,
-            b'/' if !class => return Some(place + 1),
+            b'/' if !class => return Ok(place + 1),
             _ => {}
         }
     }
-    None
+    Err(LONGEST_PATTERN)
 }
 
 #[cfg(test)]

@@ -122,6 +122,9 @@ pub(crate) fn embed(opening: &mut Opening, payload: Payload, name: Option<&str>)
     opening.check_time()?;
     let names = name.map(crate::names::clean).into_iter().collect();
     let Some(body) = opening.made(payload.bytes) else { return Ok(()) };
+    if !payload.decoded && FileType::detect(&body).kind == FileKind::Script {
+        return opening.source("script", body).map(|_| ());
+    }
     opening.embedded(Member { names, body, ..Member::default() }).map(|_| ())
 }
 
