@@ -21,6 +21,7 @@ mod disk;
 mod encoded;
 mod fields;
 mod gzip;
+mod html;
 mod lzop;
 mod mbox;
 mod msi;
@@ -28,8 +29,13 @@ mod names;
 mod opening;
 mod outlook;
 mod passwords;
+mod pdf;
 mod pieces;
+mod polyglot;
+mod qr;
 mod rpm;
+mod script;
+mod shortcut;
 mod single;
 mod tar;
 mod zip;
@@ -142,6 +148,18 @@ pub enum Format {
     Msi,
     /// Calendars and visiting cards.
     Card,
+    /// PDF.
+    Pdf,
+    /// HTML and SVG.
+    Html,
+    /// Scripts, for the files that they carry.
+    Script,
+    /// Shortcuts.
+    Shortcut,
+    /// QR codes in pictures.
+    Qr,
+    /// Files of two types at once.
+    Polyglot,
 }
 
 impl Format {
@@ -174,6 +192,12 @@ impl Format {
         Format::Zstd,
         Format::Compress,
         Format::Zip,
+        Format::Pdf,
+        Format::Html,
+        Format::Script,
+        Format::Shortcut,
+        Format::Qr,
+        Format::Polyglot,
     ];
 
     /// Its name, the usual extension.
@@ -220,6 +244,12 @@ impl Format {
             Format::Msg => Entry { name: "msg", is: outlook::is_msg, open: outlook::open_msg },
             Format::Msi => Entry { name: "msi", is: msi::is, open: msi::open },
             Format::Card => Entry { name: "ics", is: card::is, open: card::open },
+            Format::Pdf => Entry { name: "pdf", is: pdf::is, open: pdf::open },
+            Format::Html => Entry { name: "html", is: html::is, open: html::open },
+            Format::Script => Entry { name: "js", is: script::is, open: script::open },
+            Format::Shortcut => Entry { name: "lnk", is: shortcut::is, open: shortcut::open },
+            Format::Qr => Entry { name: "qr", is: qr::is, open: qr::open },
+            Format::Polyglot => Entry { name: "polyglot", is: polyglot::is, open: polyglot::open },
         }
     }
 }
