@@ -15,6 +15,7 @@ mod fields;
 mod gzip;
 mod mbox;
 mod names;
+mod office;
 mod opening;
 #[allow(dead_code)]
 mod pieces;
@@ -84,11 +85,41 @@ pub enum Format {
     Mail,
     /// Mailboxes.
     Mbox,
+    /// Office documents in compound files (doc, xls, ppt), macros of later ones.
+    Ole,
+    /// Open XML and OpenDocument files: what the members of the zip mean.
+    Package,
+    /// Office documents as one file of XML.
+    FlatXml,
+    /// The wrapper of objects and macros in Office's XML and MHTML.
+    ActiveMime,
+    /// Rich text.
+    Rtf,
+    /// OneNote sections.
+    OneNote,
+    /// Sheets in SYLK.
+    Sylk,
+    /// Comma-separated values.
+    Csv,
 }
 
 impl Format {
     /// All of them, in the order in which they are tried on a part.
-    pub const ALL: &[Format] = &[Format::Gzip, Format::Tar, Format::Mail, Format::Mbox, Format::Zip];
+    pub const ALL: &[Format] = &[
+        Format::Gzip,
+        Format::Tar,
+        Format::Mail,
+        Format::Mbox,
+        Format::Zip,
+        Format::Ole,
+        Format::Package,
+        Format::FlatXml,
+        Format::ActiveMime,
+        Format::Rtf,
+        Format::OneNote,
+        Format::Sylk,
+        Format::Csv,
+    ];
 
     /// Its name, the usual extension.
     pub const fn name(self) -> &'static str {
@@ -108,6 +139,16 @@ impl Format {
             Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
             Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
             Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
+            Format::Ole => Entry { name: "ole", is: office::ole::is, open: office::ole::open },
+            Format::Package => Entry { name: "ooxml", is: office::package::is, open: office::package::open },
+            Format::FlatXml => Entry { name: "xml", is: office::flat::is, open: office::flat::open },
+            Format::ActiveMime => {
+                Entry { name: "mso", is: office::flat::is_wrapped, open: office::flat::open_wrapped }
+            }
+            Format::Rtf => Entry { name: "rtf", is: office::rtf::is, open: office::rtf::open },
+            Format::OneNote => Entry { name: "one", is: office::onenote::is, open: office::onenote::open },
+            Format::Sylk => Entry { name: "slk", is: office::sheet::is_sylk, open: office::sheet::open_sylk },
+            Format::Csv => Entry { name: "csv", is: office::sheet::is_csv, open: office::sheet::open_csv },
         }
     }
 }

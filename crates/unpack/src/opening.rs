@@ -126,6 +126,15 @@ impl<'a> Opening<'a> {
         !self.before.is_empty()
     }
 
+    /// What another format took out of the container: first names and contents.
+    pub(crate) fn members(&self) -> Vec<(String, Bytes)> {
+        let member = |id: &PartId| {
+            let part = self.message.part(*id);
+            (part.name().unwrap_or_default().to_owned(), part.body.clone())
+        };
+        self.before.iter().map(member).collect()
+    }
+
     /// Appends a member as a child of the container, unless another format gave the same.
     pub(crate) fn member(&mut self, member: Member) -> Result<PartId, Stop> {
         self.append(Origin::Archive, member)
@@ -134,6 +143,16 @@ impl<'a> Opening<'a> {
     /// [`Opening::member`] for what is embedded in a document.
     pub(crate) fn embedded(&mut self, member: Member) -> Result<PartId, Stop> {
         self.append(Origin::Embedded, member)
+    }
+
+    /// [`Opening::embedded`] for text, such as the source of a macro.
+    pub(crate) fn text(&mut self, member: Member, charset: Option<String>) -> Result<PartId, Stop> {
+        let id = self.embedded(member)?;
+        if let Some(part) = self.message.parts.get_mut(id.0) {
+            "text/plain".clone_into(&mut part.declared);
+            part.charset = charset;
+        }
+        Ok(id)
     }
 
     fn append(&mut self, origin: Origin, member: Member) -> Result<PartId, Stop> {
@@ -301,6 +320,12 @@ impl<'a> Opening<'a> {
     /// An error when a decompressor needs more memory than one step may ask for; ask before it allocates.
     pub(crate) fn check_memory(&self, bytes: u64) -> Result<(), Limit> {
         self.budget.check_memory(bytes)
+    }
+
+    /// Pays for `made` bytes that came of `packed` ones in a way of the opener's own.
+    pub(crate) fn pay(&mut self, packed: u64, made: u64) -> Result<(), Limit> {
+        self.root.over.map_or(Ok(()), Err)?;
+        self.spend(packed, made, made)
     }
 
     fn spend(&mut self, packed: u64, made: u64, more: u64) -> Result<(), Limit> {
