@@ -11,6 +11,8 @@
 // Used by what opens documents, messages of Outlook and installer packages.
 #[allow(dead_code)]
 mod cfb;
+mod codec;
+mod crypto;
 mod fields;
 mod gzip;
 mod mbox;
@@ -19,6 +21,8 @@ mod office;
 mod opening;
 #[allow(dead_code)]
 mod pieces;
+mod passwords;
+mod single;
 mod tar;
 mod zip;
 
@@ -26,6 +30,7 @@ use bytes::Bytes;
 use gatepost_mail::{Budget, DefectKind, FileKind, FileType, Limit, Limits, Message, Origin, Part, PartId};
 
 use opening::{Opening, Root, Stop};
+use passwords::Passwords;
 
 /// Reads a message and everything that it contains.
 pub fn read(raw: Bytes, limits: &Limits) -> Message {
@@ -208,17 +213,19 @@ fn is_closed(message: &Message, id: PartId) -> bool {
 struct Roots {
     of: Vec<usize>,
     roots: Vec<Root>,
+    passwords: Passwords,
 }
 
 impl Roots {
     fn new(message: &Message) -> Roots {
         let root = |part: &Part| Root { packed: part.body.len() as u64, ..Root::default() };
-        Roots { of: (0..message.parts.len()).collect(), roots: message.parts.iter().map(root).collect() }
+        let roots = message.parts.iter().map(root).collect();
+        Roots { of: (0..message.parts.len()).collect(), roots, passwords: Passwords::default() }
     }
 
     fn open(&mut self, format: Format, message: &mut Message, id: PartId, budget: &mut Budget) {
         let root = self.of[id.0];
-        let mut opening = Opening::new(message, id, budget, &mut self.roots[root]);
+        let mut opening = Opening::new(message, id, budget, &mut self.roots[root], &mut self.passwords);
         // What stopped it is noted as a defect.
         let _stopped: Result<(), Stop> = (format.entry().open)(&mut opening);
         self.of.resize(message.parts.len(), root);

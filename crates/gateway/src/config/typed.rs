@@ -375,6 +375,8 @@ pub struct Reading {
     pub readings: u32,
     /// Bytes that one step of unpacking may ask for at once, such as a dictionary.
     pub memory: Size,
+    /// Passwords that are tried on what is encrypted, besides the words of the mail itself, which come first.
+    pub passwords: Vec<String>,
 }
 
 /// The checks.
@@ -794,6 +796,7 @@ impl Default for Reading {
             time: Seconds::new(20),
             readings: 200,
             memory: Size::mebibytes(256),
+            passwords: gatepost_mail::Limits::PASSWORDS.iter().map(|&password| password.to_owned()).collect(),
         }
     }
 }
