@@ -11,6 +11,8 @@
 mod apple;
 mod ar;
 mod card;
+// Used by what opens documents, messages of Outlook and installer packages.
+#[allow(dead_code)]
 mod cfb;
 mod codec;
 mod compressed;
@@ -26,10 +28,13 @@ mod lzop;
 mod mbox;
 mod msi;
 mod names;
+mod office;
 mod opening;
 mod outlook;
 mod passwords;
 mod pdf;
+#[allow(dead_code)]
+mod pieces;
 mod pieces;
 mod polyglot;
 mod qr;
@@ -160,6 +165,22 @@ pub enum Format {
     Qr,
     /// Files of two types at once.
     Polyglot,
+    /// Office documents in compound files (doc, xls, ppt), macros of later ones.
+    Ole,
+    /// Open XML and OpenDocument files: what the members of the zip mean.
+    Package,
+    /// Office documents as one file of XML.
+    FlatXml,
+    /// The wrapper of objects and macros in Office's XML and MHTML.
+    ActiveMime,
+    /// Rich text.
+    Rtf,
+    /// OneNote sections.
+    OneNote,
+    /// Sheets in SYLK.
+    Sylk,
+    /// Comma-separated values.
+    Csv,
 }
 
 impl Format {
@@ -198,6 +219,14 @@ impl Format {
         Format::Shortcut,
         Format::Qr,
         Format::Polyglot,
+        Format::Ole,
+        Format::Package,
+        Format::FlatXml,
+        Format::ActiveMime,
+        Format::Rtf,
+        Format::OneNote,
+        Format::Sylk,
+        Format::Csv,
     ];
 
     /// Its name, the usual extension.
@@ -250,6 +279,16 @@ impl Format {
             Format::Shortcut => Entry { name: "lnk", is: shortcut::is, open: shortcut::open },
             Format::Qr => Entry { name: "qr", is: qr::is, open: qr::open },
             Format::Polyglot => Entry { name: "polyglot", is: polyglot::is, open: polyglot::open },
+            Format::Ole => Entry { name: "ole", is: office::ole::is, open: office::ole::open },
+            Format::Package => Entry { name: "ooxml", is: office::package::is, open: office::package::open },
+            Format::FlatXml => Entry { name: "xml", is: office::flat::is, open: office::flat::open },
+            Format::ActiveMime => {
+                Entry { name: "mso", is: office::flat::is_wrapped, open: office::flat::open_wrapped }
+            }
+            Format::Rtf => Entry { name: "rtf", is: office::rtf::is, open: office::rtf::open },
+            Format::OneNote => Entry { name: "one", is: office::onenote::is, open: office::onenote::open },
+            Format::Sylk => Entry { name: "slk", is: office::sheet::is_sylk, open: office::sheet::open_sylk },
+            Format::Csv => Entry { name: "csv", is: office::sheet::is_csv, open: office::sheet::open_csv },
         }
     }
 }

@@ -136,6 +136,15 @@ impl<'a> Opening<'a> {
         !self.before.is_empty()
     }
 
+    /// What another format took out of the container: first names and contents.
+    pub(crate) fn members(&self) -> Vec<(String, Bytes)> {
+        let member = |id: &PartId| {
+            let part = self.message.part(*id);
+            (part.name().unwrap_or_default().to_owned(), part.body.clone())
+        };
+        self.before.iter().map(member).collect()
+    }
+
     /// Appends a member as a child of the container, unless another format gave the same.
     pub(crate) fn member(&mut self, member: Member) -> Result<PartId, Stop> {
         self.append(Origin::Archive, member)
@@ -152,6 +161,16 @@ impl<'a> Opening<'a> {
         let id = self.embedded(Member { names: vec![name.to_owned()], body, ..Member::default() })?;
         if let Some(part) = self.message.parts.get_mut(id.0) {
             part.detected = FileType::TEXT;
+        }
+        Ok(id)
+    }
+
+    /// [`Opening::embedded`] for text, such as the source of a macro.
+    pub(crate) fn text(&mut self, member: Member, charset: Option<String>) -> Result<PartId, Stop> {
+        let id = self.embedded(member)?;
+        if let Some(part) = self.message.parts.get_mut(id.0) {
+            "text/plain".clone_into(&mut part.declared);
+            part.charset = charset;
         }
         Ok(id)
     }
@@ -385,6 +404,12 @@ impl<'a> Opening<'a> {
                 None
             }
         }
+    }
+
+    /// Pays for `made` bytes that came of `packed` ones in a way of the opener's own.
+    pub(crate) fn pay(&mut self, packed: u64, made: u64) -> Result<(), Limit> {
+        self.root.over.map_or(Ok(()), Err)?;
+        self.spend(packed, made, made)
     }
 
     fn spend(&mut self, packed: u64, made: u64, more: u64) -> Result<(), Limit> {
