@@ -1,390 +1,313 @@
-//! Containers composed byte by byte, for what no program at hand makes: what comes out, and what is said against them.
+//! Containers as other programs make them: what went in comes out. A form whose program is missing is skipped, and told of.
 
-mod make;
-
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
-use gatepost_mail::{DefectKind, Limit, Limits, Message};
-use gatepost_unpack::{Format, open, read_file};
-use std::io::Write;
+use gatepost_mail::{DefectKind, Limits, Message};
+use gatepost_unpack::read_file;
+
+/// A folder that goes with its owner.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("gatepost-unpack-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(path.join("tree/dir/sub")).expect("a folder");
+        let tree = path.join("tree");
+        for (name, content) in files() {
+            std::fs::write(tree.join(name), content).expect("a file");
+        }
+        Scratch(path)
+    }
+
+    /// Runs a script in the folder; None where a program that it needs is missing.
+    fn run(&self, programs: &[&str], script: &str) -> Option<()> {
+        let missing: Vec<_> = programs.iter().filter(|program| !available(program)).collect();
+        if !missing.is_empty() {
+            println!("skipped: needs {missing:?}");
+            return None;
+        }
+        let mut shell = Command::new("sh");
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+        shell.args(["-e", "-c", script]).current_dir(&self.0).env("PATH", path);
+        let done = shell.stdin(Stdio::null()).output().expect("a shell");
+        assert!(done.status.success(), "{script}\n{}", String::from_utf8_lossy(&done.stderr));
+        Some(())
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.0.join(name)).expect("what was made")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _left: std::io::Result<()> = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn available(program: &str) -> bool {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let folders = path.split(':').chain(["/usr/sbin", "/sbin"]);
+    folders.into_iter().any(|folder| Path::new(folder).join(program).exists())
+}
+
+/// Text, a name that is long, a program in disguise, and something that does not compress.
+fn files() -> Vec<(&'static str, Vec<u8>)> {
+    let mut state = 1_u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    vec![
+        ("a.txt", b"hello\n".to_vec()),
+        ("dir/invoice.pdf.exe", b"MZ fake".to_vec()),
+        ("dir/random.bin", (0..100_000).map(|_| noise()).collect()),
+        ("dir/sub/A rather long name with spaces.txt", b"line\n".repeat(5000)),
+    ]
+}
 
 fn opened(file: Vec<u8>) -> Message {
     read_file(file.into(), None, &Limits::default())
 }
 
-/// All parts but the first as `name=content`, content cut to 12 characters, then the kinds of defects.
-fn listed(message: &Message) -> (Vec<String>, Vec<DefectKind>) {
-    let parts = message.parts().skip(1).map(|(_, part)| {
-        let body = String::from_utf8_lossy(&part.body[..part.body.len().min(12)]).into_owned();
-        format!("{}={body}", part.names.join("|"))
-    });
-    (parts.collect(), message.defects.iter().map(|defect| defect.kind).collect())
-}
-
+/// Asserts that all files are there, whole, under names that end as theirs do, and that nothing is said against it.
 #[track_caller]
-fn expect(file: Vec<u8>, parts: &[&str], defects: &[DefectKind]) {
-    let (found, kinds) = listed(&opened(file));
-    assert_eq!(found, parts);
-    assert_eq!(kinds, defects);
-}
-
-fn be16(value: usize) -> [u8; 2] {
-    (value as u16).to_be_bytes()
-}
-
-fn be32(value: usize) -> [u8; 4] {
-    (value as u32).to_be_bytes()
-}
-
-fn be64(value: usize) -> [u8; 8] {
-    (value as u64).to_be_bytes()
-}
-
-fn zlib(data: &[u8]) -> Vec<u8> {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(data).expect("memory");
-    encoder.finish().expect("memory")
-}
-
-fn base64(data: &[u8]) -> String {
-    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let group = |three: &[u8]| {
-        let word =
-            three.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-        let letter = |place: usize| char::from(letters[(word >> (18 - 6 * place) & 63) as usize]);
-        (0..4).map(|place| if place <= three.len() { letter(place) } else { '=' }).collect::<String>()
-    };
-    data.chunks(3).map(group).collect()
-}
-
-/// A lead, an empty header of signatures, a header with those scripts, and a payload.
-fn rpm(scripts: &[(usize, &str)], payload: &[u8]) -> Vec<u8> {
-    let magic = b"\x8e\xad\xe8\x01\0\0\0\0";
-    let mut file = b"\xed\xab\xee\xdb\x03\0\0\0".to_vec();
-    file.resize(96, 0);
-    file.extend([&magic[..], &be32(0), &be32(4), b"sig!", b"\0\0\0\0"].concat());
-    let (mut index, mut store) = (Vec::new(), Vec::new());
-    for (tag, text) in scripts {
-        index.extend([be32(*tag), be32(6), be32(store.len()), be32(1)].concat());
-        store.extend_from_slice(text.as_bytes());
-        store.push(0);
+fn expect_files(what: &str, message: &Message, with_names: bool) {
+    for (name, content) in files() {
+        let last = name.rsplit('/').next().unwrap_or(name).to_lowercase();
+        let same = message.parts.iter().filter(|part| part.body == content);
+        let found = same.flat_map(|part| &part.names).any(|seen| seen.to_lowercase().ends_with(&last));
+        let there = message.parts.iter().any(|part| part.body == content);
+        assert!(there && (found || !with_names), "{what}: {name} in {:?}", names(message));
     }
-    file.extend([&magic[..], &be32(scripts.len()), &be32(store.len()), &index, &store, payload].concat());
-    file
+    assert_eq!(message.defects, [], "{what}");
 }
+
+fn names(message: &Message) -> Vec<&[String]> {
+    message.parts.iter().map(|part| &part.names[..]).collect()
+}
+
+/// Makes `out` from the folder `tree`.
+const ARCHIVES: &[(&str, &[&str], &str)] = &[
+    ("tar v7", &["tar"], "tar --format=v7 -cf out tree"),
+    ("tar ustar", &["tar"], "tar --format=ustar -cf out tree"),
+    ("tar old GNU", &["tar"], "tar --format=oldgnu -cf out tree"),
+    ("tar GNU", &["tar"], "tar --format=gnu -cf out tree"),
+    ("tar pax", &["tar"], "tar --format=pax -cf out tree"),
+    ("tar by bsdtar", &["bsdtar"], "bsdtar --format pax -cf out tree"),
+    ("cpio odc", &["cpio"], "find tree | cpio -o -H odc --quiet > out"),
+    ("cpio newc", &["cpio"], "find tree | cpio -o -H newc --quiet > out"),
+    ("cpio crc", &["cpio"], "find tree | cpio -o -H crc --quiet > out"),
+    ("cpio binary", &["cpio"], "find tree | cpio -o -H bin --quiet > out"),
+    ("cpio binary, swapped", &["cpio", "python3"], "find tree | cpio -o -H bin --quiet > o; python3 -c \"$SWAP\""),
+    ("cpio hpodc", &["cpio"], "find tree | cpio -o -H hpodc --quiet > out"),
+    ("cpio by bsdtar", &["bsdtar"], "bsdtar --format newc -cf out tree"),
+    ("ar GNU", &["ar"], "ar qc out $(find tree -type f | grep -v ' ') 'tree/dir/sub/A rather long name with spaces.txt'"),
+    ("ar BSD", &["bsdtar"], "bsdtar --format arbsd -cf out $(find tree -type f | grep -v ' ') tree/dir/sub/A*"),
+    (
+        "deb",
+        &["dpkg-deb"],
+        "mkdir tree/DEBIAN; printf 'Package: x\\nVersion: 1\\nArchitecture: all\\nMaintainer: a <a@b>\\nDescription: x\\n' \
+         > tree/DEBIAN/control; dpkg-deb -Zgzip -b tree out >/dev/null; rm -r tree/DEBIAN",
+    ),
+    ("Joliet and Rock Ridge", &["genisoimage"], "genisoimage -quiet -J -R -o out tree"),
+    ("Joliet", &["genisoimage"], "genisoimage -quiet -J -o out tree"),
+    ("Rock Ridge", &["genisoimage"], "genisoimage -quiet -R -o out tree"),
+    ("UDF", &["genisoimage"], "genisoimage -quiet -udf -R -o out tree"),
+    ("ISO by xorriso", &["xorriso"], "xorriso -as mkisofs -quiet -J -R -o out tree"),
+    (
+        "raw sectors, mode 1",
+        &["genisoimage", "python3"],
+        "genisoimage -quiet -R -o o tree; python3 -c \"$RAW\" 1",
+    ),
+    (
+        "raw sectors, mode 2",
+        &["genisoimage", "python3"],
+        "genisoimage -quiet -R -o o tree; python3 -c \"$RAW\" 2",
+    ),
+    ("FAT12", &["mkfs.fat", "mcopy"], "truncate -s 1440k out; mkfs.fat -F 12 out; mcopy -s -i out tree/a.txt tree/dir ::"),
+    ("FAT16", &["mkfs.fat", "mcopy"], "truncate -s 20m out; mkfs.fat -F 16 out; mcopy -s -i out tree/a.txt tree/dir ::"),
+    ("FAT32", &["mkfs.fat", "mcopy"], "truncate -s 70m out; mkfs.fat -F 32 out; mcopy -s -i out tree/a.txt tree/dir ::"),
+    (
+        "VHD, fixed",
+        &["mkfs.fat", "mcopy", "qemu-img"],
+        "truncate -s 4m o; mkfs.fat o; mcopy -s -i o tree/a.txt tree/dir ::
+         qemu-img convert -f raw -O vpc -o subformat=fixed o out",
+    ),
+    (
+        "VHD, dynamic, partitions",
+        &["mkfs.fat", "mcopy", "qemu-img", "sfdisk"],
+        "truncate -s 4m o; mkfs.fat o; mcopy -s -i o tree/a.txt tree/dir ::
+         truncate -s 12m d; printf '2048,8192,e\\n' | sfdisk -q d; dd if=o of=d bs=512 seek=2048 conv=notrunc status=none
+         qemu-img convert -f raw -O vpc d out",
+    ),
+    (
+        "VHDX, GPT",
+        &["mkfs.fat", "mcopy", "qemu-img", "sfdisk"],
+        "truncate -s 4m o; mkfs.fat o; mcopy -s -i o tree/a.txt tree/dir ::
+         truncate -s 12m d; printf 'label: gpt\\n2048,8192\\n' | sfdisk -q d
+         dd if=o of=d bs=512 seek=2048 conv=notrunc status=none; qemu-img convert -f raw -O vhdx d out",
+    ),
+    (
+        "a logical partition",
+        &["mkfs.fat", "mcopy", "sfdisk"],
+        "truncate -s 4m o; mkfs.fat o; mcopy -s -i o tree/a.txt tree/dir ::
+         truncate -s 12m out; printf 'out1 : start=2048,size=20000,type=5\\nout5 : start=4096,size=8192,type=e\\n' | sfdisk -q out
+         dd if=o of=out bs=512 seek=4096 conv=notrunc status=none",
+    ),
+    (
+        "NTFS",
+        &["mkntfs", "ntfscp"],
+        "truncate -s 6m out; mkntfs -F -q -Q out; cd tree; for f in a.txt dir/invoice.pdf.exe dir/random.bin; do
+         ntfscp -q ../out $f ${f##*/}; done; ntfscp -q ../out dir/sub/A* 'A rather long name with spaces.txt'",
+    ),
+    ("HFS+ behind Apple's map", &["xorriso"], "xorriso -as mkisofs -quiet -hfsplus -o out tree; dd if=/dev/zero of=out bs=2048 seek=16 count=16 conv=notrunc status=none"),
+    (
+        "MSI",
+        &["wixl"],
+        "{ echo '<Wix xmlns=\"http://schemas.microsoft.com/wix/2006/wi\"><Product Name=\"T\" Id=\"*\" Language=\"1033\"
+         UpgradeCode=\"87654321-4321-4321-4321-110987654321\" Version=\"1.0.0\" Manufacturer=\"X\">
+         <Package Id=\"*\" InstallerVersion=\"200\" Compressed=\"yes\"/>'
+         n=0; find tree -type f | while read -r f; do n=$((n+1)); echo \"<Binary Id=\\\"B$n\\\" SourceFile=\\\"$f\\\"/>\"; done
+         echo '</Product></Wix>'; } > t.wxs; wixl -o out t.wxs",
+    ),
+];
+
+/// Words of two bytes swapped, and each file's data swapped back, as a machine of the other kind writes it.
+const SWAP: &str = "
+import struct
+d = open('o', 'rb').read(); out = b''; at = 0
+while at + 26 <= len(d):
+    h = struct.unpack_from('<13H', d, at)
+    if h[0] != 0o070707: break
+    n = (h[10] + 1) // 2 * 2; size = h[11] << 16 | h[12]
+    out += struct.pack('>13H', *h) + d[at + 26:at + 26 + n + (size + 1) // 2 * 2]
+    at += 26 + n + (size + 1) // 2 * 2
+open('out', 'wb').write(out)";
+
+/// An image with its sectors in raw form.
+const RAW: &str = "
+import sys
+d = open('o', 'rb').read(); mode = int(sys.argv[1])
+head = b'\\0' + b'\\xff' * 10 + b'\\0' + b'\\0\\2\\0' + bytes([mode]) + b'\\0' * (8 * (mode - 1))
+out = b''.join((head + d[i:i + 2048]).ljust(2352, b'\\0') for i in range(0, len(d), 2048))
+open('out', 'wb').write(out)";
 
 #[test]
-fn packages_of_rpm() {
-    let payload = make::gzip(None, b"payload");
-    let file = rpm(&[(1000, "name"), (1024, "rm -rf /\n"), (9, "x")], &payload);
-    let (parts, defects) = listed(&opened(file.clone()));
-    assert_eq!((&parts[0][..], parts.len()), ("%post=rm -rf /\n", 3), "{parts:?}");
-    assert!(parts[2].ends_with("=payload") && defects.is_empty(), "{parts:?} {defects:?}");
-    for end in 0..file.len() {
-        let message = open(Format::Rpm, file[..end].to_vec().into(), &Limits::default());
-        assert!(message.parts.len() > 1 || !message.defects.is_empty(), "{end}");
-    }
-}
-
-#[test]
-fn files_of_a_macintosh() {
-    let entries = |list: &[(usize, &[u8])]| {
-        let mut at = 26 + 12 * list.len();
-        let (mut table, mut data) = (Vec::new(), Vec::new());
-        for (kind, content) in list {
-            table.extend([be32(*kind), be32(at), be32(content.len())].concat());
-            data.extend_from_slice(content);
-            at += content.len();
+fn what_other_programs_pack_comes_out() {
+    let scratch = Scratch::new("peers");
+    for (what, programs, script) in ARCHIVES {
+        for name in ["o", "d", "out"] {
+            let _absent: std::io::Result<()> = std::fs::remove_file(scratch.0.join(name));
         }
-        let head = [&b"\0\x05\x16\0\0\x02\0\0"[..], &[0; 16], &be16(list.len())].concat();
-        [head, table, data].concat()
-    };
-    let single = entries(&[(3, b"a.txt"), (1, b"the data"), (9, &[0; 32]), (2, b"the rest")]);
-    expect(single.clone(), &["a.txt=the data", "a.txt/..namedfork/rsrc=the rest"], &[]);
-    expect(
-        single[..single.len() - 4].to_vec(),
-        &["a.txt=the data", "a.txt/..namedfork/rsrc=the "],
-        &[DefectKind::TruncatedArchive],
-    );
-    expect(single[..40].to_vec(), &[], &[DefectKind::TruncatedArchive]);
-
-    let mut binary = vec![0, 9];
-    binary.extend(b"evil .exe");
-    binary.resize(65, 0);
-    binary.extend(b"TEXTttxt");
-    binary.resize(83, 0);
-    binary.extend([be32(7), be32(3)].concat());
-    binary.resize(128, 0);
-    binary.extend(b"MZ fake");
-    binary.resize(256, 0);
-    binary.extend(b"res");
-    binary.resize(384, 0);
-    expect(binary.clone(), &["evil .exe=MZ fake", "evil .exe/..namedfork/rsrc=res"], &[]);
-    // Sizes that add up to something else: no MacBinary.
-    binary.extend([1; 512]);
-    expect(binary, &[], &[]);
+        let script =
+            script.replace("$SWAP", &SWAP.replace('"', "\\\"")).replace("$RAW", &RAW.replace('\\', "\\\\"));
+        if scratch.run(programs, &script).is_some() {
+            let message = opened(scratch.read("out"));
+            expect_files(what, &message, *what != "MSI");
+        }
+    }
 }
 
-/// A disk image with one table of blocks: stored, zero, zlib, ADC and one that nobody knows.
-fn dmg(unknown: u32) -> (Vec<u8>, Vec<u8>) {
-    let image = [vec![b'a'; 512], vec![0; 1024], b"abcd".repeat(256), vec![b'x'; 512], vec![0; 512]].concat();
-    let adc = [&[0x83][..], b"xxxx", &[0x7f, 0, 3].repeat(7), &[0xa6], &[b'x'; 39]].concat();
-    let blocks: [(u32, usize, Vec<u8>); 6] = [
-        (1, 1, vec![b'a'; 512]),
-        (2, 2, Vec::new()),
-        (0x8000_0005, 2, zlib(&b"abcd".repeat(256))),
-        (0x8000_0004, 1, adc),
-        (unknown, 1, Vec::new()),
-        (0xffff_ffff, 0, Vec::new()),
-    ];
-    let (mut data, mut table, mut sector) = (Vec::new(), Vec::new(), 0);
-    for (kind, count, packed) in &blocks {
-        table.extend(
-            [
-                &kind.to_be_bytes()[..],
-                &[0; 4],
-                &be64(sector),
-                &be64(*count),
-                &be64(data.len()),
-                &be64(packed.len()),
-            ]
-            .concat(),
+/// Sparse members are given as they are extracted.
+#[test]
+fn sparse_members_of_tar() {
+    let scratch = Scratch::new("sparse");
+    let mut content = b"begin".repeat(100);
+    content.resize(40_000, 0);
+    content.extend_from_slice(&[b'x'; 5000]);
+    content.resize(60_000, 0);
+    for how in
+        ["oldgnu", "posix --sparse-version=0.0", "posix --sparse-version=0.1", "posix --sparse-version=1.0"]
+    {
+        let script = format!(
+            "rm -f s; printf %0500d 0 | sed 's/00000/begin/g' | head -c 500 > s
+             head -c 5000 /dev/zero | tr '\\0' x | dd of=s bs=1000 seek=40 status=none; truncate -s 60000 s
+             tar -S --format={how} -cf out s"
         );
-        data.extend_from_slice(packed);
-        sector += count;
-    }
-    let mut mish =
-        [&b"mish"[..], &be32(1), &be64(0), &be64(sector), &be64(0), &be32(0x208), &be32(0)].concat();
-    mish.resize(200, 0);
-    mish.extend(be32(blocks.len()));
-    mish.extend(table);
-    let list = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<plist version=\"1.0\"><dict><key>resource-fork</key><dict>\
-         <key>blkx</key><array><dict><key>Attributes</key><string>0x0050</string><key>Data</key><data>\n{}</data>\
-         <key>ID</key><string>0</string><key>Name</key><string>disk (Apple_HFS : 1)</string></dict></array>\
-         </dict></dict></plist>\n",
-        base64(&mish)
-    );
-    let mut end =
-        [&b"koly"[..], &be32(4), &be32(512), &be32(1), &be64(0), &be64(0), &be64(data.len())].concat();
-    end.resize(56, 0);
-    end.extend([be32(1), be32(1)].concat());
-    end.resize(216, 0);
-    end.extend([be64(data.len()), be64(list.len())].concat());
-    end.resize(488, 0);
-    end.extend([&be32(1)[..], &be64(sector)].concat());
-    end.resize(512, 0);
-    ([data, list.into_bytes(), end].concat(), image)
-}
-
-#[test]
-fn disk_images_of_apple() {
-    let (file, image) = dmg(0);
-    let message = opened(file.clone());
-    let part =
-        message.parts.iter().find(|part| part.name() == Some("disk (Apple_HFS : 1)")).expect("an image");
-    assert_eq!((part.body == image, message.defects.len()), (true, 0), "{:?}", message.defects);
-    let unknown = opened(dmg(0x8000_0007).0);
-    let told = unknown.defects.iter().any(|defect| defect.kind == DefectKind::UnknownMethod);
-    assert!(told && unknown.parts.iter().any(|part| part.body == image));
-    // 7-Zip finds the same.
-    let folder = std::env::temp_dir().join(format!("gatepost-unpack-dmg-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    std::fs::write(folder.join("x.dmg"), file).expect("a file");
-    let mut peer = Command::new("7z");
-    peer.args(["e", "-tdmg", "-so", "x.dmg"]).current_dir(&folder).stdin(Stdio::null()).stderr(Stdio::null());
-    match peer.output() {
-        Ok(done) => assert!(done.stdout == image, "{} bytes by 7z", done.stdout.len()),
-        Err(_) => println!("skipped: needs 7z"),
-    }
-    std::fs::remove_dir_all(&folder).expect("removed");
-}
-
-/// An attribute of TNEF, with its checksum.
-fn attribute(level: u8, id: u32, data: &[u8]) -> Vec<u8> {
-    let sum = data.iter().fold(0_u16, |sum, byte| sum.wrapping_add((*byte).into()));
-    let size = (data.len() as u32).to_le_bytes();
-    [&[level][..], &id.to_le_bytes(), &size, data, &sum.to_le_bytes()].concat()
-}
-
-#[test]
-fn messages_in_tnef_are_opened_too() {
-    let head = b"\x78\x9f\x3e\x22\x01\0".to_vec();
-    let inner = [
-        head.clone(),
-        attribute(2, 0x0006_9002, &[0; 14]),
-        attribute(2, 0x0001_8010, b"in.exe\0"),
-        attribute(2, 0x0006_800f, b"MZ fake"),
-    ]
-    .concat();
-    // One property: the attachment's object, behind what it is; and one of a name.
-    let object = [&[0; 16][..], &inner].concat();
-    let padding = vec![0; object.len().next_multiple_of(4) - object.len()];
-    let name: Vec<u8> = "ä.msg\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let properties = [
-        &2_u32.to_le_bytes()[..],
-        b"\x1f\0\x07\x37\x01\0\0\0",
-        &(name.len() as u32).to_le_bytes(),
-        &name,
-        b"\x0d\0\x01\x37\x01\0\0\0",
-        &(object.len() as u32).to_le_bytes(),
-        &object,
-        &padding,
-    ]
-    .concat();
-    let file = [
-        head,
-        attribute(1, 0x0002_800c, b"text\0"),
-        attribute(2, 0x0006_9002, &[0; 14]),
-        attribute(2, 0x0006_9005, &properties),
-    ]
-    .concat();
-    let (parts, defects) = listed(&opened(file.clone()));
-    assert_eq!(
-        (parts[0].as_str(), parts[1].split('=').next(), parts[2].as_str()),
-        ("body.txt=text", Some("ä.msg"), "in.exe=MZ fake")
-    );
-    assert_eq!(defects, []);
-    for end in 7..file.len() {
-        let message = open(Format::Tnef, file[..end].to_vec().into(), &Limits::default());
-        assert!(message.parts.len() <= 4);
+        if scratch.run(&["tar"], &script).is_some() {
+            let message = opened(scratch.read("out"));
+            assert!(
+                message.parts.iter().any(|part| part.body == content && part.name() == Some("s")),
+                "{how}"
+            );
+        }
     }
 }
 
-/// An old initial ramdisk: several archives one behind the other, padded, and something else at last.
+/// Streams beside a file's own, and what NTFS itself compresses.
 #[test]
-fn cpio_archives_behind_each_other() {
-    let member = |name: &str, data: &str| {
-        let head = format!(
-            "070701{:08X}{:08X}{}{:08X}{:08X}{:08X}{}{:08X}{:08X}",
-            7,
-            0o100_644,
-            "0".repeat(16),
-            1,
-            0,
-            data.len(),
-            "0".repeat(32),
-            name.len() + 1,
-            0
+fn streams_of_ntfs() {
+    let scratch = Scratch::new("ntfs");
+    let script = "truncate -s 6m out; mkntfs -F -q -Q out; ntfscp -q out tree/a.txt a.txt
+                  ntfscp -q -N hidden out tree/dir/random.bin a.txt";
+    if scratch.run(&["mkntfs", "ntfscp"], script).is_some() {
+        let message = opened(scratch.read("out"));
+        let found = |name: &str| {
+            message.parts.iter().find(|part| part.name() == Some(name)).map(|part| part.body.len())
+        };
+        assert_eq!(
+            (found("a.txt"), found("a.txt:hidden")),
+            (Some(6), Some(100_000)),
+            "{:?}",
+            names(&message)
         );
-        let mut out = format!("{head}{name}\0").into_bytes();
-        out.resize(out.len().next_multiple_of(4), 0);
-        out.extend_from_slice(data.as_bytes());
-        out.resize(out.len().next_multiple_of(4), 0);
-        out
-    };
-    let end = member("TRAILER!!!", "");
-    let two = [member("a", "one"), end.clone(), vec![0; 300], member("b", "two"), end.clone(), vec![0; 512]]
-        .concat();
-    expect(two, &["a=one", "b=two"], &[]);
-    let more = [member("a", "one"), end.clone(), b"something".to_vec()].concat();
-    expect(more, &["a=one", "=something"], &[DefectKind::BadArchive]);
-    let junk = [member("a", "one"), b"junk".to_vec(), member("b", "two"), end].concat();
-    expect(junk, &["a=one", "b=two"], &[DefectKind::BadArchive]);
-    expect(member("a", "one"), &["a=one"], &[DefectKind::TruncatedArchive]);
-}
-
-#[test]
-fn archives_of_ar_in_both_forms_of_long_names() {
-    let member = |name: &str, data: &str| {
-        format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n{data}", 0, 0, 0, 644, data.len())
-    };
-    let gnu = [
-        "!<arch>\n",
-        &member("/", "sym "),
-        &member("//", "a long name of GNU/\n"),
-        &member("/0", "12"),
-        &member("b/", "3456"),
-    ]
-    .concat();
-    expect(gnu.into_bytes(), &["a long name of GNU=12", "b=3456"], &[]);
-    let bsd = ["!<arch>\n", &member("#1/12", "name of BSD\0ab")].concat();
-    expect(bsd.into_bytes(), &["name of BSD=ab"], &[]);
-    let broken = [
-        "!<arch>\n",
-        &member("a/", "12"),
-        "no header at all, but long enough to be taken for one, sixty bytes",
-    ]
-    .concat();
-    let (parts, defects) = listed(&opened(broken.into_bytes()));
-    assert_eq!(
-        (parts.len(), defects),
-        (2, vec![DefectKind::BadArchive, DefectKind::BadArchive][..1].to_vec())
-    );
-}
-
-/// A FAT whose chains lead in circles, whose folders lead into themselves, and whose files claim gigabytes.
-#[test]
-fn disks_in_circles_end() {
-    let mut disk = vec![0; 512 * 64];
-    disk[..62].copy_from_slice(
-        &[&[0xeb, 0x3c, 0x90][..], b"MSDOS5.0", &[0, 2, 1, 1, 0, 1, 16, 0, 64, 0, 0xf8, 1, 0], &[0; 38]]
-            .concat(),
-    );
-    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-    // Each cluster is followed by itself.
-    for cluster in 0..64_usize {
-        let (at, value) = (512 + cluster * 3 / 2, cluster as u16);
-        let pair = u16::from_le_bytes([disk[at], disk[at + 1]]);
-        let pair = if cluster % 2 == 1 { pair & 0xf | value << 4 } else { pair & 0xf000 | value };
-        disk[at..at + 2].copy_from_slice(&pair.to_le_bytes());
     }
-    let entry = |name: &[u8; 11], kind: u8, first: u16| {
-        [&name[..], &[kind], &[0; 14], &first.to_le_bytes(), &0xffff_fff0_u32.to_le_bytes()].concat()
-    };
-    let folder =
-        [entry(b"FOLDER     ", 0x10, 2), entry(b"FILE    TXT", 0, 3), entry(b"BAD     TXT", 0, 900)].concat();
-    disk[1024..1024 + 96].copy_from_slice(&folder);
-    disk[1536..1536 + 96].copy_from_slice(&folder);
-    let limits = Limits { bytes: 8 << 20, ..Limits::default() };
-    let message = open(Format::Disk, disk.into(), &limits);
-    assert!(message.parts.len() <= 8, "{:?}", listed(&message));
-    let over = [DefectKind::Over(Limit::Bytes), DefectKind::Over(Limit::Ratio), DefectKind::TruncatedArchive];
-    assert!(message.defects.iter().all(|defect| over.contains(&defect.kind)), "{:?}", message.defects);
 }
 
-/// A disk that claims terabytes costs what is stored of it.
+/// An image that is cut anywhere yields what is left, and a defect.
 #[test]
-fn virtual_disks_cost_what_is_stored() {
-    let mut file = vec![0; 4096];
-    file[..8].copy_from_slice(b"conectix");
-    file[16..24].copy_from_slice(&be64(512));
-    file[48..56].copy_from_slice(&be64(2 << 40));
-    file[60..64].copy_from_slice(&be32(3));
-    file[512..520].copy_from_slice(b"cxsparse");
-    file[528..536].copy_from_slice(&be64(1536));
-    file[540..544].copy_from_slice(&be32(1 << 20));
-    file[544..548].copy_from_slice(&be32(2 << 20));
-    file[1536..].fill(0xff);
-    let message = open(Format::VirtualDisk, file.clone().into(), &Limits::default());
-    assert_eq!(listed(&message), (vec![], vec![DefectKind::NotOpened]));
-    file[60..64].copy_from_slice(&be32(4));
-    let message = open(Format::VirtualDisk, file.into(), &Limits::default());
-    assert_eq!(listed(&message).1, [DefectKind::TruncatedArchive, DefectKind::NotOpened]);
+fn cut_images_are_told_of() {
+    let scratch = Scratch::new("cut");
+    for (programs, script) in [
+        (&["genisoimage"][..], "genisoimage -quiet -J -R -o out tree"),
+        (
+            &["mkfs.fat", "mcopy"],
+            "rm -f out; truncate -s 1440k out; mkfs.fat out; mcopy -s -i out tree/a.txt tree/dir ::",
+        ),
+        (&["cpio"], "find tree | cpio -o -H newc --quiet > out"),
+        (&["ar"], "rm -f out; ar qc out $(find tree -type f | grep -v ' ')"),
+    ] {
+        if scratch.run(programs, script).is_some() {
+            let file = scratch.read("out");
+            let content = &files()[2].1;
+            let at = memchr::memmem::find(&file, content).expect("stored as it is");
+            let message = opened(file[..at + 50_000].to_vec());
+            let half = message.parts.iter().any(|part| part.body == content[..50_000]);
+            let told = message.defects.iter().any(|defect| defect.kind == DefectKind::TruncatedArchive);
+            assert!(half && told, "{script}: {:?} {:?}", names(&message), message.defects);
+        }
+    }
 }
 
+/// What `tnef` takes out of each sample of its own suite, name and content, is among what we take out.
 #[test]
-fn uuencode_in_a_file_of_its_own() {
-    let message = open(Format::Encoded, "begin 644 f.txt\n#0V%T\n`\nend\n".into(), &Limits::default());
-    assert_eq!(listed(&message), (vec!["f.txt=Cat".into()], vec![]));
-    let message = open(Format::Encoded, "begin 644 f.txt\n#0V%T\n".into(), &Limits::default());
-    assert_eq!(listed(&message).1, [DefectKind::BadUuencode]);
-    let message = open(Format::Encoded, "begin 644".into(), &Limits::default());
-    assert_eq!(listed(&message).1, [DefectKind::BadArchive]);
-}
-
-/// A web page saved as one file is a mail without the fields that mail must have.
-#[test]
-fn pages_saved_as_one_file() {
-    let page = "From: <Saved by Blink>\r\nSnapshot-Content-Location: https://example.com/\r\nSubject: x\r\nMIME-Version: 1.0\r\n\
-        Content-Type: multipart/related; type=\"text/html\"; boundary=\"--b--\"\r\n\r\n\r\n----b--\r\nContent-Type: text/html\r\n\
-        Content-Transfer-Encoding: quoted-printable\r\nContent-Location: https://example.com/\r\n\r\n<html>=41</html>\r\n\
-        ----b--\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n----b----\r\n";
-    let attached = make::base64_mail("page.mhtml", page.as_bytes());
-    let message = gatepost_unpack::read(attached.into(), &Limits::default());
-    for body in ["<html>A</html>", "hello"] {
-        assert!(message.parts.iter().any(|part| part.body == body.as_bytes()), "{:?}", listed(&message));
+fn tnef_as_the_program_of_that_name_reads_it() {
+    let named = std::env::var_os("GATEPOST_SUITES").map(PathBuf::from);
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/suites");
+    let folder = named.unwrap_or(beside).join("archives/tnef");
+    let Ok(list) = std::fs::read_dir(&folder) else { return println!("skipped: no {}", folder.display()) };
+    let samples: Vec<PathBuf> = list.map(|entry| entry.expect("an entry").path()).collect();
+    let scratch = Scratch::new("tnef");
+    for sample in samples.iter().filter(|path| path.extension().is_some_and(|end| end == "tnef")) {
+        let script = format!("rm -rf out; mkdir out; tnef --save-body -C out {} || true", sample.display());
+        if scratch.run(&["tnef"], &script).is_none() {
+            return;
+        }
+        let message = opened(std::fs::read(sample).expect("a sample"));
+        for file in std::fs::read_dir(scratch.0.join("out")).expect("a folder") {
+            let file = file.expect("an entry");
+            let content = std::fs::read(file.path()).expect("a file");
+            let name = file.file_name().to_string_lossy().into_owned();
+            let named =
+                |part: &gatepost_mail::Part| part.names.contains(&name) || name.starts_with("message.");
+            // It leaves what kind of object it is before an object.
+            let same = |body: &[u8]| {
+                body == content || content.get(16..) == Some(body) && body.starts_with(b"\xd0\xcf")
+            };
+            let found = message.parts.iter().any(|part| same(&part.body) && named(part));
+            assert!(found, "{}: {name}, {} bytes, in {:?}", sample.display(), content.len(), names(&message));
+        }
     }
 }
