@@ -11,8 +11,6 @@
 mod apple;
 mod ar;
 mod card;
-// Used by what opens documents, messages of Outlook and installer packages.
-#[allow(dead_code)]
 mod cfb;
 mod codec;
 mod compressed;
@@ -33,8 +31,6 @@ mod opening;
 mod outlook;
 mod passwords;
 mod pdf;
-#[allow(dead_code)]
-mod pieces;
 mod pieces;
 mod polyglot;
 mod qr;
