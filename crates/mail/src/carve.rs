@@ -315,7 +315,10 @@ mod tests {
         format!("(This file must be converted with BinHex 4.0)\r\n\r\n:{text}:\r\n")
     }
 
-    fn found(text: &[u8]) -> Vec<(Form, String, String, bool)> {
+    /// Form, name, content, whether something is wrong.
+    type Found = (Form, String, String, bool);
+
+    fn found(text: &[u8]) -> Vec<Found> {
         let mut found = Vec::new();
         for form in Form::within(text) {
             let mut at = 0;
@@ -335,7 +338,7 @@ mod tests {
         let base64 = crate::words::base64_encode(long.as_bytes());
         let (head, tail) = base64.split_at(40);
         let file = |form, name: &str, bytes: &str, bad| vec![(form, name.to_owned(), bytes.to_owned(), bad)];
-        let table: Vec<(&str, Vec<u8>, Vec<(Form, String, String, bool)>)> = vec![
+        let table: Vec<(&str, Vec<u8>, Vec<Found>)> = vec![
             ("plain", b"nothing here\r\nbegin to read\r\n".to_vec(), vec![]),
             (
                 "yEnc",

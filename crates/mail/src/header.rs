@@ -396,7 +396,9 @@ mod tests {
 
     #[test]
     fn other_readings_of_odd_lines() {
-        let table: &[(&[u8], &[(usize, &[u8])])] = &[
+        /// Number of fields, and the body.
+        type Reading = (usize, &'static [u8]);
+        let table: &[(&[u8], &[Reading])] = &[
             (b"A: b\n\nbody", &[]),
             (b"A: b\nno field\nC: d\n\nbody", &[(1, b"no field\nC: d\n\nbody")]),
             (b"A: b\nno field\nnone\nC: d\n\nbody", &[(4, b"body")]),

@@ -157,6 +157,7 @@ impl Reader<'_> {
         if splitter.is_none()
             && entity.transfer == Transfer::QuotedPrintable
             && memmem::find(&raw.bytes, b"begin ").is_some()
+            && Form::Uuencode.next(&raw.bytes, 0, 0).is_some()
         {
             // Quoted-printable breaks uuencode; some look for it first.
             hows.push(How::By(vec![Transfer::Uuencode]));
