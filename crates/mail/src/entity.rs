@@ -178,6 +178,9 @@ impl Entity {
             }
             others.push(vec![Transfer::Identity]);
         }
+        if values.list.is_empty() {
+            others.extend(self.prefixed_transfers());
+        }
         if let Some((token, transfer)) = first {
             self.transfer = transfer;
             self.check_transfer(&token);
@@ -192,6 +195,18 @@ impl Entity {
                 self.other_transfers.push(steps);
             }
         }
+    }
+
+    /// What a field says that has the name of the right one within its own, for those who look for no more than that.
+    fn prefixed_transfers(&self) -> Vec<Vec<Transfer>> {
+        const NAME: &[u8] = b"content-transfer-encoding";
+        let named = self.headers.fields.iter().filter(|field| {
+            let name = self.headers.name(field).as_bytes();
+            name.len() > NAME.len()
+                && name.windows(NAME.len()).any(|window| window.eq_ignore_ascii_case(NAME))
+        });
+        let value = |field| Transfer::of(&parameters::clean_token(&unfold(self.headers.raw_value(field))));
+        named.take(MOST_REPEATED).map(|field| vec![value(field)]).collect()
     }
 
     fn check_transfer(&mut self, token: &str) {

@@ -68,14 +68,19 @@ impl Headers {
             let (shown, value) = match &self.raw[field.name.clone()] {
                 b"" => {
                     let line = self.raw_value(field);
-                    match memchr(b':', line) {
-                        Some(colon) => (&line[..colon], &line[colon + 1..]),
+                    let mark = memchr(b':', line).filter(|colon| is_meant(&line[..*colon], name));
+                    // Some want no colon.
+                    let mark = mark
+                        .or_else(|| line.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'=' | b';')));
+                    match mark {
+                        Some(at) => (&line[..at], &line[at + 1..]),
                         None => continue,
                     }
                 }
                 shown => (shown, self.raw_value(field)),
             };
-            if is_meant(shown, name) && !shown.eq_ignore_ascii_case(name.as_bytes()) {
+            let exact = !field.name.is_empty() && shown.eq_ignore_ascii_case(name.as_bytes());
+            if is_meant(shown, name) && !exact {
                 found.push((String::from_utf8_lossy(shown).into_owned(), unfold(value).into_owned()));
             }
         }
@@ -425,6 +430,8 @@ mod tests {
             (b"\xef\xbb\xbfContent-Type: x\n y\n", Some(b" x y")),
             (b"Content-Type\0: x\n", Some(b" x")),
             (b"Content Type: x\n", Some(b" x")),
+            (b"Content-Type x: y\n", Some(b"x: y")),
+            (b"Content-Type=x\n", Some(b"x")),
             (b"X-Content-Type: x\n", None),
             (b"Content-Typ: x\n", None),
         ];

@@ -98,7 +98,7 @@ pub(crate) struct Splitter {
     body: Source,
     boundary: Vec<u8>,
     finder: memmem::Finder<'static>,
-    /// Lines count as well on which the boundary is followed by other text, or white space stands before it.
+    /// Lines count as well on which other text stands behind the boundary or before it.
     loose: bool,
     /// Such lines were met, and did not count.
     lookalike: bool,
@@ -224,8 +224,10 @@ impl Splitter {
             let start = at + found;
             at = start + 2 + self.boundary.len();
             let blank = text[..start].iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-            let line_start = start - blank;
-            if line_start > 0 && text[line_start - 1] != b'\n' {
+            let indent = start - blank;
+            let line_begins = indent == 0 || text[indent - 1] == b'\n';
+            if !line_begins && !self.loose {
+                self.lookalike = true;
                 continue;
             }
             let line_end = memchr(b'\n', &text[at..]).map_or(text.len(), |end| at + end + 1);
@@ -235,8 +237,9 @@ impl Splitter {
             let closes =
                 line.strip_prefix(b"--").is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace));
             let alone = line.trim_ascii().is_empty() || line.trim_ascii() == b"--" || closes;
-            if alone && blank == 0 || self.loose {
-                let before = text[..line_start].strip_suffix(b"\n").unwrap_or(&text[..line_start]);
+            if alone && line_begins && blank == 0 || self.loose {
+                let before = if line_begins { &text[..indent] } else { &text[..start] };
+                let before = before.strip_suffix(b"\n").unwrap_or(before);
                 let before = before.strip_suffix(b"\r").unwrap_or(before);
                 return Some(Delimiter { before: before.len(), after: line_end, closing });
             }
