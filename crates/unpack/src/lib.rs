@@ -18,6 +18,7 @@ mod mbox;
 mod names;
 mod opening;
 mod passwords;
+mod sevenz;
 mod single;
 mod tar;
 mod zip;
@@ -78,6 +79,8 @@ pub fn open(format: Format, file: Bytes, limits: &Limits) -> Message {
 pub enum Format {
     /// Zip archives, and all that are zips inside: office documents, jar, apk, self-extracting programs.
     Zip,
+    /// 7z, self-extracting programs too.
+    SevenZip,
     /// gzip.
     Gzip,
     /// bzip2.
@@ -119,6 +122,7 @@ impl Format {
         Format::Tar,
         Format::Mail,
         Format::Mbox,
+        Format::SevenZip,
         Format::Zip,
     ];
 
@@ -136,6 +140,7 @@ impl Format {
     const fn entry(self) -> Entry {
         match self {
             Format::Zip => Entry { name: "zip", is: zip::is, open: zip::open },
+            Format::SevenZip => Entry { name: "7z", is: sevenz::is, open: sevenz::open },
             Format::Gzip => Entry { name: "gz", is: gzip::is, open: gzip::open },
             Format::Bzip2 => Entry { name: "bz2", is: compressed::is_bzip2, open: compressed::open_bzip2 },
             Format::Xz => Entry { name: "xz", is: compressed::is_xz, open: compressed::open_xz },
@@ -200,6 +205,7 @@ fn is_closed(message: &Message, id: PartId) -> bool {
         FileType::ZIP,
         FileType::JAR,
         FileType::APK,
+        FileType::SEVENZIP,
         FileType::GZIP,
         FileType::BZIP2,
         FileType::XZ,

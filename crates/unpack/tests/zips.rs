@@ -3,34 +3,10 @@
 mod make;
 mod peers;
 
-use gatepost_mail::{DefectKind, FeatureKind, Limits, Message};
+use gatepost_mail::{DefectKind, FeatureKind, Limits};
 use gatepost_unpack::{Format, open, read};
 use make::*;
 use peers::*;
-
-/// Files of the samples in a folder, and the archive that a command makes of them there.
-fn packed(name: &str, command: &[&str], archive: &str) -> Option<Vec<u8>> {
-    let folder = Folder::new(name);
-    for (name, data) in samples() {
-        std::fs::write(folder.0.join(name.replace(' ', "-")), data).expect("written");
-    }
-    run(&folder.0, command)?;
-    Some(std::fs::read(folder.0.join(archive)).expect("an archive"))
-}
-
-/// Every sample is among the members, under its name, and nothing is wrong.
-#[track_caller]
-fn expect_samples(message: &Message, what: &str) {
-    for (name, data) in samples() {
-        let name = name.replace(' ', "-");
-        let member = message.parts.iter().find(|part| part.name() == Some(&name));
-        let body = member.map(|part| &part.body[..]);
-        assert!(body == Some(&data[..]), "{what}: {name} {:?}", message.defects);
-    }
-    assert_eq!(message.defects, [], "{what}");
-}
-
-const FILES: &str = "nothing one-byte text noise runs code";
 
 #[test]
 fn every_method_that_others_write() {
@@ -88,15 +64,6 @@ fn encrypted_zips_are_opened_by_passwords_in_the_mail() {
         expect_samples(&message, &format!("{command:?} by the list"));
         assert!(message.features.is_empty());
     }
-}
-
-fn letter(text: &str, name: &str, attachment: &[u8]) -> Vec<u8> {
-    let inner = base64_mail(name, attachment);
-    let at = inner.windows(13).position(|window| window == b"Content-Type:").expect("a type");
-    let head = "From: a@example.org\r\nTo: b@example.org\r\nSubject: x\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\n\
-                Message-ID: <1@example.org>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n";
-    let first = format!("--b\r\nContent-Type: text/plain\r\n\r\n{text}\r\n--b\r\n");
-    [head.as_bytes(), first.as_bytes(), &inner[at..], b"--b--\r\n"].concat()
 }
 
 /// Old methods, packed here by the plainest means that their formats allow.
