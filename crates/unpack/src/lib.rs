@@ -8,17 +8,38 @@
 //! a zip behind a gzip file, is opened as all of them. Damaged containers yield what can be read, and defects. Members
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
+mod apple;
+mod ar;
+mod card;
+// Used by what opens documents, messages of Outlook and installer packages.
+#[allow(dead_code)]
+mod cfb;
 mod codec;
 mod compressed;
+mod cpio;
 mod crypto;
+mod disc;
+mod disk;
+mod encoded;
 mod fields;
 mod gzip;
+mod html;
 mod lzop;
 mod mbox;
+mod msi;
 mod names;
+mod office;
 mod opening;
+mod outlook;
 mod passwords;
+mod pdf;
+mod pieces;
+mod polyglot;
+mod qr;
+mod rpm;
+mod script;
 mod sevenz;
+mod shortcut;
 mod single;
 mod tar;
 mod zip;
@@ -105,12 +126,85 @@ pub enum Format {
     Mail,
     /// Mailboxes.
     Mbox,
+    /// cpio.
+    Cpio,
+    /// ar, and Debian packages.
+    Ar,
+    /// RPM packages.
+    Rpm,
+    /// Images of optical discs: ISO 9660 and UDF.
+    Disc,
+    /// Images of disks, with partitions or without: FAT, exFAT, NTFS, HFS+.
+    Disk,
+    /// Virtual disks: VHD and VHDX.
+    VirtualDisk,
+    /// Apple's disk images.
+    Dmg,
+    /// AppleSingle and AppleDouble.
+    AppleFile,
+    /// MacBinary.
+    MacBinary,
+    /// uuencode, yEnc and BinHex in files of their own.
+    Encoded,
+    /// Attachments of Outlook, `winmail.dat`.
+    Tnef,
+    /// Messages of Outlook.
+    Msg,
+    /// Installer packages of Windows.
+    Msi,
+    /// Calendars and visiting cards.
+    Card,
+    /// PDF.
+    Pdf,
+    /// HTML and SVG.
+    Html,
+    /// Scripts, for the files that they carry.
+    Script,
+    /// Shortcuts.
+    Shortcut,
+    /// QR codes in pictures.
+    Qr,
+    /// Files of two types at once.
+    Polyglot,
+    /// Office documents in compound files (doc, xls, ppt), macros of later ones.
+    Ole,
+    /// Open XML and OpenDocument files: what the members of the zip mean.
+    Package,
+    /// Office documents as one file of XML.
+    FlatXml,
+    /// The wrapper of objects and macros in Office's XML and MHTML.
+    ActiveMime,
+    /// Rich text.
+    Rtf,
+    /// OneNote sections.
+    OneNote,
+    /// Sheets in SYLK.
+    Sylk,
+    /// Comma-separated values.
+    Csv,
 }
 
 impl Format {
     /// All of them, in the order in which they are tried on a part.
     pub const ALL: &[Format] = &[
         Format::Gzip,
+        Format::Tar,
+        Format::Mail,
+        Format::Mbox,
+        Format::Cpio,
+        Format::Ar,
+        Format::Rpm,
+        Format::VirtualDisk,
+        Format::Dmg,
+        Format::AppleFile,
+        Format::MacBinary,
+        Format::Encoded,
+        Format::Tnef,
+        Format::Msg,
+        Format::Msi,
+        Format::Card,
+        Format::Disc,
+        Format::Disk,
         Format::Bzip2,
         Format::Xz,
         Format::Lzma,
@@ -119,11 +213,22 @@ impl Format {
         Format::Lz4,
         Format::Zstd,
         Format::Compress,
-        Format::Tar,
-        Format::Mail,
-        Format::Mbox,
         Format::SevenZip,
         Format::Zip,
+        Format::Pdf,
+        Format::Html,
+        Format::Script,
+        Format::Shortcut,
+        Format::Qr,
+        Format::Polyglot,
+        Format::Ole,
+        Format::Package,
+        Format::FlatXml,
+        Format::ActiveMime,
+        Format::Rtf,
+        Format::OneNote,
+        Format::Sylk,
+        Format::Csv,
     ];
 
     /// Its name, the usual extension.
@@ -155,6 +260,38 @@ impl Format {
             Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
             Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
             Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
+            Format::Cpio => Entry { name: "cpio", is: cpio::is, open: cpio::open },
+            Format::Ar => Entry { name: "ar", is: ar::is, open: ar::open },
+            Format::Rpm => Entry { name: "rpm", is: rpm::is, open: rpm::open },
+            Format::Disc => Entry { name: "iso", is: disc::is, open: disc::open },
+            Format::Disk => Entry { name: "img", is: disk::is, open: disk::open },
+            Format::VirtualDisk => Entry { name: "vhd", is: disk::is_vhd, open: disk::open_vhd },
+            Format::Dmg => Entry { name: "dmg", is: disk::is_dmg, open: disk::open_dmg },
+            Format::AppleFile => Entry { name: "applefile", is: apple::is, open: apple::open },
+            Format::MacBinary => {
+                Entry { name: "macbin", is: apple::is_mac_binary, open: apple::open_mac_binary }
+            }
+            Format::Encoded => Entry { name: "uu", is: encoded::is, open: encoded::open },
+            Format::Tnef => Entry { name: "tnef", is: outlook::tnef::is, open: outlook::tnef::open },
+            Format::Msg => Entry { name: "msg", is: outlook::is_msg, open: outlook::open_msg },
+            Format::Msi => Entry { name: "msi", is: msi::is, open: msi::open },
+            Format::Card => Entry { name: "ics", is: card::is, open: card::open },
+            Format::Pdf => Entry { name: "pdf", is: pdf::is, open: pdf::open },
+            Format::Html => Entry { name: "html", is: html::is, open: html::open },
+            Format::Script => Entry { name: "js", is: script::is, open: script::open },
+            Format::Shortcut => Entry { name: "lnk", is: shortcut::is, open: shortcut::open },
+            Format::Qr => Entry { name: "qr", is: qr::is, open: qr::open },
+            Format::Polyglot => Entry { name: "polyglot", is: polyglot::is, open: polyglot::open },
+            Format::Ole => Entry { name: "ole", is: office::ole::is, open: office::ole::open },
+            Format::Package => Entry { name: "ooxml", is: office::package::is, open: office::package::open },
+            Format::FlatXml => Entry { name: "xml", is: office::flat::is, open: office::flat::open },
+            Format::ActiveMime => {
+                Entry { name: "mso", is: office::flat::is_wrapped, open: office::flat::open_wrapped }
+            }
+            Format::Rtf => Entry { name: "rtf", is: office::rtf::is, open: office::rtf::open },
+            Format::OneNote => Entry { name: "one", is: office::onenote::is, open: office::onenote::open },
+            Format::Sylk => Entry { name: "slk", is: office::sheet::is_sylk, open: office::sheet::open_sylk },
+            Format::Csv => Entry { name: "csv", is: office::sheet::is_csv, open: office::sheet::open_csv },
         }
     }
 }
@@ -207,6 +344,22 @@ fn is_closed(message: &Message, id: PartId) -> bool {
         FileType::APK,
         FileType::SEVENZIP,
         FileType::GZIP,
+        FileType::TAR,
+        FileType::CPIO,
+        FileType::AR,
+        FileType::DEB,
+        FileType::RPM,
+        FileType::ISO,
+        FileType::IMG,
+        FileType::VHD,
+        FileType::VHDX,
+        FileType::DMG,
+        FileType::APPLEFILE,
+        FileType::MACBINARY,
+        FileType::UUENCODE,
+        FileType::YENC,
+        FileType::BINHEX,
+        FileType::TNEF,
         FileType::BZIP2,
         FileType::XZ,
         FileType::LZMA,
@@ -215,14 +368,10 @@ fn is_closed(message: &Message, id: PartId) -> bool {
         FileType::LZ4,
         FileType::ZSTD,
         FileType::COMPRESS,
-        FileType::TAR,
     ];
     let detected = message.part(id).detected;
     let holds = matches!(detected.kind, FileKind::Archive | FileKind::Compressed);
-    // The reader of mails has taken them out of text.
-    let taken_out =
-        || detected == FileType::UUENCODE && message.parts.iter().any(|part| part.parent == Some(id));
-    holds && !OPENED.contains(&detected) && !taken_out()
+    holds && !OPENED.contains(&detected)
 }
 
 /// For every part, the attachment that it came out of in the end, and what was made of that so far.

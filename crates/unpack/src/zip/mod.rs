@@ -29,6 +29,10 @@ pub(crate) fn is(body: &[u8], detected: FileType) -> bool {
     {
         return true;
     }
+    // Slides hold small zips, in pieces. Behind a compound file, one reaches to the end.
+    if detected == FileType::OLE {
+        return directory::ends_with_end(body);
+    }
     directory::has_end(body)
         || (matches!(detected.kind, FileKind::Data | FileKind::Archive) && has_local(body))
 }
