@@ -36,6 +36,7 @@ mod polyglot;
 mod qr;
 mod rpm;
 mod script;
+mod sevenz;
 mod shortcut;
 mod single;
 mod tar;
@@ -97,6 +98,8 @@ pub fn open(format: Format, file: Bytes, limits: &Limits) -> Message {
 pub enum Format {
     /// Zip archives, and all that are zips inside: office documents, jar, apk, self-extracting programs.
     Zip,
+    /// 7z, self-extracting programs too.
+    SevenZip,
     /// gzip.
     Gzip,
     /// bzip2.
@@ -208,6 +211,7 @@ impl Format {
         Format::Lz4,
         Format::Zstd,
         Format::Compress,
+        Format::SevenZip,
         Format::Zip,
         Format::Pdf,
         Format::Html,
@@ -239,6 +243,7 @@ impl Format {
     const fn entry(self) -> Entry {
         match self {
             Format::Zip => Entry { name: "zip", is: zip::is, open: zip::open },
+            Format::SevenZip => Entry { name: "7z", is: sevenz::is, open: sevenz::open },
             Format::Gzip => Entry { name: "gz", is: gzip::is, open: gzip::open },
             Format::Bzip2 => Entry { name: "bz2", is: compressed::is_bzip2, open: compressed::open_bzip2 },
             Format::Xz => Entry { name: "xz", is: compressed::is_xz, open: compressed::open_xz },
@@ -335,6 +340,7 @@ fn is_closed(message: &Message, id: PartId) -> bool {
         FileType::ZIP,
         FileType::JAR,
         FileType::APK,
+        FileType::SEVENZIP,
         FileType::GZIP,
         FileType::TAR,
         FileType::CPIO,
