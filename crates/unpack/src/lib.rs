@@ -19,9 +19,9 @@ mod mbox;
 mod names;
 mod office;
 mod opening;
+mod passwords;
 #[allow(dead_code)]
 mod pieces;
-mod passwords;
 mod single;
 mod tar;
 mod zip;
