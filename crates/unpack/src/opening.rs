@@ -104,6 +104,11 @@ impl<'a> Opening<'a> {
         self.message.part(self.container).name()
     }
 
+    /// The container itself.
+    pub(crate) fn part(&self) -> &Part {
+        self.message.part(self.container)
+    }
+
     /// How many members are worth listing at all.
     pub(crate) fn most_members(&self) -> usize {
         self.budget.limits().parts as usize + 1
@@ -148,6 +153,16 @@ impl<'a> Opening<'a> {
     /// [`Opening::member`] for what is embedded in a document.
     pub(crate) fn embedded(&mut self, member: Member) -> Result<PartId, Stop> {
         self.append(Origin::Embedded, member)
+    }
+
+    /// The source of a script that runs within the container and is no file of its own: it stays text, whatever it looks
+    /// like, so that rules about files leave it alone.
+    pub(crate) fn source(&mut self, name: &str, body: Bytes) -> Result<PartId, Stop> {
+        let id = self.embedded(Member { names: vec![name.to_owned()], body, ..Member::default() })?;
+        if let Some(part) = self.message.parts.get_mut(id.0) {
+            part.detected = FileType::TEXT;
+        }
+        Ok(id)
     }
 
     /// [`Opening::embedded`] for text, such as the source of a macro.
@@ -367,9 +382,28 @@ impl<'a> Opening<'a> {
         None
     }
 
+    /// The most that one step may ask for, in bytes.
+    pub(crate) fn most_memory(&self) -> u64 {
+        self.budget.limits().memory
+    }
+
     /// An error when a decompressor needs more memory than one step may ask for; ask before it allocates.
     pub(crate) fn check_memory(&self, bytes: u64) -> Result<(), Limit> {
         self.budget.check_memory(bytes)
+    }
+
+    /// Takes into account what was made without [`Opening::inflate`] or [`Opening::drain`]; None, and the limit noted, if
+    /// it is too much.
+    pub(crate) fn made(&mut self, data: Vec<u8>) -> Option<Bytes> {
+        let (packed, more) = (self.body.len() as u64, data.len() as u64);
+        let spent = self.root.over.map_or(Ok(()), Err).and_then(|()| self.spend(packed, more, more));
+        match spent {
+            Ok(()) => Some(keep(data)),
+            Err(limit) => {
+                self.over(limit, None);
+                None
+            }
+        }
     }
 
     /// Pays for `made` bytes that came of `packed` ones in a way of the opener's own.

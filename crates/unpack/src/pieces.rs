@@ -1,12 +1,13 @@
-//! Content that does not lie in one piece: clusters, sectors, extents, put together under the budget.
+//! Members as most containers have them: stored as they are, in one piece or in several (clusters, sectors, extents), put
+//! together under the budget.
 
 use std::io::{self, Read};
 use std::ops::Range;
 
 use bytes::Bytes;
-use gatepost_mail::Limit;
+use gatepost_mail::{DefectKind, Limit, PartId};
 
-use crate::opening::{End, Opening, keep};
+use crate::opening::{End, Member, Opening, Stop, keep};
 
 /// A piece of some content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(crate) enum Piece {
     At(Range<usize>),
     /// So many bytes that are stored nowhere, and are zero.
     Zeros(u64),
+    /// Bytes that stand in the container in another form.
+    Made(Vec<u8>),
 }
 
 /// Appends bytes of the container to a list, as part of the last piece where they follow it.
@@ -40,6 +43,7 @@ pub(crate) fn len(pieces: &[Piece]) -> u64 {
     let size = |piece: &Piece| match piece {
         Piece::At(range) => range.len() as u64,
         Piece::Zeros(count) => *count,
+        Piece::Made(bytes) => bytes.len() as u64,
     };
     pieces.iter().map(size).fold(0, u64::saturating_add)
 }
@@ -62,8 +66,40 @@ pub(crate) fn truncate(pieces: &mut Vec<Piece>, size: u64) {
                 *count = left.min(*count);
                 left -= *count;
             }
+            Piece::Made(bytes) => {
+                bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                left -= bytes.len() as u64;
+            }
         }
     }
+}
+
+/// `len` bytes from `at` on of what a list holds.
+pub(crate) fn cut(list: &[Piece], at: u64, len: u64) -> Vec<Piece> {
+    let mut out = Vec::new();
+    let mut skip = at;
+    let mut got = 0;
+    for piece in list {
+        let size = self::len(std::slice::from_ref(piece));
+        if skip >= size {
+            skip -= size;
+            continue;
+        }
+        let most = (size - skip).min(len - got);
+        // Both fit: they are no more than the size of a piece that lies in memory.
+        let (from, count) = (skip as usize, most as usize);
+        match piece {
+            Piece::At(range) => push(&mut out, range.start + from..range.start + from + count),
+            Piece::Zeros(_) => push_zeros(&mut out, most),
+            Piece::Made(bytes) => out.push(Piece::Made(bytes[from..from + count].to_vec())),
+        }
+        skip = 0;
+        got += most;
+        if got == len {
+            break;
+        }
+    }
+    out
 }
 
 /// Puts pieces together: a slice where it is one, a copy otherwise. With the limit that was met, if one was; what was
@@ -84,6 +120,72 @@ pub(crate) fn gather(opening: &mut Opening, pieces: &[Piece]) -> (Bytes, Option<
     let end = opening.drain(&mut source, packed, &mut made);
     let over = if let End::Over(limit) = end { Some(limit) } else { None };
     (keep(made), over)
+}
+
+/// Appends a member whose content lies in pieces. `broken` says what is wrong with it, if it is known already.
+pub(crate) fn member(
+    opening: &mut Opening,
+    names: Vec<String>,
+    pieces: &[Piece],
+    broken: Option<(DefectKind, &str)>,
+) -> Result<PartId, Stop> {
+    let (body, over) = gather(opening, pieces);
+    let unread = body.is_empty() && (over.is_some() || broken.is_some());
+    let id = opening.member(Member { names, body, unread, ..Member::default() })?;
+    if let Some((kind, detail)) = broken {
+        opening.defect(kind, id, detail);
+    }
+    if let Some(limit) = over {
+        opening.over(limit, Some(id));
+    }
+    Ok(id)
+}
+
+/// Appends a member that lies in one piece, `len` bytes from `start` on; one that the container ends in is truncated.
+pub(crate) fn stored(
+    opening: &mut Opening,
+    names: Vec<String>,
+    start: usize,
+    len: u64,
+) -> Result<PartId, Stop> {
+    let (range, short) = crate::fields::cut(&opening.body, start, len);
+    let broken = short.then_some((DefectKind::TruncatedArchive, "its data ends early"));
+    member(opening, names, &[Piece::At(range)], broken)
+}
+
+/// Appends what stands behind all that was understood, without a name, and tells of it; zeros and line ends are padding.
+pub(crate) fn trailing(opening: &mut Opening, from: usize) -> Result<(), Stop> {
+    let rest = &opening.body[from.min(opening.body.len())..];
+    if rest.iter().all(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
+        return Ok(());
+    }
+    opening.defective(DefectKind::BadArchive, format!("{} bytes behind its end", rest.len()));
+    // All of it is the container once more.
+    if from == 0 {
+        return Ok(());
+    }
+    let end = opening.body.len();
+    member(opening, Vec::new(), &[Piece::At(from..end)], None).map(|_| ())
+}
+
+/// Appends a member that was made here, such as decoded text, after paying for it.
+pub(crate) fn made(opening: &mut Opening, names: Vec<String>, bytes: Vec<u8>) -> Result<PartId, Stop> {
+    let (body, over) = pay(opening, bytes);
+    let id = opening.member(Member { names, body, unread: over.is_some(), ..Member::default() })?;
+    if let Some(limit) = over {
+        opening.over(limit, Some(id));
+    }
+    Ok(id)
+}
+
+/// Bytes that were made without asking the budget, as far as it pays for them.
+pub(crate) fn pay(opening: &mut Opening, bytes: Vec<u8>) -> (Bytes, Option<Limit>) {
+    let mut into = Vec::with_capacity(bytes.len());
+    let packed = opening.body.len() as u64;
+    match opening.drain(&mut bytes.as_slice(), packed, &mut into) {
+        End::Over(limit) => (keep(into), Some(limit)),
+        _ => (keep(into), None),
+    }
 }
 
 struct Source<'a> {
@@ -109,6 +211,13 @@ impl Read for Source<'_> {
                     let left = usize::try_from(zeros.saturating_sub(self.at)).unwrap_or(usize::MAX);
                     let count = left.min(into.len());
                     into[..count].fill(0);
+                    count
+                }
+                Piece::Made(bytes) => {
+                    let rest =
+                        usize::try_from(self.at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+                    let count = rest.len().min(into.len());
+                    into[..count].copy_from_slice(&rest[..count]);
                     count
                 }
             };
@@ -141,6 +250,12 @@ mod tests {
             Source { body: b"abcdef", pieces, at: 0 }.read_to_end(&mut out).map(|_| out)
         };
         assert_eq!(read(&pieces).expect("read"), b"cdef\0\0\0ab");
+        for at in 0..10 {
+            assert_eq!(
+                read(&cut(&pieces, at, 3)).expect("read"),
+                b"cdef\0\0\0ab\0"[at as usize..9.min(at as usize + 3)]
+            );
+        }
         for size in 0..12 {
             let mut cut = pieces.clone();
             truncate(&mut cut, size);

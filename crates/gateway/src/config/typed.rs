@@ -16,6 +16,7 @@ pub use super::greylist::{Greylist, GreylistMode};
 pub use super::lists::*;
 use super::p0f::P0f;
 pub use super::restrictions::Restrictions;
+use super::scanners::{CommandScanner, IcapScanner, MalwareNames};
 use super::units::{Net, Seconds, Size};
 
 /// The whole configuration.
@@ -387,6 +388,13 @@ pub struct Checks {
     pub embedded: Embedded,
     /// ClamAV daemons, each under a name of its own: `[checks.clamd.main]`.
     pub clamd: BTreeMap<String, Clamd>,
+    /// Scanners that are programs, each under a name of its own: `[checks.command.clamscan]`.
+    pub command: BTreeMap<String, CommandScanner>,
+    /// Scanners that speak ICAP, each under a name of its own: `[checks.icap.sophos]`.
+    pub icap: BTreeMap<String, IcapScanner>,
+    /// What names of malware mean, each under the name that its symbol is made from: `[checks.malware_names.sanesecurity]`
+    /// finds `VIRUS_SANESECURITY`.
+    pub malware_names: BTreeMap<String, MalwareNames>,
     /// Attachment rules.
     pub attachments: Attachments,
     /// DNS lists, each under the name that its symbol is made from: `[checks.dnsbl.zen]` finds `DNSBL_ZEN`, and a list of

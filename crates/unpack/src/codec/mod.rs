@@ -104,12 +104,17 @@ impl<'a> Sink<'a> {
         if distance == 0 || distance > self.made() {
             return Err(Fault::Corrupt);
         }
-        let from = self.out.len() - distance;
+        // What is between `from` and the end is the pattern, a whole number of times; so it doubles.
+        let mut from = self.out.len() - distance;
         let mut left = len;
         while left > 0 {
-            let step = left.min(self.out.len() - from).min(Sink::STEP);
+            let there = self.out.len() - from;
+            let step = left.min(there).min(Sink::STEP);
             self.out.extend_from_within(from..from + step);
             left -= step;
+            if step < there {
+                from += step;
+            }
             self.pay()?;
         }
         Ok(())

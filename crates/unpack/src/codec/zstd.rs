@@ -46,6 +46,14 @@ pub(crate) fn decode(
     Ok(input.len() - rest.len())
 }
 
+/// Whether a frame names a dictionary, which lies elsewhere (section 3.1.1.1.1.6).
+pub(crate) fn needs_dictionary(input: &[u8]) -> bool {
+    let Some(&descriptor) = input.get(4) else { return false };
+    let at = if descriptor & 0x20 != 0 { 5 } else { 6 };
+    let len = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    input.get(at..at + len).is_some_and(|id| id.iter().any(|&byte| byte != 0))
+}
+
 /// The most that the next block can become (section 3.1.1.2).
 fn most_of_block(rest: &[u8]) -> usize {
     const LARGEST: usize = 128 << 10;
