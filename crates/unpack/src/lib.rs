@@ -31,6 +31,7 @@ mod opening;
 mod outlook;
 mod passwords;
 mod pdf;
+#[allow(dead_code)]
 mod pieces;
 mod polyglot;
 mod qr;
