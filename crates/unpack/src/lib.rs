@@ -8,11 +8,13 @@
 //! a zip behind a gzip file, is opened as all of them. Damaged containers yield what can be read, and defects. Members
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
+mod bits;
 mod fields;
 mod gzip;
 mod mbox;
 mod names;
 mod opening;
+mod rar;
 mod tar;
 mod zip;
 
@@ -79,11 +81,14 @@ pub enum Format {
     Mail,
     /// Mailboxes.
     Mbox,
+    /// RAR.
+    Rar,
 }
 
 impl Format {
     /// All of them, in the order in which they are tried on a part.
-    pub const ALL: &[Format] = &[Format::Gzip, Format::Tar, Format::Mail, Format::Mbox, Format::Zip];
+    pub const ALL: &[Format] =
+        &[Format::Gzip, Format::Tar, Format::Rar, Format::Mail, Format::Mbox, Format::Zip];
 
     /// Its name, the usual extension.
     pub const fn name(self) -> &'static str {
@@ -102,6 +107,7 @@ impl Format {
             Format::Gzip => Entry { name: "gz", is: gzip::is, open: gzip::open },
             Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
             Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
+            Format::Rar => Entry { name: "rar", is: rar::is, open: rar::open },
             Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
         }
     }
@@ -149,7 +155,7 @@ fn walk(message: &mut Message, budget: &mut Budget, roots: &mut Roots, first: us
 
 /// Whether a part holds others that nobody here takes out.
 fn is_closed(message: &Message, id: PartId) -> bool {
-    const OPENED: &[FileType] = &[FileType::ZIP, FileType::JAR, FileType::APK, FileType::GZIP, FileType::TAR];
+    const OPENED: &[FileType] = &[FileType::ZIP, FileType::JAR, FileType::APK, FileType::GZIP, FileType::TAR, FileType::RAR];
     let detected = message.part(id).detected;
     let holds = matches!(detected.kind, FileKind::Archive | FileKind::Compressed);
     // The reader of mails has taken them out of text.

@@ -303,6 +303,11 @@ impl<'a> Opening<'a> {
         self.budget.check_memory(bytes)
     }
 
+    /// Bytes that one step may ask for at most.
+    pub(crate) fn most_memory(&self) -> u64 {
+        self.budget.limits().memory
+    }
+
     fn spend(&mut self, packed: u64, made: u64, more: u64) -> Result<(), Limit> {
         self.root.unpacked += more;
         let taken = self.budget.take_bytes(more);
