@@ -9,11 +9,15 @@
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
 mod bits;
+mod cab;
 mod fields;
 mod gzip;
+mod lzx;
 mod mbox;
+mod mszip;
 mod names;
 mod opening;
+mod quantum;
 mod rar;
 mod tar;
 mod zip;
@@ -83,12 +87,14 @@ pub enum Format {
     Mbox,
     /// RAR.
     Rar,
+    /// Cabinets.
+    Cab,
 }
 
 impl Format {
     /// All of them, in the order in which they are tried on a part.
     pub const ALL: &[Format] =
-        &[Format::Gzip, Format::Tar, Format::Rar, Format::Mail, Format::Mbox, Format::Zip];
+        &[Format::Gzip, Format::Tar, Format::Rar, Format::Cab, Format::Mail, Format::Mbox, Format::Zip];
 
     /// Its name, the usual extension.
     pub const fn name(self) -> &'static str {
@@ -108,6 +114,7 @@ impl Format {
             Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
             Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
             Format::Rar => Entry { name: "rar", is: rar::is, open: rar::open },
+            Format::Cab => Entry { name: "cab", is: cab::is, open: cab::open },
             Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
         }
     }
@@ -155,7 +162,7 @@ fn walk(message: &mut Message, budget: &mut Budget, roots: &mut Roots, first: us
 
 /// Whether a part holds others that nobody here takes out.
 fn is_closed(message: &Message, id: PartId) -> bool {
-    const OPENED: &[FileType] = &[FileType::ZIP, FileType::JAR, FileType::APK, FileType::GZIP, FileType::TAR, FileType::RAR];
+    const OPENED: &[FileType] = &[FileType::ZIP, FileType::JAR, FileType::APK, FileType::GZIP, FileType::TAR, FileType::RAR, FileType::CAB];
     let detected = message.part(id).detected;
     let holds = matches!(detected.kind, FileKind::Archive | FileKind::Compressed);
     // The reader of mails has taken them out of text.
