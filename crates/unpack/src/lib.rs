@@ -8,10 +8,13 @@
 //! a zip behind a gzip file, is opened as all of them. Damaged containers yield what can be read, and defects. Members
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
+mod arj;
 mod bits;
 mod cab;
 mod fields;
 mod gzip;
+mod lha;
+mod lzh;
 mod lzx;
 mod mbox;
 mod mszip;
@@ -89,12 +92,16 @@ pub enum Format {
     Rar,
     /// Cabinets.
     Cab,
+    /// LHA.
+    Lha,
+    /// ARJ.
+    Arj,
 }
 
 impl Format {
     /// All of them, in the order in which they are tried on a part.
     pub const ALL: &[Format] =
-        &[Format::Gzip, Format::Tar, Format::Rar, Format::Cab, Format::Mail, Format::Mbox, Format::Zip];
+        &[Format::Gzip, Format::Tar, Format::Rar, Format::Cab, Format::Lha, Format::Arj, Format::Mail, Format::Mbox, Format::Zip];
 
     /// Its name, the usual extension.
     pub const fn name(self) -> &'static str {
@@ -115,6 +122,8 @@ impl Format {
             Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
             Format::Rar => Entry { name: "rar", is: rar::is, open: rar::open },
             Format::Cab => Entry { name: "cab", is: cab::is, open: cab::open },
+            Format::Lha => Entry { name: "lha", is: lha::is, open: lha::open },
+            Format::Arj => Entry { name: "arj", is: arj::is, open: arj::open },
             Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
         }
     }
@@ -162,7 +171,7 @@ fn walk(message: &mut Message, budget: &mut Budget, roots: &mut Roots, first: us
 
 /// Whether a part holds others that nobody here takes out.
 fn is_closed(message: &Message, id: PartId) -> bool {
-    const OPENED: &[FileType] = &[FileType::ZIP, FileType::JAR, FileType::APK, FileType::GZIP, FileType::TAR, FileType::RAR, FileType::CAB];
+    const OPENED: &[FileType] = &[FileType::ZIP, FileType::JAR, FileType::APK, FileType::GZIP, FileType::TAR, FileType::RAR, FileType::CAB, FileType::LHA, FileType::ARJ];
     let detected = message.part(id).detected;
     let holds = matches!(detected.kind, FileKind::Archive | FileKind::Compressed);
     // The reader of mails has taken them out of text.
