@@ -11,8 +11,10 @@
 mod arj;
 mod bits;
 mod cab;
+mod chm;
 mod fields;
 mod gzip;
+mod installshield;
 mod lha;
 mod lzh;
 mod lzx;
@@ -22,6 +24,7 @@ mod names;
 mod opening;
 mod quantum;
 mod rar;
+mod szdd;
 mod tar;
 mod zip;
 
@@ -96,12 +99,18 @@ pub enum Format {
     Lha,
     /// ARJ.
     Arj,
+    /// Compiled HTML help.
+    Chm,
+    /// SZDD and KWAJ, of Microsoft's COMPRESS.
+    Szdd,
+    /// Setup programs and cabinets of InstallShield.
+    InstallShield,
 }
 
 impl Format {
     /// All of them, in the order in which they are tried on a part.
     pub const ALL: &[Format] =
-        &[Format::Gzip, Format::Tar, Format::Rar, Format::Cab, Format::Lha, Format::Arj, Format::Mail, Format::Mbox, Format::Zip];
+        &[Format::Gzip, Format::Tar, Format::Rar, Format::Cab, Format::Lha, Format::Arj, Format::Chm, Format::Szdd, Format::InstallShield, Format::Mail, Format::Mbox, Format::Zip];
 
     /// Its name, the usual extension.
     pub const fn name(self) -> &'static str {
@@ -124,6 +133,11 @@ impl Format {
             Format::Cab => Entry { name: "cab", is: cab::is, open: cab::open },
             Format::Lha => Entry { name: "lha", is: lha::is, open: lha::open },
             Format::Arj => Entry { name: "arj", is: arj::is, open: arj::open },
+            Format::Chm => Entry { name: "chm", is: chm::is, open: chm::open },
+            Format::Szdd => Entry { name: "szdd", is: szdd::is, open: szdd::open },
+            Format::InstallShield => {
+                Entry { name: "installshield", is: installshield::is, open: installshield::open }
+            }
             Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
         }
     }
@@ -171,7 +185,7 @@ fn walk(message: &mut Message, budget: &mut Budget, roots: &mut Roots, first: us
 
 /// Whether a part holds others that nobody here takes out.
 fn is_closed(message: &Message, id: PartId) -> bool {
-    const OPENED: &[FileType] = &[FileType::ZIP, FileType::JAR, FileType::APK, FileType::GZIP, FileType::TAR, FileType::RAR, FileType::CAB, FileType::LHA, FileType::ARJ];
+    const OPENED: &[FileType] = &[FileType::ZIP, FileType::JAR, FileType::APK, FileType::GZIP, FileType::TAR, FileType::RAR, FileType::CAB, FileType::LHA, FileType::ARJ, FileType::SZDD];
     let detected = message.part(id).detected;
     let holds = matches!(detected.kind, FileKind::Archive | FileKind::Compressed);
     // The reader of mails has taken them out of text.
