@@ -26,7 +26,9 @@ const UTF8: u16 = 0x80;
 /// Whether this is a cabinet, or a program or data with one behind it.
 pub(crate) fn is(body: &[u8], detected: FileType) -> bool {
     body.starts_with(MARK)
+        // In an installer package they lie in pieces.
         || matches!(detected.kind, FileKind::Executable | FileKind::Data)
+            && detected != FileType::MSI
             && memmem::find_iter(body, MARK).take(64).any(|at| Header::read(body, at).is_some())
 }
 

@@ -216,7 +216,8 @@ fn cabinet(
             opening.defective(DefectKind::TruncatedArchive, "its list of files ends early");
             break;
         };
-        if file.flags & INVALID != 0 || file.names.is_empty() {
+        // One at the very beginning lies beside the cabinet, not in it.
+        if file.flags & INVALID != 0 || file.names.is_empty() || file.at == 0 {
             continue;
         }
         let volume = format!("data{}.cab", file.volume);
