@@ -10,8 +10,12 @@
 
 mod apple;
 mod ar;
+mod arj;
+mod bits;
+mod cab;
 mod card;
 mod cfb;
+mod chm;
 mod codec;
 mod compressed;
 mod cpio;
@@ -22,9 +26,14 @@ mod encoded;
 mod fields;
 mod gzip;
 mod html;
+mod installshield;
+mod lha;
+mod lzh;
 mod lzop;
+mod lzx;
 mod mbox;
 mod msi;
+mod mszip;
 mod names;
 mod office;
 mod opening;
@@ -35,11 +44,14 @@ mod pdf;
 mod pieces;
 mod polyglot;
 mod qr;
+mod quantum;
+mod rar;
 mod rpm;
 mod script;
 mod sevenz;
 mod shortcut;
 mod single;
+mod szdd;
 mod tar;
 mod zip;
 
@@ -125,6 +137,20 @@ pub enum Format {
     Mail,
     /// Mailboxes.
     Mbox,
+    /// RAR.
+    Rar,
+    /// Cabinets.
+    Cab,
+    /// LHA.
+    Lha,
+    /// ARJ.
+    Arj,
+    /// Compiled HTML help.
+    Chm,
+    /// SZDD and KWAJ, of Microsoft's COMPRESS.
+    Szdd,
+    /// Setup programs and cabinets of InstallShield.
+    InstallShield,
     /// cpio.
     Cpio,
     /// ar, and Debian packages.
@@ -188,6 +214,13 @@ impl Format {
     pub const ALL: &[Format] = &[
         Format::Gzip,
         Format::Tar,
+        Format::Rar,
+        Format::Cab,
+        Format::Lha,
+        Format::Arj,
+        Format::Chm,
+        Format::Szdd,
+        Format::InstallShield,
         Format::Mail,
         Format::Mbox,
         Format::Cpio,
@@ -258,6 +291,15 @@ impl Format {
             }
             Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
             Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
+            Format::Rar => Entry { name: "rar", is: rar::is, open: rar::open },
+            Format::Cab => Entry { name: "cab", is: cab::is, open: cab::open },
+            Format::Lha => Entry { name: "lha", is: lha::is, open: lha::open },
+            Format::Arj => Entry { name: "arj", is: arj::is, open: arj::open },
+            Format::Chm => Entry { name: "chm", is: chm::is, open: chm::open },
+            Format::Szdd => Entry { name: "szdd", is: szdd::is, open: szdd::open },
+            Format::InstallShield => {
+                Entry { name: "installshield", is: installshield::is, open: installshield::open }
+            }
             Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
             Format::Cpio => Entry { name: "cpio", is: cpio::is, open: cpio::open },
             Format::Ar => Entry { name: "ar", is: ar::is, open: ar::open },
@@ -344,6 +386,11 @@ fn is_closed(message: &Message, id: PartId) -> bool {
         FileType::SEVENZIP,
         FileType::GZIP,
         FileType::TAR,
+        FileType::RAR,
+        FileType::CAB,
+        FileType::LHA,
+        FileType::ARJ,
+        FileType::SZDD,
         FileType::CPIO,
         FileType::AR,
         FileType::DEB,
