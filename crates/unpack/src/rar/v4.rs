@@ -55,7 +55,9 @@ pub(super) fn read(body: &[u8], at: usize) -> Option<Next> {
         0x73 => {
             let next = Next { block: Block::Other, at: after(0), sound };
             return Some(match flags {
-                _ if flags & 0x80 != 0 => Next { block: Block::Locked(Lock::Three { salt: Vec::new() }), ..next },
+                _ if flags & 0x80 != 0 => {
+                    Next { block: Block::Locked(Lock::Three { salt: Vec::new() }), ..next }
+                }
                 _ => Next { block: Block::Main { volume: flags & 1 != 0, solid: flags & 8 != 0 }, ..next },
             });
         }
@@ -133,7 +135,8 @@ pub(super) fn read_old(body: &[u8], at: usize) -> Option<Next> {
     let head = body.get(at..)?;
     let packed = u32_le(head, 0)?;
     let (size, name_len) = (usize::from(u16_le(head, 10)?), usize::from(*head.get(19)?));
-    let (attributes, flags, version, method) = (*head.get(16)?, *head.get(17)?, *head.get(18)?, *head.get(20)?);
+    let (attributes, flags, version, method) =
+        (*head.get(16)?, *head.get(17)?, *head.get(18)?, *head.get(20)?);
     if size < HEADER + name_len || name_len == 0 {
         return None;
     }
