@@ -1,3 +1,5 @@
+//! Answers that lie.
+
 use super::*;
 use gatepost_mail::Limits;
 
