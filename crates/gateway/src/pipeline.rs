@@ -187,6 +187,7 @@ impl Pipeline {
                 time: reading.time.duration(),
                 readings: reading.readings,
                 memory: reading.memory.bytes(),
+                passwords: reading.passwords.iter().cloned().collect(),
             },
             workers: Workers::build(config, metrics.workers()),
             reading_fault: reading.on_fault,

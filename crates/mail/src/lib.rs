@@ -6,6 +6,7 @@
 mod access;
 mod address;
 mod charset;
+pub mod decode;
 mod defect;
 mod digest;
 mod edit;

@@ -11,12 +11,39 @@
 //! a zip behind a gzip file, is opened as all of them. Damaged containers yield what can be read, and defects. Members
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
+mod apple;
+mod ar;
+mod card;
+// Used by what opens documents, messages of Outlook and installer packages.
+#[allow(dead_code)]
+mod cfb;
+mod codec;
+mod compressed;
+mod cpio;
+mod crypto;
+mod disc;
+mod disk;
+mod encoded;
 mod fields;
 mod gzip;
+mod html;
+mod lzop;
 mod mbox;
+mod msi;
 mod names;
+mod office;
 mod opening;
+mod outlook;
+mod passwords;
+mod pdf;
+mod pieces;
+mod polyglot;
+mod qr;
 mod reading;
+mod rpm;
+mod script;
+mod shortcut;
+mod single;
 mod tar;
 pub mod transfer;
 mod zip;
@@ -25,6 +52,7 @@ use bytes::Bytes;
 use gatepost_mail::{Budget, DefectKind, FileKind, FileType, Limit, Limits, Message, Origin, Part, PartId};
 
 use opening::{Opening, Root, Stop};
+use passwords::Passwords;
 pub use reading::Reading;
 
 /// Reads a message and everything that it contains.
@@ -57,17 +85,131 @@ pub enum Format {
     Zip,
     /// gzip.
     Gzip,
+    /// bzip2.
+    Bzip2,
+    /// xz.
+    Xz,
+    /// LZMA alone.
+    Lzma,
+    /// lzip.
+    Lzip,
+    /// lzop.
+    Lzop,
+    /// lz4, its legacy format too.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+    /// Unix compress.
+    Compress,
     /// tar.
     Tar,
     /// Mail in a file of its own or in an archive.
     Mail,
     /// Mailboxes.
     Mbox,
+    /// cpio.
+    Cpio,
+    /// ar, and Debian packages.
+    Ar,
+    /// RPM packages.
+    Rpm,
+    /// Images of optical discs: ISO 9660 and UDF.
+    Disc,
+    /// Images of disks, with partitions or without: FAT, exFAT, NTFS, HFS+.
+    Disk,
+    /// Virtual disks: VHD and VHDX.
+    VirtualDisk,
+    /// Apple's disk images.
+    Dmg,
+    /// AppleSingle and AppleDouble.
+    AppleFile,
+    /// MacBinary.
+    MacBinary,
+    /// uuencode, yEnc and BinHex in files of their own.
+    Encoded,
+    /// Attachments of Outlook, `winmail.dat`.
+    Tnef,
+    /// Messages of Outlook.
+    Msg,
+    /// Installer packages of Windows.
+    Msi,
+    /// Calendars and visiting cards.
+    Card,
+    /// PDF.
+    Pdf,
+    /// HTML and SVG.
+    Html,
+    /// Scripts, for the files that they carry.
+    Script,
+    /// Shortcuts.
+    Shortcut,
+    /// QR codes in pictures.
+    Qr,
+    /// Files of two types at once.
+    Polyglot,
+    /// Office documents in compound files (doc, xls, ppt), macros of later ones.
+    Ole,
+    /// Open XML and OpenDocument files: what the members of the zip mean.
+    Package,
+    /// Office documents as one file of XML.
+    FlatXml,
+    /// The wrapper of objects and macros in Office's XML and MHTML.
+    ActiveMime,
+    /// Rich text.
+    Rtf,
+    /// OneNote sections.
+    OneNote,
+    /// Sheets in SYLK.
+    Sylk,
+    /// Comma-separated values.
+    Csv,
 }
 
 impl Format {
     /// All of them, in the order in which they are tried on a part.
-    pub const ALL: &[Format] = &[Format::Gzip, Format::Tar, Format::Mail, Format::Mbox, Format::Zip];
+    pub const ALL: &[Format] = &[
+        Format::Gzip,
+        Format::Tar,
+        Format::Mail,
+        Format::Mbox,
+        Format::Cpio,
+        Format::Ar,
+        Format::Rpm,
+        Format::VirtualDisk,
+        Format::Dmg,
+        Format::AppleFile,
+        Format::MacBinary,
+        Format::Encoded,
+        Format::Tnef,
+        Format::Msg,
+        Format::Msi,
+        Format::Card,
+        Format::Disc,
+        Format::Disk,
+        Format::Bzip2,
+        Format::Xz,
+        Format::Lzma,
+        Format::Lzip,
+        Format::Lzop,
+        Format::Lz4,
+        Format::Zstd,
+        Format::Compress,
+        Format::Zip,
+        Format::Pdf,
+        Format::Html,
+        Format::Script,
+        Format::Shortcut,
+        Format::Qr,
+        Format::Polyglot,
+        Format::Ole,
+        Format::Package,
+        Format::FlatXml,
+        Format::ActiveMime,
+        Format::Rtf,
+        Format::OneNote,
+        Format::Sylk,
+        Format::Csv,
+    ];
 
     /// Its name, the usual extension.
     pub const fn name(self) -> &'static str {
@@ -82,7 +224,7 @@ impl Format {
     /// Whether opening it takes no more than reading mail does: it is looked into where the message is read, and never
     /// makes a message one that is handed to a worker.
     const fn is_light(self) -> bool {
-        matches!(self, Format::Mail | Format::Mbox)
+        matches!(self, Format::Mail | Format::Mbox | Format::Html | Format::Card | Format::Csv)
     }
 
     /// The table of formats: one line for each.
@@ -90,9 +232,51 @@ impl Format {
         match self {
             Format::Zip => Entry { name: "zip", is: zip::is, open: zip::open },
             Format::Gzip => Entry { name: "gz", is: gzip::is, open: gzip::open },
+            Format::Bzip2 => Entry { name: "bz2", is: compressed::is_bzip2, open: compressed::open_bzip2 },
+            Format::Xz => Entry { name: "xz", is: compressed::is_xz, open: compressed::open_xz },
+            Format::Lzma => Entry { name: "lzma", is: compressed::is_lzma, open: compressed::open_lzma },
+            Format::Lzip => Entry { name: "lz", is: compressed::is_lzip, open: compressed::open_lzip },
+            Format::Lzop => Entry { name: "lzo", is: lzop::is, open: lzop::open },
+            Format::Lz4 => Entry { name: "lz4", is: compressed::is_lz4, open: compressed::open_lz4 },
+            Format::Zstd => Entry { name: "zst", is: compressed::is_zstd, open: compressed::open_zstd },
+            Format::Compress => {
+                Entry { name: "Z", is: compressed::is_compress, open: compressed::open_compress }
+            }
             Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
             Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
             Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
+            Format::Cpio => Entry { name: "cpio", is: cpio::is, open: cpio::open },
+            Format::Ar => Entry { name: "ar", is: ar::is, open: ar::open },
+            Format::Rpm => Entry { name: "rpm", is: rpm::is, open: rpm::open },
+            Format::Disc => Entry { name: "iso", is: disc::is, open: disc::open },
+            Format::Disk => Entry { name: "img", is: disk::is, open: disk::open },
+            Format::VirtualDisk => Entry { name: "vhd", is: disk::is_vhd, open: disk::open_vhd },
+            Format::Dmg => Entry { name: "dmg", is: disk::is_dmg, open: disk::open_dmg },
+            Format::AppleFile => Entry { name: "applefile", is: apple::is, open: apple::open },
+            Format::MacBinary => {
+                Entry { name: "macbin", is: apple::is_mac_binary, open: apple::open_mac_binary }
+            }
+            Format::Encoded => Entry { name: "uu", is: encoded::is, open: encoded::open },
+            Format::Tnef => Entry { name: "tnef", is: outlook::tnef::is, open: outlook::tnef::open },
+            Format::Msg => Entry { name: "msg", is: outlook::is_msg, open: outlook::open_msg },
+            Format::Msi => Entry { name: "msi", is: msi::is, open: msi::open },
+            Format::Card => Entry { name: "ics", is: card::is, open: card::open },
+            Format::Pdf => Entry { name: "pdf", is: pdf::is, open: pdf::open },
+            Format::Html => Entry { name: "html", is: html::is, open: html::open },
+            Format::Script => Entry { name: "js", is: script::is, open: script::open },
+            Format::Shortcut => Entry { name: "lnk", is: shortcut::is, open: shortcut::open },
+            Format::Qr => Entry { name: "qr", is: qr::is, open: qr::open },
+            Format::Polyglot => Entry { name: "polyglot", is: polyglot::is, open: polyglot::open },
+            Format::Ole => Entry { name: "ole", is: office::ole::is, open: office::ole::open },
+            Format::Package => Entry { name: "ooxml", is: office::package::is, open: office::package::open },
+            Format::FlatXml => Entry { name: "xml", is: office::flat::is, open: office::flat::open },
+            Format::ActiveMime => {
+                Entry { name: "mso", is: office::flat::is_wrapped, open: office::flat::open_wrapped }
+            }
+            Format::Rtf => Entry { name: "rtf", is: office::rtf::is, open: office::rtf::open },
+            Format::OneNote => Entry { name: "one", is: office::onenote::is, open: office::onenote::open },
+            Format::Sylk => Entry { name: "slk", is: office::sheet::is_sylk, open: office::sheet::open_sylk },
+            Format::Csv => Entry { name: "csv", is: office::sheet::is_csv, open: office::sheet::open_csv },
         }
     }
 }
@@ -151,30 +335,58 @@ fn walk(
 
 /// Whether a part holds others that nobody here takes out.
 fn is_closed(message: &Message, id: PartId) -> bool {
-    const OPENED: &[FileType] = &[FileType::ZIP, FileType::JAR, FileType::APK, FileType::GZIP, FileType::TAR];
+    const OPENED: &[FileType] = &[
+        FileType::ZIP,
+        FileType::JAR,
+        FileType::APK,
+        FileType::GZIP,
+        FileType::TAR,
+        FileType::CPIO,
+        FileType::AR,
+        FileType::DEB,
+        FileType::RPM,
+        FileType::ISO,
+        FileType::IMG,
+        FileType::VHD,
+        FileType::VHDX,
+        FileType::DMG,
+        FileType::APPLEFILE,
+        FileType::MACBINARY,
+        FileType::UUENCODE,
+        FileType::YENC,
+        FileType::BINHEX,
+        FileType::TNEF,
+        FileType::BZIP2,
+        FileType::XZ,
+        FileType::LZMA,
+        FileType::LZIP,
+        FileType::LZOP,
+        FileType::LZ4,
+        FileType::ZSTD,
+        FileType::COMPRESS,
+    ];
     let detected = message.part(id).detected;
     let holds = matches!(detected.kind, FileKind::Archive | FileKind::Compressed);
-    // The reader of mails has taken them out of text.
-    let taken_out =
-        || detected == FileType::UUENCODE && message.parts.iter().any(|part| part.parent == Some(id));
-    holds && !OPENED.contains(&detected) && !taken_out()
+    holds && !OPENED.contains(&detected)
 }
 
 /// For every part, the attachment that it came out of in the end, and what was made of that so far.
 struct Roots {
     of: Vec<usize>,
     roots: Vec<Root>,
+    passwords: Passwords,
 }
 
 impl Roots {
     fn new(message: &Message) -> Roots {
         let root = |part: &Part| Root { packed: part.body.len() as u64, ..Root::default() };
-        Roots { of: (0..message.parts.len()).collect(), roots: message.parts.iter().map(root).collect() }
+        let roots = message.parts.iter().map(root).collect();
+        Roots { of: (0..message.parts.len()).collect(), roots, passwords: Passwords::default() }
     }
 
     fn open(&mut self, format: Format, message: &mut Message, id: PartId, budget: &mut Budget) {
         let root = self.of[id.0];
-        let mut opening = Opening::new(message, id, budget, &mut self.roots[root]);
+        let mut opening = Opening::new(message, id, budget, &mut self.roots[root], &mut self.passwords);
         // What stopped it is noted as a defect.
         let _stopped: Result<(), Stop> = (format.entry().open)(&mut opening);
         self.of.resize(message.parts.len(), root);

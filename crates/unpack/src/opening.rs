@@ -6,6 +6,9 @@ use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
 use gatepost_mail::{Budget, DefectKind, FeatureKind, FileType, Limit, Message, Origin, Part, PartId};
 
+use crate::codec::{Fault, Sink};
+use crate::passwords::Passwords;
+
 /// A container being opened. Openers read [`Opening::body`] and hand over what they find.
 pub(crate) struct Opening<'a> {
     /// The container's bytes.
@@ -13,6 +16,7 @@ pub(crate) struct Opening<'a> {
     message: &'a mut Message,
     budget: &'a mut Budget,
     root: &'a mut Root,
+    passwords: &'a mut Passwords,
     container: PartId,
     depth: u32,
     /// Bytes that were handed out as slices of the body.
@@ -85,18 +89,24 @@ impl<'a> Opening<'a> {
         container: PartId,
         budget: &'a mut Budget,
         root: &'a mut Root,
+        passwords: &'a mut Passwords,
     ) -> Opening<'a> {
         let part = message.part(container);
         let (body, depth) = (part.body.clone(), part.depth + 1);
         let children = message.parts().skip(container.0).filter(|(_, part)| part.parent == Some(container));
         let before = children.map(|(id, _)| id).collect();
         let (defects, over) = (Vec::new(), Vec::new());
-        Opening { body, message, budget, root, container, depth, sliced: 0, defects, before, over }
+        Opening { body, message, budget, root, passwords, container, depth, sliced: 0, defects, before, over }
     }
 
     /// The container's own first name.
     pub(crate) fn name(&self) -> Option<&str> {
         self.message.part(self.container).name()
+    }
+
+    /// The container itself.
+    pub(crate) fn part(&self) -> &Part {
+        self.message.part(self.container)
     }
 
     /// How many members are worth listing at all.
@@ -126,6 +136,15 @@ impl<'a> Opening<'a> {
         !self.before.is_empty()
     }
 
+    /// What another format took out of the container: first names and contents.
+    pub(crate) fn members(&self) -> Vec<(String, Bytes)> {
+        let member = |id: &PartId| {
+            let part = self.message.part(*id);
+            (part.name().unwrap_or_default().to_owned(), part.body.clone())
+        };
+        self.before.iter().map(member).collect()
+    }
+
     /// Appends a member as a child of the container, unless another format gave the same.
     pub(crate) fn member(&mut self, member: Member) -> Result<PartId, Stop> {
         self.append(Origin::Archive, member)
@@ -134,6 +153,26 @@ impl<'a> Opening<'a> {
     /// [`Opening::member`] for what is embedded in a document.
     pub(crate) fn embedded(&mut self, member: Member) -> Result<PartId, Stop> {
         self.append(Origin::Embedded, member)
+    }
+
+    /// The source of a script that runs within the container and is no file of its own: it stays text, whatever it looks
+    /// like, so that rules about files leave it alone.
+    pub(crate) fn source(&mut self, name: &str, body: Bytes) -> Result<PartId, Stop> {
+        let id = self.embedded(Member { names: vec![name.to_owned()], body, ..Member::default() })?;
+        if let Some(part) = self.message.parts.get_mut(id.0) {
+            part.detected = FileType::TEXT;
+        }
+        Ok(id)
+    }
+
+    /// [`Opening::embedded`] for text, such as the source of a macro.
+    pub(crate) fn text(&mut self, member: Member, charset: Option<String>) -> Result<PartId, Stop> {
+        let id = self.embedded(member)?;
+        if let Some(part) = self.message.parts.get_mut(id.0) {
+            "text/plain".clone_into(&mut part.declared);
+            part.charset = charset;
+        }
+        Ok(id)
     }
 
     fn append(&mut self, origin: Origin, member: Member) -> Result<PartId, Stop> {
@@ -298,9 +337,79 @@ impl<'a> Opening<'a> {
         }
     }
 
+    /// Unpacks by a decoder that writes behind what `into` holds already; what was made until its end, an error or a limit is
+    /// kept. `packed` is the size to hold against the ratio. Returns how many packed bytes the decoder used.
+    pub(crate) fn decode(
+        &mut self,
+        packed: u64,
+        into: &mut Vec<u8>,
+        decoder: impl FnOnce(&mut Sink) -> Result<usize, Fault>,
+    ) -> (usize, End) {
+        if let Some(limit) = self.root.over {
+            return (0, End::Over(limit));
+        }
+        let mut spend = |made, more| self.spend(packed, made, more);
+        let mut sink = Sink::new(into, &mut spend);
+        let ended = decoder(&mut sink).and_then(|used| sink.settle().map(|()| used));
+        match ended {
+            Ok(used) => (used, End::Complete),
+            Err(Fault::Truncated) => (0, End::Truncated),
+            Err(Fault::Corrupt) => (0, End::Corrupt),
+            Err(Fault::Over(limit)) => (0, End::Over(limit)),
+        }
+    }
+
+    /// The first candidate password that `opens` accepts: words of the mail first, then the configured list. `rounds` is
+    /// what one try costs, in blocks that a hash function works through (1 for a cheap one); it bounds how many are
+    /// tried. What opened is tried first from then on, and one that stands in the mail is noted.
+    pub(crate) fn password(&mut self, rounds: u64, mut opens: impl FnMut(&str) -> bool) -> Option<String> {
+        self.passwords.gather(self.message, &self.budget.limits().passwords);
+        for place in 0..self.passwords.affordable(rounds) {
+            if self.budget.check_time().is_err() {
+                return None;
+            }
+            self.passwords.spend(rounds);
+            let Some(password) = self.passwords.at(place) else { break };
+            if opens(&password.text) {
+                let password = password.clone();
+                self.passwords.proven(place);
+                if password.from_mail {
+                    self.feature(FeatureKind::PasswordInMail, &password.text);
+                }
+                return Some(password.text);
+            }
+        }
+        None
+    }
+
+    /// The most that one step may ask for, in bytes.
+    pub(crate) fn most_memory(&self) -> u64 {
+        self.budget.limits().memory
+    }
+
     /// An error when a decompressor needs more memory than one step may ask for; ask before it allocates.
     pub(crate) fn check_memory(&self, bytes: u64) -> Result<(), Limit> {
         self.budget.check_memory(bytes)
+    }
+
+    /// Takes into account what was made without [`Opening::inflate`] or [`Opening::drain`]; None, and the limit noted, if
+    /// it is too much.
+    pub(crate) fn made(&mut self, data: Vec<u8>) -> Option<Bytes> {
+        let (packed, more) = (self.body.len() as u64, data.len() as u64);
+        let spent = self.root.over.map_or(Ok(()), Err).and_then(|()| self.spend(packed, more, more));
+        match spent {
+            Ok(()) => Some(keep(data)),
+            Err(limit) => {
+                self.over(limit, None);
+                None
+            }
+        }
+    }
+
+    /// Pays for `made` bytes that came of `packed` ones in a way of the opener's own.
+    pub(crate) fn pay(&mut self, packed: u64, made: u64) -> Result<(), Limit> {
+        self.root.over.map_or(Ok(()), Err)?;
+        self.spend(packed, made, made)
     }
 
     fn spend(&mut self, packed: u64, made: u64, more: u64) -> Result<(), Limit> {

@@ -19,6 +19,7 @@ use gatepost_mail::{
 
 use self::table::{Area, Pieces, Table, Writer};
 use crate::opening::Root;
+use crate::passwords::Passwords;
 use crate::{Reading, Roots, is_mail, names};
 
 /// What is sent, in one direction.
@@ -58,6 +59,7 @@ impl Reading {
         ] {
             table.number(number);
         }
+        table.texts(&self.left.passwords);
         table.place(pieces.place(&message.raw));
         put_headers(&mut table, &mut pieces, &message.headers);
         table.size(message.parts.len());
@@ -363,6 +365,7 @@ fn take_limits(table: &mut Table) -> Result<Limits, Garbled> {
         time: std::time::Duration::from_micros(table.number()?.min(u64::from(u32::MAX) * 1_000_000)),
         readings: small(table.number()?)?,
         memory: table.number()?,
+        passwords: table.texts()?.into(),
     })
 }
 
@@ -389,7 +392,8 @@ fn take_roots(table: &mut Table, parts: usize) -> Result<Roots, Garbled> {
         roots.push(Root { packed, unpacked, over });
     }
     match of.iter().all(|root| *root < roots.len()) {
-        true => Ok(Roots { of, roots }),
+        // What was read so far has tried none.
+        true => Ok(Roots { of, roots, passwords: Passwords::default() }),
         false => Err(Garbled("an attachment that is none")),
     }
 }

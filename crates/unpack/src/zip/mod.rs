@@ -19,11 +19,17 @@ use directory::Directory;
 use header::{Header, Local};
 use member::Reading;
 
+pub(crate) use header::crc32;
+
 /// Whether this is a zip, by its beginning or by its end (a self-extracting program, or a zip behind anything else).
 pub(crate) fn is(body: &[u8], detected: FileType) -> bool {
     if body.starts_with(b"PK\x03\x04") || body.starts_with(b"PK\x05\x06") || body.starts_with(b"PK\x07\x08PK")
     {
         return true;
+    }
+    // Slides hold small zips, in pieces. Behind a compound file, one reaches to the end.
+    if detected == FileType::OLE {
+        return directory::ends_with_end(body);
     }
     directory::has_end(body)
         || (matches!(detected.kind, FileKind::Data | FileKind::Archive) && has_local(body))
