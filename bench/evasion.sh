@@ -7,8 +7,8 @@
 #   bench/evasion.sh         COUNT=5000 SEED=1, FOLDER= of .eml files instead (with a manifest.tsv if there is one),
 #                            AMAVIS=0 leaves amavisd-new out
 #
-# Needs python3, Debian's libmime-tools-perl and libemail-mime-perl, clamav-daemon, amavisd-new; uses ripmime, mpack and
-# maildrop (reformime) where they are installed.
+# Needs python3, Debian's libmime-tools-perl and libemail-mime-perl, clamav-daemon, amavisd-new; uses ripmime and mpack
+# where they are installed.
 # shellcheck source=bench/lib.sh
 source "$(dirname "$0")/lib.sh"
 . "$REPO/bench/peers/clamd.sh"
@@ -50,15 +50,19 @@ ask python-default "$readers_folder/python_email.py" default "$mails"
 ask mime-tools "$readers_folder/mime_tools.pl" "$mails"
 ask email-mime "$readers_folder/email_mime.pl" "$mails"
 ask mail-parser "$built/examples/mail_parser" "$mails"
-for unpacker in ripmime munpack reformime; do
+for unpacker in ripmime munpack; do
     ! command -v "$unpacker" >/dev/null || ask "$unpacker" "$readers_folder/unpackers.py" "$unpacker" "$mails"
 done
 readers=$(IFS=,; echo "${asked[*]}")
 
 asked=()
+# The test file counts wherever it stands in a part, as it does for clamd.
+mkdir "$RUN/rules"
+printf 'rule eicar { strings: $a = { %s } condition: $a }\n' "$(eicar_hex)" >"$RUN/rules/eicar.yar"
+sed "s|@RULES@|$RUN/rules|" "$REPO/bench/scan.toml" >"$RUN/scan.toml"
 gatepost_finds() {
     # Only what the built-in scanner says counts; the status tells that something was found.
-    { "$GATEPOST" scan -c "$REPO/bench/scan.toml" --json "$mails" || [ $? -eq 1 ]; } |
+    { "$GATEPOST" scan -c "$RUN/scan.toml" --json "$mails" || [ $? -eq 1 ]; } |
         python3 -c '
 import json, os, sys
 for line in sys.stdin:

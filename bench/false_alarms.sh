@@ -10,10 +10,11 @@ source "$(dirname "$0")/lib.sh"
 PROFILE=${PROFILE:-release}
 GATEPOST=${CARGO_TARGET_DIR:-$REPO/target}/$PROFILE/gatepost
 (cd "$REPO" && cargo build -q --profile "${PROFILE/debug/dev}" -p gatepost)
+grep -v RULES "$REPO/bench/scan.toml" >"$RUN/scan.toml"
 [ -d "$CORPUS" ] || "$REPO/bench/corpus.sh" >&2
 for folder in "$CORPUS" "$@"; do
     for program in ${BEFORE:+"$BEFORE"} "$GATEPOST"; do
         say "$program: $folder"
-        { "$program" scan -c "$REPO/bench/scan.toml" --json "$folder" || [ $? -le 1 ]; } | "$REPO/bench/false_alarms.py" "$folder"
+        { "$program" scan -c "$RUN/scan.toml" --json "$folder" || [ $? -le 1 ]; } | "$REPO/bench/false_alarms.py" "$folder"
     done
 done

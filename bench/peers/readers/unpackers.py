@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What programs that take attachments out of mails make of them: unpackers.py ripmime|munpack|reformime FOLDER
+"""What programs that take attachments out of mails make of them: unpackers.py ripmime|munpack FOLDER
 
 Prints the name of each FOLDER/*.eml of which a file that the program wrote holds one of the files FOLDER/needle-*.
 """
@@ -11,7 +11,6 @@ from pathlib import Path
 COMMANDS = {
     "ripmime": lambda mail, out: ["ripmime", "-i", str(mail), "-d", out, "--overwrite"],
     "munpack": lambda mail, out: ["munpack", "-q", "-t", "-C", out, str(mail)],
-    "reformime": lambda mail, out: ["reformime", f"-x{out}/part-"],
 }
 
 

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use super::payload::eicar;
 use super::text_encodings::{binhex, uuencode, yenc};
 use super::{BASE64_BY_RFC, QP_BY_RFC, Row};
 
@@ -23,7 +24,7 @@ pub const WAYS: &[Row<(&str, Encoder)>] = &[
     ("base64-tabs", BASE64_BY_RFC, ("base64", |content| wrapped(content, 5, b"\t"))),
     ("base64-indented", BASE64_BY_RFC, ("base64", |content| wrapped(content, 20, b"\r\n   "))),
     ("base64-trailing-space", BASE64_BY_RFC, ("base64", |content| wrapped(content, 20, b"  \r\n"))),
-    ("base64-blanks-first", BASE64_BY_RFC, ("base64", |content| between(b"\r\n\r\n \r\n", content, b"\r\n"))),
+    ("base64-blanks-first", BASE64_BY_RFC, ("base64", |content| framed(b"\r\n\r\n \r\n", content, b""))),
     // RFC 2045 section 6.8: what is not in the alphabet is to be ignored.
     ("base64-exclamations", BASE64_BY_RFC, ("base64", |content| wrapped(content, 1, b"!"))),
     ("base64-stars", BASE64_BY_RFC, ("base64", |content| wrapped(content, 3, b"*\r\n"))),
@@ -104,11 +105,12 @@ pub const WAYS: &[Row<(&str, Encoder)>] = &[
     ("quoted-printable-as-base64", "", ("base64", all_hex)),
     ("quoted-printable-as-7bit", "", ("7bit", all_hex)),
     ("quoted-printable-as-unknown", "", ("x-unknown", all_hex)),
-    ("plain-as-base64", "", ("base64", <[u8]>::to_vec)),
-    ("plain-as-quoted-printable", "", ("quoted-printable", <[u8]>::to_vec)),
-    ("plain-as-7bit", "", ("7bit", <[u8]>::to_vec)),
-    ("plain-as-binary", "", ("binary", <[u8]>::to_vec)),
-    ("plain-as-unknown", "", ("x-unknown", <[u8]>::to_vec)),
+    // Not the zip: on the way over SMTP a lone CR or LF in it would not stay.
+    ("plain-as-base64", "", ("base64", |_| eicar())),
+    ("plain-as-quoted-printable", "", ("quoted-printable", |_| eicar())),
+    ("plain-as-7bit", "", ("7bit", |_| eicar())),
+    ("plain-as-binary", "", ("binary", |_| eicar())),
+    ("plain-as-unknown", "", ("x-unknown", |_| eicar())),
     // Quoted-printable.
     ("qp-all-hex", QP_BY_RFC, ("quoted-printable", all_hex)),
     (
@@ -166,14 +168,6 @@ pub const WAYS: &[Row<(&str, Encoder)>] = &[
     ),
     ("uu-decoy-first", "", ("x-uuencode", |content| uuencode(content, DECOY_UU, "end\r\n"))),
     (
-        "uu-in-text",
-        "MIME-tools",
-        ("7bit", |content| uuencode(content, "text\r\n\r\nbegin 644 f\r\n", "end\r\n")),
-    ),
-    ("uu-in-text-no-end", "", ("7bit", |content| uuencode(content, "begin 644 f\r\n", ""))),
-    ("uu-in-text-decoy-first", "", ("7bit", |content| uuencode(content, DECOY_UU, "end\r\n"))),
-    ("uu-in-text-indented", "", ("7bit", |content| uuencode(content, " begin 644 f\r\n", "end\r\n"))),
-    (
         "uu-in-base64",
         "",
         ("base64", |content| base64_lines(&uuencode(content, "begin 644 f\r\n", "end\r\n"))),
@@ -184,16 +178,33 @@ pub const WAYS: &[Row<(&str, Encoder)>] = &[
         ("quoted-printable", |content| soft(&uuencode(content, "begin 644 f\r\n", "end\r\n"), b"=\r\n")),
     ),
     (
-        "uu-base64",
-        "",
-        ("7bit", |content| between(b"begin-base64 644 f\r\n", &base64_lines(content), b"====\r\n")),
-    ),
-    (
         "uu-base64-declared",
         "",
         ("x-uuencode", |content| between(b"begin-base64 644 f\r\n", &base64_lines(content), b"====\r\n")),
     ),
-    // Others that mail and news programs decode in text, or by their names.
+    // Others.
+    ("gzip64", "MIME-tools", ("x-gzip64", |content| base64_lines(&gzip(content)))),
+    ("gzip-in-base64", BASE64_BY_RFC, ("base64", |content| base64_lines(&gzip(content)))),
+    ("data-url", "", ("7bit", |content| framed(b"data:application/zip;base64,", content, b""))),
+    ("utf-16", "", ("8bit", |content| wide(content))),
+    ("hex", "", ("x-hex", |content| hex_with(content, b""))),
+];
+
+/// Encodings that mail and news programs look for in text, declared or not; each as a row of [`WAYS`].
+pub const IN_TEXT: &[Row<(&str, Encoder)>] = &[
+    (
+        "uu-in-text",
+        "MIME-tools",
+        ("7bit", |content| uuencode(content, "text\r\n\r\nbegin 644 f\r\n", "end\r\n")),
+    ),
+    ("uu-in-text-no-end", "", ("7bit", |content| uuencode(content, "begin 644 f\r\n", ""))),
+    ("uu-in-text-decoy-first", "", ("7bit", |content| uuencode(content, DECOY_UU, "end\r\n"))),
+    ("uu-in-text-indented", "", ("7bit", |content| uuencode(content, " begin 644 f\r\n", "end\r\n"))),
+    (
+        "uu-base64",
+        "",
+        ("7bit", |content| between(b"begin-base64 644 f\r\n", &base64_lines(content), b"====\r\n")),
+    ),
     ("yenc", "Thunderbird", ("8bit", |content| yenc(content, true, true))),
     ("yenc-declared", "", ("x-yenc", |content| yenc(content, true, true))),
     ("yenc-no-end", "", ("8bit", |content| yenc(content, true, false))),
@@ -203,11 +214,6 @@ pub const WAYS: &[Row<(&str, Encoder)>] = &[
     ("binhex-no-note", "", ("7bit", |content| binhex(content, ""))),
     ("binhex-declared", "", ("x-binhex", |content| binhex(content, BINHEX_NOTE))),
     ("binhex-declared-40", "", ("mac-binhex40", |content| binhex(content, BINHEX_NOTE))),
-    ("gzip64", "MIME-tools", ("x-gzip64", |content| base64_lines(&gzip(content)))),
-    ("gzip-in-base64", BASE64_BY_RFC, ("base64", |content| base64_lines(&gzip(content)))),
-    ("data-url", "", ("7bit", |content| framed(b"data:application/zip;base64,", content, b""))),
-    ("utf-16", "", ("8bit", |content| wide(content))),
-    ("hex", "", ("x-hex", |content| hex_with(content, b""))),
 ];
 
 const DECOY_UU: &str = "begin 644 a\r\n#0V%T\r\n`\r\nend\r\nbegin 644 f\r\n";

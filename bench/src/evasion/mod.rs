@@ -150,6 +150,10 @@ fn axes() -> Vec<Axis> {
         axis("body", bodies::WAYS, |plan, (encoding, encoder)| {
             (plan.encoding, plan.encoder) = (encoding.as_bytes().to_vec(), *encoder);
         }),
+        axis("text", bodies::IN_TEXT, |plan, (encoding, encoder)| {
+            (plan.encoding, plan.encoder) = (encoding.as_bytes().to_vec(), *encoder);
+            (plan.part_type, plan.disposition) = (b"text/plain".into(), b"inline".into());
+        }),
         axis("encoding", encodings::WAYS, |plan, (word, encoder)| {
             (plan.encoding, plan.encoder) = (word.to_vec(), *encoder);
         }),
