@@ -5,10 +5,13 @@
 
 mod access;
 mod address;
+mod carve;
 mod charset;
+mod decodings;
 mod defect;
 mod digest;
 mod edit;
+mod entity;
 mod envelope;
 mod feature;
 pub mod filetype;
@@ -21,6 +24,7 @@ mod names;
 mod parameters;
 mod points;
 mod read;
+mod readings;
 mod session;
 mod split;
 pub mod text;
