@@ -33,6 +33,16 @@ if [ -n "${FOLDER:-}" ]; then
     [ -f "$FOLDER/manifest.tsv" ] && cp "$FOLDER/manifest.tsv" "$mails/" ||
         (cd "$mails" && printf '%s\n' *.eml | sed 's/.*/&\tcontent=unknown,file=&\t/' >manifest.tsv)
 fi
+# Readers get the mails as gatepost passes them on, with stray line ends mended: what else would a recipient open?
+delivered=$RUN/delivered
+mkdir "$delivered"
+cp "$mails"/needle-* "$delivered/"
+python3 - "$mails" "$delivered" <<'PYTHON'
+import pathlib, re, sys
+for mail in pathlib.Path(sys.argv[1]).glob("*.eml"):
+    text = re.sub(rb"(?<!\r)\n", b"\r\n", mail.read_bytes())
+    (pathlib.Path(sys.argv[2]) / mail.name).write_bytes(re.sub(rb"\r(?!\n)", b" ", text))
+PYTHON
 chmod -R a+rX "$RUN"
 
 # ask NAME COMMAND...: what it finds, by the names of the files.
@@ -45,13 +55,13 @@ ask() {
     asked+=("$name")
 }
 
-ask python-compat32 "$readers_folder/python_email.py" compat32 "$mails"
-ask python-default "$readers_folder/python_email.py" default "$mails"
-ask mime-tools "$readers_folder/mime_tools.pl" "$mails"
-ask email-mime "$readers_folder/email_mime.pl" "$mails"
-ask mail-parser "$built/examples/mail_parser" "$mails"
+ask python-compat32 "$readers_folder/python_email.py" compat32 "$delivered"
+ask python-default "$readers_folder/python_email.py" default "$delivered"
+ask mime-tools "$readers_folder/mime_tools.pl" "$delivered"
+ask email-mime "$readers_folder/email_mime.pl" "$delivered"
+ask mail-parser "$built/examples/mail_parser" "$delivered"
 for unpacker in ripmime munpack; do
-    ! command -v "$unpacker" >/dev/null || ask "$unpacker" "$readers_folder/unpackers.py" "$unpacker" "$mails"
+    ! command -v "$unpacker" >/dev/null || ask "$unpacker" "$readers_folder/unpackers.py" "$unpacker" "$delivered"
 done
 readers=$(IFS=,; echo "${asked[*]}")
 
