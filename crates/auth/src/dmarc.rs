@@ -10,6 +10,7 @@ mod name;
 mod record;
 mod walk;
 
+pub(crate) use author::comment_end;
 pub use author::{Authors, Problem};
 pub use evaluate::{evaluate, organizational};
 pub use name::{ascii as ascii_name, is_below, is_public_suffix};

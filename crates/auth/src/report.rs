@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dmarc::{Dmarc, Mode, Policy};
+use crate::dmarc::{Dmarc, Mode, Policy, Record};
 use crate::{dkim, spf};
 
 pub use destination::{Verified, destinations};
@@ -193,9 +193,13 @@ pub struct SpfResult {
 impl Published {
     /// The policy a message was judged by; `None` if there is none.
     pub fn of(dmarc: &Dmarc) -> Option<Published> {
-        let record = dmarc.record.as_ref()?;
-        Some(Published {
-            domain: dmarc.policy_domain.clone()?,
+        Some(Published::by(dmarc.policy_domain.clone()?, dmarc.record.as_ref()?))
+    }
+
+    /// The policy of a domain, by its record.
+    pub fn by(domain: String, record: &Record) -> Published {
+        Published {
+            domain,
             discovery: Some(Discovery::TreeWalk),
             p: record.p,
             sp: record.sp,
@@ -204,7 +208,7 @@ impl Published {
             aspf: record.aspf,
             fo: Some(record.fo.clone()),
             testing: record.testing,
-        })
+        }
     }
 }
 

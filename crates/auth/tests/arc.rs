@@ -1,7 +1,9 @@
 //! ARC against the suite of its authors: chains to validate, and messages to seal to the byte.
 
+mod suites;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,17 +12,7 @@ use gatepost_auth::arc::{Chain, SealError, Sealer, Status, verify};
 use gatepost_auth::dkim::{Settings, SigningKey};
 use gatepost_auth::dns::Table;
 use saphyr::{LoadableYamlNode, Yaml};
-
-fn suite() -> Option<PathBuf> {
-    let root = std::env::var_os("GATEPOST_SUITES")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/suites"), PathBuf::from);
-    let folder = root.join("arc");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    println!("skipped: {} is absent", folder.display());
-    None
-}
+use suites::suite;
 
 /// One document of the suite: its DNS, its tests, and what else it says.
 struct Document {
@@ -79,7 +71,7 @@ fn validated(dns: &Table, message: &str) -> Chain {
 
 #[test]
 fn chains_of_the_suite() {
-    let Some(folder) = suite() else { return };
+    let Some(folder) = suite("arc") else { return };
     let mut seen = 0;
     let mut wrong = Vec::new();
     for document in documents(&folder.join("arc-draft-validation-tests.yml")) {
@@ -124,7 +116,7 @@ fn results(header: &str, id: &str) -> String {
 
 #[test]
 fn seals_of_the_suite() {
-    let Some(folder) = suite() else { return };
+    let Some(folder) = suite("arc") else { return };
     let mut seen = 0;
     for document in documents(&folder.join("arc-draft-sign-tests.yml")) {
         let key = Arc::new(SigningKey::from_pem(document.more["privatekey"].as_bytes()).expect("a key"));

@@ -1,22 +1,14 @@
 //! DKIM against messages that others made: the corpus of a verifier, and signed mail of a list.
 
+mod suites;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use futures_util::FutureExt;
 use gatepost_auth::dkim::{Outcome, Settings, Signature, verify};
 use gatepost_auth::dns::Table;
-
-fn suite(folder: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("GATEPOST_SUITES")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/suites"), PathBuf::from);
-    let folder = root.join(folder);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    println!("skipped: {} is absent", folder.display());
-    None
-}
+use suites::suite;
 
 fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder that can be listed");

@@ -181,6 +181,7 @@ impl Pipeline {
                 time: reading.time.duration(),
                 readings: reading.readings,
                 memory: reading.memory.bytes(),
+                passwords: reading.passwords.iter().cloned().collect(),
             },
             judging: Semaphore::new(config.limits.judging.max(1) as usize),
             most_judging: config.limits.judging.max(1) as usize,

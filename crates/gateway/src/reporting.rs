@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gatepost_auth::dmarc::{Record, parse_record};
-use gatepost_auth::report::{Discovery, Published, Report, Sender, Verified, destinations};
+use gatepost_auth::report::{Published, Report, Sender, Verified, destinations};
 use gatepost_mail::{Address, Envelope, Parameters, Recipient};
 use jiff::Timestamp;
 
@@ -92,17 +92,7 @@ impl Reporter {
             end: due.end.as_second() - 1,
             error: Some(errors.join("; ")).filter(|errors| !errors.is_empty()),
             generator: Some(concat!("gatepost ", env!("CARGO_PKG_VERSION")).to_owned()),
-            published: Published {
-                domain: due.domain.clone(),
-                discovery: Some(Discovery::TreeWalk),
-                p: record.p,
-                sp: record.sp,
-                np: record.np,
-                adkim: record.adkim,
-                aspf: record.aspf,
-                fo: Some(record.fo.clone()),
-                testing: record.testing,
-            },
+            published: Published::by(due.domain.clone(), &record),
             rows: reported.rows,
         };
         (report, record)

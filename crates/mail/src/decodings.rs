@@ -123,7 +123,7 @@ pub(crate) fn of_base64(text: &[u8], noticed: &transfer::Base64) -> Vec<How> {
             found.push(How::Base64(Rules { pad, junk: Junk::Skip, url }));
         }
     }
-    if broken {
+    if broken || transfer::is_dense_quoted(text) {
         // Some give up and show what stands there, or see where it begins.
         found.extend([How::Raw, How::Run]);
     }
@@ -186,16 +186,19 @@ pub(crate) enum Broken {
     DropThree,
     /// It stops there.
     Stop,
+    /// It skips white space before each digit.
+    Spaced,
     /// It wants a soft line break to stand directly before the line's end, and leaves white space where it is.
     Strict,
 }
 
 /// The readings of quoted-printable that differ from [`transfer::quoted_printable`] where that met stray marks.
-pub(crate) const OF_QUOTED: [How; 4] = [
+pub(crate) const OF_QUOTED: [How; 5] = [
     How::Quoted(Broken::Drop),
     How::Quoted(Broken::DropThree),
     How::Quoted(Broken::Strict),
     How::Quoted(Broken::Stop),
+    How::Quoted(Broken::Spaced),
 ];
 
 fn quoted_printable(text: &[u8], rule: Broken) -> Vec<u8> {
@@ -223,10 +226,27 @@ fn quoted_printable(text: &[u8], rule: Broken) -> Vec<u8> {
             (None, Broken::DropThree) => rest = rest.get(2..).unwrap_or_default(),
             (None, Broken::Stop) => return out,
             (None, Broken::Strict) => out.push(b'='),
+            (None, Broken::Spaced) => match spaced(rest) {
+                Some((byte, behind)) => {
+                    out.push(byte);
+                    rest = behind;
+                }
+                None => out.push(b'='),
+            },
         }
     }
     out.extend_from_slice(rest);
     out
+}
+
+/// The byte of two hex digits with blanks before them, and what follows.
+fn spaced(text: &[u8]) -> Option<(u8, &[u8])> {
+    /// Between a mark and a digit.
+    const MOST: usize = 16;
+    let skip = |text: &[u8]| text.iter().take(MOST).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let (high, rest) = text[skip(text)..].split_first()?;
+    let (low, rest) = rest[skip(rest)..].split_first()?;
+    Some((transfer::hex(*high)? << 4 | transfer::hex(*low)?, rest))
 }
 
 impl Transfer {
@@ -294,6 +314,7 @@ mod tests {
             (Broken::DropThree, "ev=ZZi=l!l", "evil"),
             (Broken::DropThree, "e=??vil", "evil"),
             (Broken::Stop, "evil=ZZmore", "evil"),
+            (Broken::Spaced, "= 65v= 6\t9l=zz", "evil=zz"),
             (Broken::Strict, "e=\r\nvil= \nx", "evil= \nx"),
             (Broken::Strict, "=65vil  \r\n", "evil  \r\n"),
         ];

@@ -152,6 +152,8 @@ types! {
     EGG "egg" "application/x-egg" Archive "EGG archive of ALZip";
     XAR "xar" "application/x-xar" Archive "XAR archive or macOS package";
     ISO "iso" "application/x-iso9660-image" Archive "Image of an optical disc";
+    IMG "img" "application/x-raw-disk-image" Archive "Image of a disk";
+    DMG "dmg" "application/x-apple-diskimage" Archive "Disk image of Apple's";
     VHD "vhd" "application/x-vhd" Archive "Virtual disk (VHD)";
     VHDX "vhdx" "application/x-vhdx" Archive "Virtual disk (VHDX)";
     WIM "wim" "application/x-ms-wim" Archive "Windows image";
@@ -159,6 +161,9 @@ types! {
     TNEF "tnef" "application/ms-tnef" Archive "Attachments of Outlook (winmail.dat)";
     UUENCODE "uu" "text/x-uuencode" Archive "Uuencoded file";
     BINHEX "hqx" "application/mac-binhex40" Archive "BinHex file";
+    YENC "yenc" "text/x-yenc" Archive "File in yEnc";
+    APPLEFILE "applefile" "application/applefile" Archive "File of a Macintosh with its resources (AppleSingle, AppleDouble)";
+    MACBINARY "macbin" "application/x-macbinary" Archive "File of a Macintosh with its resources (MacBinary)";
 
     GZIP "gz" "application/gzip" Compressed "Compressed by gzip";
     BZIP2 "bz2" "application/x-bzip2" Compressed "Compressed by bzip2";
@@ -234,6 +239,38 @@ impl FileType {
         mail(&content[..content.len().min(4096)]) == Some(FileType::EML)
     }
 
+    /// Whether this is an image of an optical disc, whatever else it is: a descriptor stands in its 16th sector, of 2,048
+    /// bytes or raw.
+    pub fn is_disc(content: &[u8]) -> bool {
+        const PLACES: [usize; 6] =
+            [0x8001, 2352 * 16 + 17, 2352 * 16 + 25, 2336 * 16 + 9, 2448 * 16 + 17, 2448 * 16 + 25];
+        let mark = |at: &usize| {
+            content.get(*at..).is_some_and(|rest| rest.starts_with(b"CD001") || rest.starts_with(b"BEA01"))
+        };
+        PLACES.iter().any(mark)
+    }
+
+    /// Whether this is an image of a disk, whatever else it is: one with partitions, or with FAT, exFAT, NTFS or HFS+.
+    pub fn is_disk(content: &[u8]) -> bool {
+        let has = |at: usize, mark: &[u8]| content.get(at..).is_some_and(|rest| rest.starts_with(mark));
+        if has(512, b"EFI PART")
+            || has(512, b"PM\0\0\0\0")
+            || has(1024, b"H+\0\x04")
+            || has(1024, b"HX\0\x05")
+        {
+            return true;
+        }
+        // An old HFS volume that holds an HFS+ one.
+        if has(1024, b"BD") && has(1024 + 124, b"H+") {
+            return true;
+        }
+        let jump = matches!(content.first(), Some(0xeb | 0xe9 | 0x49));
+        if jump && (has(3, b"NTFS    ") || has(3, b"EXFAT   ") || fat(content).is_some()) {
+            return true;
+        }
+        has(510, b"\x55\xaa") && partitions(content)
+    }
+
     /// What these bytes are.
     pub fn detect(content: &[u8]) -> FileType {
         if content.is_empty() {
@@ -241,6 +278,7 @@ impl FileType {
         }
         by_first_word(content)
             .or_else(|| by_magic(content))
+            .or_else(|| image(content))
             .or_else(|| old_tar(content))
             .or_else(|| by_loose_mark(content))
             .or_else(|| zip_behind_something(content))
@@ -287,6 +325,11 @@ const MAGIC: &[(usize, &[u8], FileType)] = &[
     (0, b"\xed\xab\xee\xdb", FileType::RPM),
     (0x8001, b"CD001", FileType::ISO),
     (0x8001, b"BEA01", FileType::ISO),
+    (0, b"\0\x05\x16\0\0\x02\0\0", FileType::APPLEFILE),
+    (0, b"\0\x05\x16\x07\0\x02\0\0", FileType::APPLEFILE),
+    (0, b"\0\x05\x16\0\0\x01\0\0", FileType::APPLEFILE),
+    (0, b"\0\x05\x16\x07\0\x01\0\0", FileType::APPLEFILE),
+    (0, b"=ybegin ", FileType::YENC),
     (20, b"\xdc\xa7\xc4\xfd", FileType::ZOO),
     (7, b"**ACE**", FileType::ACE),
     (0, b"ALZ\x01", FileType::ALZ),
@@ -567,6 +610,74 @@ fn iso_media(content: &[u8]) -> FileType {
         Some(b"heic" | b"heix" | b"hevc" | b"mif1" | b"msf1" | b"avif" | b"avis") => FileType::HEIF,
         _ => FileType::MP4,
     }
+}
+
+/// Images of disks and discs, whose marks stand at their end or far behind their beginning.
+fn image(content: &[u8]) -> Option<FileType> {
+    const TRAILER: usize = 512;
+    if content.len() < TRAILER {
+        return None;
+    }
+    let end = &content[content.len() - TRAILER..];
+    if end.starts_with(b"conectix") {
+        return Some(FileType::VHD);
+    }
+    if end.starts_with(b"koly\0\0\0\x04") {
+        return Some(FileType::DMG);
+    }
+    if FileType::is_disc(content) {
+        return Some(FileType::ISO);
+    }
+    if FileType::is_disk(content) {
+        return Some(FileType::IMG);
+    }
+    mac_binary(content).then_some(FileType::MACBINARY)
+}
+
+/// Whether a boot sector tells sizes as FAT has them: a sector, a cluster, at least one table.
+fn fat(boot: &[u8]) -> Option<()> {
+    let sector = le16(boot, 11)?;
+    let (cluster, tables) = (*boot.get(13)?, *boot.get(16)?);
+    let sane = matches!(sector, 128 | 256 | 512 | 1024 | 2048 | 4096)
+        && cluster.is_power_of_two()
+        && le16(boot, 14)? > 0
+        && (1..=4).contains(&tables)
+        && (le16(boot, 19)? > 0 || le32(boot, 32)? > 0)
+        && matches!(boot.get(21)?, 0xf0 | 0xf8..);
+    sane.then_some(())
+}
+
+/// Whether the four entries of a master boot record make sense, and there is a partition among them.
+fn partitions(content: &[u8]) -> bool {
+    let entries = content.get(446..510).unwrap_or_default().chunks_exact(16);
+    let used = |entry: &[u8]| entry[4] != 0 && le32(entry, 8) > Some(0) && le32(entry, 12) > Some(0);
+    let sane = |entry: &[u8]| matches!(entry[0], 0 | 0x80) && (entry[4] == 0 || used(entry));
+    entries.clone().all(sane) && entries.clone().any(used)
+}
+
+/// MacBinary (I to III): a name, zeros where the format wants them, and sizes of the two forks that add up to the file's, or
+/// a checksum that is right.
+fn mac_binary(content: &[u8]) -> bool {
+    let Some(head) = content.first_chunk::<128>() else { return false };
+    let name = usize::from(head[1]);
+    let zeros = head[0] == 0 && head[74] == 0 && head[82] == 0;
+    if !zeros || !(1..=63).contains(&name) || head[2..2 + name].iter().any(|byte| *byte < b' ') {
+        return false;
+    }
+    let size =
+        |at: usize| head[at..].first_chunk::<4>().map_or(0, |word| u64::from(u32::from_be_bytes(*word)));
+    let (data, resources) = (size(83), size(87));
+    let second = u64::from(u16::from_be_bytes([head[120], head[121]]));
+    let ends = 128 + second.next_multiple_of(128) + data.next_multiple_of(128) + resources;
+    let fits = ends <= content.len() as u64 && ends + 256 > content.len() as u64 && data + resources > 0;
+    let sum = head[..124].iter().fold(0_u16, |sum, byte| {
+        (0..8).fold(
+            sum ^ u16::from(*byte) << 8,
+            |sum, _| if sum & 0x8000 != 0 { sum << 1 ^ 0x1021 } else { sum << 1 },
+        )
+    });
+    let right = sum != 0 && sum == u16::from_be_bytes([head[124], head[125]]);
+    right && data + resources > 0 || fits && head[101..120].iter().all(|byte| *byte == 0)
 }
 
 /// Types of text, by how it begins; None if it is no text.

@@ -7,6 +7,7 @@ mod access;
 mod address;
 mod carve;
 mod charset;
+pub mod decode;
 mod decodings;
 mod defect;
 mod digest;

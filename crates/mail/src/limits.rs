@@ -1,6 +1,7 @@
 //! Limits on what reading a message may cost, and the budget that is spent against them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What one message may cost to read and unpack. Each has a default that ordinary mail never meets.
@@ -20,6 +21,14 @@ pub struct Limits {
     pub readings: u32,
     /// Bytes that one step may ask for at once, such as the dictionary of a compression.
     pub memory: u64,
+    /// Passwords that are tried on what is encrypted, besides the words of the mail itself.
+    pub passwords: Arc<[String]>,
+}
+
+impl Limits {
+    /// The passwords under which samples of malware are exchanged, and those that lazy senders take.
+    pub const PASSWORDS: &[&str] =
+        &["infected", "virus", "malware", "password", "1234", "12345", "123456", "123", "secret", "mail"];
 }
 
 impl Default for Limits {
@@ -32,6 +41,7 @@ impl Default for Limits {
             time: Duration::from_secs(20),
             readings: 200,
             memory: 256 << 20,
+            passwords: Limits::PASSWORDS.iter().map(|&password| password.to_owned()).collect(),
         }
     }
 }

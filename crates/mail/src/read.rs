@@ -239,6 +239,7 @@ impl<'a> Reader<'a> {
         if odd_header {
             self.later.push_back(Later::Header(id, source));
         }
+        let raw_bytes = raw.bytes.clone();
         let splitter_seen = splitter.as_ref();
         let first = First { id, candidates, splitter: splitter_seen, raw, body: body.clone(), hows, default };
         self.note_later(&entity, first);
@@ -252,6 +253,12 @@ impl<'a> Reader<'a> {
             self.frames.push(Frame::new(id, default, Kind::Message(Some(body))));
         } else {
             self.look_into(&body.bytes, entity.transfer, id);
+            if let Some(form) = form_of(entity.transfer) {
+                // There may be more files than the first.
+                let most = usize::try_from(self.budget.bytes_left()).unwrap_or(usize::MAX);
+                let end = form.next(&raw_bytes, 0, most).map_or(raw_bytes.len(), |file| file.end);
+                self.frames.push(Frame::new(id, default, Kind::Carve(raw_bytes, end, form)));
+            }
         }
     }
 
@@ -339,11 +346,7 @@ impl<'a> Reader<'a> {
 
     /// The file that stands in the text in the form declared.
     fn decode_file(&mut self, text: &[u8], transfer: Transfer, id: PartId) -> Option<Vec<u8>> {
-        let form = match transfer {
-            Transfer::Yenc => Form::Yenc,
-            Transfer::BinHex => Form::BinHex,
-            _ => Form::Uuencode,
-        };
+        let form = form_of(transfer)?;
         let most = usize::try_from(self.budget.bytes_left()).unwrap_or(usize::MAX);
         let Some(file) = form.next(text, 0, most) else {
             self.defect(DefectKind::BadUuencode, id, format!("no {} begins", form.name()));
@@ -438,6 +441,16 @@ impl<'a> Reader<'a> {
             part,
             format!("over the limit of {limit}; the rest is unread"),
         );
+    }
+}
+
+/// The form of a file in text that a transfer encoding names.
+fn form_of(transfer: Transfer) -> Option<Form> {
+    match transfer {
+        Transfer::Uuencode => Some(Form::Uuencode),
+        Transfer::Yenc => Some(Form::Yenc),
+        Transfer::BinHex => Some(Form::BinHex),
+        Transfer::Identity | Transfer::Base64 | Transfer::QuotedPrintable | Transfer::Unknown => None,
     }
 }
 

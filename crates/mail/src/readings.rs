@@ -15,7 +15,7 @@ use crate::entity::Entity;
 use crate::header::{Headers, late_header};
 use crate::read::{Frame, Kind, Places, Reader};
 use crate::split::{Source, Splitter, guess_boundaries};
-use crate::transfer::Transfer;
+use crate::transfer::{self, Transfer};
 use crate::{DefectKind, FileType, Limit, Origin, Part, PartId, charset};
 
 /// Something else that could be made of what was read. The part it comes from stands first.
@@ -175,8 +175,8 @@ impl Reader<'_> {
             if body.at.is_none() {
                 self.read_changed(id, &body);
             }
-        } else if self.message.part(id).detected == FileType::EML {
-            // Whoever opens containers reads it as a mail.
+        } else if is_opened(self.message.part(id)) {
+            // As a mail, by whoever opens containers.
         } else if entity.message {
             self.later.push_back(Later::Entity(id, body));
         } else if let Some(at) = late_header(&body.bytes) {
@@ -210,12 +210,16 @@ impl Reader<'_> {
             .rev()
             .map(|form| Frame::new(id, "text/plain", Kind::Carve(body.clone(), 0, form)));
         self.frames.extend(frames);
-        if self.message.part(id).detected == FileType::EML {
-            // Whoever opens containers reads it as a mail.
+        if is_opened(self.message.part(id)) {
             return;
         }
+        let source = Source { bytes: body.clone(), at: None };
+        if transfer::is_dense_quoted(body) {
+            let split = Rc::new(Split { candidates: Vec::new(), whole: true });
+            let how = How::By(vec![Transfer::QuotedPrintable]);
+            self.later.push_back(Later::Decode(id, source.clone(), how, split));
+        }
         for boundary in guess_boundaries(body) {
-            let source = Source { bytes: body.clone(), at: None };
             if let Some(splitter) = Splitter::first_that_appears(&source, &[boundary]) {
                 self.later.push_back(Later::Split(id, "text/plain", Box::new(splitter)));
             }
@@ -418,6 +422,15 @@ impl Later {
             Later::Changed(_, _, Change::NoNul | Change::UpToNul) => "NUL bytes are left out, or end a line",
             Later::Changed(_, _, Change::Utf16) => "all of it is UTF-16",
         }
+    }
+}
+
+/// Whether whoever opens containers reads the part as a mail.
+fn is_opened(part: &Part) -> bool {
+    match part.detected {
+        FileType::EML => true,
+        FileType::ZIP | FileType::DATA => FileType::begins_as_mail(&part.body),
+        _ => false,
     }
 }
 

@@ -47,6 +47,12 @@ impl Transfer {
         ];
         let bare: String =
             name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+        // As encoded words name them.
+        match bare.as_str() {
+            "q" | "qp" | "xqp" => return vec![Transfer::QuotedPrintable],
+            "b" => return vec![Transfer::Base64],
+            _ => {}
+        }
         let mut found: Vec<(usize, Transfer)> = Vec::new();
         for (hint, transfer) in HINTS {
             if let Some(at) = bare.find(hint)
@@ -254,6 +260,16 @@ pub(crate) fn quoted_printable(text: &[u8]) -> (Vec<u8>, usize) {
     (out, bad)
 }
 
+/// Whether text is written in quoted-printable for the most part, as nobody does who wants to be read.
+pub(crate) fn is_dense_quoted(text: &[u8]) -> bool {
+    const HEAD: usize = 600;
+    const LEAST: usize = 20;
+    let head = &text[..text.len().min(HEAD)];
+    let escape = |window: &&[u8]| window[0] == b'=' && hex(window[1]).is_some() && hex(window[2]).is_some();
+    let escapes = if memchr(b'=', head).is_some() { head.windows(3).filter(escape).count() } else { 0 };
+    escapes >= LEAST && escapes * 6 >= head.len()
+}
+
 /// Drops white space at the end of a line that is about to be ended by LF, keeping its CR.
 fn trim_line(out: &mut Vec<u8>, hard: usize) {
     let line = &out[hard..];
@@ -459,6 +475,25 @@ mod tests {
             let (found, wrong) = quoted_printable(text.as_bytes());
             assert_eq!((String::from_utf8_lossy(&found).as_ref(), wrong), (*bytes, *bad), "{text}");
         }
+    }
+
+    #[test]
+    fn encodings_by_their_names() {
+        use Transfer::*;
+        let table: &[(&str, &[Transfer])] = &[
+            ("x-gzip64", &[Base64]),
+            ("base 64", &[Base64]),
+            ("quoted-printable, base64", &[QuotedPrintable, Base64]),
+            ("Q", &[QuotedPrintable]),
+            ("x-uu-encode", &[Uuencode]),
+            ("8-bit", &[Identity]),
+            ("rot13", &[]),
+        ];
+        for (name, expected) in table {
+            assert_eq!(Transfer::hinted(name), *expected, "{name}");
+        }
+        assert!(is_dense_quoted("=41=42".repeat(20).as_bytes()));
+        assert!(!is_dense_quoted("plain =3D text".repeat(20).as_bytes()));
     }
 
     #[test]

@@ -271,6 +271,7 @@ fn bodies() -> Table {
         ("stray marks", encoded.replacen("=69", "=69=", 3)),
         ("marks before soft breaks", encoded.replace("=\n", "==\n")),
         ("wrong digits", encoded.replacen("=69", "=ZZ=69", 2)),
+        ("blanks before digits", encoded.replacen("=69", "= 6\t9", 3)),
         ("ends at a wrong digit", format!("{encoded}=ZZ and more text")),
         ("partly plain", String::from_utf8_lossy(FILE).replace('=', "=3D")),
     ];
@@ -281,7 +282,16 @@ fn bodies() -> Table {
             "quoted-printable (x)",
             "quoted/printable",
             "quoted-printable;",
+            "qp",
+            "7bit",
+            "x-rot13",
+            "base64",
         ] {
+            let named = cte.starts_with(['q', 'Q']);
+            if what == "partly plain" && !named {
+                // Nobody would guess.
+                continue;
+            }
             let header = format!("Content-Type: application/octet-stream\nContent-Transfer-Encoding: {cte}");
             table.push((format!("{cte}, {what}"), crlf(&part(&header, &body))));
         }
@@ -341,6 +351,8 @@ fn text_forms() -> Table {
             }
         }
     }
+    let two = format!("begin 644 first\n#0V%T\n`\nend\nbegin 644 a.bin\n{uu}");
+    table.push(("the second file".into(), crlf(&part("Content-Transfer-Encoding: x-uuencode", &two))));
     let bare = part("Content-Transfer-Encoding: x-uuencode", &uu.replace("`\nend\n", ""));
     table.push(("uuencode without its first line".into(), crlf(&bare)));
     table

@@ -8,11 +8,29 @@
 //! a zip behind a gzip file, is opened as all of them. Damaged containers yield what can be read, and defects. Members
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
+mod apple;
+mod ar;
+mod card;
+mod cfb;
+mod codec;
+mod compressed;
+mod cpio;
+mod crypto;
+mod disc;
+mod disk;
+mod encoded;
 mod fields;
 mod gzip;
+mod lzop;
 mod mbox;
+mod msi;
 mod names;
 mod opening;
+mod outlook;
+mod passwords;
+mod pieces;
+mod rpm;
+mod single;
 mod tar;
 mod zip;
 
@@ -20,6 +38,7 @@ use bytes::Bytes;
 use gatepost_mail::{Budget, DefectKind, FileKind, FileType, Limit, Limits, Message, Origin, Part, PartId};
 
 use opening::{Opening, Root, Stop};
+use passwords::Passwords;
 
 /// Reads a message and everything that it contains.
 pub fn read(raw: Bytes, limits: &Limits) -> Message {
@@ -73,17 +92,89 @@ pub enum Format {
     Zip,
     /// gzip.
     Gzip,
+    /// bzip2.
+    Bzip2,
+    /// xz.
+    Xz,
+    /// LZMA alone.
+    Lzma,
+    /// lzip.
+    Lzip,
+    /// lzop.
+    Lzop,
+    /// lz4, its legacy format too.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+    /// Unix compress.
+    Compress,
     /// tar.
     Tar,
     /// Mail in a file of its own or in an archive.
     Mail,
     /// Mailboxes.
     Mbox,
+    /// cpio.
+    Cpio,
+    /// ar, and Debian packages.
+    Ar,
+    /// RPM packages.
+    Rpm,
+    /// Images of optical discs: ISO 9660 and UDF.
+    Disc,
+    /// Images of disks, with partitions or without: FAT, exFAT, NTFS, HFS+.
+    Disk,
+    /// Virtual disks: VHD and VHDX.
+    VirtualDisk,
+    /// Apple's disk images.
+    Dmg,
+    /// AppleSingle and AppleDouble.
+    AppleFile,
+    /// MacBinary.
+    MacBinary,
+    /// uuencode, yEnc and BinHex in files of their own.
+    Encoded,
+    /// Attachments of Outlook, `winmail.dat`.
+    Tnef,
+    /// Messages of Outlook.
+    Msg,
+    /// Installer packages of Windows.
+    Msi,
+    /// Calendars and visiting cards.
+    Card,
 }
 
 impl Format {
     /// All of them, in the order in which they are tried on a part.
-    pub const ALL: &[Format] = &[Format::Gzip, Format::Tar, Format::Mail, Format::Mbox, Format::Zip];
+    pub const ALL: &[Format] = &[
+        Format::Gzip,
+        Format::Tar,
+        Format::Mail,
+        Format::Mbox,
+        Format::Cpio,
+        Format::Ar,
+        Format::Rpm,
+        Format::VirtualDisk,
+        Format::Dmg,
+        Format::AppleFile,
+        Format::MacBinary,
+        Format::Encoded,
+        Format::Tnef,
+        Format::Msg,
+        Format::Msi,
+        Format::Card,
+        Format::Disc,
+        Format::Disk,
+        Format::Bzip2,
+        Format::Xz,
+        Format::Lzma,
+        Format::Lzip,
+        Format::Lzop,
+        Format::Lz4,
+        Format::Zstd,
+        Format::Compress,
+        Format::Zip,
+    ];
 
     /// Its name, the usual extension.
     pub const fn name(self) -> &'static str {
@@ -100,9 +191,35 @@ impl Format {
         match self {
             Format::Zip => Entry { name: "zip", is: zip::is, open: zip::open },
             Format::Gzip => Entry { name: "gz", is: gzip::is, open: gzip::open },
+            Format::Bzip2 => Entry { name: "bz2", is: compressed::is_bzip2, open: compressed::open_bzip2 },
+            Format::Xz => Entry { name: "xz", is: compressed::is_xz, open: compressed::open_xz },
+            Format::Lzma => Entry { name: "lzma", is: compressed::is_lzma, open: compressed::open_lzma },
+            Format::Lzip => Entry { name: "lz", is: compressed::is_lzip, open: compressed::open_lzip },
+            Format::Lzop => Entry { name: "lzo", is: lzop::is, open: lzop::open },
+            Format::Lz4 => Entry { name: "lz4", is: compressed::is_lz4, open: compressed::open_lz4 },
+            Format::Zstd => Entry { name: "zst", is: compressed::is_zstd, open: compressed::open_zstd },
+            Format::Compress => {
+                Entry { name: "Z", is: compressed::is_compress, open: compressed::open_compress }
+            }
             Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
             Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
             Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
+            Format::Cpio => Entry { name: "cpio", is: cpio::is, open: cpio::open },
+            Format::Ar => Entry { name: "ar", is: ar::is, open: ar::open },
+            Format::Rpm => Entry { name: "rpm", is: rpm::is, open: rpm::open },
+            Format::Disc => Entry { name: "iso", is: disc::is, open: disc::open },
+            Format::Disk => Entry { name: "img", is: disk::is, open: disk::open },
+            Format::VirtualDisk => Entry { name: "vhd", is: disk::is_vhd, open: disk::open_vhd },
+            Format::Dmg => Entry { name: "dmg", is: disk::is_dmg, open: disk::open_dmg },
+            Format::AppleFile => Entry { name: "applefile", is: apple::is, open: apple::open },
+            Format::MacBinary => {
+                Entry { name: "macbin", is: apple::is_mac_binary, open: apple::open_mac_binary }
+            }
+            Format::Encoded => Entry { name: "uu", is: encoded::is, open: encoded::open },
+            Format::Tnef => Entry { name: "tnef", is: outlook::tnef::is, open: outlook::tnef::open },
+            Format::Msg => Entry { name: "msg", is: outlook::is_msg, open: outlook::open_msg },
+            Format::Msi => Entry { name: "msi", is: msi::is, open: msi::open },
+            Format::Card => Entry { name: "ics", is: card::is, open: card::open },
         }
     }
 }
@@ -149,30 +266,58 @@ fn walk(message: &mut Message, budget: &mut Budget, roots: &mut Roots, first: us
 
 /// Whether a part holds others that nobody here takes out.
 fn is_closed(message: &Message, id: PartId) -> bool {
-    const OPENED: &[FileType] = &[FileType::ZIP, FileType::JAR, FileType::APK, FileType::GZIP, FileType::TAR];
+    const OPENED: &[FileType] = &[
+        FileType::ZIP,
+        FileType::JAR,
+        FileType::APK,
+        FileType::GZIP,
+        FileType::TAR,
+        FileType::CPIO,
+        FileType::AR,
+        FileType::DEB,
+        FileType::RPM,
+        FileType::ISO,
+        FileType::IMG,
+        FileType::VHD,
+        FileType::VHDX,
+        FileType::DMG,
+        FileType::APPLEFILE,
+        FileType::MACBINARY,
+        FileType::UUENCODE,
+        FileType::YENC,
+        FileType::BINHEX,
+        FileType::TNEF,
+        FileType::BZIP2,
+        FileType::XZ,
+        FileType::LZMA,
+        FileType::LZIP,
+        FileType::LZOP,
+        FileType::LZ4,
+        FileType::ZSTD,
+        FileType::COMPRESS,
+    ];
     let detected = message.part(id).detected;
     let holds = matches!(detected.kind, FileKind::Archive | FileKind::Compressed);
-    // The reader of mails has taken them out of text.
-    let taken_out =
-        || detected == FileType::UUENCODE && message.parts.iter().any(|part| part.parent == Some(id));
-    holds && !OPENED.contains(&detected) && !taken_out()
+    holds && !OPENED.contains(&detected)
 }
 
 /// For every part, the attachment that it came out of in the end, and what was made of that so far.
 struct Roots {
     of: Vec<usize>,
     roots: Vec<Root>,
+    passwords: Passwords,
 }
 
 impl Roots {
     fn new(message: &Message) -> Roots {
         let root = |part: &Part| Root { packed: part.body.len() as u64, ..Root::default() };
-        Roots { of: (0..message.parts.len()).collect(), roots: message.parts.iter().map(root).collect() }
+        let roots = message.parts.iter().map(root).collect();
+        Roots { of: (0..message.parts.len()).collect(), roots, passwords: Passwords::default() }
     }
 
     fn open(&mut self, format: Format, message: &mut Message, id: PartId, budget: &mut Budget) {
         let root = self.of[id.0];
-        let mut opening = Opening::new(message, id, budget, &mut self.roots[root]);
+        let mut opening = Opening::new(message, id, budget, &mut self.roots[root], &mut self.passwords);
         // What stopped it is noted as a defect.
         let _stopped: Result<(), Stop> = (format.entry().open)(&mut opening);
         self.of.resize(message.parts.len(), root);

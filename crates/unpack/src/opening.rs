@@ -6,6 +6,9 @@ use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
 use gatepost_mail::{Budget, DefectKind, FeatureKind, FileType, Limit, Message, Origin, Part, PartId};
 
+use crate::codec::{Fault, Sink};
+use crate::passwords::Passwords;
+
 /// A container being opened. Openers read [`Opening::body`] and hand over what they find.
 pub(crate) struct Opening<'a> {
     /// The container's bytes.
@@ -13,6 +16,7 @@ pub(crate) struct Opening<'a> {
     message: &'a mut Message,
     budget: &'a mut Budget,
     root: &'a mut Root,
+    passwords: &'a mut Passwords,
     container: PartId,
     depth: u32,
     /// Bytes that were handed out as slices of the body.
@@ -85,13 +89,14 @@ impl<'a> Opening<'a> {
         container: PartId,
         budget: &'a mut Budget,
         root: &'a mut Root,
+        passwords: &'a mut Passwords,
     ) -> Opening<'a> {
         let part = message.part(container);
         let (body, depth) = (part.body.clone(), part.depth + 1);
         let children = message.parts().skip(container.0).filter(|(_, part)| part.parent == Some(container));
         let before = children.map(|(id, _)| id).collect();
         let (defects, over) = (Vec::new(), Vec::new());
-        Opening { body, message, budget, root, container, depth, sliced: 0, defects, before, over }
+        Opening { body, message, budget, root, passwords, container, depth, sliced: 0, defects, before, over }
     }
 
     /// The container's own first name.
@@ -296,6 +301,56 @@ impl<'a> Opening<'a> {
                 return End::Over(limit);
             }
         }
+    }
+
+    /// Unpacks by a decoder that writes behind what `into` holds already; what was made until its end, an error or a limit is
+    /// kept. `packed` is the size to hold against the ratio. Returns how many packed bytes the decoder used.
+    pub(crate) fn decode(
+        &mut self,
+        packed: u64,
+        into: &mut Vec<u8>,
+        decoder: impl FnOnce(&mut Sink) -> Result<usize, Fault>,
+    ) -> (usize, End) {
+        if let Some(limit) = self.root.over {
+            return (0, End::Over(limit));
+        }
+        let mut spend = |made, more| self.spend(packed, made, more);
+        let mut sink = Sink::new(into, &mut spend);
+        let ended = decoder(&mut sink).and_then(|used| sink.settle().map(|()| used));
+        match ended {
+            Ok(used) => (used, End::Complete),
+            Err(Fault::Truncated) => (0, End::Truncated),
+            Err(Fault::Corrupt) => (0, End::Corrupt),
+            Err(Fault::Over(limit)) => (0, End::Over(limit)),
+        }
+    }
+
+    /// The first candidate password that `opens` accepts: words of the mail first, then the configured list. `rounds` is
+    /// what one try costs, in blocks that a hash function works through (1 for a cheap one); it bounds how many are
+    /// tried. What opened is tried first from then on, and one that stands in the mail is noted.
+    pub(crate) fn password(&mut self, rounds: u64, mut opens: impl FnMut(&str) -> bool) -> Option<String> {
+        self.passwords.gather(self.message, &self.budget.limits().passwords);
+        for place in 0..self.passwords.affordable(rounds) {
+            if self.budget.check_time().is_err() {
+                return None;
+            }
+            self.passwords.spend(rounds);
+            let Some(password) = self.passwords.at(place) else { break };
+            if opens(&password.text) {
+                let password = password.clone();
+                self.passwords.proven(place);
+                if password.from_mail {
+                    self.feature(FeatureKind::PasswordInMail, &password.text);
+                }
+                return Some(password.text);
+            }
+        }
+        None
+    }
+
+    /// The most that one step may ask for, in bytes.
+    pub(crate) fn most_memory(&self) -> u64 {
+        self.budget.limits().memory
     }
 
     /// An error when a decompressor needs more memory than one step may ask for; ask before it allocates.

@@ -3,6 +3,8 @@
 //! Where the size of a member is told in two ways, or programs differ in whether a member of its kind has data at
 //! all, both places where the next header may stand are followed.
 
+mod sparse;
+
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
@@ -10,6 +12,8 @@ use gatepost_mail::{DefectKind, FileType, PartId};
 
 use crate::names;
 use crate::opening::{Member, Opening, Stop};
+use crate::pieces::{self, Piece};
+use sparse::Map;
 
 /// Everything in a tar is a multiple of this.
 const BLOCK: usize = 512;
@@ -64,7 +68,7 @@ struct Extended {
     names: Vec<String>,
     links: Vec<String>,
     size: Option<u64>,
-    sparse_map_in_data: bool,
+    sparse: Map,
 }
 
 /// A header block (POSIX pax, section "ustar Interchange Format").
@@ -73,8 +77,8 @@ struct Header {
     links: Vec<String>,
     size: Option<u64>,
     kind: u8,
-    /// Data of an old GNU sparse member begins behind so many bytes of map.
-    map: usize,
+    /// The map of an old GNU sparse member, and the size of the blocks with the rest of it.
+    map: Option<(Map, usize)>,
 }
 
 impl Tar<'_, '_> {
@@ -139,7 +143,7 @@ impl Tar<'_, '_> {
         let Some(header) = block(&self.body, at).map(|block| Header::read(&self.body, at, block)) else {
             return Ok(self.body.len());
         };
-        let data_at = at + BLOCK + header.map;
+        let data_at = at + BLOCK + header.map.as_ref().map_or(0, |(_, len)| *len);
         let Some(own) = header.size else {
             self.opening
                 .defective(DefectKind::BadArchive, format!("a size that is no number at offset {at}"));
@@ -151,7 +155,10 @@ impl Tar<'_, '_> {
             extended.read(header.kind, &self.body[range.start..range.end.min(range.start + LONGEST_META)]);
             return Ok(next);
         }
-        let said = std::mem::take(extended);
+        let mut said = std::mem::take(extended);
+        if let Some((map, _)) = header.map {
+            said.sparse = map;
+        }
         let size = said.size.unwrap_or(own);
         self.fork(at, data_at, own, size, header.kind);
         let mut all = said.names;
@@ -162,7 +169,7 @@ impl Tar<'_, '_> {
             }
         }
         let links = if said.links.is_empty() { header.links } else { said.links };
-        let has_data = self.member(header.kind, all, links, data_at, size, said.sparse_map_in_data)?;
+        let has_data = self.member(header.kind, all, links, data_at, size, said.sparse)?;
         Ok(if has_data { padded(data_at, size) } else { data_at })
     }
 
@@ -194,7 +201,7 @@ impl Tar<'_, '_> {
         links: Vec<String>,
         data_at: usize,
         size: u64,
-        mapped: bool,
+        mut map: Map,
     ) -> Result<bool, Stop> {
         let folder = kind == b'5' || names.first().is_some_and(|name| name.ends_with('/'));
         if kind == b'1'
@@ -217,11 +224,10 @@ impl Tar<'_, '_> {
             return Ok(false);
         }
         let (range, short) = crate::fields::cut(&self.body, data_at, size);
-        let start = if mapped { sparse_data(&self.body[range.clone()]) } else { 0 };
-        let (body, over) = match self.opening.slice(range.start + start..range.end) {
-            Ok(body) => (body, None),
-            Err(limit) => (Bytes::new(), Some(limit)),
-        };
+        let skip = if map.in_data { map.read_data(&self.body[range.clone()]) } else { 0 };
+        let stored = range.start + skip..range.end;
+        let content = map.apply(stored.start, stored.len()).unwrap_or_else(|| vec![Piece::At(stored)]);
+        let (body, over) = pieces::gather(self.opening, &content);
         let first = names.clone();
         let id = self.opening.member(Member { names, body, unread: over.is_some(), ..Member::default() })?;
         self.known.extend(first.into_iter().map(|name| (name, id)));
@@ -265,7 +271,7 @@ impl Header {
             }
         }
         let links = names::readings(text(&block[157..257]), false);
-        let map = if kind == b'S' { sparse_headers(body, at, block) } else { 0 };
+        let map = (kind == b'S').then(|| Map::of_headers(body, at, block));
         Header { names: read, links, size: number(&block[124..136]), kind, map }
     }
 }
@@ -300,8 +306,7 @@ impl Extended {
                 b"path" | b"GNU.sparse.name" => self.put_names(value),
                 b"linkpath" => self.links = names::readings(value, false),
                 b"size" => self.size = decimal(value),
-                b"GNU.sparse.major" => self.sparse_map_in_data = value == b"1",
-                _ => {}
+                _ => self.sparse.record(key, value),
             }
         }
     }
@@ -312,37 +317,6 @@ fn pax_record(data: &[u8]) -> Option<(&[u8], &[u8])> {
     let len = usize::try_from(decimal(&data[..space])?).ok()?;
     let record = data.get(space + 1..len)?;
     Some((record.strip_suffix(b"\n").unwrap_or(record), &data[len..]))
-}
-
-/// How many bytes of further map follow the header of an old GNU sparse member.
-fn sparse_headers(body: &[u8], at: usize, first: &[u8; BLOCK]) -> usize {
-    let mut len = 0;
-    let mut more = first[482] != 0;
-    while more {
-        len += BLOCK;
-        more = block(body, at + len).is_some_and(|block| block[504] != 0);
-    }
-    len
-}
-
-/// Where the content begins behind the map of a pax sparse member of version 1.0: lines of numbers, padded to a block.
-fn sparse_data(data: &[u8]) -> usize {
-    let mut lines = 0_u64;
-    let mut left: Option<u64> = None;
-    for end in memchr::memchr_iter(b'\n', data) {
-        if lines == 0 {
-            left = decimal(&data[..end]).and_then(|count| count.checked_mul(2));
-        }
-        lines += 1;
-        match left {
-            None => return 0,
-            Some(count) if lines > count => {
-                return (end + 1).div_ceil(BLOCK).saturating_mul(BLOCK).min(data.len());
-            }
-            Some(_) => {}
-        }
-    }
-    0
 }
 
 fn block(body: &[u8], at: usize) -> Option<&[u8; BLOCK]> {

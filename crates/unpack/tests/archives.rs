@@ -74,8 +74,9 @@ fn polyglots_are_opened_as_all_that_they_are() {
     ];
     for (what, file) in table {
         let message = read(base64_mail("a.bin", file).into(), &Limits::default());
-        let evil = message.parts.iter().filter(|part| part.body == b"MZ evil"[..]);
-        assert_eq!(evil.count(), 1, "{what}: {:?}", listed(&message));
+        // In a mail of broken base64 some readers show what stands there, so it is there twice.
+        let evil = message.parts.iter().filter(|part| part.body == b"MZ evil"[..]).count();
+        assert!(evil == 1 || evil == 2 && what.starts_with("mail"), "{what}: {:?}", listed(&message));
     }
     // What stands before a zip may be a mail with parts of its own.
     let eml = [&mail("evil.exe", b"MZ evil")[..], &Zip::with(&[("a", b"harmless", 0)]).end()].concat();
@@ -89,12 +90,12 @@ fn archives_that_nobody_opens_are_told_of() {
         (b"Rar!\x1a\x07\x01\0", true),
         (b"7z\xbc\xaf\x27\x1c", true),
         (b"MSCF\0\0\0\0", true),
-        (b"BZh91AY&SY", true),
-        (b"\xfd7zXZ\0", true),
+        (b"BZh91AY&SY", false),
+        (b"\xfd7zXZ\0", false),
         (b"plain text", false),
         (&Zip::with(&[("a", b"1", 0)]).end(), false),
         (&gzip(None, b"1"), false),
-        (b"begin 644 f.txt\n#0V%T\n`\nend\n", true),
+        (b"begin 644 f.txt\n#0V%T\n`\nend\n", false),
     ];
     for (file, told) in table {
         let message = read(base64_mail("a.bin", file).into(), &Limits::default());

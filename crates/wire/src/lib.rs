@@ -38,6 +38,7 @@
 pub mod ampdp;
 pub mod clamd;
 pub mod clamd_server;
+pub mod icap;
 pub mod p0f;
 pub mod policy;
 pub mod proxy;

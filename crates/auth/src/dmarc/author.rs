@@ -348,7 +348,7 @@ fn step(value: &[u8], at: usize, text: &mut Text, open: &mut Open) -> usize {
             end + 1
         }
         b'(' if !open.comment => {
-            let Some(end) = comment(value, at) else {
+            let Some(end) = comment_end(value, at) else {
                 open.comment = true;
                 text.push(b' ');
                 return at + 1;
@@ -377,7 +377,7 @@ fn quoted(value: &[u8], start: usize) -> Option<usize> {
 }
 
 /// Where the comment that begins at `start` ends; comments nest.
-fn comment(value: &[u8], start: usize) -> Option<usize> {
+pub(crate) fn comment_end(value: &[u8], start: usize) -> Option<usize> {
     let (mut at, mut depth) = (start, 0_usize);
     loop {
         match value.get(at)? {

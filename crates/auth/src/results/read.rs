@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Entry, Property, Results};
+use crate::dmarc::comment_end;
 
 /// Longest field, and most results and properties, that are read.
 const LONGEST: usize = 64 << 10;
@@ -327,19 +328,5 @@ impl<'a> Scanner<'a> {
         }
         self.at = at + 1;
         Ok(String::from_utf8_lossy(&text).into_owned())
-    }
-}
-
-fn comment_end(value: &[u8], start: usize) -> Option<usize> {
-    let (mut at, mut depth) = (start, 0_usize);
-    loop {
-        match value.get(at)? {
-            b'\\' => at += 1,
-            b'(' => depth += 1,
-            b')' if depth == 1 => return Some(at),
-            b')' => depth -= 1,
-            _ => {}
-        }
-        at += 1;
     }
 }

@@ -16,7 +16,7 @@ use super::{Answer, Check, Found, Health, SymbolInfo, looking};
 use crate::config::restrictions::Asks;
 use crate::config::units::Net;
 use crate::config::{Config, Problem};
-use crate::resources::dns::{DnsError, Resolve};
+use crate::resources::dns::{DnsError, Resolve, confirmed_name};
 use crate::resources::maps::keys::{Style, Subject, keys};
 use crate::resources::maps::{Form, Map, MapError, Options};
 
@@ -25,9 +25,6 @@ pub const SYMBOLS: &[SymbolInfo] = &[];
 
 /// Mail exchangers of a sender's domain, and addresses of each, that are looked up.
 const HOSTS: usize = 20;
-
-/// Names of a client that are looked at.
-const NAMES: usize = 10;
 
 /// Tables that were opened for a configuration: each once, however often it is named.
 type Opened = BTreeMap<String, Arc<Map>>;
@@ -219,7 +216,7 @@ impl Rule {
             (None, What::ReverseClient) => {
                 self.dns.ptr(client).await.ok().and_then(|names| names.into_iter().next())
             }
-            (None, _) => confirmed_name(self.dns.as_ref(), client).await,
+            (None, _) => confirmed_name(&*self.dns, client).await.ok().and_then(|name| name.confirmed),
         };
         self.first(Subject::Client(name.as_deref(), client)).await
     }
@@ -346,21 +343,6 @@ pub(super) async fn health(map: &Map, name: &str, on_fault: OnFault) -> Vec<Heal
         Err(error) => Err(error.to_string()),
     };
     vec![Health { name: name.to_owned(), vital: on_fault != OnFault::Accept, state }]
-}
-
-/// The client's name, if one of those that its address has leads back to it. As in Postfix, a client whose name cannot be
-/// looked up has none.
-async fn confirmed_name(dns: &dyn Resolve, client: IpAddr) -> Option<String> {
-    for name in dns.ptr(client).await.ok()?.into_iter().take(NAMES) {
-        let confirmed = match client {
-            IpAddr::V4(v4) => dns.a(&name).await.is_ok_and(|all| all.contains(&v4)),
-            IpAddr::V6(v6) => dns.aaaa(&name).await.is_ok_and(|all| all.contains(&v6)),
-        };
-        if confirmed {
-            return Some(name);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

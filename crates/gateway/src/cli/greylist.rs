@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::{Failure, Io, NOT_DONE, OK, TRY_LATER, finish, parse_net, show_age, show_path, table};
 use crate::checks::greylist::triplet::{Client, Triplet, parts};
-use crate::config::load;
+use crate::config::load::{self, Loaded};
 use crate::config::typed::{Config, Greylist};
 use crate::records::text::clean;
 use crate::resources::state::{Clock, Embedded, LONGEST_PAGE, Remote, Settings, Space, State, StateError};
@@ -96,16 +96,9 @@ impl From<StateError> for Failure {
 
 /// Runs it. Exit status 1 when there is nothing to show or nothing was deleted.
 pub async fn run(args: Args) -> ExitCode {
-    let loaded = match load::load(args.config.as_deref()) {
-        Ok(loaded) => loaded,
-        Err(problems) => return super::configuration_error(&problems),
-    };
-    let state = match open(&loaded.config).await {
-        Ok(state) => state,
-        Err(error) => {
-            eprintln!("gatepost: {error}");
-            return ExitCode::from(TRY_LATER);
-        }
+    let (loaded, state) = match load_with_state(args.config.as_deref()).await {
+        Ok(opened) => opened,
+        Err(status) => return status,
     };
     let interactive = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
@@ -115,8 +108,20 @@ pub async fn run(args: Args) -> ExitCode {
     ExitCode::from(command(&args.command, settings, state.as_ref(), Timestamp::now(), &mut io).await)
 }
 
+/// The configuration, and what is remembered under it. What is wrong is told; the status to end with is the error.
+pub(super) async fn load_with_state(config: Option<&Path>) -> Result<(Loaded, Arc<dyn State>), ExitCode> {
+    let loaded = load::load(config).map_err(|problems| super::configuration_error(&problems))?;
+    match open(&loaded.config).await {
+        Ok(state) => Ok((loaded, state)),
+        Err(error) => {
+            eprintln!("gatepost: {error}");
+            Err(ExitCode::from(TRY_LATER))
+        }
+    }
+}
+
 /// What is remembered: by the daemon that runs, or in its file.
-pub(super) async fn open(config: &Config) -> Result<Arc<dyn State>, String> {
+async fn open(config: &Config) -> Result<Arc<dyn State>, String> {
     let (socket, path) = (config.state_socket(), config.state_path());
     let asked = Remote::connect(&socket).await;
     if let Ok(remote) = asked {

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Failure, Io, NOT_DONE, OK, TRY_LATER, finish, greylist, table};
-use crate::config::load;
+use super::{Failure, Io, NOT_DONE, OK, finish, greylist, table};
 use crate::config::protection::Protection;
 use crate::records::text::clean;
 use crate::resources::limits::{self, Counted, HARVEST_WINDOW};
@@ -92,16 +91,9 @@ struct Used {
 
 /// Runs it. Exit status 1 when there is nothing to show or nothing was reset.
 pub async fn run(args: Args) -> ExitCode {
-    let loaded = match load::load(args.config.as_deref()) {
-        Ok(loaded) => loaded,
-        Err(problems) => return super::configuration_error(&problems),
-    };
-    let state = match greylist::open(&loaded.config).await {
-        Ok(state) => state,
-        Err(error) => {
-            eprintln!("gatepost: {error}");
-            return ExitCode::from(TRY_LATER);
-        }
+    let (loaded, state) = match greylist::load_with_state(args.config.as_deref()).await {
+        Ok(opened) => opened,
+        Err(status) => return status,
     };
     let interactive = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());

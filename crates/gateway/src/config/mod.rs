@@ -14,6 +14,7 @@ pub mod p0f;
 pub mod protection;
 mod reference;
 pub mod restrictions;
+pub mod scanners;
 pub mod state;
 mod tree;
 pub mod typed;

@@ -16,6 +16,7 @@ pub use super::greylist::{Greylist, GreylistMode};
 pub use super::lists::*;
 use super::p0f::P0f;
 pub use super::restrictions::Restrictions;
+use super::scanners::{CommandScanner, IcapScanner, MalwareNames};
 use super::units::{Net, Seconds, Size};
 
 /// The whole configuration.
@@ -375,6 +376,8 @@ pub struct Reading {
     pub readings: u32,
     /// Bytes that one step of unpacking may ask for at once, such as a dictionary.
     pub memory: Size,
+    /// Passwords that are tried on what is encrypted, besides the words of the mail itself, which come first.
+    pub passwords: Vec<String>,
 }
 
 /// The checks.
@@ -385,6 +388,13 @@ pub struct Checks {
     pub embedded: Embedded,
     /// ClamAV daemons, each under a name of its own: `[checks.clamd.main]`.
     pub clamd: BTreeMap<String, Clamd>,
+    /// Scanners that are programs, each under a name of its own: `[checks.command.clamscan]`.
+    pub command: BTreeMap<String, CommandScanner>,
+    /// Scanners that speak ICAP, each under a name of its own: `[checks.icap.sophos]`.
+    pub icap: BTreeMap<String, IcapScanner>,
+    /// What names of malware mean, each under the name that its symbol is made from: `[checks.malware_names.sanesecurity]`
+    /// finds `VIRUS_SANESECURITY`.
+    pub malware_names: BTreeMap<String, MalwareNames>,
     /// Attachment rules.
     pub attachments: Attachments,
     /// DNS lists, each under the name that its symbol is made from: `[checks.dnsbl.zen]` finds `DNSBL_ZEN`, and a list of
@@ -794,6 +804,7 @@ impl Default for Reading {
             time: Seconds::new(20),
             readings: 200,
             memory: Size::mebibytes(256),
+            passwords: gatepost_mail::Limits::PASSWORDS.iter().map(|&password| password.to_owned()).collect(),
         }
     }
 }

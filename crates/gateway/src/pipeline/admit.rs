@@ -128,12 +128,8 @@ impl Pipeline {
     /// The refusal of whoever is not taken, recorded: by restrictions, or, without those, because every policy that may
     /// apply refuses by a category that nothing found later takes away. Points do not count yet.
     async fn refuse(&self, asked: Asked<'_>, mut all: Found, by: Option<&Admission>) -> Option<Reply> {
-        let Asked { stage, session, envelope, recipient, .. } = asked;
-        if by.is_none() && all.findings.is_empty() {
-            return None;
-        }
-        let sender = (stage >= Stage::Sender).then_some(envelope.sender.as_ref());
-        if by.is_none() && recipient.is_none() && !self.policies.all_refuse(session, sender, &all.findings) {
+        let Asked { session, envelope, recipient, .. } = asked;
+        if by.is_none() && !self.may_refuse(asked, &all.findings) {
             return None;
         }
         let id = records::new_id();
@@ -171,6 +167,19 @@ impl Pipeline {
         let done = Done { conclusion, held: None, next_hop: None, time: Duration::ZERO };
         self.record(&judged, Some(&done)).await;
         Some(reply)
+    }
+
+    /// Whether some finding is reason enough for a policy, which is known soon; what it then comes to is judged.
+    fn may_refuse(&self, asked: Asked<'_>, findings: &[Finding]) -> bool {
+        let Asked { stage, session, envelope, recipient, .. } = asked;
+        if findings.is_empty() {
+            return false;
+        }
+        let sender = envelope.sender.as_ref();
+        match recipient {
+            Some(recipient) => self.policies.refuses(session, sender, &recipient.address, findings),
+            None => self.policies.all_refuse(session, (stage >= Stage::Sender).then_some(sender), findings),
+        }
     }
 
     /// A verdict by restrictions, whatever the policies say.

@@ -3,6 +3,7 @@
 pub mod callahead;
 pub mod dns;
 pub mod limits;
+pub mod lines;
 pub mod machine;
 pub mod maps;
 pub mod net;

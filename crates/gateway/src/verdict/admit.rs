@@ -112,11 +112,6 @@ impl Restrictions {
         if problems.is_empty() { Ok(restrictions) } else { Err(problems) }
     }
 
-    /// Whether a listener has restrictions.
-    pub fn apply_to(&self, listener: &str) -> bool {
-        self.by_listener.contains_key(listener)
-    }
-
     /// Whether refusals carry the id of their record.
     pub fn show_id(&self) -> bool {
         self.show_id

@@ -108,6 +108,17 @@ impl Policies {
         true
     }
 
+    /// Whether the policy of this recipient refuses mail with one of these findings, whatever else it says.
+    pub fn refuses(
+        &self,
+        session: &Session,
+        sender: Option<&Address>,
+        recipient: &Address,
+        findings: &[Finding],
+    ) -> bool {
+        self.policy(self.find(session, sender, recipient)).refuses(findings)
+    }
+
     /// Its name, as records and replies show it.
     pub fn name(&self, id: PolicyId) -> &Arc<str> {
         &self.policy(id).name

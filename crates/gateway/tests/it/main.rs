@@ -41,6 +41,7 @@ mod policy;
 mod protection;
 mod recipients;
 mod restrictions;
+mod scanners;
 mod sealing;
 mod sender_auth;
 mod signing;

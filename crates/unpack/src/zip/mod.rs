@@ -19,6 +19,8 @@ use directory::Directory;
 use header::{Header, Local};
 use member::Reading;
 
+pub(crate) use header::crc32;
+
 /// Whether this is a zip, by its beginning or by its end (a self-extracting program, or a zip behind anything else).
 pub(crate) fn is(body: &[u8], detected: FileType) -> bool {
     if body.starts_with(b"PK\x03\x04") || body.starts_with(b"PK\x05\x06") || body.starts_with(b"PK\x07\x08PK")

@@ -11,6 +11,8 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
+use crate::resources::lines::each_line;
+
 /// Known hashes.
 #[derive(Debug, Default)]
 pub struct Hashes {
@@ -55,25 +57,10 @@ impl Hashes {
 
     /// Adds a list. On mistakes, says of each which line it is in and what would be right; the first ten are told.
     pub fn add(&mut self, path: &Path, text: &[u8]) -> Result<(), Vec<String>> {
-        const TOLD: usize = 10;
-        let mut mistakes = Vec::new();
-        let mut more = 0_usize;
-        for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
-            let line = line.trim_ascii();
-            if line.is_empty() || line.starts_with(b"#") {
-                continue;
-            }
-            let Err(mistake) = self.add_line(line) else { continue };
-            if mistakes.len() < TOLD {
-                mistakes.push(format!("{}:{}: {mistake}", path.display(), number + 1));
-            } else {
-                more += 1;
-            }
-        }
-        if more > 0 {
-            mistakes.push(format!("{}: and {more} more such lines", path.display()));
-        }
-        if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+        each_line(path, text, |line| match line.trim_ascii() {
+            b"" | [b'#', ..] => Ok(()),
+            line => self.add_line(line),
+        })
     }
 
     /// The names of what this content is known as.

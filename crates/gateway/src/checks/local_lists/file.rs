@@ -9,6 +9,7 @@ use super::super::lists::one_line;
 use super::set::{Builder, Entry, Reach};
 use crate::config::typed::{ListFormat, Subject};
 use crate::resources::dns::plain_name;
+use crate::resources::lines::each_line;
 
 /// Largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
@@ -21,9 +22,6 @@ const LINE: usize = 2000;
 
 /// Characters of a reason that are kept.
 const REASON: usize = 200;
-
-/// Mistakes that are told of one file.
-const TOLD: usize = 10;
 
 /// What may stand in a file, by what is looked up there: an entry that nothing is ever compared with is a mistake.
 #[derive(Clone, Copy)]
@@ -54,20 +52,7 @@ pub(super) fn read(
 ) -> Result<(), Vec<String>> {
     let bytes = bytes(path).map_err(|why| vec![format!("{}: {why}", path.display())])?;
     let mut lines = Lines { format, wanted, default: String::new(), set };
-    let mut mistakes = Vec::new();
-    let mut more = 0_usize;
-    for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-        let Err(mistake) = lines.add(line) else { continue };
-        if mistakes.len() < TOLD {
-            mistakes.push(format!("{}:{}: {mistake}", path.display(), number + 1));
-        } else {
-            more += 1;
-        }
-    }
-    if more > 0 {
-        mistakes.push(format!("{}: and {more} more such lines", path.display()));
-    }
-    if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+    each_line(path, &bytes, |line| lines.add(line))
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, String> {

@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use futures_util::stream::BoxStream;
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, ColumnIndex, Decode, MySqlPool, PgPool, Row, SqlitePool, Type};
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::pool::PoolOptions;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{
+    AssertSqlSafe, ColumnIndex, Connection, Database, Decode, MySqlPool, PgPool, Row, SqlitePool, Type,
+};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::cf::{Common, Parameters, Template};
@@ -150,28 +153,18 @@ impl Server {
     /// Nothing is connected yet.
     fn connect(&self) -> Pool {
         match &self.target {
-            Target::Postgres(target) => Pool::Postgres(
-                PgPoolOptions::new()
-                    .max_connections(self.connections)
-                    .acquire_timeout(self.time)
-                    .idle_timeout(IDLE)
-                    .connect_lazy_with(target.as_ref().clone()),
-            ),
-            Target::MySql(target) => Pool::MySql(
-                MySqlPoolOptions::new()
-                    .max_connections(self.connections)
-                    .acquire_timeout(self.time)
-                    .idle_timeout(IDLE)
-                    .connect_lazy_with(target.as_ref().clone()),
-            ),
-            Target::Sqlite(target) => Pool::Sqlite(
-                SqlitePoolOptions::new()
-                    .max_connections(self.connections)
-                    .acquire_timeout(self.time)
-                    .idle_timeout(IDLE)
-                    .connect_lazy_with(target.as_ref().clone()),
-            ),
+            Target::Postgres(target) => Pool::Postgres(self.pool_of(target.as_ref())),
+            Target::MySql(target) => Pool::MySql(self.pool_of(target.as_ref())),
+            Target::Sqlite(target) => Pool::Sqlite(self.pool_of(target.as_ref())),
         }
+    }
+
+    fn pool_of<D: Database>(&self, target: &<D::Connection as Connection>::Options) -> sqlx::Pool<D> {
+        PoolOptions::new()
+            .max_connections(self.connections)
+            .acquire_timeout(self.time)
+            .idle_timeout(IDLE)
+            .connect_lazy_with(target.clone())
     }
 }
 

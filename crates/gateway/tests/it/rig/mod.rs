@@ -2,6 +2,7 @@
 //! stopped by its own process id when dropped. What it logged is shown when a test fails.
 
 mod amavis;
+pub mod c_icap;
 mod clamav_milter;
 mod clamd;
 mod clamsmtp;
@@ -25,6 +26,7 @@ mod spamd;
 mod swaks;
 
 pub use amavis::Amavis;
+pub use c_icap::CIcap;
 pub use clamav_milter::ClamavMilter;
 pub use clamd::Clamd;
 pub use clamsmtp::Clamsmtp;
