@@ -127,7 +127,7 @@ fn no_files() -> Result<bool, landlock::RulesetError> {
 /// library may try this and that, and lives with a no.
 fn few_calls() -> Result<(), seccompiler::Error> {
     let arch: TargetArch = std::env::consts::ARCH.try_into()?;
-    let deadly = DEADLY.iter().map(|call| (*call as i64, Vec::new())).collect();
+    let deadly = DEADLY.iter().map(|call| (*call, Vec::new())).collect();
     let deadly = SeccompFilter::new(deadly, SeccompAction::Allow, SeccompAction::KillProcess, arch)?;
     let refused = SeccompAction::Errno(libc::EPERM as u32);
     let needed = SeccompFilter::new(needed()?, refused, SeccompAction::Allow, arch)?;
@@ -190,8 +190,7 @@ fn needed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Error> {
         libc::SYS_exit,
         libc::SYS_exit_group,
     ];
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        FREE.iter().map(|call| (*call as i64, Vec::new())).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = FREE.iter().map(|call| (*call, Vec::new())).collect();
     let masked = |argument, mask: libc::c_int, value: libc::c_int| {
         let equal = SeccompCmpOp::MaskedEq(mask as u64);
         SeccompCondition::new(argument, SeccompCmpArgLen::Dword, equal, value as u64)
@@ -199,12 +198,12 @@ fn needed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Error> {
     // No memory that could be run, and none that is shared: that would count against no limit.
     let not_run = || masked(2, libc::PROT_EXEC, 0);
     let own = masked(3, libc::MAP_SHARED | libc::MAP_PRIVATE, libc::MAP_PRIVATE)?;
-    rules.insert(libc::SYS_mmap as i64, vec![SeccompRule::new(vec![not_run()?, own])?]);
-    rules.insert(libc::SYS_mprotect as i64, vec![SeccompRule::new(vec![not_run()?])?]);
+    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(vec![not_run()?, own])?]);
+    rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(vec![not_run()?])?]);
     // Aborting is a signal to itself.
     let myself = u64::from(std::process::id());
     let own = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, myself)?;
-    rules.insert(libc::SYS_tgkill as i64, vec![SeccompRule::new(vec![own])?]);
+    rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![own])?]);
     Ok(rules)
 }
 
