@@ -1,6 +1,6 @@
 //! Files that stand in text, whatever its header says: uuencode, yEnc, BinHex, and bare base64.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr_iter, memmem};
 
 use crate::{FileKind, FileType, header, transfer};
 
@@ -27,16 +27,6 @@ impl Form {
         }
     }
 
-    /// The forms of which there may be files in this text: a quick look.
-    pub(crate) fn within(text: &[u8]) -> impl Iterator<Item = Form> {
-        Form::ALL.into_iter().filter(move |form| match form {
-            Form::Uuencode => memmem::find(text, b"begin").is_some(),
-            Form::Yenc => memmem::find(text, YENC).is_some(),
-            Form::BinHex => memmem::find(text, BINHEX).is_some(),
-            Form::Base64 => Run::find(text, 0).is_some(),
-        })
-    }
-
     /// The first file of this form at or behind `from`. What comes out has at most `most` bytes, nearly.
     pub(crate) fn next(self, text: &[u8], from: usize, most: usize) -> Option<Carved> {
         match self {
@@ -50,6 +40,52 @@ impl Form {
             Form::BinHex => binhex(text, from, most),
             Form::Base64 => base64(text, from),
         }
+    }
+}
+
+/// What a quick look at the lines of a text says that it may hold. It costs ordinary mail one pass.
+#[derive(Debug, Default)]
+pub(crate) struct Hints {
+    forms: [bool; Form::ALL.len()],
+    /// A line begins as a boundary does.
+    pub boundary: bool,
+}
+
+impl Hints {
+    /// Looks at how lines begin.
+    pub(crate) fn of(text: &[u8]) -> Hints {
+        let mut hints = Hints::default();
+        let mut run = 0;
+        let mut start = 0;
+        for end in memchr_iter(b'\n', text).chain([text.len()]) {
+            let line = &text[start..end];
+            start = end + 1;
+            let Some(first) = line.first() else {
+                run = 0;
+                continue;
+            };
+            match first {
+                b'b' => hints.forms[Form::Uuencode as usize] |= line.starts_with(b"begin"),
+                b'=' => hints.forms[Form::Yenc as usize] |= line.starts_with(YENC),
+                b'(' => hints.forms[Form::BinHex as usize] |= line.starts_with(BINHEX),
+                b'-' => hints.boundary |= line.starts_with(b"--"),
+                _ => {}
+            }
+            // Most lines are none by their first few bytes.
+            let head = &line[..line.len().min(24)];
+            let good = |byte: &u8| transfer::is_base64(*byte) || matches!(byte, b'=' | b' ' | b'\t' | b'\r');
+            run = match head.iter().all(good) && letters(line).is_some() {
+                true => run + line.len() + 1,
+                false => 0,
+            };
+            hints.forms[Form::Base64 as usize] |= run >= Run::LEAST;
+        }
+        hints
+    }
+
+    /// The forms of which there may be files.
+    pub(crate) fn forms(&self) -> impl DoubleEndedIterator<Item = Form> {
+        Form::ALL.into_iter().filter(|form| self.forms[*form as usize])
     }
 }
 
@@ -118,6 +154,9 @@ pub(crate) fn binhex(text: &[u8], from: usize, most: usize) -> Option<Carved> {
     loop {
         let marker = at + memmem::find(text.get(at..)?, BINHEX)?;
         at = marker + BINHEX.len();
+        if marker > 0 && text[marker - 1] != b'\n' {
+            continue;
+        }
         let Some(colon) = memchr(b':', &text[at..]).map(|colon| at + colon + 1) else { continue };
         let end = memchr(b':', &text[colon..]).map(|end| colon + end);
         let bytes = binhex_runs(&text[colon..end.unwrap_or(text.len())], most);
@@ -320,7 +359,7 @@ mod tests {
 
     fn found(text: &[u8]) -> Vec<Found> {
         let mut found = Vec::new();
-        for form in Form::within(text) {
+        for form in Hints::of(text).forms() {
             let mut at = 0;
             while let Some(file) = form.next(text, at, 1 << 20) {
                 assert!(file.end > at);

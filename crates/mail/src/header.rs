@@ -64,7 +64,13 @@ impl Headers {
     /// they stand, and their values unfolded.
     pub(crate) fn misspelt(&self, name: &str) -> Vec<(String, Vec<u8>)> {
         let mut found = Vec::new();
+        let initial = name.as_bytes().first().map(u8::to_ascii_lowercase);
         for field in &self.fields {
+            // Nearly all are done with here.
+            let first = self.raw.get(field.name.start).map(u8::to_ascii_lowercase);
+            if first.is_some_and(|first| first.is_ascii_alphabetic()) && first != initial {
+                continue;
+            }
             let (shown, value) = match &self.raw[field.name.clone()] {
                 b"" => {
                     let line = self.raw_value(field);
