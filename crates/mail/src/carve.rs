@@ -71,13 +71,12 @@ impl Hints {
                 b'-' => hints.boundary |= line.starts_with(b"--"),
                 _ => {}
             }
-            // Most lines are none by their first few bytes.
-            let head = &line[..line.len().min(24)];
-            let good = |byte: &u8| transfer::is_base64(*byte) || matches!(byte, b'=' | b' ' | b'\t' | b'\r');
-            run = match head.iter().all(good) && letters(line).is_some() {
-                true => run + line.len() + 1,
-                false => 0,
-            };
+            // Most lines are none by their first word.
+            let words = if matches!(first, b' ' | b'\t') { line.trim_ascii_start() } else { line };
+            let head = &words[..words.len().min(24)];
+            let word = head.iter().take_while(|byte| transfer::is_base64(**byte)).count();
+            let none = head.get(word).is_some_and(|byte| !matches!(byte, b'=' | b'\r'));
+            run = if none || letters(line).is_none() { 0 } else { run + line.len() + 1 };
             hints.forms[Form::Base64 as usize] |= run >= Run::LEAST;
         }
         hints
