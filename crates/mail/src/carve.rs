@@ -144,6 +144,9 @@ fn yenc_lines(text: &[u8], mut at: usize) -> (Vec<u8>, usize, bool) {
     (out, at, true)
 }
 
+/// The file begins so near to its marker, at a colon.
+const NEAR: usize = 1000;
+
 const BINHEX: &[u8] = b"(This file must be converted with BinHex";
 
 /// The first file in BinHex 4.0 (RFC 1741, appendix A) at or behind `from`: its data, or where it has none its
@@ -156,26 +159,36 @@ pub(crate) fn binhex(text: &[u8], from: usize, most: usize) -> Option<Carved> {
         if marker > 0 && text[marker - 1] != b'\n' {
             continue;
         }
-        let Some(colon) = memchr(b':', &text[at..]).map(|colon| at + colon + 1) else { continue };
-        let end = memchr(b':', &text[colon..]).map(|end| colon + end);
-        let bytes = binhex_runs(&text[colon..end.unwrap_or(text.len())], most);
+        let near = &text[at..text.len().min(at + NEAR)];
+        let Some(colon) = memchr(b':', near).map(|colon| at + colon + 1) else { continue };
+        let (bytes, length) = binhex_runs(&text[colon..], most);
         if let Some((name, content, whole)) = binhex_file(&bytes) {
-            let bad = end.is_none() || !whole;
-            let end = end.map_or(text.len(), |end| end + 1);
-            return Some(Carved { name: name.to_vec(), bytes: content.to_vec(), end, bad });
+            let closed = text.get(colon + length) == Some(&b':');
+            let end = colon + length + usize::from(closed);
+            return Some(Carved {
+                name: name.to_vec(),
+                bytes: content.to_vec(),
+                end,
+                bad: !closed || !whole,
+            });
         }
     }
 }
 
-/// The six-bit characters decoded, and runs of one byte written out.
-fn binhex_runs(text: &[u8], most: usize) -> Vec<u8> {
+/// The six-bit characters decoded, and runs of one byte written out; and where the characters end.
+fn binhex_runs(text: &[u8], most: usize) -> (Vec<u8>, usize) {
     const ALPHABET: &[u8; 64] = b"!\"#$%&'()*+,-012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr";
     /// A count of how often the byte before it stands follows.
     const RUN: u8 = 0x90;
     let mut out = Vec::with_capacity(text.len());
     let (mut held, mut bits, mut run) = (0u32, 0, false);
-    for byte in text {
-        let Some(value) = ALPHABET.iter().position(|letter| letter == byte) else { continue };
+    for (at, byte) in text.iter().enumerate() {
+        let Some(value) = ALPHABET.iter().position(|letter| letter == byte) else {
+            if byte.is_ascii_whitespace() {
+                continue;
+            }
+            return (out, at);
+        };
         held = held << 6 | value as u32;
         bits += 6;
         if bits < 8 {
@@ -198,10 +211,10 @@ fn binhex_runs(text: &[u8], most: usize) -> Vec<u8> {
             }
         }
         if out.len() > most {
-            break;
+            return (out, at);
         }
     }
-    out
+    (out, text.len())
 }
 
 /// Name and content of a decoded file, and whether all of the content is there.
@@ -431,6 +444,6 @@ mod tests {
                 text.push(char::from(ALPHABET[(word >> shift & 63) as usize]));
             }
         }
-        assert!(binhex_runs(text.as_bytes(), 1000).len() < 1000 + 256);
+        assert!(binhex_runs(text.as_bytes(), 1000).0.len() < 1000 + 256);
     }
 }
