@@ -63,6 +63,8 @@ features! {
     ExternalTemplate "EXTERNAL_TEMPLATE" "a document that fetches a template, frame or object from elsewhere when it is opened";
     EmbeddedFile "EMBEDDED_FILE" "a file or program object embedded in a document";
 
+    RiskyObject "RISKY_OBJECT" "an object of a kind that attacks on Office use: the old Equation Editor, links and scripts that are followed by themselves";
+
     // PDF.
     PdfJavaScript "PDF_JAVASCRIPT" "a PDF with JavaScript";
     PdfLaunch "PDF_LAUNCH" "a PDF that starts a program or opens a file";

@@ -3,6 +3,8 @@
 //! Names and declarations are not looked at. Detection reads a bounded number of bytes from the beginning (and the
 //! end, for zip), so it costs the same for a large file as for a small one.
 
+mod scripts;
+
 use memchr::memmem;
 
 /// What a file is, by its bytes.
@@ -126,6 +128,13 @@ types! {
     SCRIPT "sh" "text/x-shellscript" Script "Script that names its interpreter (#!)";
     BATCH "bat" "text/x-msdos-batch" Script "Batch file of Windows";
     PHP "php" "text/x-php" Script "PHP";
+    JS "js" "text/javascript" Script "JavaScript";
+    VBS "vbs" "text/vbscript" Script "VBScript";
+    WSF "wsf" "text/x-wsf" Script "Script file of Windows (XML)";
+    HTA "hta" "application/hta" Script "HTML application of Windows";
+    PS1 "ps1" "text/x-powershell" Script "PowerShell";
+    AUTOIT "a3x" "application/x-autoit" Script "AutoIt script";
+    DESKTOP "desktop" "application/x-desktop" Script "Desktop entry of Linux";
     LNK "lnk" "application/x-ms-shortcut" Script "Shortcut of Windows";
     URL "url" "application/x-mswinurl" Script "Internet shortcut";
     REG "reg" "text/x-ms-regedit" Script "Registry file of Windows";
@@ -173,6 +182,7 @@ types! {
     LZ4 "lz4" "application/x-lz4" Compressed "Compressed by lz4";
     COMPRESS "Z" "application/x-compress" Compressed "Compressed by compress";
     LZIP "lz" "application/x-lzip" Compressed "Compressed by lzip";
+    SZDD "szdd" "application/x-ms-compress" Compressed "Compressed by COMPRESS of Microsoft (SZDD, KWAJ)";
     LZOP "lzo" "application/x-lzop" Compressed "Compressed by lzop";
 
     OLE "ole" "application/x-ole-storage" Document "OLE file: Word, Excel, PowerPoint up to 2003, Outlook";
@@ -300,6 +310,7 @@ const MAGIC: &[(usize, &[u8], FileType)] = &[
     (0, b"\0asm", FileType::WASM),
     (0, b"\x4c\0\0\0\x01\x14\x02\0", FileType::LNK),
     (0, b"ITSF", FileType::CHM),
+    (0, b"\xa3\x48\x4b\xbe\x98\x6c\x4a\xa9\x99\x4c\x53\x0a\x86\xd6\x48\x7d", FileType::AUTOIT),
     (0, b"\x3f\x5f\x03\0", FileType::HLP),
     (0, b"Rar!\x1a\x07", FileType::RAR),
     (0, b"RE\x7e\x5e", FileType::RAR),
@@ -314,6 +325,9 @@ const MAGIC: &[(usize, &[u8], FileType)] = &[
     (0, b"\x89LZO\0\r\n\x1a\n", FileType::LZOP),
     (0, b"MSCF\0\0\0\0", FileType::CAB),
     (0, b"ISc(", FileType::CAB),
+    (0, b"SZDD\x88\xf0\x27\x33", FileType::SZDD),
+    (0, b"SZ \x88\xf0\x27\x33\xd1", FileType::SZDD),
+    (0, b"KWAJ\x88\xf0\x27\xd1", FileType::SZDD),
     (257, b"ustar", FileType::TAR),
     (0, b"070701", FileType::CPIO),
     (0, b"070702", FileType::CPIO),
@@ -615,10 +629,7 @@ fn iso_media(content: &[u8]) -> FileType {
 /// Images of disks and discs, whose marks stand at their end or far behind their beginning.
 fn image(content: &[u8]) -> Option<FileType> {
     const TRAILER: usize = 512;
-    if content.len() < TRAILER {
-        return None;
-    }
-    let end = &content[content.len() - TRAILER..];
+    let end = &content[content.len().saturating_sub(TRAILER)..];
     if end.starts_with(b"conectix") {
         return Some(FileType::VHD);
     }
@@ -715,6 +726,10 @@ fn text_type(head: &[u8]) -> FileType {
         ("@echo", FileType::BATCH),
         ("<?php", FileType::PHP),
         ("[InternetShortcut]", FileType::URL),
+        ("[{000214A0-0000-0000-C000-000000000046}]", FileType::URL),
+        ("[Desktop Entry]", FileType::DESKTOP),
+        ("#NoTrayIcon", FileType::AUTOIT),
+        ("#AutoIt3Wrapper", FileType::AUTOIT),
         ("Windows Registry Editor", FileType::REG),
         ("REGEDIT4", FileType::REG),
         ("BEGIN:VCARD", FileType::VCARD),
@@ -730,7 +745,13 @@ fn text_type(head: &[u8]) -> FileType {
     if is_uuencoded(start) {
         return FileType::UUENCODE;
     }
-    markup(start).or_else(|| mail(head)).unwrap_or(FileType::TEXT)
+    let markup = markup(start);
+    if markup == Some(FileType::HTML)
+        && memmem::find(&head.to_ascii_lowercase(), b"<hta:application").is_some()
+    {
+        return FileType::HTA;
+    }
+    markup.or_else(|| mail(head)).or_else(|| scripts::detect(start)).unwrap_or(FileType::TEXT)
 }
 
 fn is_uuencoded(start: &[u8]) -> bool {
@@ -784,6 +805,15 @@ fn markup(start: &[u8]) -> Option<FileType> {
             memchr::memchr(b'>', inner).map(|at| at + 1)
         } else if begins("?mso-application") {
             return Some(FileType::OFFICEXML);
+        } else if begins("job")
+            || begins("package>")
+            || begins("?wsf")
+            || begins("scriptlet")
+            || begins("component id")
+        {
+            return Some(FileType::WSF);
+        } else if begins("hta:application") {
+            return Some(FileType::HTA);
         } else if begins("!doctype svg") || begins("svg") {
             return Some(FileType::SVG);
         } else if begins("!doctype html") || begins("html") {
@@ -967,6 +997,9 @@ mod tests {
             (b"#!/bin/sh\necho", FileType::SCRIPT),
             (b"@ECHO OFF\r\n", FileType::BATCH),
             (b"<?php echo 1;", FileType::PHP),
+            (b"[Desktop Entry]\nExec=sh", FileType::DESKTOP),
+            (b"<job id='a'><script language='JScript'>", FileType::WSF),
+            (b"<html><head><HTA:APPLICATION ID='a'></head>", FileType::HTA),
             (b"[InternetShortcut]\r\nURL=http://a.example/", FileType::URL),
             (b"<!DOCTYPE html><p>", FileType::HTML),
             (b"\xef\xbb\xbf \r\n<!-- c --><HTML>", FileType::HTML),

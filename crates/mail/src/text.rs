@@ -34,7 +34,8 @@ const LONGEST_LINK: usize = 4096;
 /// read as UTF-8 if they are that, else as windows-1252.
 pub fn of(part: &Part) -> Option<Text> {
     let declared_html = matches!(part.declared.as_str(), "text/html" | "application/xhtml+xml");
-    let detected_html = part.detected.kind == FileKind::Html || part.detected == FileType::SVG;
+    let detected_html = part.detected.kind == FileKind::Html
+        || matches!(part.detected, FileType::SVG | FileType::HTA | FileType::WSF);
     let textual =
         matches!(part.detected.kind, FileKind::Text | FileKind::Script) && part.detected != FileType::LNK;
     if part.container || !(declared_html || detected_html || textual || part.declared.starts_with("text/")) {

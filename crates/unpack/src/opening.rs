@@ -104,6 +104,11 @@ impl<'a> Opening<'a> {
         self.message.part(self.container).name()
     }
 
+    /// The container itself.
+    pub(crate) fn part(&self) -> &Part {
+        self.message.part(self.container)
+    }
+
     /// How many members are worth listing at all.
     pub(crate) fn most_members(&self) -> usize {
         self.budget.limits().parts as usize + 1
@@ -131,6 +136,15 @@ impl<'a> Opening<'a> {
         !self.before.is_empty()
     }
 
+    /// What another format took out of the container: first names and contents.
+    pub(crate) fn members(&self) -> Vec<(String, Bytes)> {
+        let member = |id: &PartId| {
+            let part = self.message.part(*id);
+            (part.name().unwrap_or_default().to_owned(), part.body.clone())
+        };
+        self.before.iter().map(member).collect()
+    }
+
     /// Appends a member as a child of the container, unless another format gave the same.
     pub(crate) fn member(&mut self, member: Member) -> Result<PartId, Stop> {
         self.append(Origin::Archive, member)
@@ -139,6 +153,26 @@ impl<'a> Opening<'a> {
     /// [`Opening::member`] for what is embedded in a document.
     pub(crate) fn embedded(&mut self, member: Member) -> Result<PartId, Stop> {
         self.append(Origin::Embedded, member)
+    }
+
+    /// The source of a script that runs within the container and is no file of its own: it stays text, whatever it looks
+    /// like, so that rules about files leave it alone.
+    pub(crate) fn source(&mut self, name: &str, body: Bytes) -> Result<PartId, Stop> {
+        let id = self.embedded(Member { names: vec![name.to_owned()], body, ..Member::default() })?;
+        if let Some(part) = self.message.parts.get_mut(id.0) {
+            part.detected = FileType::TEXT;
+        }
+        Ok(id)
+    }
+
+    /// [`Opening::embedded`] for text, such as the source of a macro.
+    pub(crate) fn text(&mut self, member: Member, charset: Option<String>) -> Result<PartId, Stop> {
+        let id = self.embedded(member)?;
+        if let Some(part) = self.message.parts.get_mut(id.0) {
+            "text/plain".clone_into(&mut part.declared);
+            part.charset = charset;
+        }
+        Ok(id)
     }
 
     fn append(&mut self, origin: Origin, member: Member) -> Result<PartId, Stop> {
@@ -356,6 +390,26 @@ impl<'a> Opening<'a> {
     /// An error when a decompressor needs more memory than one step may ask for; ask before it allocates.
     pub(crate) fn check_memory(&self, bytes: u64) -> Result<(), Limit> {
         self.budget.check_memory(bytes)
+    }
+
+    /// Takes into account what was made without [`Opening::inflate`] or [`Opening::drain`]; None, and the limit noted, if
+    /// it is too much.
+    pub(crate) fn made(&mut self, data: Vec<u8>) -> Option<Bytes> {
+        let (packed, more) = (self.body.len() as u64, data.len() as u64);
+        let spent = self.root.over.map_or(Ok(()), Err).and_then(|()| self.spend(packed, more, more));
+        match spent {
+            Ok(()) => Some(keep(data)),
+            Err(limit) => {
+                self.over(limit, None);
+                None
+            }
+        }
+    }
+
+    /// Pays for `made` bytes that came of `packed` ones in a way of the opener's own.
+    pub(crate) fn pay(&mut self, packed: u64, made: u64) -> Result<(), Limit> {
+        self.root.over.map_or(Ok(()), Err)?;
+        self.spend(packed, made, made)
     }
 
     fn spend(&mut self, packed: u64, made: u64, more: u64) -> Result<(), Limit> {

@@ -52,7 +52,7 @@ fn counts(kind: FeatureKind) -> Counts {
     use FeatureKind::*;
     Counts::Points(Points::thousandths(match kind {
         Macro | EmbeddedFile | HtmlScript | PdfJavaScript | PdfOpenAction | QrLink => 0,
-        MacroAuto | MacroXlm | HtmlForm | LinkMismatch | Polyglot => 1000,
+        MacroAuto | MacroXlm | HtmlForm | LinkMismatch | Polyglot | RiskyObject => 1000,
         MacroSuspicious | Dde | ExternalTemplate | PdfLaunch | PasswordInMail => 2500,
         MacroStomped | HtmlSmuggling | ShortcutCommand => 4000,
     }))

@@ -59,6 +59,16 @@ pub(super) fn has_end(body: &[u8]) -> bool {
     ends.filter_map(|at| End::read(body, start + at)).any(|end| !end.directories(body).is_empty())
 }
 
+/// Whether there is one whose comment ends where all ends.
+pub(super) fn ends_with_end(body: &[u8]) -> bool {
+    let start = body.len().saturating_sub(END + usize::from(u16::MAX));
+    let ends = memmem::rfind_iter(&body[start..], b"PK\x05\x06").map(|at| start + at);
+    let reaches = |at: &usize| {
+        u16_le(body, at + 20).is_some_and(|comment| at + END + usize::from(comment) == body.len())
+    };
+    ends.filter(reaches).filter_map(|at| End::read(body, at)).any(|end| !end.directories(body).is_empty())
+}
+
 impl Directory {
     /// Reads what an end record leads to, up to `most` entries.
     pub(super) fn read(body: &[u8], end: End, most: usize) -> Directory {

@@ -7,7 +7,9 @@
 
 mod directory;
 mod header;
+mod locked;
 mod member;
+mod method;
 
 use bytes::Bytes;
 use gatepost_mail::{DefectKind, FileKind, FileType, PartId};
@@ -26,6 +28,10 @@ pub(crate) fn is(body: &[u8], detected: FileType) -> bool {
     if body.starts_with(b"PK\x03\x04") || body.starts_with(b"PK\x05\x06") || body.starts_with(b"PK\x07\x08PK")
     {
         return true;
+    }
+    // Slides hold small zips, in pieces. Behind a compound file, one reaches to the end.
+    if detected == FileType::OLE {
+        return directory::ends_with_end(body);
     }
     directory::has_end(body)
         || (matches!(detected.kind, FileKind::Data | FileKind::Archive) && has_local(body))
