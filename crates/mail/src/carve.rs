@@ -1,6 +1,6 @@
 //! Files that stand in text, whatever its header says: uuencode, yEnc, BinHex, and bare base64.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr_iter, memmem};
 
 use crate::{FileKind, FileType, header, transfer};
 
@@ -27,16 +27,6 @@ impl Form {
         }
     }
 
-    /// The forms of which there may be files in this text: a quick look.
-    pub(crate) fn within(text: &[u8]) -> impl Iterator<Item = Form> {
-        Form::ALL.into_iter().filter(move |form| match form {
-            Form::Uuencode => memmem::find(text, b"begin").is_some(),
-            Form::Yenc => memmem::find(text, YENC).is_some(),
-            Form::BinHex => memmem::find(text, BINHEX).is_some(),
-            Form::Base64 => Run::find(text, 0).is_some(),
-        })
-    }
-
     /// The first file of this form at or behind `from`. What comes out has at most `most` bytes, nearly.
     pub(crate) fn next(self, text: &[u8], from: usize, most: usize) -> Option<Carved> {
         match self {
@@ -50,6 +40,51 @@ impl Form {
             Form::BinHex => binhex(text, from, most),
             Form::Base64 => base64(text, from),
         }
+    }
+}
+
+/// What a quick look at the lines of a text says that it may hold. It costs ordinary mail one pass.
+#[derive(Debug, Default)]
+pub(crate) struct Hints {
+    forms: [bool; Form::ALL.len()],
+    /// A line begins as a boundary does.
+    pub boundary: bool,
+}
+
+impl Hints {
+    /// Looks at how lines begin.
+    pub(crate) fn of(text: &[u8]) -> Hints {
+        let mut hints = Hints::default();
+        let mut run = 0;
+        let mut start = 0;
+        for end in memchr_iter(b'\n', text).chain([text.len()]) {
+            let line = &text[start..end];
+            start = end + 1;
+            let Some(first) = line.first() else {
+                run = 0;
+                continue;
+            };
+            match first {
+                b'b' => hints.forms[Form::Uuencode as usize] |= line.starts_with(b"begin"),
+                b'=' => hints.forms[Form::Yenc as usize] |= line.starts_with(YENC),
+                b'(' => hints.forms[Form::BinHex as usize] |= line.starts_with(BINHEX),
+                b'-' => hints.boundary |= line.starts_with(b"--"),
+                _ => {}
+            }
+            // Most lines are none by their first word.
+            let words = if matches!(first, b' ' | b'\t') { line.trim_ascii_start() } else { line };
+            let head = &words[..words.len().min(24)];
+            let word = head.iter().take_while(|byte| transfer::is_base64(**byte)).count();
+            let none = head.get(word).is_some_and(|byte| !matches!(byte, b'=' | b'\r'));
+            run = if none || letters(line).is_none() { 0 } else { run + line.len() + 1 };
+            hints.forms[Form::Base64 as usize] |= run >= Run::LEAST;
+        }
+        hints
+    }
+
+    /// The forms of which there may be files.
+    pub(crate) fn forms(&self) -> impl DoubleEndedIterator<Item = Form> {
+        Form::ALL.into_iter().filter(|form| self.forms[*form as usize])
     }
 }
 
@@ -109,6 +144,9 @@ fn yenc_lines(text: &[u8], mut at: usize) -> (Vec<u8>, usize, bool) {
     (out, at, true)
 }
 
+/// The file begins so near to its marker, at a colon.
+const NEAR: usize = 1000;
+
 const BINHEX: &[u8] = b"(This file must be converted with BinHex";
 
 /// The first file in BinHex 4.0 (RFC 1741, appendix A) at or behind `from`: its data, or where it has none its
@@ -118,26 +156,39 @@ pub(crate) fn binhex(text: &[u8], from: usize, most: usize) -> Option<Carved> {
     loop {
         let marker = at + memmem::find(text.get(at..)?, BINHEX)?;
         at = marker + BINHEX.len();
-        let Some(colon) = memchr(b':', &text[at..]).map(|colon| at + colon + 1) else { continue };
-        let end = memchr(b':', &text[colon..]).map(|end| colon + end);
-        let bytes = binhex_runs(&text[colon..end.unwrap_or(text.len())], most);
+        if marker > 0 && text[marker - 1] != b'\n' {
+            continue;
+        }
+        let near = &text[at..text.len().min(at + NEAR)];
+        let Some(colon) = memchr(b':', near).map(|colon| at + colon + 1) else { continue };
+        let (bytes, length) = binhex_runs(&text[colon..], most);
         if let Some((name, content, whole)) = binhex_file(&bytes) {
-            let bad = end.is_none() || !whole;
-            let end = end.map_or(text.len(), |end| end + 1);
-            return Some(Carved { name: name.to_vec(), bytes: content.to_vec(), end, bad });
+            let closed = text.get(colon + length) == Some(&b':');
+            let end = colon + length + usize::from(closed);
+            return Some(Carved {
+                name: name.to_vec(),
+                bytes: content.to_vec(),
+                end,
+                bad: !closed || !whole,
+            });
         }
     }
 }
 
-/// The six-bit characters decoded, and runs of one byte written out.
-fn binhex_runs(text: &[u8], most: usize) -> Vec<u8> {
+/// The six-bit characters decoded, and runs of one byte written out; and where the characters end.
+fn binhex_runs(text: &[u8], most: usize) -> (Vec<u8>, usize) {
     const ALPHABET: &[u8; 64] = b"!\"#$%&'()*+,-012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr";
     /// A count of how often the byte before it stands follows.
     const RUN: u8 = 0x90;
     let mut out = Vec::with_capacity(text.len());
     let (mut held, mut bits, mut run) = (0u32, 0, false);
-    for byte in text {
-        let Some(value) = ALPHABET.iter().position(|letter| letter == byte) else { continue };
+    for (at, byte) in text.iter().enumerate() {
+        let Some(value) = ALPHABET.iter().position(|letter| letter == byte) else {
+            if byte.is_ascii_whitespace() {
+                continue;
+            }
+            return (out, at);
+        };
         held = held << 6 | value as u32;
         bits += 6;
         if bits < 8 {
@@ -160,10 +211,10 @@ fn binhex_runs(text: &[u8], most: usize) -> Vec<u8> {
             }
         }
         if out.len() > most {
-            break;
+            return (out, at);
         }
     }
-    out
+    (out, text.len())
 }
 
 /// Name and content of a decoded file, and whether all of the content is there.
@@ -320,7 +371,7 @@ mod tests {
 
     fn found(text: &[u8]) -> Vec<Found> {
         let mut found = Vec::new();
-        for form in Form::within(text) {
+        for form in Hints::of(text).forms() {
             let mut at = 0;
             while let Some(file) = form.next(text, at, 1 << 20) {
                 assert!(file.end > at);
@@ -393,6 +444,6 @@ mod tests {
                 text.push(char::from(ALPHABET[(word >> shift & 63) as usize]));
             }
         }
-        assert!(binhex_runs(text.as_bytes(), 1000).len() < 1000 + 256);
+        assert!(binhex_runs(text.as_bytes(), 1000).0.len() < 1000 + 256);
     }
 }

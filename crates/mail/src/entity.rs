@@ -35,6 +35,8 @@ pub(crate) struct Entity {
     pub noticed: Noticed,
     /// A transfer encoding is declared.
     pub encoded: bool,
+    /// Fields may have names that are not quite the right ones.
+    odd_names: bool,
 }
 
 /// Fields of one name, like Content-Type, that are read at most: the first and the last.
@@ -65,12 +67,14 @@ impl Entity {
             loose_boundaries: Vec::new(),
             noticed,
             encoded: false,
+            odd_names: false,
         };
         entity.read_fields();
         entity
     }
 
     fn read_fields(&mut self) {
+        self.odd_names = self.headers.may_be_misspelt();
         let values = self.values("Content-Type");
         let types = values.parse();
         let dispositions = self.values("Content-Disposition").parse();
@@ -93,7 +97,7 @@ impl Entity {
         parameters::ends(&mut fields, MOST_REPEATED);
         let mut list: Vec<Vec<u8>> = fields.into_iter().map(value).collect();
         let exact = list.len();
-        let mut misspelt = self.headers.misspelt(name);
+        let mut misspelt = if self.odd_names { self.headers.misspelt(name) } else { Vec::new() };
         let shown = misspelt.first().map(|(name, _)| name.clone());
         parameters::ends(&mut misspelt, MOST_REPEATED);
         list.extend(misspelt.into_iter().map(|(_, value)| value));

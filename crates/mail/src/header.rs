@@ -60,6 +60,21 @@ impl Headers {
             .collect()
     }
 
+    /// Whether there may be fields that [`Headers::misspelt`] finds, of any name that steers reading.
+    pub(crate) fn may_be_misspelt(&self) -> bool {
+        let odd = |field: &Field| {
+            let name = &self.raw[field.name.clone()];
+            match name.first() {
+                Some(b'c' | b'C') => {
+                    is_mime_field(name) && !MIME_FIELDS.iter().any(|known| self.is_named(field, known))
+                }
+                Some(first) => !first.is_ascii_alphabetic(),
+                None => true,
+            }
+        };
+        self.fields.iter().any(odd)
+    }
+
     /// Fields that are meant to have this name but don't: other marks in it, white space or junk before it. Their names as
     /// they stand, and their values unfolded.
     pub(crate) fn misspelt(&self, name: &str) -> Vec<(String, Vec<u8>)> {
@@ -166,6 +181,9 @@ pub(crate) fn late_header(body: &[u8]) -> Option<usize> {
     }
     None
 }
+
+/// The fields that steer how a body is read.
+const MIME_FIELDS: [&str; 3] = ["Content-Type", "Content-Transfer-Encoding", "Content-Disposition"];
 
 /// Whether it is the name of a field that steers how a body is read.
 pub(crate) fn is_mime_field(name: &[u8]) -> bool {

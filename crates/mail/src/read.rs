@@ -253,13 +253,16 @@ impl<'a> Reader<'a> {
             self.frames.push(Frame::new(id, default, Kind::Message(Some(body))));
         } else {
             self.look_into(&body.bytes, entity.transfer, id);
-            if let Some(form) = form_of(entity.transfer) {
-                // There may be more files than the first.
-                let most = usize::try_from(self.budget.bytes_left()).unwrap_or(usize::MAX);
-                let end = form.next(&raw_bytes, 0, most).map_or(raw_bytes.len(), |file| file.end);
-                self.frames.push(Frame::new(id, default, Kind::Carve(raw_bytes, end, form)));
-            }
+            self.look_for_more(raw_bytes, entity.transfer, id);
         }
+    }
+
+    /// Where the first file in text is the body: what files follow it.
+    fn look_for_more(&mut self, raw: Bytes, transfer: Transfer, id: PartId) {
+        let Some(form) = form_of(transfer) else { return };
+        let most = usize::try_from(self.budget.bytes_left()).unwrap_or(usize::MAX);
+        let end = form.next(&raw, 0, most).map_or(raw.len(), |file| file.end);
+        self.frames.push(Frame::new(id, "text/plain", Kind::Carve(raw, end, form)));
     }
 
     /// The root of a message for which there is no budget: its header, and its body as it stands.

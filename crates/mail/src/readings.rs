@@ -9,7 +9,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memmem};
 
-use crate::carve::Form;
+use crate::carve::{Form, Hints};
 use crate::decodings::How;
 use crate::entity::Entity;
 use crate::header::{Headers, late_header};
@@ -204,12 +204,9 @@ impl Reader<'_> {
         if transfer == Transfer::Base64 && memchr(0, &body[..body.len().min(HEAD)]).is_some() {
             return;
         }
-        let forms: Vec<Form> = Form::within(body).collect();
-        let frames = forms
-            .into_iter()
-            .rev()
-            .map(|form| Frame::new(id, "text/plain", Kind::Carve(body.clone(), 0, form)));
-        self.frames.extend(frames);
+        let hints = Hints::of(body);
+        let frame = |form| Frame::new(id, "text/plain", Kind::Carve(body.clone(), 0, form));
+        self.frames.extend(hints.forms().rev().map(frame));
         if is_opened(self.message.part(id)) {
             return;
         }
@@ -219,7 +216,8 @@ impl Reader<'_> {
             let how = How::By(vec![Transfer::QuotedPrintable]);
             self.later.push_back(Later::Decode(id, source.clone(), how, split));
         }
-        for boundary in guess_boundaries(body) {
+        let boundaries = if hints.boundary { guess_boundaries(body) } else { Vec::new() };
+        for boundary in boundaries {
             if let Some(splitter) = Splitter::first_that_appears(&source, &[boundary]) {
                 self.later.push_back(Later::Split(id, "text/plain", Box::new(splitter)));
             }

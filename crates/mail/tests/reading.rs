@@ -457,6 +457,38 @@ fn over_a_limit_the_rest_is_unread_and_said_to_be() {
     assert_eq!((none.parts.len(), kinds(&none)), (1, vec![DefectKind::Over(Limit::Parts)]));
 }
 
+/// Further readings are paid for, and that they were too many is told.
+#[test]
+fn readings_are_bounded() {
+    let fields: String =
+        (0..20).map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}x\n")).collect();
+    let body: String = (0..20).map(|n| format!("--b{n}x\n\npart {n}\n")).collect();
+    let mail = mail(&format!("{fields}\n{body}"));
+    let message = read(mail.clone());
+    assert!(!kinds(&message).contains(&DefectKind::Over(Limit::Readings)));
+    let all = message.parts.len();
+    let message = read_within(mail.clone(), &Limits { readings: 5, ..Limits::default() });
+    assert!(kinds(&message).contains(&DefectKind::Over(Limit::Readings)) && message.parts.len() < all);
+    let message = read_within(mail, &Limits { parts: 10, ..Limits::default() });
+    assert!(kinds(&message).contains(&DefectKind::Over(Limit::Parts)) && message.parts.len() <= 10);
+}
+
+/// What is found again is not told again: only its further names are added to it.
+#[test]
+fn what_is_there_is_not_added_again() {
+    let twice = "Content-Type: multipart/mixed; boundary=x; boundary=y\n\n--x\nContent-Disposition: attachment; filename=a.txt\n\nfile\n--x--\n\
+                 --y\nContent-Disposition: attachment; filename=b.exe\n\nfile\n--y--\n";
+    let message = read(mail(twice));
+    let files: Vec<&Part> = message.parts.iter().filter(|part| part.body.trim_ascii() == b"file").collect();
+    assert_eq!(files.len(), 1, "{:?}", leaves(&message));
+    assert_eq!(files[0].names, ["a.txt", "b.exe"]);
+    for (id, part) in message.parts() {
+        assert!(part.parent.is_none_or(|parent| parent < id));
+        // A container has something in it.
+        assert!(!part.container || message.parts.iter().any(|child| child.parent == Some(id)));
+    }
+}
+
 /// Mails made to be slow to read. Each is read in well under the time that a quadratic search would take.
 #[test]
 fn hostile_mail_is_read_in_linear_time() {
@@ -475,6 +507,19 @@ fn hostile_mail_is_read_in_linear_time() {
         mail(&format!("Subject: {}\n\n", "\n \n x".repeat(N))),
         mail(&"nonsense\n".repeat(N)),
         mail(&format!("\n{}", "begin 644 a\n`\n".repeat(N))),
+        mail(&format!("\n{}", "=ybegin \n".repeat(N))),
+        mail(&format!("\n{}", "(This file must be converted with BinHex\n".repeat(N / 4))),
+        mail(&format!("\n{}", "QUJD1a\n".repeat(N))),
+        mail(&format!("\n{}", "--x\nContent-Type: text/plain\n".repeat(N / 4))),
+        mail(&format!("\n{}", (0..N / 4).map(|n| format!("--{n}\nContent-Type: x\n")).collect::<String>())),
+        mail(&format!("{multipart}\n{}", " --x\n--xy\n--x\n".repeat(N / 4))),
+        mail(&format!("{multipart}\n{}", "y--x\n".repeat(N))),
+        mail(&format!("Content-Transfer-Encoding: base64\n\n{}", "Q=*\n".repeat(N))),
+        mail(&format!("Content-Transfer-Encoding: quoted-printable\n\n{}", "=*".repeat(N))),
+        mail(&format!("Content-Transfer-Encoding: x-uuencode\n\n{}", "#0V%T\nxyz\n".repeat(N / 4))),
+        mail(&"Content_Type: multipart/mixed; boundary=x\n".repeat(N / 4)),
+        mail(&format!("X: {}", "\rContent-Type: text/plain".repeat(N / 4))),
+        mail(&format!("{}\n", "Content-Type: x\n\n".repeat(N / 4))),
         mail(&format!("\n{}", "begin-base64 644 a\n".repeat(N))),
         mail(&format!("Content-Type: text/html\n\n{}", "<a href=http://x.example/><div>".repeat(N))),
         mail(&format!("\n{}", "http://www.".repeat(N))),
