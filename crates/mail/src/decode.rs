@@ -20,18 +20,20 @@ pub struct FileInText {
     pub name: Vec<u8>,
     /// Its content.
     pub bytes: Vec<u8>,
-    /// Where it ends in the text, so that the search can go on there.
-    pub end: usize,
     /// It is broken or cut off.
     pub bad: bool,
 }
 
-/// The first file in uuencode, yEnc or BinHex 4.0 at or behind `from`. What BinHex packed gives 64 MiB more than the text
-/// at most.
-pub fn file_in_text(text: &[u8], from: usize) -> Option<FileInText> {
-    let most = text.len() + (64 << 20);
-    let forms = [Form::Uuencode, Form::Yenc, Form::BinHex];
-    let first =
-        forms.into_iter().filter_map(|form| form.next(text, from, most)).min_by_key(|file| file.end)?;
-    Some(FileInText { name: first.name, bytes: first.bytes, end: first.end, bad: first.bad })
+/// All files in uuencode, yEnc and BinHex 4.0 in a text, form by form, each taken out when it is asked for. What BinHex
+/// packed gives 64 MiB more than the text at most.
+pub fn files_in_text(text: &[u8]) -> impl Iterator<Item = FileInText> {
+    let most = text.len().saturating_add(64 << 20);
+    [Form::Uuencode, Form::Yenc, Form::BinHex].into_iter().flat_map(move |form| {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let file = form.next(text, at, most)?;
+            at = file.end.max(at + 1);
+            Some(FileInText { name: file.name, bytes: file.bytes, bad: file.bad })
+        })
+    })
 }

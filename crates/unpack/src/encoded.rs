@@ -17,12 +17,10 @@ pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
         return Ok(());
     }
     let body = opening.body.clone();
-    let mut at = 0;
     let mut found = false;
-    while let Some(file) = decode::file_in_text(&body, at) {
+    for file in decode::files_in_text(&body) {
         opening.check_time()?;
         found = true;
-        at = file.end.max(at + 1);
         let id = pieces::made(opening, names::readings(&file.name, false), file.bytes)?;
         if file.bad {
             opening.defect(DefectKind::BadUuencode, id, "broken lines, or no end");

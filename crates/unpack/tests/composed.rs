@@ -127,15 +127,30 @@ fn files_of_a_macintosh() {
     expect(binary, &[], &[]);
 }
 
-/// A disk image with one table of blocks: stored, zero, zlib, ADC and one that nobody knows.
+/// 512 bytes, `y` by bzip2 and `z` by xz.
+const BZIP2: &[u8] = b"\x42\x5a\x68\x39\x31\x41\x59\x26\x53\x59\x6d\x63\x01\x6f\x00\x00\x01\x80\x80\x80\x20\x00\x08\x20\x00\x30\x80\x49\xea\x06\xae\x2e\xe4\x8a\x70\xa1\x20\xda\xc6\x02\xde";
+const XZ: &[u8] = b"\xfd\x37\x7a\x58\x5a\x00\x00\x01\x69\x22\xde\x36\x02\x00\x21\x01\x16\x00\x00\x00\x74\x2f\xe5\xa3\xe0\x01\xff\x00\x08\x5d\x00\x3d\x6f\xfb\xbe\xb2\x5b\xb0\x00\x00\x53\x0a\x94\x59\x00\x01\x20\x80\x04\x00\x00\x00\x2e\xf6\x7d\xfa\x3e\x30\x0d\x8b\x02\x00\x00\x00\x00\x01\x59\x5a";
+
+/// A disk image with one table of blocks: stored, zero, zlib, ADC, bzip2, xz, and one that nobody knows.
 fn dmg(unknown: u32) -> (Vec<u8>, Vec<u8>) {
-    let image = [vec![b'a'; 512], vec![0; 1024], b"abcd".repeat(256), vec![b'x'; 512], vec![0; 512]].concat();
+    let image = [
+        vec![b'a'; 512],
+        vec![0; 1024],
+        b"abcd".repeat(256),
+        vec![b'x'; 512],
+        vec![b'y'; 512],
+        vec![b'z'; 512],
+        vec![0; 512],
+    ]
+    .concat();
     let adc = [&[0x83][..], b"xxxx", &[0x7f, 0, 3].repeat(7), &[0xa6], &[b'x'; 39]].concat();
-    let blocks: [(u32, usize, Vec<u8>); 6] = [
+    let blocks: [(u32, usize, Vec<u8>); 8] = [
         (1, 1, vec![b'a'; 512]),
         (2, 2, Vec::new()),
         (0x8000_0005, 2, zlib(&b"abcd".repeat(256))),
         (0x8000_0004, 1, adc),
+        (0x8000_0006, 1, BZIP2.to_vec()),
+        (0x8000_0008, 1, XZ.to_vec()),
         (unknown, 1, Vec::new()),
         (0xffff_ffff, 0, Vec::new()),
     ];
@@ -373,6 +388,21 @@ fn uuencode_in_a_file_of_its_own() {
     assert_eq!(listed(&message).1, [DefectKind::BadUuencode]);
     let message = open(Format::Encoded, "begin 644".into(), &Limits::default());
     assert_eq!(listed(&message).1, [DefectKind::BadArchive]);
+}
+
+#[test]
+fn other_files_in_text() {
+    let yenc = [
+        &b"=ybegin line=128 size=7 name=evil.exe\r\n"[..],
+        &b"MZ fake".map(|byte| byte.wrapping_add(42)),
+        b"\r\n=yend size=7\r\n",
+    ]
+    .concat();
+    let binhex = b"(This file must be converted with BinHex 4.0)\n\n:#'9fD@`ZCAKP!&4&@&4dG(Kd!!!!!!!(!!!!!!f[69SJCQ&VCI!(!!!:\n";
+    for file in [yenc, binhex.to_vec()] {
+        let (parts, defects) = listed(&open(Format::Encoded, file.into(), &Limits::default()));
+        assert_eq!((parts, defects), (vec!["evil.exe=MZ fake".to_owned()], vec![]));
+    }
 }
 
 /// A web page saved as one file is a mail without the fields that mail must have.

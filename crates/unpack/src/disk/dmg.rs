@@ -7,6 +7,7 @@ use flate2::read::ZlibDecoder;
 use gatepost_mail::{DefectKind, FileType};
 use memchr::memmem;
 
+use crate::codec::{bzip2, xz};
 use crate::fields::{u32_be, u64_be};
 use crate::names;
 use crate::opening::{End, Member, Opening, Stop, keep};
@@ -129,22 +130,20 @@ fn block(
             opening.drain(&mut made.as_slice(), file, image)
         }
         0x8000_0005 => opening.drain(&mut ZlibDecoder::new(packed.as_ref()).take(size), file, image),
+        0x8000_0006 => opening.decode(file, image, |sink| bzip2::decode(&packed, sink)).1,
+        0x8000_0008 => opening.decode(file, image, |sink| xz::decode(&packed, sink, &mut Vec::new())).1,
         0x7fff_fffe | 0xffff_ffff => return Ok(End::Complete),
         other => {
             let pad = opening.drain(&mut std::io::repeat(0).take(size), file, image);
             if let End::Over(_) = pad {
                 return Ok(pad);
             }
-            return Err(match other {
-                0x8000_0006 => "bzip2",
-                0x8000_0007 => "LZFSE",
-                0x8000_0008 => "LZMA",
-                _ => "an unknown method",
-            });
+            return Err(if other == 0x8000_0007 { "LZFSE" } else { "an unknown method" });
         }
     };
-    // What follows keeps its place behind a block that is damaged.
+    // What follows keeps its place behind a block that is damaged or too long.
     let made = image.len() as u64 - before;
+    image.truncate(usize::try_from(before.saturating_add(size)).unwrap_or(usize::MAX));
     match end {
         End::Over(_) => Ok(end),
         _ if made < size => match opening.drain(&mut std::io::repeat(0).take(size - made), file, image) {
