@@ -155,21 +155,17 @@ impl<'a> Opening<'a> {
         self.append(Origin::Embedded, member)
     }
 
-    /// The source of a script that runs within the container and is no file of its own: it stays text, whatever it looks
-    /// like, so that rules about files leave it alone.
+    /// The source of a script that runs within the container and is no file of its own: rules about files leave it alone.
     pub(crate) fn source(&mut self, name: &str, body: Bytes) -> Result<PartId, Stop> {
-        let id = self.embedded(Member { names: vec![name.to_owned()], body, ..Member::default() })?;
-        if let Some(part) = self.message.parts.get_mut(id.0) {
-            part.detected = FileType::TEXT;
-        }
-        Ok(id)
+        self.text(Member { names: vec![name.to_owned()], body, ..Member::default() }, None)
     }
 
-    /// [`Opening::embedded`] for text, such as the source of a macro.
+    /// [`Opening::embedded`] for text, such as the source of a macro. Text it stays, whatever it looks like.
     pub(crate) fn text(&mut self, member: Member, charset: Option<String>) -> Result<PartId, Stop> {
         let id = self.embedded(member)?;
         if let Some(part) = self.message.parts.get_mut(id.0) {
             "text/plain".clone_into(&mut part.declared);
+            part.detected = FileType::TEXT;
             part.charset = charset;
         }
         Ok(id)

@@ -35,25 +35,38 @@ pub(crate) fn is(body: &[u8], detected: FileType) -> bool {
 
 /// Looks for codes.
 pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
+    opening.check_time()?;
     let (body, detected) = (opening.body.clone(), opening.part().detected);
-    let Some((width, height)) = size(&body, detected) else { return Ok(()) };
+    look(opening, &body, detected);
+    Ok(())
+}
+
+/// Looks for codes in the bytes of a picture.
+pub(crate) fn look(opening: &mut Opening, body: &[u8], detected: FileType) {
+    if !is(body, detected) {
+        return;
+    }
+    let Some((width, height)) = size(body, detected) else { return };
     // Four bytes of colour, one of grey, and the working copy of the reader.
     let memory = (width as u64).saturating_mul(height as u64).saturating_mul(8);
     if let Err(limit) = opening.check_memory(memory) {
         opening.over(limit, None);
-        return Ok(());
+        return;
     }
-    opening.check_time()?;
-    let texts = catch_unwind(AssertUnwindSafe(|| {
-        let picture = decode(&body, detected)?;
-        Some(codes(picture))
-    }));
-    tell(opening, texts.ok().flatten().unwrap_or_default());
-    Ok(())
+    let picture = catch_unwind(AssertUnwindSafe(|| decode(body, detected)));
+    if let Some(picture) = picture.ok().flatten() {
+        look_at(opening, picture);
+    }
+}
+
+/// Looks for codes in a picture.
+pub(crate) fn look_at(opening: &mut Opening, picture: Picture) {
+    let texts = catch_unwind(AssertUnwindSafe(|| codes(picture)));
+    tell(opening, texts.unwrap_or_default());
 }
 
 /// Notes the links among the texts of codes.
-pub(crate) fn tell(opening: &mut Opening, texts: Vec<String>) {
+fn tell(opening: &mut Opening, texts: Vec<String>) {
     for text in texts {
         let Some(link) = link(&text) else { continue };
         opening.feature(FeatureKind::QrLink, &link);
@@ -236,14 +249,19 @@ fn bmp(body: &[u8]) -> Option<Picture> {
 }
 
 /// The texts of the codes in a picture.
-pub(crate) fn codes(picture: Picture) -> Vec<String> {
+fn codes(picture: Picture) -> Vec<String> {
     let picture = prepared(picture);
     if picture.grey.len() != picture.width * picture.height || picture.grey.is_empty() {
         return Vec::new();
     }
     let found = read(&picture, |grey| grey);
-    // Light on dark is what reader programs of phones take as well.
-    if found.is_empty() { read(&picture, |grey| 255 - grey) } else { found }
+    // Light on dark is what phones read as well.
+    let sum: u64 = picture.grey.iter().map(|shade| u64::from(*shade)).sum();
+    if found.is_empty() && sum < 160 * picture.grey.len() as u64 {
+        read(&picture, |grey| 255 - grey)
+    } else {
+        found
+    }
 }
 
 fn read(picture: &Picture, shade: impl Fn(u8) -> u8) -> Vec<String> {
@@ -277,14 +295,22 @@ fn prepared(picture: Picture) -> Picture {
         return Picture { width: half_width, height: half_height, grey: half };
     }
     let scale = if width.max(height) < TINY { 4 } else { 1 };
+    let corners = [0, width - 1, (height - 1) * width, height * width - 1];
+    // Three corners of a code are dark by themselves: without a margin all four tell little, with one they tell its colour.
+    let dark = corners.iter().all(|at| grey[*at] < 96) && edge_is_dark(&grey, width);
     let (new_width, new_height) = (width * scale + 2 * MARGIN, height * scale + 2 * MARGIN);
-    let mut out = vec![255; new_width * new_height];
+    let mut out = vec![if dark { 0 } else { 255 }; new_width * new_height];
     for y in 0..height * scale {
         for x in 0..width * scale {
             out[(y + MARGIN) * new_width + x + MARGIN] = grey[y / scale * width + x / scale];
         }
     }
     Picture { width: new_width, height: new_height, grey: out }
+}
+
+/// Whether nearly all of the first row is dark.
+fn edge_is_dark(grey: &[u8], width: usize) -> bool {
+    grey[..width].iter().filter(|shade| **shade < 96).count() * 10 >= width * 9
 }
 
 #[cfg(test)]

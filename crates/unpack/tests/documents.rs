@@ -577,10 +577,63 @@ fn codes_in_pictures() {
         let message = attached(name, &folder.read(name));
         assert_eq!((links(&message), features(&message)), (vec![link], vec![FeatureKind::QrLink]), "{what}");
     }
-    // In a page, and behind a page.
+    // In a page.
     let code = std::fs::read(folder.0.join("code.png")).expect("made");
     let mail = String::from_utf8(base64_mail("x", &code)).expect("text");
     let base64: String = mail.split("\r\n\r\n").nth(1).expect("a body").split_whitespace().collect();
     let page = format!("<html><img src='data:image/png;base64,{base64}'>");
     assert_eq!(links(&attached("a.html", page.as_bytes())), [link]);
+}
+
+/// Pictures as programs store them in PDFs.
+#[test]
+fn codes_in_pdfs() {
+    const SCRIPT: &str = "from reportlab.pdfgen import canvas\n\
+        import sys\n\
+        c = canvas.Canvas('out.pdf', pageCompression=1)\n\
+        c.drawImage(sys.argv[1], 100, 500, 200, 200)\n\
+        c.save()\n";
+    let folder = Folder::new();
+    let link = "https://a.example/login?user=somebody";
+    let reportlab = Path::new("/usr/lib/python3/dist-packages/reportlab").exists();
+    if !reportlab || folder.run("qrencode", &["-o", "code.png", link]).is_none() {
+        println!("skipped: reportlab or qrencode is not installed");
+        return;
+    }
+    for (what, name, arguments) in [
+        ("three colours", "out.png", &["-type", "TrueColor", "-define", "png:color-type=2"][..]),
+        (
+            "grey",
+            "out.png",
+            &["-colorspace", "Gray", "-define", "png:color-type=0", "-define", "png:bit-depth=8"],
+        ),
+        ("palette", "out.png", &["-type", "Palette", "-define", "png:color-type=3"]),
+        ("jpeg", "out.jpg", &["-scale", "300%", "-quality", "80"]),
+        ("gif", "out.gif", &[]),
+    ] {
+        if folder.run("convert", &[&["code.png"], arguments, &[name]].concat()).is_none() {
+            return;
+        }
+        folder.run("/usr/bin/python3", &["-c", SCRIPT, name]);
+        let message = attached("a.pdf", &folder.read("out.pdf"));
+        assert_eq!((links(&message), features(&message)), (vec![link], vec![FeatureKind::QrLink]), "{what}");
+    }
+    // Samples of one bit and of a palette, as scanners and img2pdf write them.
+    folder.run("convert", &["code.png", "-scale", "300%", "-monochrome", "-depth", "1", "out.pbm"]);
+    let bitmap = folder.read("out.pbm");
+    let mut words = bitmap.split_inclusive(|byte| byte.is_ascii_whitespace());
+    let head: Vec<&[u8]> = words.by_ref().take(3).collect();
+    let side = String::from_utf8_lossy(head[1]).trim().to_owned();
+    let samples = &bitmap[head.concat().len()..];
+    let inverse: Vec<u8> = samples.iter().map(|byte| !byte).collect();
+    for (space, samples) in
+        [("/DeviceGray", &inverse[..]), ("[/Indexed /DeviceRGB 1 <FFFFFF000000>]", samples)]
+    {
+        let dict = format!(
+            "/Type /XObject /Subtype /Image /Width {side} /Height {side} /BitsPerComponent 1 /ColorSpace {space} /Filter /FlateDecode"
+        );
+        let message =
+            attached("a.pdf", &pdf(&[b"<</Type /Catalog>>".to_vec(), stream(&dict, &zlib(samples))]));
+        assert_eq!(links(&message), [link], "{space}");
+    }
 }

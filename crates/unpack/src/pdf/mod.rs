@@ -4,6 +4,7 @@ mod crypt;
 mod document;
 mod filter;
 mod object;
+mod picture;
 
 use std::collections::HashSet;
 
@@ -53,7 +54,8 @@ pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
     }
     tell(opening, &document, &things);
     sources(opening, &document, &things)?;
-    files(opening, &document, &things)
+    files(opening, &document, &things)?;
+    if document.locked { Ok(()) } else { picture::codes(opening, &document) }
 }
 
 /// Something found in a document.
