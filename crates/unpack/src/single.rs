@@ -134,12 +134,6 @@ impl File {
         None
     }
 
-    /// Notes a limit that was met before anything could be unpacked.
-    pub(crate) fn over(&mut self, limit: Limit) -> Step {
-        self.over = Some(limit);
-        Step::Broken
-    }
-
     /// Notes what is wrong, once.
     pub(crate) fn complain(&mut self, kind: DefectKind, detail: impl Into<String>) {
         let detail = detail.into();

@@ -74,8 +74,9 @@ fn polyglots_are_opened_as_all_that_they_are() {
     ];
     for (what, file) in table {
         let message = read(base64_mail("a.bin", file).into(), &Limits::default());
-        let evil = message.parts.iter().filter(|part| part.body == b"MZ evil"[..]);
-        assert_eq!(evil.count(), 1, "{what}: {:?}", listed(&message));
+        // In a mail of broken base64 some readers show what stands there, so it is there twice.
+        let evil = message.parts.iter().filter(|part| part.body == b"MZ evil"[..]).count();
+        assert!(evil == 1 || evil == 2 && what.starts_with("mail"), "{what}: {:?}", listed(&message));
     }
     // What stands before a zip may be a mail with parts of its own.
     let eml = [&mail("evil.exe", b"MZ evil")[..], &Zip::with(&[("a", b"harmless", 0)]).end()].concat();
@@ -87,7 +88,7 @@ fn polyglots_are_opened_as_all_that_they_are() {
 fn archives_that_nobody_opens_are_told_of() {
     let table: &[(&[u8], bool)] = &[
         (b"Rar!\x1a\x07\x01\0", true),
-        (b"7z\xbc\xaf\x27\x1c", true),
+        (b"7z\xbc\xaf\x27\x1c", false),
         (b"MSCF\0\0\0\0", true),
         (b"BZh91AY&SY", false),
         (b"\xfd7zXZ\0", false),
@@ -112,7 +113,7 @@ fn each_kind_of_defect_is_told() {
     for place in 0..40 {
         let (honest, data) = Entry::of(&place.to_string(), TEXT, DEFLATE);
         let flags = if place < 30 { 0 } else { 1 };
-        let method = if place < 30 { 98 } else { DEFLATE };
+        let method = if place < 30 { 97 } else { DEFLATE };
         let entry = Entry { method, flags, ..honest };
         zip.add(&entry, &entry, &data.iter().map(|byte| byte ^ 0xa5).collect::<Vec<u8>>());
     }
@@ -238,13 +239,13 @@ fn what_cannot_be_read_is_still_named() {
     let noise: Vec<u8> = data.iter().map(|byte| byte ^ 0xa5).collect();
     let locked = Entry { flags: 1, ..entry.clone() };
     zip.add(&locked, &locked, &noise);
-    let ppmd = Entry { method: 98, name: b"p.bin".into(), ..entry };
-    zip.add(&ppmd, &ppmd, &data);
+    let wavpack = Entry { method: 97, name: b"p.bin".into(), ..entry };
+    zip.add(&wavpack, &wavpack, &data);
     let message = open(Format::Zip, zip.end().into(), &Limits::default());
     let (parts, kinds) = listed(&message);
     assert_eq!(parts, ["secret.exe= encrypted", "p.bin="]);
     assert_eq!(kinds, [DefectKind::Encrypted, DefectKind::UnknownMethod]);
-    assert!(message.defects.iter().any(|defect| defect.detail == "method 98 (ppmd)"));
+    assert!(message.defects.iter().any(|defect| defect.detail == "method 97 (wavpack)"));
     assert_eq!(message.parts[1].detected.name, "data");
 }
 

@@ -1,10 +1,13 @@
 //! Archives that others made, where they are at hand. `GATEPOST_SUITES` names the folder.
 
+mod make;
+mod peers;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use gatepost_mail::{Limits, Message};
-use gatepost_unpack::read;
+use gatepost_unpack::{Format, open, read};
 
 fn suites() -> Option<PathBuf> {
     let named = std::env::var_os("GATEPOST_SUITES").map(PathBuf::from);
@@ -66,6 +69,51 @@ fn libarchive_samples() {
     assert!(opened > 100, "{opened}");
 }
 
+/// Whatever bsdtar takes out of the zips, 7z archives and compressed files of libarchive's tests is taken out here too, or a
+/// defect says what is in the way.
+#[test]
+fn what_bsdtar_takes_out_is_taken_out() {
+    let Some(folder) = suites() else { return };
+    if !peers::has("bsdtar") {
+        return;
+    }
+    let mine = [
+        "zip", "7z", ".gz", "bz2", ".xz", "lzma", "lzip", ".tlz", "lzop", "lz4", "zst", ".Z.", "tgz", "tbz",
+        ".jar",
+    ];
+    let scratch = peers::Folder::new("bsdtar");
+    let (mut compared, mut missing) = (0, Vec::new());
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder.join("archives/libarchive"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.ends_with(".uu") || !mine.iter().any(|word| name.contains(word)) || name.contains("_in_rar")
+        {
+            continue;
+        }
+        let file = uudecode(&std::fs::read(&path).unwrap());
+        let theirs = scratch.0.join("file");
+        std::fs::write(&theirs, &file).unwrap();
+        let mut command = std::process::Command::new("bsdtar");
+        command.args(["-cf", "-", "--format=gnutar"]).arg(format!("@{}", theirs.display()));
+        let tar = command.stdin(std::process::Stdio::null()).output().unwrap().stdout;
+        let theirs = open(Format::Tar, tar.into(), &Limits { depth: 0, ..Limits::default() });
+        let theirs = theirs.parts.iter().skip(1).filter(|part| part.parent == Some(gatepost_mail::PartId(0)));
+        let ours = attached(&file);
+        for member in theirs.filter(|part| !part.body.is_empty()) {
+            compared += 1;
+            if !ours.parts.iter().any(|part| part.body == member.body) && ours.defects.is_empty() {
+                missing.push(format!("{name}: {:?} ({} bytes)", member.name(), member.body.len()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(compared > 150, "{compared}");
+}
+
 /// Debian's clamav-testfiles: the file that ClamAV knows comes out of each container read here.
 #[test]
 fn clamav_test_files() {
@@ -77,6 +125,11 @@ fn clamav_test_files() {
     let names = [
         "clam.exe",
         "clam.zip",
+        "clam.bz2.zip",
+        "clam.d64.zip",
+        "clam.impl.zip",
+        "clam.7z",
+        "clam.exe.bz2",
         "clam.tar.gz",
         "clam_cache_emax.tgz",
         "clam.mail",

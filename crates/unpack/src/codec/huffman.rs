@@ -64,11 +64,6 @@ impl Code {
         }
     }
 
-    /// Whether it has no codes at all.
-    pub(super) fn is_empty(&self) -> bool {
-        self.counts.iter().all(|&count| count == 0)
-    }
-
     /// The next symbol.
     #[inline]
     pub(super) fn read(&self, bits: &mut Bits) -> Result<usize, Fault> {

@@ -62,11 +62,6 @@ impl<'a> Sink<'a> {
         self.out.len() - self.start
     }
 
-    /// What was made so far.
-    pub(crate) fn window(&self) -> &[u8] {
-        &self.out[self.start..]
-    }
-
     /// The byte `distance` before the end; 1 is the last one.
     pub(crate) fn back(&self, distance: usize) -> Option<u8> {
         if distance > self.made() {

@@ -3,6 +3,8 @@
 use crate::fields::{u16_le, u32_le, u64_le};
 use crate::names;
 
+use super::locked::Winzip;
+
 /// Flag bit 0: encrypted.
 const ENCRYPTED: u16 = 1;
 /// Flag bit 3: checksum and sizes stand behind the data.
@@ -24,6 +26,10 @@ pub(super) struct Header {
     pub(super) flags: u16,
     /// How it is packed.
     pub(super) method: u16,
+    /// Time of the file, as DOS has it.
+    pub(super) time: u16,
+    /// How it is encrypted, where that is WinZip's AES.
+    pub(super) winzip: Option<Winzip>,
     /// CRC-32 of the content.
     pub(super) crc: u32,
     /// Packed size.
@@ -80,6 +86,8 @@ impl Header {
             Some("encryption")
         } else if !local.descriptor() && (self.packed, self.size) != (local.packed, local.size) {
             Some("its size")
+        } else if self.winzip != local.winzip && self.winzip.is_some() && local.winzip.is_some() {
+            Some("encryption")
         } else if !local.descriptor() && self.crc != local.crc && !self.encrypted() {
             Some("the checksum")
         } else {
@@ -134,6 +142,8 @@ impl Local {
             names: named(name, extra, flags),
             flags,
             method: u16_le(head, 8)?,
+            time: u16_le(head, 10)?,
+            winzip: winzip(extra),
             crc: u32_le(head, 14)?,
             ..Header::default()
         };
@@ -148,7 +158,7 @@ impl Local {
         const NEWEST: u16 = 63;
         let field = |place: usize| u16_le(body, at + place);
         let version = field(4).is_some_and(|version| version & 0xff <= NEWEST);
-        let method = field(8).is_some_and(|method| super::member::method_name(method).is_some());
+        let method = field(8).is_some_and(|method| super::method::name(method).is_some());
         let name = field(26)
             .is_some_and(|len| (1..=2048).contains(&len) && body.len() - at >= 30 + usize::from(len));
         version && method && name
@@ -172,6 +182,8 @@ impl Central {
             names: named(name, extra, flags),
             flags,
             method: u16_le(head, 10)?,
+            time: u16_le(head, 12)?,
+            winzip: winzip(extra),
             crc: u32_le(head, 16)?,
             ..Header::default()
         };
@@ -203,6 +215,12 @@ fn named(name: &[u8], extra: &[u8], flags: u16) -> Vec<String> {
         }
     }
     read
+}
+
+/// The field of WinZip's AES: version, vendor, strength, method.
+fn winzip(extra: &[u8]) -> Option<Winzip> {
+    let (_, data) = fields_of(extra).find(|(id, _)| *id == 0x9901)?;
+    Some(Winzip { version: u16_le(data, 0)?, strength: *data.get(4)?, method: u16_le(data, 5)? })
 }
 
 /// The extra fields: id and data of each, as far as they are whole.

@@ -5,17 +5,21 @@ use gatepost_mail::{DefectKind, Limit};
 use memchr::memmem;
 
 use super::header::{Header, Local, crc32};
+use super::locked::{Locked, Winzip};
+use super::method::{self, AES, DEFLATE, STORED, Told};
 use crate::fields::{cut, u32_le, u64_le};
-use crate::opening::{End, Opening};
+use crate::opening::{End, Opening, keep};
 
-const STORED: u16 = 0;
-const DEFLATE: u16 = 8;
+const DIFFERS: &str = "its checksum differs";
 
 /// One way to read a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reading {
     method: u16,
+    flags: u16,
+    time: u16,
     encrypted: bool,
+    winzip: Option<Winzip>,
     /// Packed size, where it is known.
     packed: Option<u64>,
     size: u64,
@@ -68,7 +72,10 @@ impl Reading {
     fn of(header: &Header) -> Reading {
         Reading {
             method: header.method,
+            flags: header.flags,
+            time: header.time,
             encrypted: header.encrypted(),
+            winzip: header.winzip,
             packed: Some(header.packed),
             size: header.size,
             crc: header.crc,
@@ -110,16 +117,14 @@ impl Reading {
         if self.encrypted {
             return self.read_encrypted(opening, body, data_at);
         }
-        match self.method {
-            STORED => self.stored(opening, body, data_at),
-            DEFLATE => self.deflated(opening, body, data_at),
-            method => {
-                let name = method_name(method).unwrap_or("unknown");
-                let mut content = Content { end: self.range(body, data_at).0.end, ..Content::default() };
-                content.defects.push((DefectKind::UnknownMethod, format!("method {method} ({name})")));
-                content
-            }
+        if self.method == STORED {
+            return self.stored(opening, body, data_at);
         }
+        if self.method == DEFLATE || method::decoder(self.method).is_some() {
+            return self.unpacked(opening, body, data_at);
+        }
+        let end = self.range(body, data_at).0.end;
+        Content { end, defects: vec![method::unknown(self.method)], ..Content::default() }
     }
 
     fn range(&self, body: &[u8], data_at: usize) -> (std::ops::Range<usize>, bool) {
@@ -147,28 +152,34 @@ impl Reading {
         content
     }
 
-    fn deflated(&self, opening: &mut Opening, body: &[u8], data_at: usize) -> Content {
+    fn unpacked(&self, opening: &mut Opening, body: &[u8], data_at: usize) -> Content {
         let (range, short) = self.range(body, data_at);
         let mut content = Content { end: range.end, ..Content::default() };
-        // A deflate stream knows its own end; readers that go by it see more than a header that lies admits.
-        let input = body.get(data_at..).unwrap_or_default();
+        // A stream that knows its own end: readers that go by it see more than a header that lies admits.
+        let ends_itself = method::ends_itself(self.method);
+        let input = body.get(if ends_itself { data_at..body.len() } else { range }).unwrap_or_default();
         if self.packed == Some(0) && self.size == 0 && (input.is_empty() || input.starts_with(b"PK")) {
             return content;
         }
         let packed = self.packed.unwrap_or(input.len() as u64).min(input.len() as u64);
-        let expected = (!self.open_ended).then_some(self.size);
-        let inflated = opening.inflated(input, packed, expected);
-        let lies = self.packed.is_some_and(|packed| packed != inflated.used as u64);
-        if self.packed == Some(0) && inflated.end != End::Complete {
+        let mut complaints = Vec::new();
+        let (data, used, end) = self.unpack(opening, input, packed, &mut complaints);
+        let lies = ends_itself && self.packed.is_some_and(|packed| packed != used as u64);
+        if self.packed == Some(0) && end != End::Complete {
             return content;
         }
-        content.body = inflated.data;
-        match inflated.end {
+        content.body = data;
+        content
+            .defects
+            .extend(complaints.into_iter().map(|detail| (DefectKind::BadArchive, detail.to_owned())));
+        match end {
             End::Complete => {
-                content.end = data_at + inflated.used;
+                if ends_itself {
+                    content.end = data_at + used;
+                }
                 if lies {
                     let said = self.packed.unwrap_or_default();
-                    let detail = format!("{} packed bytes where the header says {said}", inflated.used);
+                    let detail = format!("{used} packed bytes where the header says {said}");
                     content.defects.push((DefectKind::BadArchive, detail));
                 } else if !self.open_ended {
                     self.compare(&mut content);
@@ -186,6 +197,30 @@ impl Reading {
         content
     }
 
+    /// What its method makes of `input`: the content, how many bytes were used, and how it ended.
+    fn unpack(
+        &self,
+        opening: &mut Opening,
+        input: &[u8],
+        packed: u64,
+        complaints: &mut Vec<&'static str>,
+    ) -> (Bytes, usize, End) {
+        let expected = (!self.open_ended).then_some(self.size);
+        let Some(decoder) = method::decoder(self.method) else {
+            let inflated = opening.inflated(input, packed, expected);
+            return (inflated.data, inflated.used, inflated.end);
+        };
+        let told = self.told(opening);
+        let mut data = Vec::new();
+        let (used, end) = opening.decode(packed, &mut data, |sink| decoder(input, told, sink, complaints));
+        (keep(data), used, end)
+    }
+
+    fn told(&self, opening: &Opening) -> Told {
+        let size = (!self.open_ended).then_some(self.size);
+        Told { flags: self.flags, size, memory: opening.most_memory() }
+    }
+
     /// A member that is said to be encrypted. Some archives only say so, to keep scanners out while the programs that
     /// install them never look at the flag: if it reads without a password, and the checksum agrees, it is not.
     fn read_encrypted(&self, opening: &mut Opening, body: &Bytes, data_at: usize) -> Content {
@@ -195,8 +230,8 @@ impl Reading {
             STORED => {
                 self.packed == Some(self.size) && self.size > 0 && crc32(&body[range.clone()]) == self.crc
             }
-            DEFLATE => self.size > 0 && self.crc != 0,
-            _ => false,
+            AES => false,
+            _ => self.size > 0 && self.crc != 0,
         };
         if worth {
             let mut content = plain.read(opening, body, data_at);
@@ -207,7 +242,37 @@ impl Reading {
                 return content;
             }
         }
-        Content { encrypted: true, end: range.end, ..Content::default() }
+        let locked = Content { encrypted: true, end: range.end, ..Content::default() };
+        self.read_locked(opening, &body[range.clone()])
+            .map_or(locked, |content| Content { end: range.end, ..content })
+    }
+
+    /// Its content, if a candidate password opens it.
+    fn read_locked(&self, opening: &mut Opening, data: &[u8]) -> Option<Content> {
+        let winzip = if self.method == AES { Some(self.winzip?) } else { None };
+        let method = winzip.map_or(self.method, |winzip| winzip.method);
+        let told = self.told(opening);
+        let locked = Locked { data, method, told, crc: self.crc, time: self.time, winzip };
+        let open = Bytes::from(locked.open(opening)?);
+        let plain = Reading { method, encrypted: false, packed: Some(open.len() as u64), ..self.clone() };
+        let mut content = if method == STORED {
+            let mut data = Vec::new();
+            let packed = open.len() as u64;
+            let (_, end) = opening.decode(packed, &mut data, |sink| sink.extend(&open).map(|()| open.len()));
+            let over = if let End::Over(limit) = end { Some(limit) } else { None };
+            let mut content = Content { body: keep(data), over, ..Content::default() };
+            if over.is_none() && !self.open_ended {
+                plain.compare(&mut content);
+            }
+            content
+        } else {
+            plain.read(opening, &open, 0)
+        };
+        // What AES version 2 leaves out of the header need not agree.
+        if winzip.is_some_and(|winzip| winzip.version == 2) && self.crc == 0 {
+            content.defects.retain(|(_, detail)| detail != DIFFERS);
+        }
+        Some(content)
     }
 
     fn compare(&self, content: &mut Content) {
@@ -216,33 +281,7 @@ impl Reading {
             let detail = format!("{size} bytes where the header says {}", self.size);
             content.defects.push((DefectKind::BadArchive, detail));
         } else if crc32(&content.body) != self.crc {
-            content.defects.push((DefectKind::BadArchive, "its checksum differs".into()));
+            content.defects.push((DefectKind::BadArchive, DIFFERS.into()));
         }
     }
-}
-
-/// Names of the methods that APPNOTE 4.4.5 lists.
-pub(super) fn method_name(method: u16) -> Option<&'static str> {
-    Some(match method {
-        0 => "stored",
-        1 => "shrink",
-        2..=5 => "reduce",
-        6 => "implode",
-        8 => "deflate",
-        9 => "deflate64",
-        10 => "dcl implode",
-        12 => "bzip2",
-        14 => "lzma",
-        16 => "cmpsc",
-        18 => "terse",
-        19 => "lz77",
-        20 | 93 => "zstd",
-        94 => "mp3",
-        95 => "xz",
-        96 => "jpeg",
-        97 => "wavpack",
-        98 => "ppmd",
-        99 => "aes",
-        _ => return None,
-    })
 }

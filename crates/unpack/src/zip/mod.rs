@@ -7,7 +7,9 @@
 
 mod directory;
 mod header;
+mod locked;
 mod member;
+mod method;
 
 use bytes::Bytes;
 use gatepost_mail::{DefectKind, FileKind, FileType, PartId};

@@ -292,3 +292,13 @@ pub fn quine() -> Vec<u8> {
     let suffix = 46 + 5 + 22 + 42;
     build(size - UNIT as u32 - suffix, size)
 }
+
+/// A mail with that text and an attachment.
+pub fn letter(text: &str, name: &str, attachment: &[u8]) -> Vec<u8> {
+    let inner = base64_mail(name, attachment);
+    let at = inner.windows(13).position(|window| window == b"Content-Type:").expect("a type");
+    let head = "From: a@example.org\r\nTo: b@example.org\r\nSubject: x\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\n\
+                Message-ID: <1@example.org>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n";
+    let first = format!("--b\r\nContent-Type: text/plain\r\n\r\n{text}\r\n--b\r\n");
+    [head.as_bytes(), first.as_bytes(), &inner[at..], b"--b--\r\n"].concat()
+}

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use gatepost_mail::Message;
+
 /// Whether a program is there; it is said where not.
 pub fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -91,3 +93,28 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("code", code),
     ]
 }
+
+/// Files of the samples in a folder, and the archive that a command makes of them there.
+pub fn packed(name: &str, command: &[&str], archive: &str) -> Option<Vec<u8>> {
+    let folder = Folder::new(name);
+    for (name, data) in samples() {
+        std::fs::write(folder.0.join(name.replace(' ', "-")), data).expect("written");
+    }
+    run(&folder.0, command)?;
+    Some(std::fs::read(folder.0.join(archive)).expect("an archive"))
+}
+
+/// Every sample is among the members, under its name, and nothing is wrong.
+#[track_caller]
+pub fn expect_samples(message: &Message, what: &str) {
+    for (name, data) in samples() {
+        let name = name.replace(' ', "-");
+        let member = message.parts.iter().find(|part| part.name() == Some(&name));
+        let body = member.map(|part| &part.body[..]);
+        assert!(body == Some(&data[..]), "{what}: {name} {:?}", message.defects);
+    }
+    assert_eq!(message.defects, [], "{what}");
+}
+
+/// The samples' names, as files.
+pub const FILES: &str = "nothing one-byte text noise runs code";
