@@ -242,3 +242,26 @@ fn locked_documents() {
     }
     assert!(closed(&opened(compose(&[("EncryptionInfo", b"?"), ("EncryptedPackage", b"?")]))));
 }
+
+/// Word opens a page in the form of mail that is called a document, and one that a PDF stands before.
+#[test]
+fn pages_in_the_form_of_mail() {
+    use crate::read;
+    let page = "MIME-Version: 1.0\r\nContent-Type: multipart/related; boundary=\"--x\"\r\n\r\n----x\r\nContent-Type: text/html\r\n\r\n\
+                hello\r\n----x\r\nContent-Location: editdata.mso\r\nContent-Transfer-Encoding: base64\r\n\r\nQWN0aXZlTWltZQAA\r\n----x--\r\n";
+    let mail = |content: &str, name: &str| {
+        let parts = format!("--o\r\nContent-Type: application/msword{name}\r\n\r\n{content}\r\n--o--\r\n");
+        read(
+            format!("From: a\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n{parts}").into(),
+            &Limits::default(),
+        )
+    };
+    let opened = |message: &Message| message.parts.iter().any(|part| part.body.starts_with(b"ActiveMime"));
+    assert!(opened(&mail(page, "; name=a.doc")));
+    assert!(opened(&mail(&format!("%PDF-1.7\r\n1 0 obj\r\n{page}"), "; name=a.doc")));
+    assert!(opened(&mail(
+        &page.to_ascii_uppercase().replace("QWN0AXZLTWLTZQAA", "QWN0aXZlTWltZQAA"),
+        "; name=a.doc"
+    )));
+    assert!(!mail("no MIME-Version: multipart/x", "; name=a.doc").parts.iter().any(|part| part.depth > 1));
+}
