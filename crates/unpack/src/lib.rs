@@ -191,6 +191,8 @@ pub enum Format {
     Sylk,
     /// Comma-separated values.
     Csv,
+    /// Pages and documents in the form of mail.
+    Mhtml,
 }
 
 impl Format {
@@ -245,6 +247,7 @@ impl Format {
         Format::OneNote,
         Format::Sylk,
         Format::Csv,
+        Format::Mhtml,
     ];
 
     /// Its name, the usual extension.
@@ -323,6 +326,7 @@ impl Format {
             Format::OneNote => Entry { name: "one", is: office::onenote::is, open: office::onenote::open },
             Format::Sylk => Entry { name: "slk", is: office::sheet::is_sylk, open: office::sheet::open_sylk },
             Format::Csv => Entry { name: "csv", is: office::sheet::is_csv, open: office::sheet::open_csv },
+            Format::Mhtml => Entry { name: "mht", is: office::mhtml::is, open: office::mhtml::open },
         }
     }
 }

@@ -3,9 +3,8 @@
 
 use bytes::Bytes;
 use gatepost_mail::DefectKind;
-use md5::Md5;
-use sha1::{Digest, Sha1};
-use sha2::{Sha256, Sha384, Sha512};
+use md5::{Digest, Md5};
+use ring::digest::{self, Algorithm, Context};
 
 use super::vba;
 use super::xml::{Tag, Token, Tokens};
@@ -91,51 +90,33 @@ struct Agile {
 
 /// What a cipher and its hash function are.
 struct Parameters {
-    hash: Hash,
+    hash: &'static Algorithm,
     salt: Vec<u8>,
     bytes: usize,
 }
 
-#[derive(Clone, Copy)]
-enum Hash {
-    Sha1,
-    Sha256,
-    Sha384,
-    Sha512,
+/// The hash of pieces put together.
+fn hash(algorithm: &'static Algorithm, pieces: &[&[u8]]) -> digest::Digest {
+    let mut state = Context::new(algorithm);
+    pieces.iter().for_each(|piece| state.update(piece));
+    state.finish()
 }
 
-impl Hash {
-    fn of(self, pieces: &[&[u8]]) -> Vec<u8> {
-        fn digest<D: Digest>(pieces: &[&[u8]]) -> Vec<u8> {
-            let mut state = D::new();
-            pieces.iter().for_each(|piece| state.update(piece));
-            state.finalize().to_vec()
-        }
-        match self {
-            Hash::Sha1 => digest::<Sha1>(pieces),
-            Hash::Sha256 => digest::<Sha256>(pieces),
-            Hash::Sha384 => digest::<Sha384>(pieces),
-            Hash::Sha512 => digest::<Sha512>(pieces),
-        }
-    }
-
-    /// The hash of a password, hashed again and again.
-    fn spun(self, salt: &[u8], password: &str, spins: u32) -> Vec<u8> {
-        let mut hash = self.of(&[salt, &wide(password)]);
-        for number in 0..spins {
-            hash = self.of(&[&number.to_le_bytes(), &hash]);
-        }
-        hash
-    }
+/// The hash of a password, hashed again and again.
+fn spun(algorithm: &'static Algorithm, salt: &[u8], password: &str, spins: u32) -> digest::Digest {
+    let first = hash(algorithm, &[salt, &wide(password)]);
+    (0..spins).fold(first, |last, number| hash(algorithm, &[&number.to_le_bytes(), last.as_ref()]))
 }
+
+const SHA1: &Algorithm = &digest::SHA1_FOR_LEGACY_USE_ONLY;
 
 impl Parameters {
     fn read(tag: &Tag) -> Option<Parameters> {
         let hash = match tag.get("hashAlgorithm")?.as_str() {
-            "SHA1" | "SHA-1" => Hash::Sha1,
-            "SHA256" | "SHA-256" => Hash::Sha256,
-            "SHA384" | "SHA-384" => Hash::Sha384,
-            "SHA512" | "SHA-512" => Hash::Sha512,
+            "SHA1" | "SHA-1" => SHA1,
+            "SHA256" | "SHA-256" => &digest::SHA256,
+            "SHA384" | "SHA-384" => &digest::SHA384,
+            "SHA512" | "SHA-512" => &digest::SHA512,
             _ => return None,
         };
         let is_known =
@@ -190,19 +171,19 @@ impl PackageKey {
                 (*bytes, salt, *verifier, *verifier_hash)
             }
         };
-        let base = Hash::Sha1.spun(salt, password, STANDARD_SPINS);
-        let last = Hash::Sha1.of(&[&base, &[0; 4]]);
+        let base = spun(SHA1, salt, password, STANDARD_SPINS);
+        let last = hash(SHA1, &[base.as_ref(), &[0; 4]]);
         let padded = |with: u8| {
             let mut block = [with; 64];
-            block.iter_mut().zip(&last).for_each(|(byte, other)| *byte ^= other);
-            Hash::Sha1.of(&[&block])
+            block.iter_mut().zip(last.as_ref()).for_each(|(byte, other)| *byte ^= other);
+            hash(SHA1, &[&block])
         };
-        let key = [padded(0x36), padded(0x5c)].concat().get(..bytes)?.to_vec();
+        let key = [padded(0x36).as_ref(), padded(0x5c).as_ref()].concat().get(..bytes)?.to_vec();
         let aes = Aes::new(&key)?;
-        let (mut verifier, mut hash) = (verifier, verifier_hash);
+        let (mut verifier, mut told) = (verifier, verifier_hash);
         aes.ecb(&mut verifier);
-        aes.ecb(&mut hash);
-        (Hash::Sha1.of(&[&verifier])[..] == hash[..20]).then_some(key)
+        aes.ecb(&mut told);
+        (*hash(SHA1, &[&verifier]).as_ref() == told[..20]).then_some(key)
     }
 
     /// The package: its size, then the data.
@@ -214,8 +195,8 @@ impl PackageKey {
             PackageKey::Agile(agile) => {
                 for (number, segment) in plain.chunks_mut(SEGMENT).enumerate() {
                     let number = u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
-                    let start = agile.data.hash.of(&[&agile.data.salt, &number]);
-                    Parameters::decrypt(key, &start, segment)?;
+                    let start = hash(agile.data.hash, &[&agile.data.salt, &number]);
+                    Parameters::decrypt(key, start.as_ref(), segment)?;
                 }
             }
             PackageKey::Standard { .. } => Aes::new(key)?.ecb(&mut plain),
@@ -261,18 +242,18 @@ impl Agile {
         const VERIFIER_HASH: &[u8] = b"\xd7\xaa\x0f\x6d\x30\x61\x34\x4e";
         const KEY: &[u8] = b"\x14\x6e\x0b\xe7\xab\xac\xd0\xd6";
         let own = &self.password;
-        let base = own.hash.spun(&own.salt, password, self.spins);
+        let base = spun(own.hash, &own.salt, password, self.spins);
         let open = |block: &[u8], value: &[u8]| {
-            let mut key = own.hash.of(&[&base, block]);
+            let mut key = hash(own.hash, &[base.as_ref(), block]).as_ref().to_vec();
             key.resize(own.bytes, 0x36);
             let mut value = value.to_vec();
             Parameters::decrypt(&key, &own.salt, &mut value)?;
             Some(value)
         };
         let verifier = open(VERIFIER, &self.verifier)?;
-        let hash = own.hash.of(&[&verifier]);
+        let proof = hash(own.hash, &[&verifier]);
         let told = open(VERIFIER_HASH, &self.verifier_hash)?;
-        if told.get(..hash.len())? != hash {
+        if told.get(..proof.as_ref().len())? != proof.as_ref() {
             return None;
         }
         let mut key = open(KEY, &self.key)?;
@@ -322,7 +303,7 @@ impl<'a> Rc4Key<'a> {
     fn key(&self, password: &str) -> Option<Key> {
         let wide = wide(password);
         let base = match self.sha1 {
-            Some(_) => Sha1::new().chain_update(self.salt).chain_update(&wide).finalize().to_vec(),
+            Some(_) => hash(SHA1, &[self.salt, &wide]).as_ref().to_vec(),
             None => {
                 let first = Md5::digest(&wide);
                 let mut second = Md5::new();
@@ -337,10 +318,10 @@ impl<'a> Rc4Key<'a> {
         let mut rc4 = key.block(0);
         let mut proof = [self.verifier, self.verifier_hash].concat();
         rc4.apply(&mut proof);
-        let (verifier, hash) = proof.split_at(self.verifier.len());
+        let (verifier, told) = proof.split_at(self.verifier.len());
         let right = match self.sha1 {
-            Some(_) => Sha1::digest(verifier)[..] == *hash,
-            None => Md5::digest(verifier)[..] == *hash,
+            Some(_) => hash(SHA1, &[verifier]).as_ref() == told,
+            None => Md5::digest(verifier)[..] == *told,
         };
         right.then_some(key)
     }
@@ -351,8 +332,7 @@ impl Key {
     fn block(&self, number: u32) -> Rc4 {
         match self.sha1 {
             Some(bytes) => {
-                let hash = Sha1::new().chain_update(&self.base).chain_update(number.to_le_bytes()).finalize();
-                let mut key = hash[..bytes].to_vec();
+                let mut key = hash(SHA1, &[&self.base, &number.to_le_bytes()]).as_ref()[..bytes].to_vec();
                 // A key of 40 bits is filled up with zeros.
                 if bytes == 5 {
                     key.resize(16, 0);
@@ -426,8 +406,11 @@ impl Rc4 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::office::biff::tests::{record, workbook};
+    use aes::Aes128Enc;
+    use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 
     /// Test vectors of RFC 6229 (key 0102030405).
     #[test]
@@ -435,5 +418,122 @@ mod tests {
         let mut data = [0; 8];
         Rc4::new(&[1, 2, 3, 4, 5]).apply(&mut data);
         assert_eq!(data, [0xb2, 0x39, 0x63, 0x05, 0xf0, 0x3d, 0xc0, 0x27]);
+    }
+
+    /// A workbook that runs `calc`, encrypted with RC4 and that password.
+    pub(crate) fn locked_workbook(password: &str) -> Vec<u8> {
+        let salt = [7; 16];
+        let base = {
+            let first = Md5::digest(wide(password));
+            let mut second = Md5::new();
+            (0..16).for_each(|_| second.update([&first[..5], &salt].concat()));
+            second.finalize()[..5].to_vec()
+        };
+        let key = Key { base, sha1: None };
+        let mut proof = [&[9; 16][..], &Md5::digest([9; 16])].concat();
+        key.block(0).apply(&mut proof);
+        let pass = record(0x2f, &[&[1, 0, 1, 0, 1, 0][..], &salt, &proof].concat());
+        let plain = workbook();
+        // Behind the first record, which tells the version.
+        let stream = [&plain[..12], &pass, &plain[12..]].concat();
+        let mut locked = stream.clone();
+        decrypt_records(&stream, &key, &mut locked);
+        locked
+    }
+
+    fn encrypt(key: &[u8], chain: Option<&[u8]>, data: &[u8]) -> Vec<u8> {
+        let cipher = Aes128Enc::new_from_slice(key).expect("a key");
+        let mut before = [0; 16];
+        before.copy_from_slice(chain.unwrap_or(&[0; 16]));
+        let mut out = Vec::new();
+        for chunk in data.chunks(16) {
+            let mut block = [0; 16];
+            block[..chunk.len()].copy_from_slice(chunk);
+            block.iter_mut().zip(before).for_each(|(byte, other)| *byte ^= other);
+            let mut array = Array::from(block);
+            cipher.encrypt_block(&mut array);
+            if chain.is_some() {
+                before.copy_from_slice(&array);
+            }
+            out.extend_from_slice(&array);
+        }
+        out
+    }
+
+    #[test]
+    fn standard_packages() {
+        let salt = [3; 16];
+        // The key as the reader derives it, from a first reading with an empty proof.
+        let last = hash(SHA1, &[spun(SHA1, &salt, DEFAULT, STANDARD_SPINS).as_ref(), &[0; 4]]);
+        let mut block = [0x36; 64];
+        block.iter_mut().zip(last.as_ref()).for_each(|(byte, other)| *byte ^= other);
+        let key = hash(SHA1, &[&block]).as_ref()[..16].to_vec();
+        let verifier = [5; 16];
+        let proof = hash(SHA1, &[&verifier]);
+        let header = [&[0; 16][..], &128u32.to_le_bytes(), &[0; 12]].concat();
+        let info = [
+            &[4, 0, 2, 0, 0x24, 0, 0, 0][..],
+            &(header.len() as u32).to_le_bytes(),
+            &header,
+            &16u32.to_le_bytes(),
+            &salt,
+            &encrypt(&key, None, &verifier),
+            &20u32.to_le_bytes(),
+            &encrypt(&key, None, &[proof.as_ref(), &[0; 12]].concat()),
+        ]
+        .concat();
+        let cipher = PackageKey::read(&info).expect("a header");
+        assert_eq!(cipher.key("other"), None);
+        let found = cipher.key(DEFAULT).expect("the password is right");
+        let packed = [&5u64.to_le_bytes()[..], &encrypt(&key, None, b"plain")].concat();
+        assert_eq!(cipher.decrypt(&found, &packed).as_deref(), Some(&b"plain"[..]));
+        for end in 0..info.len() {
+            assert!(PackageKey::read(&info[..end]).is_none());
+        }
+    }
+
+    #[test]
+    fn agile_packages() {
+        let (salt, key) = ([4; 16], [8; 16]);
+        let sealed = |block: &[u8], data: &[u8]| {
+            let base = spun(SHA1, &salt, DEFAULT, 10);
+            let own = hash(SHA1, &[base.as_ref(), block]);
+            base64_of(&encrypt(&own.as_ref()[..16], Some(&salt), data))
+        };
+        let proof = hash(SHA1, &[&[6; 16]]);
+        let common = "saltSize='16' blockSize='16' keyBits='128' hashSize='20' cipherAlgorithm='AES' \
+                      cipherChaining='ChainingModeCBC' hashAlgorithm='SHA1'";
+        let xml = format!(
+            "<encryption><keyData {common} saltValue='{}'/><p:encryptedKey {common} spinCount='10' saltValue='{}' \
+             encryptedVerifierHashInput='{}' encryptedVerifierHashValue='{}' encryptedKeyValue='{}'/></encryption>",
+            base64_of(&salt),
+            base64_of(&salt),
+            sealed(b"\xfe\xa7\xd2\x76\x3b\x4b\x9e\x79", &[6; 16]),
+            sealed(b"\xd7\xaa\x0f\x6d\x30\x61\x34\x4e", &[proof.as_ref(), &[0; 12]].concat()),
+            sealed(b"\x14\x6e\x0b\xe7\xab\xac\xd0\xd6", &key),
+        );
+        let info = [&[4, 0, 4, 0, 0x40, 0, 0, 0][..], xml.as_bytes()].concat();
+        let cipher = PackageKey::read(&info).expect("a header");
+        assert_eq!((cipher.rounds(), cipher.key("other")), (20, None));
+        assert_eq!(cipher.key(DEFAULT).as_deref(), Some(&key[..]));
+        let start = hash(SHA1, &[&salt, &[0; 4]]);
+        let packed =
+            [&5u64.to_le_bytes()[..], &encrypt(&key, Some(&start.as_ref()[..16]), b"plain")].concat();
+        assert_eq!(cipher.decrypt(&key, &packed).as_deref(), Some(&b"plain"[..]));
+        let long = xml.replace("spinCount='10'", "spinCount='10000000'");
+        assert!(PackageKey::read(&[&info[..8], long.as_bytes()].concat()).is_none());
+    }
+
+    fn base64_of(data: &[u8]) -> String {
+        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut out = String::new();
+        for three in data.chunks(3) {
+            let bits =
+                three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+            let digits = (0..=three.len()).map(|place| DIGITS[(bits >> (18 - 6 * place) & 63) as usize]);
+            out.extend(digits.map(char::from));
+            out.extend(std::iter::repeat_n('=', 3 - three.len()));
+        }
+        out
     }
 }

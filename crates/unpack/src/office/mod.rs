@@ -9,6 +9,7 @@ mod field;
 pub(crate) mod flat;
 mod macros4;
 mod markup;
+pub(crate) mod mhtml;
 mod native;
 pub(crate) mod ole;
 pub(crate) mod onenote;

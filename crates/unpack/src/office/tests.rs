@@ -1,8 +1,8 @@
 //! Documents made by hand, as a whole: what comes out of them and what is told of them.
 
-use gatepost_mail::{FeatureKind, Limits, Message};
+use gatepost_mail::{DefectKind, FeatureKind, Limits, Message};
 
-use super::{biff, native, ovba, pcode};
+use super::{biff, crypt, native, ovba, pcode};
 use crate::cfb::tests::compose;
 use crate::{Format, open, read_file};
 
@@ -153,15 +153,17 @@ fn notes_give_their_files() {
         let mark = b"\xe7\x16\xe3\xbd\x65\x26\x11\x45\xa4\xc4\x8d\x4d\x0b\x7a\x9e\xac";
         [&mark[..], &(content.len() as u64).to_le_bytes(), &[0; 12], content, &[7; 16]].concat()
     };
-    let name: Vec<u8> = "a\\open.hta\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let name: Vec<u8> = "a\\open.txt\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let properties =
         [&[2, 0][..], b"\x9b\x1d\0\x20\x9c\x1d\0\x1c", &(name.len() as u32).to_le_bytes(), &name].concat();
     let head = b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3";
     let section =
-        [&head[..], &properties, &file(b"\x89PNG\r\n\x1a\n"), &file(b"<script>x</script>"), b"end"].concat();
+        [&head[..], &properties, &file(b"\x89PNG\r\n\x1a\n"), &file(b"an old note"), b"end"].concat();
     let (features, parts, _) = told(&opened(section));
     assert_eq!(features, ["EMBEDDED_FILE: open.hta", "HTML_SCRIPT: x"]);
     assert_eq!(parts, ["", "open.hta"]);
+    assert_eq!(features, ["EMBEDDED_FILE: open.txt"]);
+    assert_eq!(parts, ["", "open.txt"]);
 }
 
 #[test]
@@ -220,4 +222,48 @@ fn sheets_as_text() {
     assert_eq!(features, ["MACRO_XLM: SYLK", "MACRO_AUTO: auto_open", "MACRO_SUSPICIOUS: EXEC"]);
     assert_eq!(parts, ["xlm/macros.txt"]);
     assert_eq!(told(&opened("a,=cmd|'/c calc'!A0\n".into())).0, ["DDE: =cmd|'/c calc'!A"]);
+}
+
+/// Excel's own password opens a workbook; others stay closed, and so do documents whose header says that they are
+/// encrypted.
+#[test]
+fn locked_documents() {
+    let closed =
+        |message: &Message| message.defects.iter().any(|defect| defect.kind == DefectKind::Encrypted);
+    let message = opened(compose(&[("Workbook", &crypt::tests::locked_workbook("VelvetSweatshop"))]));
+    let (features, parts, _) = told(&message);
+    assert!(features.contains(&"MACRO_SUSPICIOUS: EXEC".to_owned()), "{features:?}");
+    assert_eq!((parts, closed(&message)), (vec!["xlm/macros.txt".to_owned(), "Workbook".to_owned()], false));
+    let message = opened(compose(&[("Workbook", &crypt::tests::locked_workbook("nobody knows"))]));
+    assert!(told(&message).0.is_empty() && closed(&message));
+    let mut word = vec![0; 600];
+    word[11] = 1;
+    let slides = [&[0; 12][..], &0xf3d1_c4dfu32.to_le_bytes()].concat();
+    for (stream, body) in [("WordDocument", &word), ("Current User", &slides)] {
+        assert!(closed(&opened(compose(&[(stream, body)]))), "{stream}");
+    }
+    assert!(closed(&opened(compose(&[("EncryptionInfo", b"?"), ("EncryptedPackage", b"?")]))));
+}
+
+/// Word opens a page in the form of mail that is called a document, and one that a PDF stands before.
+#[test]
+fn pages_in_the_form_of_mail() {
+    use crate::read;
+    let page = "MIME-Version: 1.0\r\nContent-Type: multipart/related; boundary=\"--x\"\r\n\r\n----x\r\nContent-Type: text/html\r\n\r\n\
+                hello\r\n----x\r\nContent-Location: editdata.mso\r\nContent-Transfer-Encoding: base64\r\n\r\nQWN0aXZlTWltZQAA\r\n----x--\r\n";
+    let mail = |content: &str, name: &str| {
+        let parts = format!("--o\r\nContent-Type: application/msword{name}\r\n\r\n{content}\r\n--o--\r\n");
+        read(
+            format!("From: a\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n{parts}").into(),
+            &Limits::default(),
+        )
+    };
+    let opened = |message: &Message| message.parts.iter().any(|part| part.body.starts_with(b"ActiveMime"));
+    assert!(opened(&mail(page, "; name=a.doc")));
+    assert!(opened(&mail(&format!("%PDF-1.7\r\n1 0 obj\r\n{page}"), "; name=a.doc")));
+    assert!(opened(&mail(
+        &page.to_ascii_uppercase().replace("QWN0AXZLTWLTZQAA", "QWN0aXZlTWltZQAA"),
+        "; name=a.doc"
+    )));
+    assert!(!mail("no MIME-Version: multipart/x", "; name=a.doc").parts.iter().any(|part| part.depth > 1));
 }
