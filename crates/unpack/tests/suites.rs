@@ -90,9 +90,13 @@ fn what_bsdtar_takes_out_is_taken_out() {
         .map(|entry| entry.unwrap().path())
         .collect();
     paths.sort();
+    // bsdtar asks for a password and waits; one becomes 4 GiB.
+    let left_out = ["_in_rar", "4gib", "encrypt", "winzip_aes", "aes256"];
     for path in paths {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if !name.ends_with(".uu") || !mine.iter().any(|word| name.contains(word)) || name.contains("_in_rar")
+        if !name.ends_with(".uu")
+            || !mine.iter().any(|word| name.contains(word))
+            || left_out.iter().any(|word| name.contains(word))
         {
             continue;
         }
