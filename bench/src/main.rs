@@ -8,6 +8,7 @@
 mod clients;
 mod corpus;
 mod dns;
+mod evasion;
 mod greylist;
 mod idle;
 mod inetd;
@@ -49,6 +50,8 @@ enum Command {
     Inetd(inetd::Options),
     /// Decide about very many triplets by greylisting, and tell what that costs.
     Greylist(greylist::Options),
+    /// Write mails that hide the EICAR test file in odd MIME.
+    Evasion(evasion::Options),
 }
 
 fn main() -> std::process::ExitCode {
@@ -67,6 +70,7 @@ fn main() -> std::process::ExitCode {
                 Command::Dns(options) => dns::run(options).await,
                 Command::Inetd(options) => inetd::run(options).await,
                 Command::Greylist(options) => greylist::run(options).await,
+                Command::Evasion(options) => evasion::run(&options),
             }
         })
     });

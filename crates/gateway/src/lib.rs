@@ -14,6 +14,7 @@ pub mod reporting;
 pub mod resources;
 pub mod serve;
 pub mod verdict;
+pub mod worker;
 
 #[cfg(test)]
 mod tidy;

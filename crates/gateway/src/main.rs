@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use gatepost::cli::check::Probes;
-use gatepost::{build, cli, serve};
+use gatepost::{build, cli, serve, worker};
 
 /// A mail security gateway: judges every message while the sender is still on the line.
 #[derive(Debug, Parser)]
@@ -35,6 +35,8 @@ enum Command {
     Dmarc(cli::open::Args<cli::dmarc::DmarcArgs>),
     Greylist(cli::greylist::Args),
     Limits(cli::limits::Args),
+    #[command(hide = true)]
+    Worker(worker::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,7 +49,10 @@ fn main() -> ExitCode {
         }
         error.exit()
     });
+    worker::can_start();
     let command = match arguments.command {
+        // Before there is a second thread: what it gives up belongs to threads.
+        Command::Worker(args) => return worker::run(&args),
         Command::Serve(args) => return serve::run(args),
         Command::Filter(args) => return cli::filter::run(&args),
         command => command,
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
         match command {
             Command::Serve(args) => serve::run(args),
             Command::Filter(args) => cli::filter::run(&args),
+            Command::Worker(args) => worker::run(&args),
             Command::Scan(args) => cli::scan::run(args).await,
             Command::Check(args) => cli::check::run(&args, &probes()).await,
             Command::Config(args) => cli::config::run(&args),

@@ -23,6 +23,7 @@ use gatepost_mail::{
     Bounce, Budget, Cause, DefectKind, Edit, Envelope, Fault, Limits, Mail, Message, OnFault, PartId, Reply,
     Session, Verdict,
 };
+use gatepost_unpack::Reading;
 use gatepost_wire::smtp::StrayReport;
 use tokio::sync::Semaphore;
 
@@ -36,6 +37,7 @@ use crate::effects::sign::Signing;
 use crate::records::{self, Held, Journal, Metrics, Record, Vault, VaultError};
 use crate::resources::state::State;
 use crate::verdict::{self, Answers, Case, Conclusion, Delivery, Plan, Policies, Restrictions};
+use crate::worker::Workers;
 
 /// What judges messages: made once from a configuration, shared by all sessions that began under it.
 pub struct Pipeline {
@@ -57,6 +59,10 @@ pub struct Pipeline {
     /// What signs outgoing mail.
     signing: Option<Arc<Signing>>,
     limits: Limits,
+    /// Where containers are unpacked; None: here.
+    workers: Option<Arc<Workers>>,
+    /// What a fault of reading means.
+    reading_fault: OnFault,
     judging: Semaphore,
     most_judging: usize,
     judging_time: Duration,
@@ -183,6 +189,8 @@ impl Pipeline {
                 memory: reading.memory.bytes(),
                 passwords: reading.passwords.iter().cloned().collect(),
             },
+            workers: Workers::build(config, metrics.workers()),
+            reading_fault: reading.on_fault,
             judging: Semaphore::new(config.limits.judging.max(1) as usize),
             most_judging: config.limits.judging.max(1) as usize,
             judging_time: config.limits.judging_time.duration(),
@@ -243,6 +251,11 @@ impl Pipeline {
         judged
     }
 
+    /// The processes that unpack, if there are any.
+    pub fn workers(&self) -> Option<&Arc<Workers>> {
+        self.workers.as_ref()
+    }
+
     /// How long judging may take.
     pub fn judging_time(&self) -> Duration {
         self.judging_time
@@ -270,7 +283,7 @@ impl Pipeline {
 
         let started = Instant::now();
         let (mut message, unread) = match &turn {
-            Ok(_) => read(&manner, arrival.raw, &self.limits).await,
+            Ok(_) => self.read(&manner, arrival.raw, began).await,
             Err(_) => (shallow(arrival.raw, &self.limits), Some(too_slow(self.judging_time))),
         };
         note_stray(&mut message, &arrival.stray);
@@ -314,6 +327,43 @@ impl Pipeline {
         }
         times.insert("sign".to_owned(), micros(started.elapsed()));
         Judged { id, mail, found, verdicts, times, began }
+    }
+
+    /// Reading is work for the processor. What is large goes to a thread of its own so that other sessions are not kept
+    /// waiting; what is small is done sooner than it could be handed over. Containers are unpacked by a worker; ordinary
+    /// mail never gets there. A reader that panics is a fault of ours: the message is then known by its header only, and must
+    /// not pass for one that was looked into.
+    async fn read(&self, manner: &Manner, raw: Bytes, began: Instant) -> (Message, Option<Fault>) {
+        const LARGE: usize = 256 << 10;
+        let (manner, content, limits) = (manner.clone(), raw.clone(), self.limits.clone());
+        let reading = move || match manner {
+            Manner::Mail | Manner::Advice => Reading::mail(content, &limits),
+            Manner::File(name) => Reading::file(content, name.as_deref(), &limits),
+        };
+        let read = match raw.len() {
+            ..LARGE => catch_unwind(AssertUnwindSafe(reading)).ok(),
+            _ => tokio::task::spawn_blocking(reading).await.ok(),
+        };
+        let done = match (read, &self.workers) {
+            (None, _) => None,
+            (Some(reading), _) if reading.is_done() => Some((reading.into_message(), None)),
+            (Some(reading), Some(workers)) => {
+                workers.unpack(reading, self.judging_time.saturating_sub(began.elapsed())).await
+            }
+            (Some(reading), None) => {
+                let whole = tokio::task::spawn_blocking(move || reading.finish()).await;
+                whole.ok().map(|message| (message, None))
+            }
+        };
+        done.unwrap_or_else(|| {
+            let fault = Fault {
+                check: "reading".into(),
+                cause: Cause::Bug,
+                detail: "reading the message panicked; please report it".into(),
+                answer: self.reading_fault,
+            };
+            (shallow(raw, &self.limits), Some(fault))
+        })
     }
 
     fn verdicts(
@@ -517,33 +567,6 @@ pub struct Done {
     held: Option<String>,
     next_hop: Option<String>,
     time: Duration,
-}
-
-/// Reading is work for the processor. What is large goes to a thread of its own so that other sessions are not kept
-/// waiting; what is small is done sooner than it could be handed over. A reader that panics is a fault of ours: the
-/// message is then known by its header only, and must not pass for one that was looked into.
-async fn read(manner: &Manner, raw: Bytes, limits: &Limits) -> (Message, Option<Fault>) {
-    const LARGE: usize = 256 << 10;
-    let (manner, content, budget) = (manner.clone(), raw.clone(), limits.clone());
-    let read_all = move || match manner {
-        Manner::Mail | Manner::Advice => gatepost_unpack::read(content, &budget),
-        Manner::File(name) => gatepost_unpack::read_file(content, name.as_deref(), &budget),
-    };
-    let reading = move || catch_unwind(AssertUnwindSafe(read_all));
-    let outcome = match raw.len() {
-        ..LARGE => reading(),
-        _ => tokio::task::spawn_blocking(reading).await.unwrap_or_else(|error| Err(Box::new(error))),
-    };
-    if let Ok(message) = outcome {
-        return (message, None);
-    }
-    let fault = Fault {
-        check: "reading".into(),
-        cause: Cause::Bug,
-        detail: "reading the message panicked; please report it".into(),
-        answer: OnFault::Defer,
-    };
-    (shallow(raw, limits), Some(fault))
 }
 
 /// The header alone.

@@ -213,11 +213,19 @@ impl Daemon {
             _answering: answering,
             _lock: lock,
         };
+        daemon.warm();
         // Bound first, so that whoever reaches a listener reaches these too; answered once the listeners are there.
         let metrics_socket = daemon.bind_metrics().await?;
         daemon.listen(&loaded, sockets.bound).await?;
         daemon.serve_metrics(metrics_socket);
         Ok(daemon)
+    }
+
+    /// Workers are there before the first message needs one.
+    fn warm(&self) {
+        if let Some(workers) = self.pipeline.workers() {
+            workers.warm();
+        }
     }
 
     /// Puts fronts on sockets. Those that are there already get the new front, those no longer named are closed.
@@ -404,6 +412,7 @@ impl Daemon {
             self.pipeline = before;
             return Err(error);
         }
+        self.warm();
         self.logging.set_level(&loaded.config.log);
         self.config = loaded.config;
         Ok(())

@@ -1,5 +1,6 @@
 //! Transfer encodings for those who meet them elsewhere than in MIME: in calendars, visiting cards, property lists.
 
+use crate::carve::Form;
 use crate::transfer;
 
 /// Decodes base64 (RFC 2045 section 6.8); what does not belong there is skipped.
@@ -25,8 +26,12 @@ pub struct FileInText {
     pub bad: bool,
 }
 
-/// The first file in uuencode at or behind `from`.
+/// The first file in uuencode, yEnc or BinHex 4.0 at or behind `from`. What BinHex packed gives 64 MiB more than the text
+/// at most.
 pub fn file_in_text(text: &[u8], from: usize) -> Option<FileInText> {
-    let transfer::Uuencoded { name, bytes, end, bad } = transfer::uuencoded(text, from)?;
-    Some(FileInText { name, bytes, end, bad })
+    let most = text.len() + (64 << 20);
+    let forms = [Form::Uuencode, Form::Yenc, Form::BinHex];
+    let first =
+        forms.into_iter().filter_map(|form| form.next(text, from, most)).min_by_key(|file| file.end)?;
+    Some(FileInText { name: first.name, bytes: first.bytes, end: first.end, bad: first.bad })
 }

@@ -88,6 +88,10 @@ defects! {
 
     // MIME structure.
     DuplicateMimeHeader "DUPLICATE_MIME_HEADER" "a Content- field that stands several times, so readers disagree";
+    MisspeltMimeHeader "MISSPELT_MIME_HEADER" "a Content- field with junk before its name or other marks in it, which only some readers know";
+    LateHeader "LATE_HEADER" "a body that begins with header fields of MIME, which only some readers take for such";
+    OtherReading "OTHER_READING" "content that only some mail programs see, because they read the mail in another way";
+    HiddenEncoding "HIDDEN_ENCODING" "base64, yEnc or BinHex in text that no header announces";
     BadContentType "BAD_CONTENT_TYPE" "a Content-Type that is not type/subtype; parameters";
     BadParameter "BAD_PARAMETER" "a parameter that is malformed, repeated or encoded in two ways";
     BadTransferEncoding "BAD_TRANSFER_ENCODING" "a Content-Transfer-Encoding that is unknown, or not allowed on this type";
@@ -99,7 +103,7 @@ defects! {
     BadBase64 "BAD_BASE64" "base64 with characters that do not belong, or text after its padding";
     TruncatedBase64 "TRUNCATED_BASE64" "base64 that ends inside a group";
     BadQuotedPrintable "BAD_QUOTED_PRINTABLE" "quoted-printable with an = that is not followed by two hex digits";
-    BadUuencode "BAD_UUENCODE" "uuencode with broken or missing lines";
+    BadUuencode "BAD_UUENCODE" "uuencode, yEnc or BinHex with broken or missing lines";
     BadCharset "BAD_CHARSET" "a charset that is unknown, or text that is not in it";
     Partial "MESSAGE_PARTIAL" "one piece of a message in several (message/partial): the whole cannot be judged";
     ExternalBody "EXTERNAL_BODY" "the content lies elsewhere (message/external-body)";

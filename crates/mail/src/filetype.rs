@@ -182,6 +182,7 @@ types! {
     LZ4 "lz4" "application/x-lz4" Compressed "Compressed by lz4";
     COMPRESS "Z" "application/x-compress" Compressed "Compressed by compress";
     LZIP "lz" "application/x-lzip" Compressed "Compressed by lzip";
+    SZDD "szdd" "application/x-ms-compress" Compressed "Compressed by COMPRESS of Microsoft (SZDD, KWAJ)";
     LZOP "lzo" "application/x-lzop" Compressed "Compressed by lzop";
 
     OLE "ole" "application/x-ole-storage" Document "OLE file: Word, Excel, PowerPoint up to 2003, Outlook";
@@ -324,6 +325,9 @@ const MAGIC: &[(usize, &[u8], FileType)] = &[
     (0, b"\x89LZO\0\r\n\x1a\n", FileType::LZOP),
     (0, b"MSCF\0\0\0\0", FileType::CAB),
     (0, b"ISc(", FileType::CAB),
+    (0, b"SZDD\x88\xf0\x27\x33", FileType::SZDD),
+    (0, b"SZ \x88\xf0\x27\x33\xd1", FileType::SZDD),
+    (0, b"KWAJ\x88\xf0\x27\xd1", FileType::SZDD),
     (257, b"ustar", FileType::TAR),
     (0, b"070701", FileType::CPIO),
     (0, b"070702", FileType::CPIO),
@@ -625,10 +629,7 @@ fn iso_media(content: &[u8]) -> FileType {
 /// Images of disks and discs, whose marks stand at their end or far behind their beginning.
 fn image(content: &[u8]) -> Option<FileType> {
     const TRAILER: usize = 512;
-    if content.len() < TRAILER {
-        return None;
-    }
-    let end = &content[content.len() - TRAILER..];
+    let end = &content[content.len().saturating_sub(TRAILER)..];
     if end.starts_with(b"conectix") {
         return Some(FileType::VHD);
     }

@@ -45,6 +45,48 @@ impl Headers {
         (Headers { raw, fields: found.fields }, found.body, noticed)
     }
 
+    /// The header read in the ways that differ where a line is neither field nor continuation, or one of white space
+    /// only: such a line ends it, or only the empty line does. `body` is where the first reading has the body begin.
+    pub(crate) fn otherwise(entity: &Bytes, body: usize) -> Vec<(Headers, usize)> {
+        let readings = [Lines::until_odd(entity), Lines::until_empty(entity)];
+        let other = |found: &Lines| found.body != body && found.body < entity.len();
+        readings
+            .into_iter()
+            .filter(other)
+            .map(|found| {
+                let raw = entity.slice(..found.end);
+                (Headers { raw, fields: found.fields }, found.body)
+            })
+            .collect()
+    }
+
+    /// Fields that are meant to have this name but don't: other marks in it, white space or junk before it. Their names as
+    /// they stand, and their values unfolded.
+    pub(crate) fn misspelt(&self, name: &str) -> Vec<(String, Vec<u8>)> {
+        let mut found = Vec::new();
+        for field in &self.fields {
+            let (shown, value) = match &self.raw[field.name.clone()] {
+                b"" => {
+                    let line = self.raw_value(field);
+                    let mark = memchr(b':', line).filter(|colon| is_meant(&line[..*colon], name));
+                    // Some want no colon.
+                    let mark = mark
+                        .or_else(|| line.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'=' | b';')));
+                    match mark {
+                        Some(at) => (&line[..at], &line[at + 1..]),
+                        None => continue,
+                    }
+                }
+                shown => (shown, self.raw_value(field)),
+            };
+            let exact = !field.name.is_empty() && shown.eq_ignore_ascii_case(name.as_bytes());
+            if is_meant(shown, name) && !exact {
+                found.push((String::from_utf8_lossy(shown).into_owned(), unfold(value).into_owned()));
+            }
+        }
+        found
+    }
+
     /// The first field of that name, compared without case.
     pub fn get(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| self.is_named(field, name))
@@ -89,6 +131,47 @@ impl Headers {
     fn is_named(&self, field: &Field, name: &str) -> bool {
         self.raw.get(field.name.clone()).is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()))
     }
+}
+
+/// Whether letters and digits of both are the same.
+fn is_meant(shown: &[u8], name: &str) -> bool {
+    let bare = |byte: &&u8| byte.is_ascii_alphanumeric();
+    let mut shown = shown.iter().filter(bare).map(u8::to_ascii_lowercase);
+    let mut name = name.as_bytes().iter().filter(bare).map(u8::to_ascii_lowercase);
+    loop {
+        match (shown.next(), name.next()) {
+            (None, None) => return true,
+            (one, other) if one != other => return false,
+            _ => {}
+        }
+    }
+}
+
+/// Where a body begins with header fields again, one of which tells of MIME: the offset of the first of them. Empty
+/// lines before it do not count.
+pub(crate) fn late_header(body: &[u8]) -> Option<usize> {
+    const MOST_EMPTY: usize = 64;
+    const MOST_FIELDS: usize = 50;
+    let blank = body.iter().take(MOST_EMPTY).take_while(|byte| byte.is_ascii_whitespace()).count();
+    let start = body[..blank].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    for line in body[start..].split(|byte| *byte == b'\n').take(MOST_FIELDS) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if matches!(line.first(), Some(b' ' | b'\t')) && line.iter().any(|byte| !byte.is_ascii_whitespace()) {
+            continue;
+        }
+        let name = field_name(line)?;
+        if is_mime_field(&line[..name]) {
+            return Some(start);
+        }
+    }
+    None
+}
+
+/// Whether it is the name of a field that steers how a body is read.
+pub(crate) fn is_mime_field(name: &[u8]) -> bool {
+    ["Content-Type", "Content-Transfer-Encoding", "Content-Disposition"]
+        .iter()
+        .any(|known| is_meant(name, known))
 }
 
 /// A value on one line: line breaks before white space are taken out (RFC 5322 section 2.2.3).
@@ -152,6 +235,42 @@ impl Lines {
                 (lines.bad, lines.first_bad) = (0, None);
                 lines.no_empty_line = true;
             }
+        }
+        lines
+    }
+
+    /// The header up to the first line that is no field, or of white space only; the body begins with the one and behind
+    /// the other.
+    fn until_odd(entity: &[u8]) -> Lines {
+        let mut lines = Lines { end: entity.len(), body: entity.len(), ..Lines::default() };
+        let mut start = 0;
+        for end in memchr_iter(b'\n', entity).map(|at| at + 1).chain([entity.len()]) {
+            let content = trim_line_break(&entity[start..end]);
+            let blank = content.iter().all(u8::is_ascii_whitespace);
+            if blank || !lines.take(start..end, content) {
+                if !blank {
+                    lines.fields.pop();
+                }
+                (lines.end, lines.body) = (start, if blank { end } else { start });
+                break;
+            }
+            start = end;
+        }
+        lines
+    }
+
+    /// The header up to the first empty line, whatever stands before it.
+    fn until_empty(entity: &[u8]) -> Lines {
+        let mut lines = Lines { end: entity.len(), body: entity.len(), ..Lines::default() };
+        let mut start = 0;
+        for end in memchr_iter(b'\n', entity).map(|at| at + 1) {
+            let content = trim_line_break(&entity[start..end]);
+            if content.iter().all(|byte| *byte == b'\r') {
+                (lines.end, lines.body) = (start, end);
+                break;
+            }
+            lines.take(start..end, content);
+            start = end;
         }
         lines
     }
@@ -277,6 +396,65 @@ mod tests {
             let shown = String::from_utf8_lossy(raw);
             assert_eq!(headers.fields.len(), *fields, "{shown}");
             assert_eq!(&raw[body..], *rest, "{shown}");
+        }
+    }
+
+    #[test]
+    fn other_readings_of_odd_lines() {
+        /// Number of fields, and the body.
+        type Reading = (usize, &'static [u8]);
+        let table: &[(&[u8], &[Reading])] = &[
+            (b"A: b\n\nbody", &[]),
+            (b"A: b\nno field\nC: d\n\nbody", &[(1, b"no field\nC: d\n\nbody")]),
+            (b"A: b\nno field\nnone\nC: d\n\nbody", &[(4, b"body")]),
+            (b"A: b\n \nC: d\n\nbody", &[(1, b"C: d\n\nbody")]),
+            (b"no field\n\nbody", &[(1, b"body")]),
+        ];
+        for (raw, expected) in table {
+            let entity = Bytes::from_static(raw);
+            let (_, body, _) = Headers::parse(entity.clone());
+            let found: Vec<(usize, &[u8])> = Headers::otherwise(&entity, body)
+                .into_iter()
+                .map(|(headers, at)| (headers.fields.len(), &raw[at..]))
+                .collect();
+            assert_eq!(found, *expected, "{}", String::from_utf8_lossy(raw));
+        }
+    }
+
+    #[test]
+    fn misspelt_names() {
+        let table: &[(&[u8], Option<&[u8]>)] = &[
+            (b"Content-Type: x\n", None),
+            (b"Content_Type: x\n", Some(b" x")),
+            (b" Content-Type: x\n", Some(b" x")),
+            (b"\xef\xbb\xbfContent-Type: x\n y\n", Some(b" x y")),
+            (b"Content-Type\0: x\n", Some(b" x")),
+            (b"Content Type: x\n", Some(b" x")),
+            (b"Content-Type x: y\n", Some(b"x: y")),
+            (b"Content-Type=x\n", Some(b"x")),
+            (b"X-Content-Type: x\n", None),
+            (b"Content-Typ: x\n", None),
+        ];
+        for (raw, value) in table {
+            let raw = [*raw, b"Other: field\n\n"].concat();
+            let (headers, ..) = Headers::parse(raw.clone().into());
+            let found: Vec<Vec<u8>> =
+                headers.misspelt("Content-Type").into_iter().map(|(_, value)| value).collect();
+            assert_eq!(found.first().map(Vec::as_slice), *value, "{}", String::from_utf8_lossy(&raw));
+        }
+    }
+
+    #[test]
+    fn headers_that_come_late() {
+        let table: &[(&[u8], Option<usize>)] = &[
+            (b"Content-Type: x\n\nbody", Some(0)),
+            (b"\r\n\r\nX: y\r\n z\r\ncontent-type: x\r\n", Some(4)),
+            (b"text\nContent-Type: x\n", None),
+            (b"X: y\n\nContent-Type: x\n", None),
+            (b"", None),
+        ];
+        for (body, expected) in table {
+            assert_eq!(late_header(body), *expected, "{}", String::from_utf8_lossy(body));
         }
     }
 

@@ -5,11 +5,14 @@
 
 mod access;
 mod address;
+mod carve;
 mod charset;
 pub mod decode;
+mod decodings;
 mod defect;
 mod digest;
 mod edit;
+mod entity;
 mod envelope;
 mod feature;
 pub mod filetype;
@@ -22,6 +25,7 @@ mod names;
 mod parameters;
 mod points;
 mod read;
+mod readings;
 mod session;
 mod split;
 pub mod text;

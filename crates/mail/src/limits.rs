@@ -108,6 +108,17 @@ impl Budget {
         &self.limits
     }
 
+    /// What is left, as limits: a budget made of them goes on where this one stands, its clock from the moment it is made.
+    pub fn left(&self) -> Limits {
+        Limits {
+            parts: self.parts_left,
+            bytes: self.bytes_left,
+            readings: self.readings_left,
+            time: self.deadline.saturating_duration_since(Instant::now()),
+            ..self.limits.clone()
+        }
+    }
+
     /// Takes one part, at `depth` (the message itself is depth 0), and checks the clock.
     pub fn take_part(&mut self, depth: u32) -> Result<(), Limit> {
         if depth > self.limits.depth {

@@ -129,6 +129,41 @@ pub(crate) fn readings<'a>(
     found.list
 }
 
+/// Values that readers find who only look for `name` and a `=` behind it, wherever they stand: behind no semicolon or
+/// another mark, in bytes of no charset, up to a NUL. `name` is in lower case; what is known is not added again.
+pub(crate) fn loose(value: &[u8], name: &str, found: &mut Vec<Vec<u8>>) {
+    let mut add = |text: &[u8]| {
+        if !text.is_empty()
+            && text.len() <= LONGEST
+            && found.len() < MOST_SAME
+            && !found.iter().any(|it| it == text)
+        {
+            found.push(text.to_vec());
+        }
+    };
+    let is = |window: &[u8]| window.eq_ignore_ascii_case(name.as_bytes());
+    let places = value.windows(name.len()).enumerate().filter(|(_, window)| is(window));
+    for (at, _) in places.take(MOST_SAME) {
+        let rest = &value[at + name.len()..];
+        let marks =
+            rest.iter().take_while(|byte| !byte.is_ascii_alphabetic() && !b"=;,:".contains(byte)).count();
+        let Some((b'=' | b':', rest)) = rest[marks..].split_first() else { continue };
+        let rest = rest.trim_ascii_start();
+        let text = match rest.strip_prefix(b"\"") {
+            Some(inner) => inner.split(|byte| *byte == b'"').next().unwrap_or_default(),
+            None => {
+                let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b';' | b',');
+                rest.split(ends).next().unwrap_or_default()
+            }
+        };
+        add(text);
+        if text.iter().any(u8::is_ascii_control) {
+            add(text.split(|byte| *byte == 0).next().unwrap_or_default());
+            add(&text.iter().copied().filter(|byte| !byte.is_ascii_control()).collect::<Vec<u8>>());
+        }
+    }
+}
+
 /// What is wrong with the parameter `name` over all these fields, if anything is.
 pub(crate) fn wrong<'a>(
     parameters: impl Iterator<Item = &'a Parameter> + Clone,
@@ -514,6 +549,27 @@ mod tests {
         for (value, expected) in table {
             let structured = Structured::parse(value.as_bytes());
             assert_eq!(readings(structured.parameters.iter(), "name"), *expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_the_name() {
+        let table: &[(&[u8], &[&[u8]])] = &[
+            (b"multipart/mixed; boundary=x", &[b"x"]),
+            (b"multipart/mixed boundary=x", &[b"x"]),
+            (b"multipart/mixed, Boundary = \"x y\"", &[b"x y"]),
+            (b"multipart/mixed; boundary*0=x", &[b"x"]),
+            (b"multipart/mixed; boundary: x", &[b"x"]),
+            (b"multipart/mixed; boundary=\xe9", &[b"\xe9"]),
+            (b"multipart/mixed; boundary=\"x\0y", &[b"x\0y", b"x", b"xy"]),
+            (b"multipart/mixed; boundary; charset=x", &[]),
+            (b"multipart/mixed; boundary=", &[]),
+            (b"multipart/mixed", &[]),
+        ];
+        for (value, expected) in table {
+            let mut found = Vec::new();
+            loose(value, "boundary", &mut found);
+            assert_eq!(found, *expected, "{}", String::from_utf8_lossy(value));
         }
     }
 

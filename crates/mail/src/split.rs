@@ -6,7 +6,7 @@ use bytes::Bytes;
 use memchr::{memchr, memmem};
 
 use crate::parameters::ends;
-use crate::{DefectKind, Message, PartId};
+use crate::{DefectKind, Message, PartId, header};
 
 /// Bytes to be read, and where they stand in the raw message if they do.
 #[derive(Clone)]
@@ -41,35 +41,56 @@ pub(crate) fn wrong_boundary(boundary: &str) -> Option<&'static str> {
     }
 }
 
-/// The boundaries to try, in this order: as declared in each reading, and without the space at its end.
-pub(crate) fn boundary_candidates(declared: &[String]) -> Vec<Vec<u8>> {
+/// The boundaries to try, in this order: as declared in each reading, without the space at its end, and as those find
+/// it who look loosely.
+pub(crate) fn boundary_candidates(declared: &[String], loose: &[Vec<u8>]) -> Vec<Vec<u8>> {
     /// Each costs a search through the whole body.
     const MOST: usize = 16;
     let mut candidates: Vec<Vec<u8>> = Vec::new();
-    for boundary in declared.iter().map(String::as_str).chain(declared.iter().map(|text| text.trim_end())) {
-        let candidate = boundary.as_bytes().to_vec();
-        if !candidate.is_empty() && !candidates.contains(&candidate) {
-            candidates.push(candidate);
+    let texts = declared.iter().map(String::as_str);
+    let trimmed = declared.iter().map(|text| text.trim());
+    for boundary in texts.chain(trimmed).map(str::as_bytes).chain(loose.iter().map(Vec::as_slice)) {
+        if !boundary.is_empty() && !candidates.iter().any(|known| known == boundary) {
+            candidates.push(boundary.to_vec());
         }
     }
     ends(&mut candidates, MOST);
     candidates
 }
 
-/// Guesses the boundary of a body that shows none of those declared: the first line that begins with `--`, if a
-/// header field stands behind it.
+/// The boundary that a body shows that has none of those declared.
 pub(crate) fn guess_boundary(body: &[u8]) -> Option<Vec<u8>> {
-    const LINES: usize = 200;
-    let mut lines = body.split(|byte| *byte == b'\n').take(LINES);
-    while let Some(line) = lines.next() {
-        let line = line.trim_ascii_end();
-        if line.len() > 4 && line.len() <= 200 && line.starts_with(b"--") {
-            // The boundary may have been folded, so that its rest stands on the next line.
-            let is_field = |next: &[u8]| next.len() > 8 && next[..8].eq_ignore_ascii_case(b"content-");
-            return lines.take(2).any(is_field).then(|| line[2..].to_vec());
+    guess_boundaries(body).into_iter().next()
+}
+
+/// What looks like a boundary, whatever is declared: lines that begin with `--`, if a field of MIME stands behind them.
+pub(crate) fn guess_boundaries(body: &[u8]) -> Vec<Vec<u8>> {
+    /// Different ones, the first.
+    const MOST: usize = 8;
+    const LONGEST: usize = 1000;
+    /// The boundary may have been folded, or another field may come first.
+    const LINES: usize = 4;
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    let inside = memmem::find_iter(body, b"\n--").map(|at| at + 1);
+    for start in body.starts_with(b"--").then_some(0).into_iter().chain(inside) {
+        let mut lines = body[start..].split(|byte| *byte == b'\n');
+        let line = lines.next().unwrap_or_default().trim_ascii_end();
+        let is_field = |next: &[u8]| {
+            memchr(b':', &next[..next.len().min(80)])
+                .is_some_and(|colon| header::is_mime_field(&next[..colon]))
+        };
+        let header = lines.take(LINES).take_while(|next| !next.starts_with(b"--"));
+        if line.len() <= LONGEST && header.into_iter().any(is_field) {
+            let boundary = &line[2..];
+            if !found.iter().any(|known| known == boundary) {
+                found.push(boundary.to_vec());
+            }
+            if found.len() == MOST {
+                break;
+            }
         }
     }
-    None
+    found
 }
 
 /// Splits a body at its boundary, one part at a time.
@@ -77,8 +98,10 @@ pub(crate) struct Splitter {
     body: Source,
     boundary: Vec<u8>,
     finder: memmem::Finder<'static>,
-    /// Lines on which the boundary is followed by other text count as well: no line has it alone.
-    prefix: bool,
+    /// Lines count as well on which other text stands behind the boundary or before it.
+    loose: bool,
+    /// Such lines were met, and did not count.
+    lookalike: bool,
     /// Where the next part begins; None when there is none.
     next: Option<usize>,
     preamble: Range<usize>,
@@ -99,11 +122,11 @@ struct Delimiter {
 
 impl Splitter {
     /// A splitter for the first of these boundaries that appears in the body as it should; else for the first that
-    /// appears at the beginning of a longer line.
+    /// appears in a longer line.
     pub(crate) fn first_that_appears(body: &Source, candidates: &[Vec<u8>]) -> Option<Splitter> {
-        for prefix in [false, true] {
+        for loose in [false, true] {
             for boundary in candidates {
-                let mut splitter = Splitter::new(body.clone(), boundary, prefix);
+                let mut splitter = Splitter::new(body.clone(), boundary, loose);
                 splitter.start();
                 if splitter.next.is_some() {
                     return Some(splitter);
@@ -113,18 +136,29 @@ impl Splitter {
         None
     }
 
+    /// Once all parts were taken: a splitter for readers who let lines count that did not.
+    pub(crate) fn loosely(&self) -> Option<Splitter> {
+        if !self.lookalike {
+            return None;
+        }
+        let mut splitter = Splitter::new(self.body.clone(), &self.boundary, true);
+        splitter.start();
+        splitter.next.is_some().then_some(splitter)
+    }
+
     /// Whether it splits at this boundary.
     pub(crate) fn is_at(&self, boundary: &[u8]) -> bool {
         self.boundary == boundary
     }
 
-    fn new(body: Source, boundary: &[u8], prefix: bool) -> Splitter {
+    fn new(body: Source, boundary: &[u8], loose: bool) -> Splitter {
         let needle = [b"--", boundary].concat();
         Splitter {
             body,
             boundary: boundary.to_vec(),
             finder: memmem::Finder::new(&needle).into_owned(),
-            prefix,
+            loose,
+            lookalike: false,
             next: None,
             preamble: 0..0,
             epilogue: None,
@@ -183,13 +217,17 @@ impl Splitter {
     }
 
     /// Finds the next delimiter at or behind `from`, which must be the beginning of a line.
-    fn delimiter(&self, from: usize) -> Option<Delimiter> {
+    fn delimiter(&mut self, from: usize) -> Option<Delimiter> {
         let text = &self.body.bytes;
         let mut at = from;
         while let Some(found) = self.finder.find(text.get(at..)?) {
             let start = at + found;
             at = start + 2 + self.boundary.len();
-            if start > 0 && text[start - 1] != b'\n' {
+            let blank = text[..start].iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+            let indent = start - blank;
+            let line_begins = indent == 0 || text[indent - 1] == b'\n';
+            if !line_begins && !self.loose {
+                self.lookalike = true;
                 continue;
             }
             let line_end = memchr(b'\n', &text[at..]).map_or(text.len(), |end| at + end + 1);
@@ -198,27 +236,37 @@ impl Splitter {
             // Text may follow the closing hyphens, set off by white space.
             let closes =
                 line.strip_prefix(b"--").is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace));
-            if line.trim_ascii().is_empty() || line.trim_ascii() == b"--" || closes || self.prefix {
-                let before = text[..start].strip_suffix(b"\n").unwrap_or(&text[..start]);
+            let alone = line.trim_ascii().is_empty() || line.trim_ascii() == b"--" || closes;
+            if alone && line_begins && blank == 0 || self.loose {
+                let before = if line_begins { &text[..indent] } else { &text[..start] };
+                let before = before.strip_suffix(b"\n").unwrap_or(before);
                 let before = before.strip_suffix(b"\r").unwrap_or(before);
                 return Some(Delimiter { before: before.len(), after: line_end, closing });
             }
+            self.lookalike = true;
             at = line_end;
         }
         None
     }
 
     /// Notes what was wrong with the whole; gives the texts outside the parts, but for the usual note.
-    pub(crate) fn finish(&mut self, message: &mut Message, id: PartId) -> Vec<Source> {
+    ///
+    /// A further reading notes nothing: what is wrong there says nothing that the first has not told.
+    pub(crate) fn finish(&mut self, message: &mut Message, id: PartId, first: bool) -> Vec<Source> {
         let shown = String::from_utf8_lossy(&self.boundary).into_owned();
-        if self.prefix {
-            message.defect(DefectKind::BadBoundary, id, format!("text follows “{shown}” on its lines"));
+        let mut note = |kind, detail: String| {
+            if first {
+                message.defect(kind, id, detail);
+            }
+        };
+        if self.loose {
+            note(DefectKind::BadBoundary, format!("other text stands on the lines of “{shown}”"));
         }
         if self.reused {
-            message.defect(DefectKind::ReusedBoundary, id, shown.as_str());
+            note(DefectKind::ReusedBoundary, shown.clone());
         }
         if !self.closed {
-            message.defect(DefectKind::UnclosedBoundary, id, shown);
+            note(DefectKind::UnclosedBoundary, shown);
         }
         let mut outside = Vec::new();
         let epilogue = self.epilogue.take().unwrap_or(0..0);
@@ -227,7 +275,7 @@ impl Splitter {
         for (name, range, usual) in texts {
             let text = self.body.bytes[range.clone()].trim_ascii();
             if text.len() > usual {
-                message.defect(DefectKind::TextOutsideParts, id, format!("{name} of {} bytes", text.len()));
+                note(DefectKind::TextOutsideParts, format!("{name} of {} bytes", text.len()));
             }
             if !text.is_empty() && !is_note(text) {
                 outside.push(Source { at: None, bytes: self.body.bytes.slice(range) });

@@ -3,6 +3,128 @@
 
 use memchr::{memchr, memchr2, memmem};
 
+/// How a body is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transfer {
+    /// 7bit, 8bit, binary, or nothing said.
+    Identity,
+    Base64,
+    QuotedPrintable,
+    Uuencode,
+    Yenc,
+    BinHex,
+    /// Something else, taken as identity.
+    Unknown,
+}
+
+impl Transfer {
+    /// The encoding of that name, in lower case.
+    pub(crate) fn of(token: &str) -> Transfer {
+        match token {
+            "7bit" | "8bit" | "binary" | "" => Transfer::Identity,
+            "base64" => Transfer::Base64,
+            "quoted-printable" => Transfer::QuotedPrintable,
+            "x-uuencode" | "x-uue" | "uuencode" | "uue" | "x-uu" => Transfer::Uuencode,
+            "x-yenc" | "yenc" | "x-yencode" => Transfer::Yenc,
+            "mac-binhex40" | "x-binhex" | "binhex" | "x-mac-binhex40" | "binhex40" => Transfer::BinHex,
+            _ => Transfer::Unknown,
+        }
+    }
+
+    /// The encodings that some reader may take the name of an unknown one for, in the order in which they stand in it:
+    /// `x-gzip64`, `base 64`, `quoted-printable, base64`. White space and marks are taken out before they are looked for.
+    pub(crate) fn hinted(name: &str) -> Vec<Transfer> {
+        const HINTS: &[(&str, Transfer)] = &[
+            ("64", Transfer::Base64),
+            ("quoted", Transfer::QuotedPrintable),
+            ("printable", Transfer::QuotedPrintable),
+            ("uu", Transfer::Uuencode),
+            ("yenc", Transfer::Yenc),
+            ("binhex", Transfer::BinHex),
+            ("7bit", Transfer::Identity),
+            ("8bit", Transfer::Identity),
+            ("binary", Transfer::Identity),
+        ];
+        let bare: String =
+            name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+        // As encoded words name them.
+        match bare.as_str() {
+            "q" | "qp" | "xqp" => return vec![Transfer::QuotedPrintable],
+            "b" => return vec![Transfer::Base64],
+            _ => {}
+        }
+        let mut found: Vec<(usize, Transfer)> = Vec::new();
+        for (hint, transfer) in HINTS {
+            if let Some(at) = bare.find(hint)
+                && !found.iter().any(|(_, known)| known == transfer)
+            {
+                found.push((at, *transfer));
+            }
+        }
+        found.sort_by_key(|(at, _)| *at);
+        found.into_iter().map(|(_, transfer)| transfer).collect()
+    }
+}
+
+/// What a byte is in base64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Digit {
+    Value(u8),
+    Pad,
+    Space,
+    Junk,
+}
+
+/// What a byte is in base64.
+pub(crate) fn digit(byte: u8) -> Digit {
+    match BASE64[usize::from(byte)] {
+        SPACE => Digit::Space,
+        PAD => Digit::Pad,
+        JUNK => Digit::Junk,
+        value => Digit::Value(value),
+    }
+}
+
+/// Bytes put together from groups of four base64 digits.
+pub(crate) struct Groups {
+    bytes: Vec<u8>,
+    group: u32,
+    held: u32,
+}
+
+impl Groups {
+    /// Room for `text` digits.
+    pub(crate) fn with_capacity(text: usize) -> Groups {
+        Groups { bytes: Vec::with_capacity(text / 4 * 3 + 3), group: 0, held: 0 }
+    }
+
+    /// Digits of the group that is not full yet.
+    pub(crate) fn held(&self) -> u32 {
+        self.held
+    }
+
+    /// Adds a digit.
+    pub(crate) fn push(&mut self, value: u8) {
+        self.group = self.group << 6 | u32::from(value);
+        self.held += 1;
+        if self.held == 4 {
+            self.bytes.extend_from_slice(&self.group.to_be_bytes()[1..]);
+            (self.group, self.held) = (0, 0);
+        }
+    }
+
+    /// Ends the group, full or not.
+    pub(crate) fn flush(&mut self) {
+        flush(&mut self.bytes, &mut self.group, &mut self.held);
+    }
+
+    /// All bytes.
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        self.flush();
+        self.bytes
+    }
+}
+
 /// Bytes decoded from base64.
 #[derive(Debug, Default)]
 pub(crate) struct Base64 {
@@ -87,13 +209,6 @@ pub(crate) fn base64(text: &[u8]) -> Base64 {
     out
 }
 
-/// What a reader makes of base64 that stops at the first padding; None where nothing follows it.
-pub(crate) fn base64_up_to_padding(text: &[u8]) -> Option<Vec<u8>> {
-    let padding = memchr(b'=', text)?;
-    let (before, behind) = text.split_at(padding);
-    behind.iter().copied().any(is_base64).then(|| base64(before).bytes)
-}
-
 /// Writes the whole bytes of a group that is not full.
 fn flush(bytes: &mut Vec<u8>, group: &mut u32, held: &mut u32) {
     let word = (*group << (24 - 6 * *held)).to_be_bytes();
@@ -104,24 +219,6 @@ fn flush(bytes: &mut Vec<u8>, group: &mut u32, held: &mut u32) {
     };
     bytes.extend_from_slice(&word[1..1 + whole]);
     (*group, *held) = (0, 0);
-}
-
-/// Whether text is nothing but base64, and enough of it to be no accident: lines of the alphabet, full groups.
-pub(crate) fn looks_like_base64(text: &[u8]) -> bool {
-    const LEAST: usize = 40;
-    let mut letters = 0usize;
-    let mut padding = 0;
-    for byte in text.trim_ascii() {
-        match BASE64[usize::from(*byte)] {
-            JUNK => return false,
-            SPACE if matches!(byte, b' ' | b'\t') => return false,
-            SPACE => {}
-            PAD => padding += 1,
-            _ if padding > 0 => return false,
-            _ => letters += 1,
-        }
-    }
-    letters >= LEAST && padding <= 2 && (letters + padding).is_multiple_of(4)
 }
 
 /// Decodes quoted-printable. Gives the bytes and the number of `=` that are followed by neither two hex digits nor
@@ -163,6 +260,16 @@ pub(crate) fn quoted_printable(text: &[u8]) -> (Vec<u8>, usize) {
     (out, bad)
 }
 
+/// Whether text is written in quoted-printable for the most part, as nobody does who wants to be read.
+pub(crate) fn is_dense_quoted(text: &[u8]) -> bool {
+    const HEAD: usize = 600;
+    const LEAST: usize = 20;
+    let head = &text[..text.len().min(HEAD)];
+    let escape = |window: &&[u8]| window[0] == b'=' && hex(window[1]).is_some() && hex(window[2]).is_some();
+    let escapes = if memchr(b'=', head).is_some() { head.windows(3).filter(escape).count() } else { 0 };
+    escapes >= LEAST && escapes * 6 >= head.len()
+}
+
 /// Drops white space at the end of a line that is about to be ended by LF, keeping its CR.
 fn trim_line(out: &mut Vec<u8>, hard: usize) {
     let line = &out[hard..];
@@ -181,7 +288,7 @@ fn trim_line(out: &mut Vec<u8>, hard: usize) {
 }
 
 /// Length of the rest of a line if it is empty but for white space: the `=` before it is a soft line break.
-fn soft_break(rest: &[u8]) -> Option<usize> {
+pub(crate) fn soft_break(rest: &[u8]) -> Option<usize> {
     let blank = rest.iter().take(1000).take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r')).count();
     match rest.get(blank) {
         Some(b'\n') => Some(blank + 1),
@@ -218,11 +325,12 @@ pub(crate) fn uuencoded(text: &[u8], from: usize) -> Option<Uuencoded> {
             continue;
         }
         let line_end = line_end(text, start);
-        let Some((name, base64_lines)) = begin_line(&text[start..line_end]) else { continue };
+        let Some(begin) = begin_line(&text[start..line_end]) else { continue };
         let (bytes, end, bad) =
-            if base64_lines { uu_base64(text, line_end) } else { uu_lines(text, line_end) };
-        if !bytes.is_empty() || !bad {
-            return Some(Uuencoded { name, bytes, end, bad });
+            if begin.base64 { uu_base64(text, line_end) } else { uu_lines(text, line_end) };
+        let good = if begin.mode { !bytes.is_empty() || !bad } else { !bytes.is_empty() && !bad };
+        if good {
+            return Some(Uuencoded { name: begin.name, bytes, end, bad });
         }
     }
     None
@@ -233,19 +341,28 @@ fn line_end(text: &[u8], start: usize) -> usize {
     memchr(b'\n', &text[start..]).map_or(text.len(), |at| start + at + 1)
 }
 
-/// The name on a line `begin 644 name` or `begin-base64 644 name`, and whether it is the latter.
-fn begin_line(line: &[u8]) -> Option<(Vec<u8>, bool)> {
+/// A line `begin 644 name` or `begin-base64 644 name`.
+struct Begin {
+    name: Vec<u8>,
+    base64: bool,
+    /// The file's mode stands there. Outlook wants none, so what follows decides.
+    mode: bool,
+}
+
+fn begin_line(line: &[u8]) -> Option<Begin> {
     let rest = line.strip_prefix(b"begin")?;
     let (rest, base64_lines) = match rest.strip_prefix(b"-base64") {
         Some(rest) => (rest, true),
         None => (rest, false),
     };
-    let rest = rest.strip_prefix(b" ")?.trim_ascii();
+    let rest = rest.strip_prefix(b" ").or_else(|| rest.strip_prefix(b"\t"))?.trim_ascii();
     let digits = rest.iter().take_while(|byte| matches!(byte, b'0'..=b'7')).count();
-    if !(3..=6).contains(&digits) || rest.get(digits).is_some_and(|byte| *byte != b' ') {
+    let mode = (3..=6).contains(&digits) && rest.get(digits).is_none_or(u8::is_ascii_whitespace);
+    if !mode && base64_lines {
         return None;
     }
-    Some((rest[digits..].trim_ascii().to_vec(), base64_lines))
+    let name = if mode { &rest[digits..] } else { rest };
+    Some(Begin { name: name.trim_ascii().to_vec(), base64: base64_lines, mode })
 }
 
 /// Decodes classic uuencode lines from `at`. Gives the bytes, the end, and whether something was wrong.
@@ -285,6 +402,18 @@ fn uu_lines(text: &[u8], mut at: usize) -> (Vec<u8>, usize, bool) {
         at = next;
     }
     (out, text.len(), true)
+}
+
+/// Decodes lines of uuencode that no `begin` line stands before; lines that are none are skipped.
+pub(crate) fn uu_without_begin(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    while at < text.len() {
+        let (bytes, end, _) = uu_lines(text, at);
+        out.extend(bytes);
+        at = if end > at { end } else { line_end(text, at) };
+    }
+    out
 }
 
 /// Decodes the lines behind `begin-base64`, up to `====`.
@@ -349,6 +478,25 @@ mod tests {
     }
 
     #[test]
+    fn encodings_by_their_names() {
+        use Transfer::*;
+        let table: &[(&str, &[Transfer])] = &[
+            ("x-gzip64", &[Base64]),
+            ("base 64", &[Base64]),
+            ("quoted-printable, base64", &[QuotedPrintable, Base64]),
+            ("Q", &[QuotedPrintable]),
+            ("x-uu-encode", &[Uuencode]),
+            ("8-bit", &[Identity]),
+            ("rot13", &[]),
+        ];
+        for (name, expected) in table {
+            assert_eq!(Transfer::hinted(name), *expected, "{name}");
+        }
+        assert!(is_dense_quoted("=41=42".repeat(20).as_bytes()));
+        assert!(!is_dense_quoted("plain =3D text".repeat(20).as_bytes()));
+    }
+
+    #[test]
     fn uuencoded_files_are_found() {
         /// Name, content, whether something is wrong.
         type File = (&'static str, &'static str, bool);
@@ -363,6 +511,9 @@ mod tests {
             ("begin 644 short\n#0V\n`\nend\n", &[("short", "C`\0", false)]),
             ("begin-base64 644 x\nQ2F0\n====\n", &[("x", "Cat", false)]),
             ("begin at the beginning\nand go on\n", &[]),
+            ("begin AGAIN\nHELLO\nend\n", &[]),
+            ("begin  cat.txt\n#0V%T\n`\nend\n", &[("cat.txt", "Cat", false)]),
+            ("begin\t644\tcat.txt\n#0V%T\n`\nend\n", &[("cat.txt", "Cat", false)]),
             ("begin 644 reasons to think\nbut no line of it\n", &[]),
             (" begin 644 x\n#0V%T\n`\nend\n", &[]),
         ];
@@ -379,20 +530,6 @@ mod tests {
                 .map(|(name, bytes, bad)| (name.as_bytes().to_vec(), bytes.as_bytes().to_vec(), *bad))
                 .collect();
             assert_eq!(found, expected, "{}", String::from_utf8_lossy(text));
-        }
-    }
-
-    #[test]
-    fn what_looks_like_base64() {
-        let long = "QUJD".repeat(10);
-        for (text, is) in [
-            (long.clone(), true),
-            (format!("{long}\r\n{long}\r\nQUI=\r\n"), true),
-            (format!("{long}A"), false),
-            (format!("{long} {long}"), false),
-            ("QUJD".to_owned(), false),
-        ] {
-            assert_eq!(looks_like_base64(text.as_bytes()), is, "{text}");
         }
     }
 

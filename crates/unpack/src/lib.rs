@@ -4,16 +4,21 @@
 //! file or a mail gives its members as further parts, and those are walked in their turn; nothing recurses. One
 //! [`Budget`] pays for everything, so a bomb costs what the limits allow and is noted as a defect.
 //!
+//! [`Reading`] is the same in two steps, of which the second, that which unpacks, may be done by another process
+//! ([`transfer`]).
+//!
 //! What opens a part is chosen by its content alone. One that several programs would open as different things, such as
 //! a zip behind a gzip file, is opened as all of them. Damaged containers yield what can be read, and defects. Members
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
 mod apple;
 mod ar;
+mod arj;
+mod bits;
+mod cab;
 mod card;
-// Used by what opens documents, messages of Outlook and installer packages.
-#[allow(dead_code)]
 mod cfb;
+mod chm;
 mod codec;
 mod compressed;
 mod cpio;
@@ -24,24 +29,35 @@ mod encoded;
 mod fields;
 mod gzip;
 mod html;
+mod installshield;
+mod lha;
+mod lzh;
 mod lzop;
+mod lzx;
 mod mbox;
 mod msi;
+mod mszip;
 mod names;
 mod office;
 mod opening;
 mod outlook;
 mod passwords;
 mod pdf;
+#[allow(dead_code)]
 mod pieces;
 mod polyglot;
 mod qr;
+mod quantum;
+mod rar;
+mod reading;
 mod rpm;
 mod script;
 mod sevenz;
 mod shortcut;
 mod single;
+mod szdd;
 mod tar;
+pub mod transfer;
 mod zip;
 
 use bytes::Bytes;
@@ -49,39 +65,18 @@ use gatepost_mail::{Budget, DefectKind, FileKind, FileType, Limit, Limits, Messa
 
 use opening::{Opening, Root, Stop};
 use passwords::Passwords;
+pub use reading::Reading;
 
 /// Reads a message and everything that it contains.
 pub fn read(raw: Bytes, limits: &Limits) -> Message {
-    let mut budget = Budget::new(limits);
-    let mut message = Message::read(raw, &mut budget);
-    let mut roots = Roots::new(&message);
-    walk(&mut message, &mut budget, &mut roots, 0);
-    message
+    Reading::mail(raw, limits).finish()
 }
 
 /// Reads one file that may be no mail, and everything that it contains. The file as a whole is a part, under its name if
 /// it has one. One that begins like a header is read as a mail besides: what stands there need not look like mail's to
 /// us, and its attachments are found in no other way.
 pub fn read_file(file: Bytes, name: Option<&str>, limits: &Limits) -> Message {
-    let mut budget = Budget::new(limits);
-    let names = name.map(str::to_owned).into_iter().collect();
-    let mut message = match begins_with_field(&file) {
-        true => Message::read(file.clone(), &mut budget),
-        false => Message::unread(file.clone()),
-    };
-    let (parent, depth) = if message.parts.is_empty() { (None, 0) } else { (Some(PartId(0)), 1) };
-    message.push(Part { parent, names, ..Part::new(PartId(0), depth, Origin::Embedded, file) });
-    let mut roots = Roots::new(&message);
-    walk(&mut message, &mut budget, &mut roots, 0);
-    message
-}
-
-/// Whether the first line is a header field: a name of printable characters, perhaps a space, then a colon (RFC 5322
-/// sections 2.2 and 4.5).
-fn begins_with_field(raw: &[u8]) -> bool {
-    let name = raw.iter().take_while(|byte| byte.is_ascii_graphic() && **byte != b':').count();
-    let mut rest = raw[name..].iter().skip_while(|byte| matches!(byte, b' ' | b'\t'));
-    name > 0 && rest.next() == Some(&b':')
+    Reading::file(file, name, limits).finish()
 }
 
 /// Reads one file as `format`, whatever it is, and everything that it contains. `parts[0]` of the result is the file.
@@ -91,7 +86,7 @@ pub fn open(format: Format, file: Bytes, limits: &Limits) -> Message {
     message.push(Part { parent: None, ..Part::new(PartId(0), 0, Origin::Embedded, file) });
     let mut roots = Roots::new(&message);
     roots.open(format, &mut message, PartId(0), &mut budget);
-    walk(&mut message, &mut budget, &mut roots, 1);
+    walk(&mut message, &mut budget, &mut roots, 1, false);
     message
 }
 
@@ -126,6 +121,20 @@ pub enum Format {
     Mail,
     /// Mailboxes.
     Mbox,
+    /// RAR.
+    Rar,
+    /// Cabinets.
+    Cab,
+    /// LHA.
+    Lha,
+    /// ARJ.
+    Arj,
+    /// Compiled HTML help.
+    Chm,
+    /// SZDD and KWAJ, of Microsoft's COMPRESS.
+    Szdd,
+    /// Setup programs and cabinets of InstallShield.
+    InstallShield,
     /// cpio.
     Cpio,
     /// ar, and Debian packages.
@@ -189,6 +198,13 @@ impl Format {
     pub const ALL: &[Format] = &[
         Format::Gzip,
         Format::Tar,
+        Format::Rar,
+        Format::Cab,
+        Format::Lha,
+        Format::Arj,
+        Format::Chm,
+        Format::Szdd,
+        Format::InstallShield,
         Format::Mail,
         Format::Mbox,
         Format::Cpio,
@@ -241,6 +257,12 @@ impl Format {
         Format::ALL.iter().copied().filter(|format| (format.entry().is)(&part.body, part.detected)).collect()
     }
 
+    /// Whether opening it takes no more than reading mail does: it is looked into where the message is read, and never
+    /// makes a message one that is handed to a worker.
+    const fn is_light(self) -> bool {
+        matches!(self, Format::Mail | Format::Mbox | Format::Html | Format::Card | Format::Csv)
+    }
+
     /// The table of formats: one line for each.
     const fn entry(self) -> Entry {
         match self {
@@ -259,6 +281,15 @@ impl Format {
             }
             Format::Tar => Entry { name: "tar", is: tar::is, open: tar::open },
             Format::Mail => Entry { name: "eml", is: is_mail, open: open_mail },
+            Format::Rar => Entry { name: "rar", is: rar::is, open: rar::open },
+            Format::Cab => Entry { name: "cab", is: cab::is, open: cab::open },
+            Format::Lha => Entry { name: "lha", is: lha::is, open: lha::open },
+            Format::Arj => Entry { name: "arj", is: arj::is, open: arj::open },
+            Format::Chm => Entry { name: "chm", is: chm::is, open: chm::open },
+            Format::Szdd => Entry { name: "szdd", is: szdd::is, open: szdd::open },
+            Format::InstallShield => {
+                Entry { name: "installshield", is: installshield::is, open: installshield::open }
+            }
             Format::Mbox => Entry { name: "mbox", is: mbox::is, open: mbox::open },
             Format::Cpio => Entry { name: "cpio", is: cpio::is, open: cpio::open },
             Format::Ar => Entry { name: "ar", is: ar::is, open: ar::open },
@@ -312,14 +343,25 @@ fn open_mail(opening: &mut Opening) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Opens every part from `first` on, and what comes out of them.
-fn walk(message: &mut Message, budget: &mut Budget, roots: &mut Roots, first: usize) {
+/// Opens every part from `first` on, and what comes out of them. `light`: only up to the first that takes more than
+/// reading mail does, whose place it gives.
+fn walk(
+    message: &mut Message,
+    budget: &mut Budget,
+    roots: &mut Roots,
+    first: usize,
+    light: bool,
+) -> Option<usize> {
     let mut at = first;
     while at < message.parts.len() && budget.check_time().is_ok() {
         let part = &message.parts[at];
         if !part.container && !part.encrypted {
             let (id, detected) = (PartId(at), part.detected);
-            for format in Format::of(part) {
+            let formats = Format::of(part);
+            if light && !formats.iter().all(|format| format.is_light()) {
+                return Some(at);
+            }
+            for format in formats {
                 roots.open(format, message, id, budget);
             }
             if is_closed(message, id) {
@@ -334,6 +376,7 @@ fn walk(message: &mut Message, budget: &mut Budget, roots: &mut Roots, first: us
             message.defect(DefectKind::Over(Limit::Time), PartId(left), detail);
         }
     }
+    None
 }
 
 /// Whether a part holds others that nobody here takes out.
@@ -345,6 +388,11 @@ fn is_closed(message: &Message, id: PartId) -> bool {
         FileType::SEVENZIP,
         FileType::GZIP,
         FileType::TAR,
+        FileType::RAR,
+        FileType::CAB,
+        FileType::LHA,
+        FileType::ARJ,
+        FileType::SZDD,
         FileType::CPIO,
         FileType::AR,
         FileType::DEB,
@@ -435,7 +483,7 @@ mod tests {
         let mut budget = Budget::new(&Limits { time: Duration::ZERO, ..Limits::default() });
         std::thread::sleep(Duration::from_millis(2));
         let mut roots = Roots::new(&message);
-        walk(&mut message, &mut budget, &mut roots, 0);
+        walk(&mut message, &mut budget, &mut roots, 0, false);
         let over = message.defects.iter().filter(|defect| defect.kind == DefectKind::Over(Limit::Time));
         assert_eq!(over.map(|defect| defect.part.0).collect::<Vec<_>>(), [1, 2]);
     }

@@ -74,8 +74,9 @@ fn polyglots_are_opened_as_all_that_they_are() {
     ];
     for (what, file) in table {
         let message = read(base64_mail("a.bin", file).into(), &Limits::default());
-        let evil = message.parts.iter().filter(|part| part.body == b"MZ evil"[..]);
-        assert_eq!(evil.count(), 1, "{what}: {:?}", listed(&message));
+        // In a mail of broken base64 some readers show what stands there, so it is there twice.
+        let evil = message.parts.iter().filter(|part| part.body == b"MZ evil"[..]).count();
+        assert!(evil == 1 || evil == 2 && what.starts_with("mail"), "{what}: {:?}", listed(&message));
     }
     // What stands before a zip may be a mail with parts of its own.
     let eml = [&mail("evil.exe", b"MZ evil")[..], &Zip::with(&[("a", b"harmless", 0)]).end()].concat();

@@ -280,3 +280,34 @@ fn cut_images_are_told_of() {
         }
     }
 }
+
+/// What `tnef` takes out of each sample of its own suite, name and content, is among what we take out.
+#[test]
+fn tnef_as_the_program_of_that_name_reads_it() {
+    let named = std::env::var_os("GATEPOST_SUITES").map(PathBuf::from);
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/suites");
+    let folder = named.unwrap_or(beside).join("archives/tnef");
+    let Ok(list) = std::fs::read_dir(&folder) else { return println!("skipped: no {}", folder.display()) };
+    let samples: Vec<PathBuf> = list.map(|entry| entry.expect("an entry").path()).collect();
+    let scratch = Scratch::new("tnef");
+    for sample in samples.iter().filter(|path| path.extension().is_some_and(|end| end == "tnef")) {
+        let script = format!("rm -rf out; mkdir out; tnef --save-body -C out {} || true", sample.display());
+        if scratch.run(&["tnef"], &script).is_none() {
+            return;
+        }
+        let message = opened(std::fs::read(sample).expect("a sample"));
+        for file in std::fs::read_dir(scratch.0.join("out")).expect("a folder") {
+            let file = file.expect("an entry");
+            let content = std::fs::read(file.path()).expect("a file");
+            let name = file.file_name().to_string_lossy().into_owned();
+            let named =
+                |part: &gatepost_mail::Part| part.names.contains(&name) || name.starts_with("message.");
+            // It leaves what kind of object it is before an object.
+            let same = |body: &[u8]| {
+                body == content || content.get(16..) == Some(body) && body.starts_with(b"\xd0\xcf")
+            };
+            let found = message.parts.iter().any(|part| same(&part.body) && named(part));
+            assert!(found, "{}: {name}, {} bytes, in {:?}", sample.display(), content.len(), names(&message));
+        }
+    }
+}

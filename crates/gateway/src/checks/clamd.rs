@@ -207,7 +207,8 @@ fn is_ambiguous(message: &Message) -> bool {
             BareCr | Nul | NoHeader | BadHeaderLine | BadFolding | DuplicateMimeHeader | BadContentType
             | BadParameter | BadTransferEncoding | MissingBoundary | BadBoundary | UnclosedBoundary
             | ReusedBoundary | TextOutsideParts | BadBase64 | TruncatedBase64 | BadQuotedPrintable
-            | BadUuencode | Partial | BadArchive | TruncatedArchive | UnknownMethod | Over(_) => true,
+            | BadUuencode | MisspeltMimeHeader | LateHeader | OtherReading | HiddenEncoding | Partial
+            | BadArchive | TruncatedArchive | UnknownMethod | Over(_) => true,
             BareLf | SmuggledEnd | LongLine | EightBitHeader | MissingDate | MissingFrom
             | MissingMessageId | DuplicateHeader | BadEncodedWord | BadCharset | ExternalBody | Encrypted
             | NotOpened => false,

@@ -76,7 +76,9 @@ fn counts(kind: DefectKind) -> Counts {
         // Structure that readers understand in several ways. Where fields differ, what their encodings and boundaries
         // make of the body is read as further parts, and OVER_PARTS tells of fields that are not read; but not every
         // reader's every way is known. Repeated and conflicting fields hardly happen by accident.
-        DuplicateMimeHeader | ReusedBoundary => points(1500),
+        DuplicateMimeHeader | ReusedBoundary | MisspeltMimeHeader => points(1500),
+        // Forwards and bounces hold other mails as text, which some readers take apart; what comes out was looked at.
+        OtherReading | LateHeader | HiddenEncoding => points(0),
         BadContentType | BadBoundary => points(500),
         BadParameter | BadTransferEncoding => points(200),
         MissingBoundary => points(500),

@@ -135,6 +135,7 @@ async fn report_of(name: String, loaded: Result<Loaded, Vec<Located>>, probes: &
     lines.extend(files::queues(&loaded.config));
     lines.extend(files::rules(&loaded.config));
     lines.extend(files::ampdp(&loaded.config));
+    lines.extend(files::workers(&loaded.config));
     lines.extend(relay::lines(&loaded.config));
     lines.extend(certificate::lines(&loaded.config));
     lines.extend(join_all(network_probes(&loaded.config, probes)).await.into_iter().flatten());

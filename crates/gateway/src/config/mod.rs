@@ -20,6 +20,7 @@ mod tree;
 pub mod typed;
 pub mod units;
 mod validate;
+pub mod worker;
 
 pub use effective::effective;
 pub use listen::ListenAddress;

@@ -47,6 +47,8 @@ pub struct Config {
     pub limits: SessionLimits,
     /// Limits of reading and unpacking one message.
     pub reading: Reading,
+    /// The processes that unpack.
+    pub worker: super::worker::Worker,
     /// Protection of this host and of those that take our mail.
     pub protection: super::protection::Protection,
     /// Who may send what to whom.
@@ -376,6 +378,9 @@ pub struct Reading {
     pub readings: u32,
     /// Bytes that one step of unpacking may ask for at once, such as a dictionary.
     pub memory: Size,
+    /// What happens to a message that could not be read to its end because something of ours failed: a worker died, hung or
+    /// could not be started. `defer`, `quarantine` or `accept`.
+    pub on_fault: OnFault,
     /// Passwords that are tried on what is encrypted, besides the words of the mail itself, which come first.
     pub passwords: Vec<String>,
 }
@@ -687,6 +692,7 @@ impl Default for Config {
             queue: Vec::new(),
             limits: SessionLimits::default(),
             reading: Reading::default(),
+            worker: super::worker::Worker::default(),
             protection: Default::default(),
             restrictions: Restrictions::default(),
             maps: Default::default(),
@@ -804,6 +810,7 @@ impl Default for Reading {
             time: Seconds::new(20),
             readings: 200,
             memory: Size::mebibytes(256),
+            on_fault: OnFault::Defer,
             passwords: gatepost_mail::Limits::PASSWORDS.iter().map(|&password| password.to_owned()).collect(),
         }
     }

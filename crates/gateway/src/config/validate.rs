@@ -252,6 +252,7 @@ impl Config {
             ("reading.ratio", u64::from(self.reading.ratio)),
             ("reading.time", self.reading.time.seconds()),
             ("reading.memory", self.reading.memory.bytes()),
+            ("worker.recycle", u64::from(self.worker.recycle)),
             ("checks.dns.time", self.checks.dns.time.seconds()),
             ("checks.embedded.time", self.checks.embedded.time.seconds()),
         ] {
@@ -553,6 +554,7 @@ mod tests {
             ("quarantine.release_to = [\"x\"]", "quarantine.release_to[0]", "not a next hop"),
             ("limits.sessions = 0", "limits.sessions", "is 0"),
             ("reading.depth = 0", "reading.depth", "is 0"),
+            ("worker.recycle = 0", "worker.recycle", "is 0"),
             ("checks.clamd.main.connections = 0", "checks.clamd.main.connections", "at least one"),
             ("checks.clamd.\"a.b\".time = 0", "checks.clamd.\"a.b\".time", "is 0"),
             ("checks.dnsbl.zen = {}", "checks.dnsbl.zen.zone", "not a zone"),

@@ -52,6 +52,28 @@ struct Reason {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Died {
+    cause: String,
+}
+
+/// Counters of workers.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerCounts {
+    /// Workers that run.
+    pub alive: Gauge,
+    /// Messages that workers have unpacked.
+    pub messages: Counter,
+    deaths: Family<Died, Counter>,
+}
+
+impl WorkerCounts {
+    /// A worker died or had to be killed.
+    pub fn died(&self, cause: Cause) {
+        self.deaths.get_or_create(&Died { cause: cause.to_string() }).inc();
+    }
+}
+
 /// Counters of name look-ups.
 #[derive(Clone, Debug, Default)]
 pub struct Lookups {
@@ -82,6 +104,7 @@ pub struct Metrics {
     vault_messages: Gauge<u64, AtomicU64>,
     journal_dropped: Counter,
     lookups: Lookups,
+    workers: WorkerCounts,
     resident: Gauge<u64, AtomicU64>,
 }
 
@@ -110,6 +133,7 @@ impl Metrics {
             vault_messages: Gauge::default(),
             journal_dropped: Counter::default(),
             lookups: Lookups::default(),
+            workers: WorkerCounts::default(),
             resident: Gauge::default(),
         };
         metrics.register();
@@ -168,6 +192,18 @@ impl Metrics {
             "gatepost_journal_dropped",
             "Records lost because the journal could not be written",
             self.journal_dropped.clone(),
+        );
+        let workers = &self.workers;
+        registry.register("gatepost_workers", "Workers that run", workers.alive.clone());
+        registry.register(
+            "gatepost_worker_messages",
+            "Messages that workers have unpacked",
+            workers.messages.clone(),
+        );
+        registry.register(
+            "gatepost_worker_deaths",
+            "Workers that died or had to be killed, by cause",
+            workers.deaths.clone(),
         );
         let dns = &self.lookups;
         registry.register("gatepost_dns_questions", "Names looked up", dns.questions.clone());
@@ -272,6 +308,11 @@ impl Metrics {
         self.lookups.clone()
     }
 
+    /// The counters of workers.
+    pub fn workers(&self) -> WorkerCounts {
+        self.workers.clone()
+    }
+
     /// All metrics in OpenMetrics text.
     pub fn encode(&self) -> String {
         if let Some(bytes) = resident_bytes() {
@@ -324,6 +365,9 @@ mod tests {
         metrics.vault(Usage { messages: 3, bytes: 4096 });
         metrics.journal_dropped().inc_by(5);
         metrics.lookups().cached.inc_by(4);
+        metrics.workers().alive.inc();
+        metrics.workers().died(Cause::Limit);
+        metrics.workers().messages.inc();
         let text = metrics.encode();
         for line in [
             r#"gatepost_messages_total{category="virus",action="refuse"} 2"#,
@@ -346,6 +390,9 @@ mod tests {
             r#"gatepost_vault_messages 3"#,
             r#"gatepost_journal_dropped_total 5"#,
             r#"gatepost_dns_cached_total 4"#,
+            r#"gatepost_workers 1"#,
+            r#"gatepost_worker_messages_total 1"#,
+            r#"gatepost_worker_deaths_total{cause="limit"} 1"#,
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");

@@ -65,6 +65,13 @@ impl Tending {
             let state = store.state.status().await;
             let trouble = state.map_or_else(|error| Some(error.to_string()), |status| status.trouble);
             health.set("state", trouble.map_or(Ok(()), Err));
+            if let Some(workers) = pipeline.workers().cloned() {
+                let looked = workers.clone();
+                let _ = tokio::task::spawn_blocking(move || looked.tend()).await;
+                health.set("worker", workers.trouble().map_or(Ok(()), Err));
+            } else {
+                health.remove("worker");
+            }
             let vault = store.vault.clone();
             let looking = tokio::task::spawn_blocking(move || (vault.check_floor(0), vault.usage())).await;
             let Ok((room, usage)) = looking else { return };

@@ -50,3 +50,4 @@ mod spamd;
 mod spoofed;
 mod state;
 mod two_queues;
+mod worker;

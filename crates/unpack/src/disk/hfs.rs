@@ -46,8 +46,11 @@ struct Hfs<'a> {
     volume: &'a Volume,
     block: u64,
     /// Extents of forks that have more than eight, by file and kind of fork, with the block that they begin at.
-    overflow: HashMap<(u32, u8), Vec<(u32, Vec<u8>)>>,
+    overflow: HashMap<(u32, u8), Vec<Extents>>,
 }
+
+/// The block of a fork that further extents begin at, and these.
+type Extents = (u32, Vec<u8>);
 
 const DATA: u8 = 0;
 const RESOURCE: u8 = 0xff;

@@ -137,6 +137,8 @@ struct Page {
     /// The script element that is open: whether it is run, and its language.
     script: Option<(bool, Language)>,
     script_text: Vec<u8>,
+    /// Scripts of attributes, all together.
+    handlers: Vec<u8>,
     scripted: Option<String>,
     builds: bool,
     offers: bool,
@@ -175,6 +177,10 @@ impl Page {
             }
         }
         self.end_script(opening);
+        let handlers = std::mem::take(&mut self.handlers);
+        if !handlers.is_empty() {
+            self.run(&handlers, Language::Js, opening);
+        }
         Ok(())
     }
 
@@ -234,14 +240,20 @@ impl Page {
             let source = decode::percent_always(&value[from..]);
             if !is_idle(&source) {
                 self.scripted(&source);
-                self.run(&source, language, opening);
+                if language == Language::Js {
+                    self.handlers.extend_from_slice(&source);
+                    self.handlers.extend_from_slice(b"\n;\n");
+                } else {
+                    self.run(&source, language, opening);
+                }
             }
         } else if name == b"srcdoc" && !value.is_empty() {
             let payload = decode::Payload { bytes: value.to_vec(), decoded: true };
             script::embed(opening, payload, None)?;
         } else if name.len() > 2 && name.starts_with(b"on") && name.iter().all(u8::is_ascii_alphabetic) {
             self.scripted(value);
-            self.run(value, Language::Js, opening);
+            self.handlers.extend_from_slice(value);
+            self.handlers.extend_from_slice(b"\n;\n");
         } else if value.len() >= LONG_TEXT {
             self.text(value);
         }

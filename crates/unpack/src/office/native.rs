@@ -35,31 +35,39 @@ impl Package {
         let (path, at) = string(at)?;
         // A word of flags, and one that tells whether the file lies here (3) or elsewhere (1).
         let kind = u16_le(data, at + 2)?;
+        if kind == 1 {
+            let paths = [label, path, string(at + 6).map_or(&[][..], |(target, _)| target)];
+            return Some(Package { names: last_names(paths.map(text).iter()), content: 0..0 });
+        }
         let size = u32_le(data, at + 4)? as usize;
         let temporary = data.get(at + 8..at.checked_add(8)?.checked_add(size)?)?;
         let at = at + 8 + size;
-        let mut list = Vec::new();
         let paths = [label, path, temporary.split(|byte| *byte == 0).next().unwrap_or_default()];
-        let mut raw: Vec<String> =
-            paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
-        let content = match kind {
-            1 => at..at,
-            _ => {
-                let size = u32_le(data, at)? as usize;
-                let start = (at + 4).min(data.len());
-                start..start.saturating_add(size).min(data.len())
-            }
-        };
-        raw.extend(wide_names(data, content.end));
-        for path in &raw {
-            for name in names::readings(path.as_bytes(), true) {
-                // The folder is the sender's; what is shown is the last name.
-                let last = name.rsplit('/').next().unwrap_or(&name).to_owned();
-                names::add(&mut list, last);
-            }
-        }
-        Some(Package { names: list, content })
+        let size = u32_le(data, at)? as usize;
+        let start = (at + 4).min(data.len());
+        let content = start..start.saturating_add(size).min(data.len());
+        let wide = wide_names(data, content.end);
+        let names = last_names(paths.map(text).iter().chain(&wide));
+        Some(Package { names, content })
     }
+}
+
+/// A path, in UTF-8 or whatever code page.
+fn text(path: &[u8]) -> String {
+    match std::str::from_utf8(path) {
+        Ok(text) => text.to_owned(),
+        Err(_) => super::ptg::latin(path),
+    }
+}
+
+/// The last names of paths: the folders are the sender's.
+fn last_names<'a>(paths: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut list = Vec::new();
+    for path in paths {
+        let name = names::clean(path);
+        names::add(&mut list, name.rsplit('/').next().unwrap_or(&name).to_owned());
+    }
+    list
 }
 
 /// Up to three names in UTF-16 behind a package, each behind its length.

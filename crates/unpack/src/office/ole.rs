@@ -9,7 +9,7 @@ use super::ptg::latin;
 use super::{biff, crypt, native, vba};
 use crate::cfb::{Cfb, Entry, MAGIC};
 use crate::fields::{u16_le, u32_le};
-use crate::opening::{Member, Opening, Stop, keep};
+use crate::opening::{End, Member, Opening, Stop, keep};
 
 /// Whether this is a compound file.
 pub(crate) fn is(body: &[u8], _: FileType) -> bool {
@@ -84,6 +84,9 @@ fn file(opening: &mut Opening, cfb: &Cfb, entry: &Entry) -> Result<(), Stop> {
         return Ok(());
     }
     let body = vba::stream(opening, cfb, entry);
+    if entry.name.starts_with('_') && body.get(4) == Some(&0x78) {
+        return packed_object(opening, &body);
+    }
     let found = FileType::detect(&body);
     let is_file = found.kind == FileKind::Executable && found != FileType::DOS
         || matches!(
@@ -102,6 +105,20 @@ fn file(opening: &mut Opening, cfb: &Cfb, entry: &Entry) -> Result<(), Stop> {
         }
         let names = vec![crate::names::clean(&entry.name)];
         opening.embedded(Member { names, body, ..Member::default() })?;
+    }
+    Ok(())
+}
+
+/// An object of slides or of Word's XML of 2003: behind its size, a compound file packed by zlib (RFC 1950), whose header is
+/// of two bytes.
+fn packed_object(opening: &mut Opening, body: &Bytes) -> Result<(), Stop> {
+    let packed = body.slice(6.min(body.len())..);
+    let inflated = opening.inflated(&packed, packed.len() as u64, u32_le(body, 0).map(u64::from));
+    if let End::Over(limit) = inflated.end {
+        opening.over(limit, None);
+    }
+    if !inflated.data.is_empty() {
+        opening.embedded(Member { body: inflated.data, ..Member::default() })?;
     }
     Ok(())
 }
@@ -227,18 +244,11 @@ fn slides(opening: &mut Opening, body: &Bytes) -> Result<(), Stop> {
             continue;
         }
         let compressed = head >> 4 == 1;
-        let data = &body[start..end];
-        let found = if compressed && data.len() > 6 {
-            // Behind the size, a zlib stream (RFC 1950), whose header is two bytes.
-            let inflated = opening.inflated(&data[6..], data.len() as u64, u32_le(data, 0).map(u64::from));
-            if let crate::opening::End::Over(limit) = inflated.end {
-                opening.over(limit, None);
-            }
-            inflated.data
+        if compressed {
+            packed_object(opening, &body.slice(start..end))?;
         } else {
-            body.slice(start..end)
-        };
-        opening.embedded(Member { body: found, ..Member::default() })?;
+            opening.embedded(Member { body: body.slice(start..end), ..Member::default() })?;
+        }
     }
     Ok(())
 }

@@ -40,7 +40,8 @@ impl<'a> Compiled<'a> {
 
 /// The literals of one line: a word that tells of one, its length, its bytes.
 fn literals<'a>(line: &'a [u8], found: &mut Vec<&'a [u8]>) {
-    const LITERAL: u16 = 0xb9;
+    /// The lower bits of the word, in the versions from Office 97 on.
+    const LITERAL: [u16; 4] = [0xad, 0xae, 0xb6, 0xb9];
     /// Shorter ones may be numbers that look like one.
     const SHORTEST: usize = 5;
     const MOST: usize = 4096;
@@ -49,7 +50,7 @@ fn literals<'a>(line: &'a [u8], found: &mut Vec<&'a [u8]>) {
         let length = usize::from(length);
         let literal = line.get(at + 4..at + 4 + length);
         let is_text = |text: &&[u8]| text.iter().all(|byte| (b' '..127).contains(byte));
-        match literal.filter(is_text).filter(|_| word == LITERAL && length >= SHORTEST) {
+        match literal.filter(is_text).filter(|_| LITERAL.contains(&(word & 0x3ff)) && length >= SHORTEST) {
             Some(literal) if found.len() < MOST => {
                 found.push(literal);
                 at += 4 + length + length % 2;

@@ -66,7 +66,6 @@ const EVENTS: &[&str] = &[
     "_documentcomplete",
     "_downloadbegin",
     "_gotfocus",
-    "_initialize",
     "_layout",
     "_mouseenter",
     "_mousehover",

@@ -148,3 +148,78 @@ pub(crate) fn stream(opening: &mut Opening, cfb: &Cfb, entry: &Entry, all: Vec<S
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use gatepost_mail::{Limits, Message};
+
+    use crate::cfb::tests::compose;
+    use crate::{Format, read_file};
+
+    fn wide(text: &str) -> Vec<u8> {
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    }
+
+    fn opened(streams: &[(&str, &[u8])]) -> Message {
+        read_file(compose(streams).into(), None, &Limits::default())
+    }
+
+    fn listed(message: &Message) -> Vec<String> {
+        let show = |part: &gatepost_mail::Part| {
+            let body = String::from_utf8_lossy(&part.body[..part.body.len().min(12)]).into_owned();
+            format!("{}={body}", part.names.join("|"))
+        };
+        let mut list: Vec<String> = message.parts[1..].iter().map(show).collect();
+        list.sort();
+        list
+    }
+
+    /// Text in both widths, an attachment with three names, a message in the message, and an object.
+    #[test]
+    fn bodies_attachments_and_inner_messages() {
+        let big = vec![b'x'; 5000];
+        let (body, header) = (wide("Grüße\0"), wide("From: a@example.org\r\n"));
+        let (long, inner) = (wide("invoice.pdf.exe"), wide("inner text"));
+        let message = opened(&[
+            ("__properties_version1.0", b"0123"),
+            ("__substg1.0_1000001F", &body),
+            ("__substg1.0_10130102", b"<html>"),
+            ("__substg1.0_10090102", b"\x10\0\0\0\x03\0\0\0MELA\0\0\0\0{r}"),
+            ("__substg1.0_007D001F", &header),
+            ("__recip_version1.0_#00000000/__substg1.0_3001001E", b"somebody"),
+            ("__attach_version1.0_#00000000/__substg1.0_37010102", &big),
+            ("__attach_version1.0_#00000000/__substg1.0_3707001F", &long),
+            ("__attach_version1.0_#00000000/__substg1.0_3704001E", b"INVOIC~1.EXE\0"),
+            ("__attach_version1.0_#00000000/__properties_version1.0", b"x"),
+            ("__attach_version1.0_#00000001/__substg1.0_3701000D/__properties_version1.0", b"x"),
+            ("__attach_version1.0_#00000001/__substg1.0_3701000D/__substg1.0_1000001F", &inner),
+            (
+                "__attach_version1.0_#00000001/__substg1.0_3701000D/__attach_version1.0_#00000000/__substg1.0_37010102",
+                b"MZ deep",
+            ),
+            ("__attach_version1.0_#00000002/__substg1.0_3701000D/CONTENTS", b"an object"),
+            ("__attach_version1.0_#00000003/__substg1.0_3001001E", b"only a name"),
+        ]);
+        assert_eq!(
+            listed(&message),
+            [
+                "=MZ deep",
+                "__substg1.0_3701000D/CONTENTS=an object",
+                "body.html=<html>",
+                "body.rtf={r}",
+                "body.txt=Grüße",
+                "body.txt=inner text",
+                "header.txt=From: a@exam",
+                "invoice.pdf.exe|INVOIC~1.EXE=xxxxxxxxxxxx",
+                "only a name=",
+            ]
+        );
+        assert_eq!(message.defects, []);
+    }
+
+    #[test]
+    fn other_compound_files_are_no_messages() {
+        let message = opened(&[("WordDocument", b"x"), ("1Table", b"y")]);
+        assert!(!Format::of(&message.parts[0]).contains(&Format::Msg));
+    }
+}

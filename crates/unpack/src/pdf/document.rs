@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::memmem;
@@ -14,9 +15,8 @@ use crate::opening::{End, Opening, Stop};
 
 /// Objects, entries and items that are kept in all.
 const MOST_OBJECTS: usize = 1 << 20;
-/// Bytes of one object that are read at first; what is longer is read whole so many times.
+/// Bytes of one object that are read at first; what is longer is read once more, whole.
 const USUAL: usize = 64 << 10;
-const MOST_LONG: u32 = 64;
 /// Definitions of one object that are looked at.
 const MOST_DEFINITIONS: usize = 8;
 /// Entries of dictionaries that are passed over in looking for keys, in all.
@@ -36,12 +36,45 @@ pub(super) struct Entry {
     hidden: bool,
 }
 
+/// Where the definitions of one object are.
+#[derive(Debug, Default)]
+struct Places {
+    /// The last.
+    last: Option<usize>,
+    /// The last that does not stand within a stream.
+    open: Option<usize>,
+    /// Those with streams, the first few and the last.
+    streams: Vec<usize>,
+}
+
+/// Where `endstream` and `endobj` stand.
+#[derive(Debug, Default)]
+struct Ends {
+    streams: Vec<usize>,
+    objects: Vec<usize>,
+}
+
+impl Ends {
+    fn find(body: &[u8]) -> Ends {
+        let all = |word: &[u8]| memmem::find_iter(body, word).collect();
+        Ends { streams: all(b"endstream"), objects: all(b"endobj") }
+    }
+
+    /// The first end of a stream that begins at a place; that of the object, if there is no other.
+    fn after(&self, at: usize) -> Option<usize> {
+        let next = |places: &[usize]| places.get(places.partition_point(|place| *place < at)).copied();
+        next(&self.streams).or_else(|| next(&self.objects))
+    }
+}
+
 /// All objects of a file.
 #[derive(Debug, Default)]
 pub(super) struct Document {
     body: Bytes,
     pub(super) entries: Vec<Entry>,
-    places: HashMap<u32, Vec<usize>>,
+    places: HashMap<u32, Places>,
+    /// Where streams and objects end.
+    ends: Ends,
     key: Option<Key>,
     /// It is encrypted, and not with an empty password.
     pub(super) locked: bool,
@@ -54,7 +87,8 @@ impl Document {
     /// Finds the objects of a file, those in object streams included.
     pub(super) fn read(opening: &mut Opening) -> Result<Document, Stop> {
         let body = opening.body.clone();
-        let mut document = Document { body, room: MOST_OBJECTS, ..Document::default() };
+        let ends = Ends::find(&body);
+        let mut document = Document { body, ends, room: MOST_OBJECTS, ..Document::default() };
         document.scan(opening)?;
         document.unlock();
         document.object_streams(opening)?;
@@ -92,8 +126,7 @@ impl Document {
     /// Places of the definitions of an object with streams.
     pub(super) fn streams(&self, object: &Object) -> Vec<usize> {
         let Object::Reference(number) = object else { return Vec::new() };
-        let places = self.places.get(number).into_iter().flatten().copied();
-        places.filter(|place| self.entries[*place].stream.is_some()).take(MOST_DEFINITIONS).collect()
+        self.places.get(number).map(|places| places.streams.clone()).unwrap_or_default()
     }
 
     /// A string of an object in clear.
@@ -110,7 +143,10 @@ impl Document {
         let (Some(start), Some(dict)) = (entry.stream, entry.object.dict()) else {
             return Decoded { data: Bytes::new(), end: End::Corrupt };
         };
-        let mut raw = self.raw(start, dict);
+        let mut raw = match opening.slice(self.raw(start, dict)) {
+            Ok(raw) => raw,
+            Err(limit) => return Decoded { data: Bytes::new(), end: End::Over(limit) },
+        };
         if let Some(key) = self.key.as_ref().filter(|_| !dict.is(b"Type", b"XRef")) {
             raw = key.stream(entry.id, &raw, dict.is(b"Type", b"EmbeddedFile")).into();
         }
@@ -124,28 +160,25 @@ impl Document {
 
     /// The definition of an object that readers take: the last.
     pub(super) fn latest(&self, number: u32) -> Option<&Entry> {
-        let entries =
-            || self.places.get(&number).into_iter().flatten().rev().map(|place| &self.entries[*place]);
-        entries().find(|entry| !entry.hidden).or_else(|| entries().next())
+        let places = self.places.get(&number)?;
+        self.entries.get(places.open.or(places.last)?)
     }
 
     /// A stream as it stands: as long as it says if `endstream` follows there, else up to that word.
-    fn raw(&self, start: usize, dict: &Dict) -> Bytes {
+    fn raw(&self, start: usize, dict: &Dict) -> Range<usize> {
         let said =
             self.get(dict, b"Length").and_then(Object::count).and_then(|length| start.checked_add(length));
         if let Some(end) = said.filter(|end| *end <= self.body.len()) {
             let behind = self.body[end..].iter().take_while(|byte| is_space(**byte)).count();
             if self.body[end + behind..].starts_with(b"endstream") {
-                return self.body.slice(start..end);
+                return start..end;
             }
         }
-        let rest = &self.body[start..];
-        let mut length =
-            memmem::find(rest, b"endstream").or_else(|| memmem::find(rest, b"endobj")).unwrap_or(rest.len());
+        let mut end = self.ends.after(start).unwrap_or(self.body.len());
         for line_end in [b'\n', b'\r'] {
-            length -= usize::from(length > 0 && rest[length - 1] == line_end);
+            end -= usize::from(end > start && self.body[end - 1] == line_end);
         }
-        self.body.slice(start..start + length)
+        start..end
     }
 
     fn push(&mut self, entry: Entry) {
@@ -153,7 +186,14 @@ impl Document {
             return;
         }
         self.room -= 1;
-        self.places.entry(entry.id.0).or_default().push(self.entries.len());
+        let place = self.entries.len();
+        let places = self.places.entry(entry.id.0).or_default();
+        places.last = Some(place);
+        places.open = if entry.hidden { places.open } else { Some(place) };
+        if entry.stream.is_some() {
+            places.streams.truncate(MOST_DEFINITIONS - 1);
+            places.streams.push(place);
+        }
         self.entries.push(entry);
     }
 
@@ -161,8 +201,8 @@ impl Document {
     fn scan(&mut self, opening: &mut Opening) -> Result<(), Stop> {
         let body = self.body.clone();
         let finder = memmem::Finder::new(b"obj");
-        let mut long = MOST_LONG;
-        let mut again = body.len().saturating_mul(4).saturating_add(4 << 20);
+        let mut long = body.len().saturating_mul(2);
+        let mut again = body.len().saturating_mul(2).saturating_add(1 << 20);
         let mut inside = 0;
         let mut at = 0;
         let mut count = 0u32;
@@ -182,7 +222,7 @@ impl Document {
             if let Some(start) = stream
                 && !hidden
             {
-                inside = start + memmem::find(&body[start..], b"endstream").unwrap_or(body.len() - start);
+                inside = self.ends.after(start).unwrap_or(body.len());
             }
             // What does not end as it should may have swallowed others, which are looked for once more: but not so that
             // it takes long.
@@ -199,7 +239,7 @@ impl Document {
     }
 
     /// One object and where it ends, space behind it passed over.
-    fn parse(&mut self, body: &[u8], at: usize, long: &mut u32) -> (Option<Object>, usize) {
+    fn parse(&mut self, body: &[u8], at: usize, long: &mut usize) -> (Option<Object>, usize) {
         let window = &body[..body.len().min(at + USUAL)];
         let mut room = self.room;
         let mut parser = Parser::new(window, at, &mut room);
@@ -210,10 +250,10 @@ impl Document {
             self.room = room;
             return (object, end.min(body.len()));
         }
-        *long -= 1;
         let mut parser = Parser::new(body, at, &mut self.room);
         let object = parser.object();
         parser.space();
+        *long = long.saturating_sub(parser.at - at);
         (object, parser.at.min(body.len()))
     }
 

@@ -387,7 +387,12 @@ fn files(opening: &mut Opening, document: &Document, things: &[Thing]) -> Result
                 End::Corrupt => {
                     opening.defect(DefectKind::BadArchive, id, "an embedded file cannot be decoded")
                 }
-                End::Over(limit) => opening.over(limit, Some(id)),
+                End::Over(limit) => {
+                    opening.over(limit, Some(id));
+                    if matches!(limit, Limit::Bytes | Limit::Time) {
+                        return Ok(());
+                    }
+                }
             }
         }
     }

@@ -73,10 +73,9 @@ impl Map {
 
     /// Reads a map that stands before the data, lines of numbers padded to a block. Gives its size.
     pub(super) fn read_data(&mut self, data: &[u8]) -> usize {
-        let mut lines = 0_u64;
         let mut start = 0;
         let mut count = 0_u64;
-        for end in memchr::memchr_iter(b'\n', data) {
+        for (lines, end) in (0_u64..).zip(memchr::memchr_iter(b'\n', data)) {
             let Some(value) = decimal(&data[start..end]) else { return 0 };
             start = end + 1;
             match (lines, self.open.take()) {
@@ -87,7 +86,6 @@ impl Map {
             if lines == count.saturating_mul(2) {
                 return start.next_multiple_of(BLOCK).min(data.len());
             }
-            lines += 1;
         }
         0
     }

@@ -27,6 +27,23 @@ pub(super) fn host(config: &Config) -> Vec<Line> {
     lines
 }
 
+/// The processes that unpack: one is started, and tries what it must not be able to do.
+pub(super) fn workers(config: &Config) -> Vec<Line> {
+    const WHAT: &str = "workers";
+    if !config.worker.enabled {
+        let detail = "none: archives and documents are unpacked in the daemon itself. Set `worker.enabled`";
+        return vec![Line::doubtful(WHAT, detail)];
+    }
+    let line = |tried| match tried {
+        Ok((can, missing)) if Vec::is_empty(&missing) => Line::good(WHAT, can),
+        Ok((can, missing)) => {
+            Line::doubtful(WHAT, format!("{can}, but there is no {} here", missing.join(" and no ")))
+        }
+        Err(error) => Line::bad(WHAT, error),
+    };
+    crate::worker::self_test(config).map(line).into_iter().collect()
+}
+
 /// The data folder, the vault and the journal.
 pub(super) fn folders(config: &Config) -> Vec<Line> {
     let mut lines = vec![folder("data folder", &config.data, config)];

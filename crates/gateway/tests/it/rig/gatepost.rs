@@ -28,6 +28,8 @@ pub struct Setup {
     pub data: Option<PathBuf>,
     /// Nothing is turned off that is on by default, but for the load of this machine, which a test must not fail by.
     pub defaults: bool,
+    /// What it finds in its environment besides.
+    pub environment: Vec<(&'static str, &'static str)>,
     /// A whole configuration instead of all this, and the address that it listens at.
     pub documented: Option<(String, SocketAddr)>,
 }
@@ -117,7 +119,7 @@ impl Gatepost {
     pub fn spawn(&mut self) {
         self.process = None;
         let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
-        command.arg("serve").arg("-c").arg(self.config());
+        command.arg("serve").arg("-c").arg(self.config()).envs(self.setup.environment.iter().copied());
         self.process = Some(Process::start("gatepost", &mut command, &self.log_path()));
     }
 

@@ -1,0 +1,210 @@
+//! Ways to declare a boundary (RFC 2045 section 5.1, RFC 2046 section 5.1.1, RFC 2231), with the line that a reader who
+//! takes them in one way finds in the body. Where readers take one declaration in several ways it stands several times.
+
+use super::{FIELDS_BY_RFC, Row};
+
+/// What stands behind the type, and the boundary in the body.
+type Declared = (&'static [u8], &'static [u8]);
+
+/// The ways. Each: its name, who reads it like that, the declaration and the boundary that is used.
+pub const WAYS: &[Row<Declared>] = &[
+    // As it may be.
+    ("unquoted", FIELDS_BY_RFC, (b"; boundary=plain1", b"plain1")),
+    ("no-space", FIELDS_BY_RFC, (b";boundary=\"plain1\"", b"plain1")),
+    ("upper-case", FIELDS_BY_RFC, (b"; BOUNDARY=\"plain1\"", b"plain1")),
+    ("folded", FIELDS_BY_RFC, (b";\r\n boundary=\"plain1\"", b"plain1")),
+    ("second-parameter", FIELDS_BY_RFC, (b"; charset=x; boundary=\"plain1\"", b"plain1")),
+    ("quoted-pair", FIELDS_BY_RFC, (b"; boundary=\"pl\\ain1\"", b"plain1")),
+    ("quoted-space", FIELDS_BY_RFC, (b"; boundary=\"pl ain1\"", b"pl ain1")),
+    ("quoted-marks", FIELDS_BY_RFC, (b"; boundary=\"a'()+_,-./:=?b\"", b"a'()+_,-./:=?b")),
+    ("quoted-semicolon", "RFC 2045", (b"; boundary=\"pl;ain1\"", b"pl;ain1")),
+    ("hyphens", FIELDS_BY_RFC, (b"; boundary=\"----=_Part_1\"", b"----=_Part_1")),
+    ("one-letter", FIELDS_BY_RFC, (b"; boundary=b", b"b")),
+    (
+        "seventy",
+        FIELDS_BY_RFC,
+        (
+            b"; boundary=\"1234567890123456789012345678901234567890123456789012345678901234567890\"",
+            b"1234567890123456789012345678901234567890123456789012345678901234567890",
+        ),
+    ),
+    ("comment-behind", FIELDS_BY_RFC, (b"; boundary=\"plain1\" (c)", b"plain1")),
+    ("comment-before", FIELDS_BY_RFC, (b"; (c) boundary=plain1", b"plain1")),
+    ("comment-at-equals", FIELDS_BY_RFC, (b"; boundary(c)=(d)plain1", b"plain1")),
+    ("decoy-in-quotes", FIELDS_BY_RFC, (b"; name=\"; boundary=decoy\"; boundary=plain1", b"plain1")),
+    ("decoy-in-comment", FIELDS_BY_RFC, (b"; (boundary=decoy) boundary=plain1", b"plain1")),
+    ("decoy-in-name", FIELDS_BY_RFC, (b"; xboundary=decoy; boundary=plain1", b"plain1")),
+    // RFC 2231.
+    ("rfc2231-encoded", "RFC 2231", (b"; boundary*=us-ascii''pl%61in1", b"plain1")),
+    ("rfc2231-parts", "RFC 2231", (b"; boundary*0=\"pla\"; boundary*1=\"in1\"", b"plain1")),
+    ("rfc2231-parts-encoded", "RFC 2231", (b"; boundary*0*=''pl%61; boundary*1=in1", b"plain1")),
+    ("rfc2231-out-of-order", "RFC 2231", (b"; boundary*1=in1; boundary*0=pla", b"plain1")),
+    ("rfc2231-out-of-order-as-written", "", (b"; boundary*1=in1; boundary*0=pla", b"in1pla")),
+    ("rfc2231-gap", "", (b"; boundary*0=pla; boundary*2=in1", b"pla")),
+    ("rfc2231-gap-joined", "", (b"; boundary*0=pla; boundary*2=in1", b"plain1")),
+    ("rfc2231-from-one", "", (b"; boundary*1=pla; boundary*2=in1", b"plain1")),
+    ("rfc2231-repeated", "", (b"; boundary*0=pla; boundary*0=in1", b"plain1")),
+    ("rfc2231-repeated-last", "", (b"; boundary*0=decoy; boundary*0=plain1", b"plain1")),
+    ("rfc2231-repeated-first", "", (b"; boundary*0=plain1; boundary*0=decoy", b"plain1")),
+    ("rfc2231-one", "RFC 2231", (b"; boundary*0=plain1", b"plain1")),
+    ("rfc2231-not-decoded", "", (b"; boundary*=us-ascii''pl%61in1", b"us-ascii''pl%61in1")),
+    ("rfc2231-no-charset", "", (b"; boundary*=plain1", b"plain1")),
+    ("rfc2231-leading-zero", "", (b"; boundary*00=pla; boundary*01=in1", b"plain1")),
+    ("rfc2231-beside-plain", "", (b"; boundary=plain1; boundary*=''decoy", b"plain1")),
+    ("rfc2231-wins", "RFC 2231", (b"; boundary=decoy; boundary*=''plain1", b"plain1")),
+    ("rfc2231-parts-beside-plain", "", (b"; boundary=plain1; boundary*0=decoy", b"plain1")),
+    ("rfc2231-parts-win", "", (b"; boundary=decoy; boundary*0=plain1", b"plain1")),
+    ("rfc2231-encoded-in-quotes", "", (b"; boundary*=\"us-ascii''pl%61in1\"", b"plain1")),
+    ("percent-in-plain", "", (b"; boundary=\"pl%61in1\"", b"plain1")),
+    // Encoded words: MIME-tools and Claws Mail decode them, Thunderbird does not.
+    ("encoded-word", "MIME-tools, Claws", (b"; boundary=\"=?us-ascii?Q?plain1?=\"", b"plain1")),
+    (
+        "encoded-word-as-it-is",
+        "Thunderbird",
+        (b"; boundary=\"=?us-ascii?Q?plain1?=\"", b"=?us-ascii?Q?plain1?="),
+    ),
+    ("encoded-word-b", "MIME-tools, Claws", (b"; boundary=\"=?utf-8?B?cGxhaW4x?=\"", b"plain1")),
+    ("encoded-word-part", "MIME-tools", (b"; boundary=\"pla=?us-ascii?Q?in1?=\"", b"plain1")),
+    ("encoded-word-unquoted", "", (b"; boundary==?us-ascii?Q?plain1?=", b"plain1")),
+    // Several that differ.
+    ("two-first", "first", (b"; boundary=\"plain1\"; boundary=\"decoy\"", b"plain1")),
+    ("two-last", "last", (b"; boundary=\"decoy\"; boundary=\"plain1\"", b"plain1")),
+    ("three-middle", "", (b"; boundary=\"d1\"; boundary=\"plain1\"; boundary=\"d2\"", b"plain1")),
+    ("empty-first", "", (b"; boundary=\"\"; boundary=\"plain1\"", b"plain1")),
+    ("empty-last", "", (b"; boundary=\"plain1\"; boundary=\"\"", b"plain1")),
+    ("two-cases", "", (b"; boundary=\"decoy\"; Boundary=\"plain1\"", b"plain1")),
+    ("prefix-first", "", (b"; boundary=\"plain\"; boundary=\"plain1\"", b"plain1")),
+    ("prefix-last", "", (b"; boundary=\"plain1\"; boundary=\"plain\"", b"plain1")),
+    // White space.
+    ("space-at-equals", "", (b"; boundary = \"plain1\"", b"plain1")),
+    ("space-before-equals", "", (b"; boundary =plain1", b"plain1")),
+    ("space-behind-equals", "", (b"; boundary= plain1", b"plain1")),
+    ("fold-at-equals", "", (b"; boundary=\r\n \"plain1\"", b"plain1")),
+    ("fold-before-equals", "", (b"; boundary\r\n =\"plain1\"", b"plain1")),
+    ("fold-in-quotes", "", (b"; boundary=\"pla\r\n in1\"", b"pla in1")),
+    ("fold-in-quotes-joined", "", (b"; boundary=\"pla\r\n in1\"", b"plain1")),
+    ("fold-in-quotes-cut", "", (b"; boundary=\"pla\r\n in1\"", b"pla")),
+    ("tab-fold-in-quotes", "", (b"; boundary=\"pla\r\n\tin1\"", b"pla\tin1")),
+    ("space-first", "", (b"; boundary=\" plain1\"", b" plain1")),
+    ("space-first-cut", "", (b"; boundary=\" plain1\"", b"plain1")),
+    ("space-last", "", (b"; boundary=\"plain1 \"", b"plain1 ")),
+    ("space-last-cut", "", (b"; boundary=\"plain1 \"", b"plain1")),
+    ("tab-last", "", (b"; boundary=\"plain1\t\"", b"plain1\t")),
+    ("space-unquoted", "", (b"; boundary=pla in1", b"pla in1")),
+    ("space-unquoted-cut", "", (b"; boundary=pla in1", b"pla")),
+    ("space-unquoted-joined", "", (b"; boundary=pla in1", b"plain1")),
+    // Quotes.
+    ("not-closed", "", (b"; boundary=\"plain1", b"plain1")),
+    ("not-closed-mark", "", (b"; boundary=\"plain1", b"\"plain1")),
+    ("not-opened", "", (b"; boundary=plain1\"", b"plain1")),
+    ("not-opened-mark", "", (b"; boundary=plain1\"", b"plain1\"")),
+    ("single-quotes", "", (b"; boundary='plain1'", b"plain1")),
+    ("single-quotes-marks", "RFC 2045", (b"; boundary='plain1'", b"'plain1'")),
+    ("quotes-twice", "", (b"; boundary=\"\"plain1\"\"", b"plain1")),
+    ("quotes-joined", "", (b"; boundary=\"pla\"\"in1\"", b"plain1")),
+    ("quotes-joined-cut", "", (b"; boundary=\"pla\"\"in1\"", b"pla")),
+    ("quotes-spaced", "", (b"; boundary=\"pla\" \"in1\"", b"plain1")),
+    ("quotes-spaced-cut", "", (b"; boundary=\"pla\" \"in1\"", b"pla")),
+    ("text-behind-quotes", "", (b"; boundary=\"plain1\"junk", b"plain1")),
+    ("text-behind-quotes-joined", "", (b"; boundary=\"plain1\"junk", b"plain1junk")),
+    ("text-before-quotes", "", (b"; boundary=junk\"plain1\"", b"junkplain1")),
+    ("text-before-quotes-marks", "", (b"; boundary=junk\"plain1\"", b"junk\"plain1\"")),
+    ("text-before-quotes-cut", "", (b"; boundary=junk\"plain1\"", b"junk")),
+    ("escaped-quote", "RFC 2045", (b"; boundary=\"pla\\\"in1\"", b"pla\"in1")),
+    ("escaped-quote-cut", "", (b"; boundary=\"pla\\\"in1\"", b"pla\\")),
+    ("escaped-quote-kept", "", (b"; boundary=\"pla\\\"in1\"", b"pla\\\"in1")),
+    ("backslash-kept", "", (b"; boundary=\"pl\\ain1\"", b"pl\\ain1")),
+    ("backslash-unquoted", "", (b"; boundary=pl\\ain1", b"pl\\ain1")),
+    ("backslash-unquoted-cut", "", (b"; boundary=pl\\ain1", b"plain1")),
+    ("backslash-last", "", (b"; boundary=\"plain1\\\"", b"plain1")),
+    ("angle-brackets", "", (b"; boundary=<plain1>", b"plain1")),
+    ("angle-brackets-kept", "", (b"; boundary=<plain1>", b"<plain1>")),
+    // Marks that end an unquoted value, or do not.
+    ("semicolon-last", "", (b"; boundary=plain1;", b"plain1")),
+    ("semicolon-kept", "", (b"; boundary=plain1;", b"plain1;")),
+    ("comma", "", (b"; boundary=plain1,more", b"plain1,more")),
+    ("comma-cut", "", (b"; boundary=plain1,more", b"plain1")),
+    ("equals", "", (b"; boundary=pla=in1", b"pla=in1")),
+    ("equals-cut", "", (b"; boundary=pla=in1", b"pla")),
+    ("two-equals", "", (b"; boundary==plain1", b"plain1")),
+    ("two-equals-kept", "", (b"; boundary==plain1", b"=plain1")),
+    ("slash", "", (b"; boundary=pla/in1", b"pla/in1")),
+    ("colon", "", (b"; boundary=pla:in1", b"pla:in1")),
+    ("question-mark", "", (b"; boundary=pla?in1", b"pla?in1")),
+    ("at-sign", "", (b"; boundary=pla@in1", b"pla@in1")),
+    ("parentheses", "", (b"; boundary=pla(c)in1", b"pla(c)in1")),
+    ("parentheses-comment", "", (b"; boundary=pla(c)in1", b"plain1")),
+    ("parentheses-cut", "", (b"; boundary=pla(c)in1", b"pla")),
+    ("comment-in-quotes", "RFC 2045", (b"; boundary=\"pla(c)in1\"", b"pla(c)in1")),
+    ("comment-in-quotes-removed", "", (b"; boundary=\"pla(c)in1\"", b"plain1")),
+    ("colon-for-equals", "", (b"; boundary:plain1", b"plain1")),
+    ("no-equals", "", (b"; boundary plain1", b"plain1")),
+    ("no-semicolon", "", (b" boundary=\"plain1\"", b"plain1")),
+    ("comma-for-semicolon", "", (b", boundary=\"plain1\"", b"plain1")),
+    ("two-semicolons", "", (b";; boundary=\"plain1\"", b"plain1")),
+    ("newline-for-semicolon", "", (b"\r\n boundary=\"plain1\"", b"plain1")),
+    ("not-indented", "", (b";\r\nboundary=\"plain1\"", b"plain1")),
+    ("field-between", "", (b";\r\nX-A: b\r\n boundary=\"plain1\"", b"plain1")),
+    // Other parameters that are wrong, before it.
+    ("behind-strange-name", "", (b"; x:y=1; boundary=plain1", b"plain1")),
+    ("behind-8-bit-name", "", (b"; \xe9=1; boundary=plain1", b"plain1")),
+    ("behind-open-comment", "", (b"; charset=x (c; boundary=plain1", b"plain1")),
+    ("behind-open-quote", "", (b"; charset=\"x; boundary=plain1", b"plain1")),
+    ("behind-no-value", "", (b"; charset; boundary=plain1", b"plain1")),
+    ("behind-empty-value", "", (b"; charset=; boundary=plain1", b"plain1")),
+    ("nested-comment-name", "", (b"; boundary((c))=\"plain1\"; boundary=decoy", b"plain1")),
+    ("quoted-name", "", (b"; \"boundary\"=plain1", b"plain1")),
+    ("x-name", "", (b"; x-boundary=plain1", b"plain1")),
+    ("boundaries", "", (b"; boundaries=plain1", b"plain1")),
+    // Strange boundaries.
+    ("empty", "", (b"; boundary=\"\"", b"")),
+    ("empty-unquoted", "", (b"; boundary=", b"")),
+    ("missing", "", (b"", b"plain1")),
+    ("only-hyphen", "", (b"; boundary=\"-\"", b"-")),
+    ("only-hyphens", "", (b"; boundary=\"--\"", b"--")),
+    ("ends-in-hyphens", "", (b"; boundary=\"plain1--\"", b"plain1--")),
+    ("ends-in-hyphens-cut", "", (b"; boundary=\"plain1--\"", b"plain1")),
+    ("only-space", "", (b"; boundary=\" \"", b" ")),
+    ("only-space-cut", "", (b"; boundary=\" \"", b"")),
+    ("nul", "", (b"; boundary=\"pla\0in1\"", b"pla\0in1")),
+    ("nul-cut", "", (b"; boundary=\"pla\0in1\"", b"pla")),
+    ("nul-unquoted-cut", "", (b"; boundary=pla\0in1", b"pla")),
+    ("nul-removed", "", (b"; boundary=\"pla\0in1\"", b"plain1")),
+    ("8-bit", "", (b"; boundary=\"pl\xe4in1\"", b"pl\xe4in1")),
+    ("utf-8", "", (b"; boundary=\"pl\xc3\xa4in1\"", b"pl\xc3\xa4in1")),
+    ("control", "", (b"; boundary=\"pla\x01in1\"", b"pla\x01in1")),
+    ("cr", "", (b"; boundary=\"pla\rin1\"", b"pla")),
+    ("other-case", "", (b"; boundary=\"PLAIN1\"", b"plain1")),
+    (
+        "seventy-one",
+        "",
+        (
+            b"; boundary=\"12345678901234567890123456789012345678901234567890123456789012345678901\"",
+            b"12345678901234567890123456789012345678901234567890123456789012345678901",
+        ),
+    ),
+    (
+        "seventy-one-cut",
+        "",
+        (
+            b"; boundary=\"12345678901234567890123456789012345678901234567890123456789012345678901\"",
+            b"1234567890123456789012345678901234567890123456789012345678901234567890",
+        ),
+    ),
+    ("two-hundred", "", (LONG_DECLARED, LONG)),
+    ("other", "", (b"; boundary=\"never\"", b"plain1")),
+];
+
+/// 200 characters, which is more than the 70 of RFC 2046.
+const LONG: &[u8] = &[b'z'; 200];
+
+const LONG_DECLARED: &[u8] = &{
+    let mut text = [b'z'; 211];
+    let start = b"; boundary=";
+    let mut at = 0;
+    while at < start.len() {
+        text[at] = start[at];
+        at += 1;
+    }
+    text
+};
