@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use gatepost_mail::{Message, text};
+use gatepost_mail::{Message, Part, text};
 
 /// Candidates that are kept.
 const MOST: usize = 1000;
@@ -121,7 +121,7 @@ impl Passwords {
                 words(stem(name), &mut found);
             }
             if self.text < MOST_TEXT
-                && let Some(text) = text::of(part)
+                && let Some(text) = beginning(part)
             {
                 let text = head(&text.text, MOST_TEXT_OF_PART);
                 self.text += text.len();
@@ -179,6 +179,16 @@ impl Passwords {
         self.list.truncate(MOST);
         self.known = self.list.iter().map(|password| password.text.clone()).collect();
     }
+}
+
+/// The text that a part begins with.
+fn beginning(part: &Part) -> Option<text::Text> {
+    /// Of HTML only some is text.
+    const MOST_SOURCE: usize = 8 * MOST_TEXT_OF_PART;
+    if part.body.len() <= MOST_SOURCE {
+        return text::of(part);
+    }
+    text::of(&Part { body: part.body.slice(..MOST_SOURCE), ..part.clone() })
 }
 
 /// The words of a text that may be passwords, each with how likely it is.

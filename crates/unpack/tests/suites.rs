@@ -21,10 +21,12 @@ fn suites() -> Option<PathBuf> {
 }
 
 fn attached(file: &[u8]) -> Message {
+    // What is encrypted stays so: the passwords of these files stand nowhere, and trying others takes its time.
+    let limits = Limits { passwords: [].into(), ..Limits::default() };
     let head =
         b"From: a@example.org\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream; name=file\r\n\
                  Content-Transfer-Encoding: binary\r\n\r\n";
-    read([&head[..], file].concat().into(), &Limits::default())
+    read([&head[..], file].concat().into(), &limits)
 }
 
 /// The contents of a uuencoded file; lines that make no sense are left out.
@@ -74,7 +76,7 @@ fn libarchive_samples() {
 #[test]
 fn what_bsdtar_takes_out_is_taken_out() {
     let Some(folder) = suites() else { return };
-    if !peers::has("bsdtar") {
+    if !peers::has("bsdtar") || !peers::has("timeout") {
         return;
     }
     let mine = [
@@ -88,19 +90,23 @@ fn what_bsdtar_takes_out_is_taken_out() {
         .map(|entry| entry.unwrap().path())
         .collect();
     paths.sort();
+    // bsdtar asks for a password and waits; one becomes 4 GiB.
+    let left_out = ["_in_rar", "4gib", "encrypt", "winzip_aes", "aes256"];
     for path in paths {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if !name.ends_with(".uu") || !mine.iter().any(|word| name.contains(word)) || name.contains("_in_rar")
+        if !name.ends_with(".uu")
+            || !mine.iter().any(|word| name.contains(word))
+            || left_out.iter().any(|word| name.contains(word))
         {
             continue;
         }
         let file = uudecode(&std::fs::read(&path).unwrap());
         let theirs = scratch.0.join("file");
         std::fs::write(&theirs, &file).unwrap();
-        let mut command = std::process::Command::new("bsdtar");
-        command.args(["-cf", "-", "--format=gnutar"]).arg(format!("@{}", theirs.display()));
+        let mut command = std::process::Command::new("timeout");
+        command.args(["5", "bsdtar", "-cf", "-", "--format=gnutar"]).arg(format!("@{}", theirs.display()));
         let tar = command.stdin(std::process::Stdio::null()).output().unwrap().stdout;
-        let theirs = open(Format::Tar, tar.into(), &Limits { depth: 0, ..Limits::default() });
+        let theirs = open(Format::Tar, tar.into(), &Limits { depth: 1, ..Limits::default() });
         let theirs = theirs.parts.iter().skip(1).filter(|part| part.parent == Some(gatepost_mail::PartId(0)));
         let ours = attached(&file);
         for member in theirs.filter(|part| !part.body.is_empty()) {

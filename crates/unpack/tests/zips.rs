@@ -98,7 +98,7 @@ struct Bits {
 impl Bits {
     fn put(&mut self, value: usize, width: usize) {
         for place in 0..width {
-            if self.count % 8 == 0 {
+            if self.count.is_multiple_of(8) {
                 self.bytes.push(0);
             }
             *self.bytes.last_mut().expect("a byte") |= ((value >> place & 1) as u8) << (self.count % 8);
