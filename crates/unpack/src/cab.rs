@@ -107,7 +107,17 @@ impl Header {
         let short = size > head.len();
         let folders_at = at + place;
         let files_at = at + files_at;
-        Some(Header { len, short, files_at, folders, files, folders_at, folder_reserve, block_reserve, flags })
+        Some(Header {
+            len,
+            short,
+            files_at,
+            folders,
+            files,
+            folders_at,
+            folder_reserve,
+            block_reserve,
+            flags,
+        })
     }
 }
 

@@ -181,7 +181,8 @@ impl Help {
         if interval == 0 || interval % FRAME != 0 || !window.is_power_of_two() {
             return None;
         }
-        let table = self.told(body, b"Transform/{7FC28940-9D31-11D0-9B27-00A0C91E9C7C}/InstanceData/ResetTable");
+        let table =
+            self.told(body, b"Transform/{7FC28940-9D31-11D0-9B27-00A0C91E9C7C}/InstanceData/ResetTable");
         let size = table.and_then(|table| u64_le(table, 0x10));
         let size = size.or_else(|| u64_le(self.told(body, b"SpanInfo")?, 0))?;
         let order = window.trailing_zeros();

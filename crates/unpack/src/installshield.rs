@@ -22,7 +22,8 @@ const ENTRY: usize = 312;
 /// Whether this is a setup program, or a cabinet that has its own list of files.
 pub(crate) fn is(body: &[u8], detected: FileType) -> bool {
     body.starts_with(MARK)
-        || detected.kind == FileKind::Executable && (plain_start(body).is_some() || scrambled_start(body).is_some())
+        || detected.kind == FileKind::Executable
+            && (plain_start(body).is_some() || scrambled_start(body).is_some())
 }
 
 /// Opens a setup program or a cabinet.
@@ -70,7 +71,12 @@ impl Plain {
             let bytes = &body[text.clone()];
             !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == also)
         };
-        if name.is_empty() || !is_text(name) || !is_text(path) || !numeric(version, b'.') || !numeric(size, b'0') {
+        if name.is_empty()
+            || !is_text(name)
+            || !is_text(path)
+            || !numeric(version, b'.')
+            || !numeric(size, b'0')
+        {
             return None;
         }
         let size = std::str::from_utf8(&body[size.clone()]).ok()?.parse::<u64>().ok()?;
@@ -84,7 +90,8 @@ fn plain_start(body: &[u8]) -> Option<usize> {
     /// Places that are tried.
     const TRIES: usize = 16;
     memmem::find_iter(body, b"\0Disk1\\").take(TRIES).find_map(|at| {
-        let name = memchr::memrchr(0, &body[at.saturating_sub(256)..at]).map(|back| at.saturating_sub(256) + back + 1);
+        let name = memchr::memrchr(0, &body[at.saturating_sub(256)..at])
+            .map(|back| at.saturating_sub(256) + back + 1);
         // The first name follows the program's last byte, which need not be 0.
         let path = &body[at + 7..];
         let path = &path[..memchr::memchr(0, path)?.min(256)];
@@ -159,7 +166,8 @@ fn scrambled(opening: &mut Opening, body: &Bytes, start: usize) -> Result<(), St
         unscramble(&mut data, name, flags);
         let (mut content, packed) = (Vec::new(), data.len() as u64);
         // zlib's header: deflate, a window of 32 KiB.
-        let deflated = data.starts_with(&[0x78]) && u16::from_be_bytes([0x78, *data.get(1).unwrap_or(&0)]) % 31 == 0;
+        let deflated =
+            data.starts_with(&[0x78]) && u16::from_be_bytes([0x78, *data.get(1).unwrap_or(&0)]) % 31 == 0;
         let end = if deflated {
             opening.inflate(&data[2..], packed, None, &mut content).1
         } else {
@@ -207,7 +215,8 @@ fn cabinet(
 ) -> Result<(), Stop> {
     let list = &body[list];
     let Some(table) = Table::read(list) else {
-        opening.defective(DefectKind::NotOpened, "a cabinet of InstallShield without a list that can be read");
+        opening
+            .defective(DefectKind::NotOpened, "a cabinet of InstallShield without a list that can be read");
         return Ok(());
     };
     for number in 0..table.count {
@@ -223,7 +232,8 @@ fn cabinet(
         let volume = format!("data{}.cab", file.volume);
         let data = volumes.iter().find(|(name, _)| *name == volume).map(|(_, range)| &body[range.clone()]);
         let place = usize::try_from(file.at).ok();
-        let packed = data.zip(place).and_then(|(data, at)| (at <= data.len()).then(|| cut(data, at, file.packed)));
+        let packed =
+            data.zip(place).and_then(|(data, at)| (at <= data.len()).then(|| cut(data, at, file.packed)));
         let mut content = Vec::new();
         let (end, short) = match (packed, data) {
             (Some((range, short)), Some(data)) => {
@@ -232,11 +242,14 @@ fn cabinet(
             _ => (End::Truncated, true),
         };
         let unread = end != End::Complete;
-        let id = opening.member(Member { names: file.names, body: keep(content), unread, encrypted: false })?;
+        let id =
+            opening.member(Member { names: file.names, body: keep(content), unread, encrypted: false })?;
         match end {
             End::Over(limit) => opening.over(limit, Some(id)),
             End::Complete => {}
-            _ if short => opening.defect(DefectKind::TruncatedArchive, id, "its data lies in another cabinet"),
+            _ if short => {
+                opening.defect(DefectKind::TruncatedArchive, id, "its data lies in another cabinet")
+            }
             End::Truncated => opening.defect(DefectKind::TruncatedArchive, id, "its data ends early"),
             End::Corrupt => opening.defect(DefectKind::BadArchive, id, "its data is damaged"),
         }
@@ -248,7 +261,8 @@ fn unpack(opening: &mut Opening, file: &Listed, packed: &[u8], into: &mut Vec<u8
     let plain: Vec<u8>;
     let mut rest = packed;
     if file.flags & OBFUSCATED != 0 {
-        let undo = |(place, byte): (usize, &u8)| (byte ^ 0xd5).rotate_right(2).wrapping_sub((place % 0x47) as u8);
+        let undo =
+            |(place, byte): (usize, &u8)| (byte ^ 0xd5).rotate_right(2).wrapping_sub((place % 0x47) as u8);
         plain = packed.iter().enumerate().map(undo).collect();
         rest = &plain;
     }
@@ -259,7 +273,9 @@ fn unpack(opening: &mut Opening, file: &Listed, packed: &[u8], into: &mut Vec<u8
     // Pieces behind their sizes, each deflated by itself.
     while !rest.is_empty() && (into.len() as u64) < file.size {
         let size = u16_le(rest, 0).map_or(0, usize::from);
-        let Some(piece) = rest.get(2..2 + size).filter(|piece| !piece.is_empty()) else { return End::Truncated };
+        let Some(piece) = rest.get(2..2 + size).filter(|piece| !piece.is_empty()) else {
+            return End::Truncated;
+        };
         rest = &rest[2 + size..];
         match opening.inflate(piece, len, None, into).1 {
             End::Complete => {}

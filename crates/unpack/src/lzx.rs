@@ -296,7 +296,8 @@ fn undo_calls(frame: &mut [u8], start: i32, size: i32) {
         if let Some(bytes) = frame[at + 1..].first_chunk_mut::<4>() {
             let target = i32::from_le_bytes(*bytes);
             if target >= place.wrapping_neg() && target < size {
-                let changed = if target >= 0 { target.wrapping_sub(place) } else { target.wrapping_add(size) };
+                let changed =
+                    if target >= 0 { target.wrapping_sub(place) } else { target.wrapping_add(size) };
                 *bytes = changed.to_le_bytes();
             }
         }

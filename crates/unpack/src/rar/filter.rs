@@ -84,7 +84,9 @@ fn x86(block: &[u8], offset: u32, jumps: bool) -> Vec<u8> {
         if opcode != 0xe8 && !(jumps && opcode == 0xe9) {
             continue;
         }
-        let Some(address) = made[at..].first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes)) else { break };
+        let Some(address) = made[at..].first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes)) else {
+            break;
+        };
         let place = (at as u32).wrapping_add(offset) % SIZE;
         let changed = if address >= 1 << 31 {
             (address.wrapping_add(place) < 1 << 31).then(|| address.wrapping_add(SIZE))
@@ -145,11 +147,8 @@ fn rgb(block: &[u8], line: usize, first: usize) -> Option<Vec<u8>> {
     for channel in 0..3 {
         let mut left = 0_u8;
         for place in (channel..block.len()).step_by(3) {
-            let predicted = if place >= line {
-                paeth(left, made[place - line + 3], made[place - line])
-            } else {
-                left
-            };
+            let predicted =
+                if place >= line { paeth(left, made[place - line + 3], made[place - line]) } else { left };
             left = predicted.wrapping_sub(*from.next()?);
             made[place] = left;
         }

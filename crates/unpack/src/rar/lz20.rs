@@ -157,7 +157,10 @@ impl Lz20 {
                 }
                 16 => {
                     let count = 3 + bits.take(2);
-                    (*place.checked_sub(1).and_then(|last| self.lengths.get(last)).ok_or_else(corrupt)?, count)
+                    (
+                        *place.checked_sub(1).and_then(|last| self.lengths.get(last)).ok_or_else(corrupt)?,
+                        count,
+                    )
                 }
                 17 => (0, 3 + bits.take(3)),
                 _ => (0, 11 + bits.take(7)),

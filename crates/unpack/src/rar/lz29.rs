@@ -17,13 +17,39 @@ const ALL: usize = LITERALS + DISTANCES + LOW + LENGTHS;
 
 /// Lengths less their least, and the bits that are added to them. RAR 2 has the same.
 pub(super) const LENGTH: [(u8, u8); 28] = [
-    (0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0), (8, 1), (10, 1), (12, 1), (14, 1), (16, 2), (20, 2),
-    (24, 2), (28, 2), (32, 3), (40, 3), (48, 3), (56, 3), (64, 4), (80, 4), (96, 4), (112, 4), (128, 5), (160, 5),
-    (192, 5), (224, 5),
+    (0, 0),
+    (1, 0),
+    (2, 0),
+    (3, 0),
+    (4, 0),
+    (5, 0),
+    (6, 0),
+    (7, 0),
+    (8, 1),
+    (10, 1),
+    (12, 1),
+    (14, 1),
+    (16, 2),
+    (20, 2),
+    (24, 2),
+    (28, 2),
+    (32, 3),
+    (40, 3),
+    (48, 3),
+    (56, 3),
+    (64, 4),
+    (80, 4),
+    (96, 4),
+    (112, 4),
+    (128, 5),
+    (160, 5),
+    (192, 5),
+    (224, 5),
 ];
 
 /// Distances of matches of two bytes, less one, and the bits that are added to them. RAR 2 has the same.
-pub(super) const SHORT: [(u8, u8); 8] = [(0, 2), (4, 2), (8, 3), (16, 4), (32, 5), (64, 6), (128, 6), (192, 6)];
+pub(super) const SHORT: [(u8, u8); 8] =
+    [(0, 2), (4, 2), (8, 3), (16, 4), (32, 5), (64, 6), (128, 6), (192, 6)];
 
 /// The unpacker's state, which members of a solid archive pass on.
 #[derive(Debug)]
@@ -152,7 +178,10 @@ impl Lz29 {
                 }
                 symbol @ (16 | 17) => {
                     let count = if symbol == 16 { 3 + bits.take(3) } else { 11 + bits.take(7) };
-                    (*place.checked_sub(1).and_then(|last| self.lengths.get(last)).ok_or_else(corrupt)?, count)
+                    (
+                        *place.checked_sub(1).and_then(|last| self.lengths.get(last)).ok_or_else(corrupt)?,
+                        count,
+                    )
                 }
                 18 => (0, 3 + bits.take(3)),
                 _ => (0, 11 + bits.take(7)),

@@ -82,8 +82,7 @@ impl Lz50 {
                 symbol => {
                     let length = length(symbol - 262, bits);
                     let distance = distance(codes, bits)?;
-                    let longer =
-                        [0x100, 0x2000, 0x40000].iter().filter(|reach| distance > **reach).count();
+                    let longer = [0x100, 0x2000, 0x40000].iter().filter(|reach| distance > **reach).count();
                     self.recent.rotate_right(1);
                     self.recent[0] = distance;
                     self.last_length = length + longer;

@@ -114,7 +114,10 @@ pub(super) struct Model {
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Model").field("size", &self.size).field("order", &self.most_order).finish_non_exhaustive()
+        f.debug_struct("Model")
+            .field("size", &self.size)
+            .field("order", &self.most_order)
+            .finish_non_exhaustive()
     }
 }
 
@@ -511,7 +514,8 @@ impl Model {
             }
         }
         for (row, escapes) in (0..).zip(&mut self.escapes) {
-            let first = Escape { sum: (5 * row + 10) << (PERIOD_BITS - 4), shift: PERIOD_BITS as u8 - 4, count: 4 };
+            let first =
+                Escape { sum: (5 * row + 10) << (PERIOD_BITS - 4), shift: PERIOD_BITS as u8 - 4, count: 4 };
             *escapes = [first; 16];
         }
         self.dummy = Escape { sum: 0, shift: PERIOD_BITS as u8, count: 64 };
@@ -586,7 +590,14 @@ impl Model {
     }
 
     /// Adds the symbol to all contexts from `from` on down to `to`. None if memory is used up.
-    fn learn_in_longer(&mut self, from: u32, to: u32, symbol: u8, frequency: u32, successor: u32) -> Option<()> {
+    fn learn_in_longer(
+        &mut self,
+        from: u32,
+        to: u32,
+        symbol: u8,
+        frequency: u32,
+        successor: u32,
+    ) -> Option<()> {
         let states = self.states(to);
         let others = self.total(to).wrapping_sub(states).wrapping_sub(frequency.wrapping_sub(1));
         let mut context = from;
@@ -599,9 +610,7 @@ impl Model {
                     self.grow(context, has / 2)?;
                 }
                 let total = self.total(context);
-                total
-                    + u32::from(2 * has < states)
-                    + 2 * u32::from(4 * has <= states && total <= 8 * has)
+                total + u32::from(2 * has < states) + 2 * u32::from(4 * has <= states && total <= 8 * has)
             };
             let weight = 2_u32.wrapping_mul(frequency).wrapping_mul(total + 6);
             let all = others.wrapping_add(total);
@@ -642,8 +651,7 @@ impl Model {
         self.copy(context + 2, made, STATE);
         self.set_stats(context, made);
         let frequency = self.frequency(made);
-        let frequency =
-            if frequency < MOST_FREQUENCY / 4 - 1 { frequency * 2 } else { MOST_FREQUENCY - 4 };
+        let frequency = if frequency < MOST_FREQUENCY / 4 - 1 { frequency * 2 } else { MOST_FREQUENCY - 4 };
         self.set_frequency(made, frequency);
         Some(frequency + self.first_escape + u32::from(states > 3))
     }
@@ -729,7 +737,8 @@ impl Model {
                 state -= STATE;
             }
         }
-        let gone = (0..states).rev().take_while(|place| self.frequency(stats + place * STATE) == 0).count() as u32;
+        let gone =
+            (0..states).rev().take_while(|place| self.frequency(stats + place * STATE) == 0).count() as u32;
         if gone > 0 {
             escape = escape.wrapping_add(gone);
             let left = states - gone;
