@@ -140,7 +140,7 @@ impl Rar<'_, '_> {
                         return Ok(());
                     }
                 }
-                Block::End(_) => return Ok(()),
+                Block::End => return Ok(()),
                 Block::Other => {}
             }
             at = next.at;

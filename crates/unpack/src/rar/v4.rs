@@ -70,7 +70,7 @@ pub(super) fn block(body: &[u8], header: &[u8], data_at: usize) -> Option<Next> 
             let end = file.data.end;
             return Some(Next { block: Block::File(Box::new(file)), at: end, sound });
         }
-        0x7b => Block::End(flags & 1 != 0),
+        0x7b => Block::End,
         0x72..=0x7a => Block::Other,
         _ if sound => Block::Other,
         _ => return None,
