@@ -237,7 +237,7 @@ impl Window {
 
 /// Appends `length` bytes of those that stand `distance` back; all of those must be there.
 pub(crate) fn copy_within(data: &mut Vec<u8>, distance: usize, mut length: usize) {
-    let from = data.len() - distance;
+    let Some(from) = data.len().checked_sub(distance).filter(|_| distance > 0) else { return };
     while length > 0 {
         // What a match makes it may itself refer to: what is there doubles each time.
         let count = length.min(data.len() - from);
@@ -351,7 +351,8 @@ mod tests {
         let mut window = Window::new(16, Some(b' '));
         window.push(b'x');
         assert!(window.copy(17, 1).is_err());
-        window.copy(3, 4).expect("in reach");
-        assert_eq!(window.last(), b"x  x ");
+        window.copy(3, 1).expect("in reach");
+        window.copy(4, 4).expect("in reach");
+        assert_eq!(window.last(), b"x   x ");
     }
 }
