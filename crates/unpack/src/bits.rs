@@ -137,18 +137,10 @@ impl Code {
         Some(code)
     }
 
-    /// A code of one symbol, which takes no bits.
-    pub(crate) fn single(symbol: u16) -> Code {
-        let mut code = Code { fast: Vec::new(), limits: [0; 17], places: [0; 17], symbols: vec![symbol] };
-        code.fast = vec![(symbol, u8::MAX); 1 << FAST];
-        code
-    }
-
     /// The next symbol.
     pub(crate) fn read(&self, bits: &mut Bits) -> io::Result<usize> {
         let next = bits.peek(16);
         let (symbol, length) = match self.fast[(next >> (16 - FAST)) as usize] {
-            (symbol, u8::MAX) => return Ok(usize::from(symbol)),
             (_, 0) => self.slow(next, 16),
             found => found,
         };
@@ -191,11 +183,6 @@ impl Window {
     /// An empty window. `before` is what stands before the beginning; None if nothing may refer to it.
     pub(crate) fn new(size: usize, before: Option<u8>) -> Window {
         Window { data: Vec::new(), given: 0, size, before }
-    }
-
-    /// A window in which these bytes were unpacked already, and given out.
-    pub(crate) fn preset(size: usize, data: Vec<u8>) -> Window {
-        Window { given: data.len(), data, size, before: None }
     }
 
     /// Appends a byte.
@@ -250,7 +237,7 @@ impl Window {
 
 /// Appends `length` bytes of those that stand `distance` back; all of those must be there.
 pub(crate) fn copy_within(data: &mut Vec<u8>, distance: usize, mut length: usize) {
-    let from = data.len() - distance;
+    let Some(from) = data.len().checked_sub(distance).filter(|_| distance > 0) else { return };
     while length > 0 {
         // What a match makes it may itself refer to: what is there doubles each time.
         let count = length.min(data.len() - from);
@@ -277,11 +264,6 @@ impl<U: Unpack> Unpacked<U> {
     /// Reads from `unpack`.
     pub(crate) fn new(unpack: U) -> Unpacked<U> {
         Unpacked { unpack, end: None }
-    }
-
-    /// The unpacker.
-    pub(crate) fn into_inner(self) -> U {
-        self.unpack
     }
 }
 
@@ -338,7 +320,6 @@ mod tests {
         let mut unused = Bits::new(&[0xff, 0xff]);
         assert!(code.read(&mut unused).is_err());
         assert!(Code::new(&[1, 1, 1]).is_none());
-        assert_eq!(Code::single(7).read(&mut Bits::new(&[])).expect("a symbol"), 7);
     }
 
     struct Repeat(Window, u32);
@@ -366,11 +347,12 @@ mod tests {
         assert!(reader.read_to_end(&mut all).is_err());
         assert_eq!(all.len(), 2 + 98 * STEP);
         assert!(all.chunks(2).all(|pair| pair == b"ab"));
-        assert!(reader.into_inner().0.data.len() < 4 << 20);
+        assert!(reader.unpack.0.data.len() < 4 << 20);
         let mut window = Window::new(16, Some(b' '));
         window.push(b'x');
         assert!(window.copy(17, 1).is_err());
-        window.copy(3, 4).expect("in reach");
-        assert_eq!(window.last(), b"x  x ");
+        window.copy(3, 1).expect("in reach");
+        window.copy(4, 4).expect("in reach");
+        assert_eq!(window.last(), b"x   x ");
     }
 }

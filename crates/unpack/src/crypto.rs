@@ -82,7 +82,6 @@ pub(crate) fn pbkdf2_sha1(password: &[u8], salt: &[u8], rounds: u32, key: &mut [
 }
 
 /// PBKDF2 with HMAC-SHA-256, into all of `key`.
-#[allow(dead_code, reason = "RAR uses it")]
 pub(crate) fn pbkdf2_sha256(password: &[u8], salt: &[u8], rounds: u32, key: &mut [u8]) {
     let rounds = NonZeroU32::new(rounds).unwrap_or(NonZeroU32::MIN);
     ring::pbkdf2::derive(ring::pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, password, key);

@@ -168,6 +168,8 @@ fn scrambled(opening: &mut Opening, body: &Bytes, start: usize) -> Result<(), St
         // zlib's header: deflate, a window of 32 KiB.
         let deflated =
             data.starts_with(&[0x78]) && u16::from_be_bytes([0x78, *data.get(1).unwrap_or(&0)]) % 31 == 0;
+        let deflated = data.starts_with(&[0x78])
+            && u16::from_be_bytes([0x78, *data.get(1).unwrap_or(&0)]).is_multiple_of(31);
         let end = if deflated {
             opening.inflate(&data[2..], packed, None, &mut content).1
         } else {

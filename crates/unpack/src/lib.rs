@@ -11,8 +11,10 @@
 //! a zip behind a gzip file, is opened as all of them. Damaged containers yield what can be read, and defects. Members
 //! that are stored as they are stay slices of the container: nothing is copied that need not be.
 
+mod ace;
 mod apple;
 mod ar;
+mod arc;
 mod arj;
 mod bits;
 mod cab;
@@ -33,6 +35,7 @@ mod installshield;
 mod lha;
 mod lzh;
 mod lzop;
+mod lzw;
 mod lzx;
 mod mbox;
 mod msi;
@@ -59,6 +62,7 @@ mod szdd;
 mod tar;
 pub mod transfer;
 mod zip;
+mod zoo;
 
 use bytes::Bytes;
 use gatepost_mail::{Budget, DefectKind, FileKind, FileType, Limit, Limits, Message, Origin, Part, PartId};
@@ -129,6 +133,12 @@ pub enum Format {
     Lha,
     /// ARJ.
     Arj,
+    /// Zoo.
+    Zoo,
+    /// ARC.
+    Arc,
+    /// ACE.
+    Ace,
     /// Compiled HTML help.
     Chm,
     /// SZDD and KWAJ, of Microsoft's COMPRESS.
@@ -204,6 +214,9 @@ impl Format {
         Format::Cab,
         Format::Lha,
         Format::Arj,
+        Format::Zoo,
+        Format::Arc,
+        Format::Ace,
         Format::Chm,
         Format::Szdd,
         Format::InstallShield,
@@ -288,6 +301,9 @@ impl Format {
             Format::Cab => Entry { name: "cab", is: cab::is, open: cab::open },
             Format::Lha => Entry { name: "lha", is: lha::is, open: lha::open },
             Format::Arj => Entry { name: "arj", is: arj::is, open: arj::open },
+            Format::Zoo => Entry { name: "zoo", is: zoo::is, open: zoo::open },
+            Format::Arc => Entry { name: "arc", is: arc::is, open: arc::open },
+            Format::Ace => Entry { name: "ace", is: ace::is, open: ace::open },
             Format::Chm => Entry { name: "chm", is: chm::is, open: chm::open },
             Format::Szdd => Entry { name: "szdd", is: szdd::is, open: szdd::open },
             Format::InstallShield => {
@@ -396,6 +412,9 @@ fn is_closed(message: &Message, id: PartId) -> bool {
         FileType::CAB,
         FileType::LHA,
         FileType::ARJ,
+        FileType::ZOO,
+        FileType::ARC,
+        FileType::ACE,
         FileType::SZDD,
         FileType::CPIO,
         FileType::AR,

@@ -43,6 +43,7 @@ struct State {
     odd: bool,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 enum Block {
     None,
     Codes { main: Code, lengths: Code, aligned: Option<Code> },
@@ -124,7 +125,7 @@ impl Lzx {
     }
 
     fn fill(&mut self, bits: &mut Bits, size: usize) -> io::Result<()> {
-        if self.made % self.interval == 0 && self.made > 0 {
+        if self.made.is_multiple_of(self.interval) && self.made > 0 {
             self.state = State::new(self.slots);
         }
         let state = &mut self.state;

@@ -251,7 +251,7 @@ impl<const WEIGHTS: usize> Predictor<WEIGHTS> {
         self.last = sample;
         self.count += 1;
         // RAR 2 counts a sample before it looks, RAR 3 behind.
-        let due = if WEIGHTS == 5 { self.count % 32 == 0 } else { self.count % 32 == 1 };
+        let due = if WEIGHTS == 5 { self.count.is_multiple_of(32) } else { self.count % 32 == 1 };
         if due {
             self.adapt();
         }

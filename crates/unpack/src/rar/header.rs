@@ -97,8 +97,8 @@ pub(super) enum Block {
         /// Members share a window.
         solid: bool,
     },
-    /// The end; true if other volumes follow.
-    End(bool),
+    /// The end.
+    End,
     /// Nothing that matters.
     Other,
 }

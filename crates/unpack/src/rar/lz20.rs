@@ -29,6 +29,7 @@ pub(super) struct Lz20 {
     beside: i32,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 #[derive(Debug)]
 enum Codes {
     None,

@@ -6,6 +6,7 @@
 mod decoder;
 mod filter;
 mod header;
+mod lock;
 mod lz15;
 mod lz20;
 mod lz29;
@@ -15,13 +16,16 @@ mod ppmd;
 mod v4;
 mod v5;
 
+use std::io::Read;
+
 use bytes::Bytes;
 use gatepost_mail::{DefectKind, FileKind, FileType, Limit};
 use memchr::memmem;
 
 use crate::opening::{End, Member, Opening, Stop, keep};
 use decoder::Decoder;
-use header::{Block, File, Method, Next, Sum};
+use header::{Block, File, Lock, Method, Next, Sum};
+use lock::Key;
 
 /// Which headers an archive has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +50,18 @@ pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
         opening.defective(DefectKind::BadArchive, "no header of a RAR archive");
         return Ok(());
     };
-    Rar { opening, body, version, decoder: Box::default(), files: 0, solid: false, broken: false }.read(start)
+    Rar {
+        opening,
+        body,
+        version,
+        decoder: Box::default(),
+        files: 0,
+        solid: false,
+        broken: false,
+        password: None,
+        headers: None,
+    }
+    .read(start)
 }
 
 /// Where the first block stands: behind the mark, or for RAR 1.3 at it.
@@ -93,6 +108,10 @@ struct Rar<'a, 'b> {
     solid: bool,
     /// The window is not what the next member needs.
     broken: bool,
+    /// The password that opened something.
+    password: Option<String>,
+    /// How the headers are encrypted.
+    headers: Option<Lock>,
 }
 
 impl Rar<'_, '_> {
@@ -115,11 +134,13 @@ impl Rar<'_, '_> {
                     }
                 }
                 Block::File(file) => self.file(&file)?,
-                Block::Locked(_) => {
-                    self.opening.defective(DefectKind::Encrypted, "its list of members is encrypted");
-                    return Ok(());
+                Block::Locked(lock) => {
+                    if !self.unlock_headers(lock, next.at) {
+                        self.opening.defective(DefectKind::Encrypted, "its list of members is encrypted");
+                        return Ok(());
+                    }
                 }
-                Block::End(_) => return Ok(()),
+                Block::End => return Ok(()),
                 Block::Other => {}
             }
             at = next.at;
@@ -131,6 +152,10 @@ impl Rar<'_, '_> {
         match self.version {
             Version::Old if at == start => v4::main_old(&self.body, at),
             Version::Old => v4::read_old(&self.body, at),
+            _ if self.headers.is_some() => {
+                let (lock, password) = (self.headers.as_ref()?, self.password.as_ref()?);
+                locked_header(&self.body, at, lock, password)
+            }
             Version::Four => v4::read(&self.body, at),
             Version::Five => v5::read(&self.body, at),
         }
@@ -171,16 +196,73 @@ impl Rar<'_, '_> {
 
     fn content(&mut self, file: &File) -> Content {
         let packed = self.body.slice(file.data.clone());
-        if file.locked.is_some() {
-            self.broken = true;
-            return Content { encrypted: true, ..Content::default() };
+        let Some(lock) = &file.locked else { return self.unpacked(file, packed, None) };
+        if file.size == Some(0) {
+            return Content::default();
         }
-        self.unpacked(file, packed)
+        let whole = !file.short && file.split == (false, false);
+        let key = if whole { self.key(lock, file, &packed) } else { None };
+        if let Some(key) = key {
+            let mut plain = packed.to_vec();
+            key.decrypt(&mut plain);
+            let content = self.unpacked(file, plain.into(), Some(&key));
+            // A wrong password makes nothing of use.
+            if content.over.is_some() || content.defects.is_empty() {
+                return content;
+            }
+        }
+        self.broken = true;
+        Content { encrypted: true, ..Content::default() }
     }
 
-    fn unpacked(&mut self, file: &File, packed: Bytes) -> Content {
+    /// The key of a member, of a password that is known or one that opens it.
+    fn key(&mut self, lock: &Lock, file: &File, packed: &[u8]) -> Option<Key> {
+        let most_memory = self.opening.most_memory();
+        let opens = |password: &str| {
+            lock.accepts(password).unwrap_or_else(|| {
+                lock.key(password).is_some_and(|key| tells_right(&key, file, packed, most_memory))
+            })
+        };
+        // Only a member that stands for itself tells by its content whether a password is right.
+        let silent = matches!(lock, Lock::Three { .. }) && file.solid && self.files > 0;
+        if let Some(password) = &self.password
+            && (silent || opens(password))
+        {
+            return lock.key(password);
+        }
+        if silent {
+            return None;
+        }
+        let password = self.opening.password(lock.price(), opens)?;
+        let key = lock.key(&password);
+        self.password = Some(password);
+        key
+    }
+
+    /// Looks for the password of the headers, the first of which stands at `at`.
+    fn unlock_headers(&mut self, lock: Lock, at: usize) -> bool {
+        let body = self.body.clone();
+        let opens = |password: &str| {
+            lock.accepts(password)
+                .unwrap_or_else(|| locked_header(&body, at, &lock, password).is_some_and(|next| next.sound))
+        };
+        self.password = self.opening.password(lock.price(), opens);
+        self.headers = Some(lock);
+        self.password.is_some()
+    }
+
+    fn unpacked(&mut self, file: &File, packed: Bytes, key: Option<&Key>) -> Content {
         let mut content = Content::default();
         match file.method {
+            Method::Stored if key.is_some() => {
+                let size = file.size.and_then(|size| usize::try_from(size).ok()).unwrap_or(packed.len());
+                let mut data = Vec::new();
+                let mut plain = &packed[..size.min(packed.len())];
+                if let End::Over(limit) = self.opening.drain(&mut plain, packed.len() as u64, &mut data) {
+                    content.over = Some(limit);
+                }
+                content.body = keep(data);
+            }
             Method::Stored => match self.opening.slice(file.data.clone()) {
                 Ok(body) => content.body = body,
                 Err(limit) => content.over = Some(limit),
@@ -200,7 +282,7 @@ impl Rar<'_, '_> {
             (true, _) => content.complain(DefectKind::TruncatedArchive, "it begins in another volume"),
             (_, true) => content.complain(DefectKind::TruncatedArchive, "it goes on in another volume"),
             _ if file.short => content.complain(DefectKind::TruncatedArchive, "its data ends early"),
-            _ => content.compare(file),
+            _ => content.compare(file, key),
         }
         content
     }
@@ -241,6 +323,59 @@ impl Rar<'_, '_> {
     }
 }
 
+/// The encrypted header at `at`, decrypted.
+fn locked_header(body: &[u8], at: usize, lock: &Lock, password: &str) -> Option<Next> {
+    const BLOCK: usize = 16;
+    let (salt, key) = match lock {
+        // Each header has a salt of its own before it.
+        Lock::Three { .. } => {
+            let salt = body.get(at..at + 8)?.to_vec();
+            (8, Lock::Three { salt }.key(password)?)
+        }
+        _ => (16, lock.key(password)?),
+    };
+    let start_at = at + salt;
+    let decrypt = |len: usize| {
+        let mut header = body.get(start_at..start_at.checked_add(len)?)?.to_vec();
+        match lock {
+            Lock::Three { .. } => key.decrypt(&mut header),
+            _ => key.decrypt_header(*body.get(at..)?.first_chunk()?, &mut header),
+        }
+        Some(header)
+    };
+    let first = decrypt(BLOCK)?;
+    let five = matches!(lock, Lock::Five { .. });
+    let len = if five { v5::header_len(&first, 0)? } else { v4::header_len(&first)? };
+    let padded = len.next_multiple_of(BLOCK);
+    let header = decrypt(padded)?;
+    let header = header.get(..len)?;
+    if five { v5::block(body, header, start_at + padded) } else { v4::block(body, header, start_at + padded) }
+}
+
+/// Whether a key makes what the member's checksum says, for members that are not large.
+fn tells_right(key: &Key, file: &File, packed: &[u8], most_memory: u64) -> bool {
+    /// Larger ones are not unpacked once for each password.
+    const MOST: u64 = 16 << 20;
+    let (Some(size), Sum::Crc(said)) = (file.size, file.sum) else { return false };
+    if size > MOST || size == 0 {
+        return false;
+    }
+    let mut plain = packed.to_vec();
+    key.decrypt(&mut plain);
+    let mut crc = flate2::Crc::new();
+    if file.method == Method::Stored {
+        crc.update(&plain[..plain.len().min(size as usize)]);
+        return crc.sum() == said;
+    }
+    let mut decoder = Box::<Decoder>::default();
+    let mut reader = decoder.read(file, false, &plain, most_memory);
+    let mut step = vec![0; 32 << 10];
+    while let Ok(count @ 1..) = reader.read(&mut step) {
+        crc.update(&step[..count]);
+    }
+    crc.sum() == said
+}
+
 /// What came out of a member.
 #[derive(Debug, Default)]
 struct Content {
@@ -255,7 +390,7 @@ impl Content {
         self.defects.push((kind, detail.into()));
     }
 
-    fn compare(&mut self, file: &File) {
+    fn compare(&mut self, file: &File, key: Option<&Key>) {
         let size = self.body.len() as u64;
         if let Some(said) = file.size.filter(|said| *said != size) {
             self.complain(DefectKind::BadArchive, format!("{size} bytes where the header says {said}"));
@@ -266,7 +401,7 @@ impl Content {
             Sum::Crc(said) => {
                 let mut crc = flate2::Crc::new();
                 crc.update(&self.body);
-                crc.sum() == said
+                key.map_or(crc.sum(), |key| key.sum(crc.sum())) == said
             }
             Sum::Rotated(said) => {
                 let add = |sum: u16, byte: &u8| sum.wrapping_add((*byte).into()).rotate_left(1);

@@ -60,11 +60,6 @@ impl Output {
         self.base + self.data.len() as u64
     }
 
-    /// Where the next byte goes, counted from where the member begins.
-    pub(super) fn written(&self) -> u64 {
-        self.position() - self.start
-    }
-
     /// Whether the member is complete.
     pub(super) fn complete(&self) -> bool {
         self.position() >= self.end

@@ -606,7 +606,7 @@ impl Model {
             let mut total = if has == 1 {
                 self.second_state(context, states)?
             } else {
-                if has % 2 == 0 {
+                if has.is_multiple_of(2) {
                     self.grow(context, has / 2)?;
                 }
                 let total = self.total(context);

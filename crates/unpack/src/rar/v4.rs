@@ -38,19 +38,26 @@ fn is_sound(head: &[u8], size: usize) -> bool {
     u16_le(head, 0) == Some(crc.sum() as u16)
 }
 
+/// Size of a header, by its first bytes.
+pub(super) fn header_len(head: &[u8]) -> Option<usize> {
+    u16_le(head, 5).map(usize::from).filter(|size| *size >= HEAD)
+}
+
 /// The block at `at` of `body`. None if nothing there looks like one, or the body ends in its header.
 pub(super) fn read(body: &[u8], at: usize) -> Option<Next> {
     let head = body.get(at..)?;
-    let (kind, flags, size) = (*head.get(2)?, u16_le(head, 3)?, usize::from(u16_le(head, 5)?));
-    if size < HEAD {
-        return None;
-    }
-    let header = head.get(..size)?;
+    let size = header_len(head)?;
+    block(body, head.get(..size)?, at + size)
+}
+
+/// Reads a header, whose data is at `data_at` of the body. One that was encrypted does not stand in the body itself.
+pub(super) fn block(body: &[u8], header: &[u8], data_at: usize) -> Option<Next> {
+    let (kind, flags) = (*header.get(2)?, u16_le(header, 3)?);
     // A comment inside a main or file header is not part of what is summed; blocks of other kinds of old archives have
     // sums of their own.
     let commented = kind == 0x73 && flags & 2 != 0 || kind == 0x74 && flags & 8 != 0;
-    let sound = commented || matches!(kind, 0x75..=0x79) || is_sound(header, size);
-    let after = |data: u64| cut(body, at + size, data).0.end;
+    let sound = commented || matches!(kind, 0x75..=0x79) || is_sound(header, header.len());
+    let after = |data: u64| cut(body, data_at, data).0.end;
     let block = match kind {
         0x73 => {
             let next = Next { block: Block::Other, at: after(0), sound };
@@ -60,13 +67,17 @@ pub(super) fn read(body: &[u8], at: usize) -> Option<Next> {
                 }
                 _ => Next { block: Block::Main { volume: flags & 1 != 0, solid: flags & 8 != 0 }, ..next },
             });
+            let main = Block::Main { volume: flags & 1 != 0, solid: flags & 8 != 0 };
+            let block =
+                if flags & 0x80 != 0 { Block::Locked(Lock::Three { salt: Vec::new() }) } else { main };
+            return Some(Next { block, at: after(0), sound });
         }
         0x74 => {
-            let file = file(body, header, at + size, flags)?;
+            let file = file(body, header, data_at, flags)?;
             let end = file.data.end;
             return Some(Next { block: Block::File(Box::new(file)), at: end, sound });
         }
-        0x7b => Block::End(flags & 1 != 0),
+        0x7b => Block::End,
         0x72..=0x7a => Block::Other,
         _ if sound => Block::Other,
         _ => return None,

@@ -86,7 +86,7 @@ pub(super) fn block(body: &[u8], header: &[u8], data_at: usize) -> Option<Next> 
             Block::File(Box::new(File { data, short, split, ..file }))
         }
         4 => Block::Locked(lock(&mut fields, true)?),
-        5 => Block::End(fields.number()? & 1 != 0),
+        5 => Block::End,
         3 => Block::Other,
         _ if sound => Block::Other,
         _ => return None,
