@@ -88,8 +88,8 @@ ask gatepost gatepost_finds
 start_clamd
 ask clamd clamd_finds
 if [ "${AMAVIS:-1}" = 1 ]; then
-    start_sink
-    start_amavis "$SINK_PORT" "$CLAMD_SOCKET"
+    # Asked over AM.PDP it sends nothing on, so nobody need listen where it would.
+    start_amavis 9 "$CLAMD_SOCKET"
     ask amavis "$readers_folder/amavis.py" "$AMAVIS_PDP_PORT" "$AMAVIS_SPOOL" "$mails"
 fi
 filters=$(IFS=,; echo "${asked[*]}")

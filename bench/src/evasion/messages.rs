@@ -4,8 +4,14 @@ use super::bodies::{all_hex, base64_lines};
 use super::plan::{Entity, Nest};
 use super::{MULTIPART_BY_RFC, Row};
 
+/// Makes something of what can be nested.
+type Nesting = fn(Nest) -> Entity;
+
+/// Ends the lines of a mail in another way.
+type Ending = fn(Vec<u8>) -> Vec<u8>;
+
 /// What is made of the multipart, or of the attachment alone.
-pub const NESTS: &[Row<fn(Nest) -> Entity>] = &[
+pub const NESTS: &[Row<Nesting>] = &[
     ("single", MULTIPART_BY_RFC, |nest| nest.part),
     ("multipart-in-multipart", MULTIPART_BY_RFC, |nest| inside(nest.multipart, 1)),
     ("three-deep", MULTIPART_BY_RFC, |nest| inside(nest.multipart, 3)),
@@ -220,7 +226,7 @@ pub const TOPS: &[Row<&[u8]>] = &[
 ];
 
 /// How lines end.
-pub const LINES: &[Row<fn(Vec<u8>) -> Vec<u8>>] = &[
+pub const LINES: &[Row<Ending>] = &[
     ("lf", "Python, MIME-tools", |mail| ended(&mail, b"\n")),
     ("cr", "", |mail| ended(&mail, b"\r")),
     ("crcrlf", "", |mail| ended(&mail, b"\r\r\n")),
