@@ -166,8 +166,6 @@ fn scrambled(opening: &mut Opening, body: &Bytes, start: usize) -> Result<(), St
         unscramble(&mut data, name, flags);
         let (mut content, packed) = (Vec::new(), data.len() as u64);
         // zlib's header: deflate, a window of 32 KiB.
-        let deflated =
-            data.starts_with(&[0x78]) && u16::from_be_bytes([0x78, *data.get(1).unwrap_or(&0)]) % 31 == 0;
         let deflated = data.starts_with(&[0x78])
             && u16::from_be_bytes([0x78, *data.get(1).unwrap_or(&0)]).is_multiple_of(31);
         let end = if deflated {

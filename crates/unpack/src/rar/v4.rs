@@ -60,13 +60,6 @@ pub(super) fn block(body: &[u8], header: &[u8], data_at: usize) -> Option<Next> 
     let after = |data: u64| cut(body, data_at, data).0.end;
     let block = match kind {
         0x73 => {
-            let next = Next { block: Block::Other, at: after(0), sound };
-            return Some(match flags {
-                _ if flags & 0x80 != 0 => {
-                    Next { block: Block::Locked(Lock::Three { salt: Vec::new() }), ..next }
-                }
-                _ => Next { block: Block::Main { volume: flags & 1 != 0, solid: flags & 8 != 0 }, ..next },
-            });
             let main = Block::Main { volume: flags & 1 != 0, solid: flags & 8 != 0 };
             let block =
                 if flags & 0x80 != 0 { Block::Locked(Lock::Three { salt: Vec::new() }) } else { main };
