@@ -53,7 +53,7 @@ struct Bits {
 impl Bits {
     fn put(&mut self, value: u32, width: u32) -> &mut Bits {
         for place in (0..width).rev() {
-            if self.count % 8 == 0 {
+            if self.count.is_multiple_of(8) {
                 self.bytes.push(0);
             }
             let bit = (value >> place & 1) as u8;
@@ -66,7 +66,9 @@ impl Bits {
     /// The lengths of codes that have one length each, by a code in which all lengths have five bits.
     fn lengths(&mut self, groups: &[(usize, u32)]) -> &mut Bits {
         for (symbols, length) in groups {
-            (0..*symbols).for_each(|_| drop(self.put(*length, 5)));
+            for _ in 0..*symbols {
+                self.put(*length, 5);
+            }
         }
         self
     }
@@ -75,7 +77,9 @@ impl Bits {
 /// `abcabcabc…` of thirty bytes: three literals, and a match of 27 at distance 3. `length` and `distance` are the
 /// symbols of the match, with the bits behind the first one.
 fn abc(bits: &mut Bits, length: (u32, u32, u32), distance: u32) {
-    b"abc".iter().for_each(|byte| drop(bits.put(u32::from(*byte), 9)));
+    for byte in b"abc" {
+        bits.put(u32::from(*byte), 9);
+    }
     bits.put(length.0, 9).put(length.1, length.2).put(distance, 6);
 }
 
@@ -138,19 +142,25 @@ fn packed_by(version: u8) -> Vec<u8> {
     match version {
         20 => {
             bits.put(0, 2);
-            (0..19).for_each(|_| drop(bits.put(5, 4)));
+            for _ in 0..19 {
+                bits.put(5, 4);
+            }
             bits.lengths(&[(298, 9), (48, 6), (28, 5)]);
             // Slot 14: from 24 and 3 on, two bits.
             abc(&mut bits, (270 + 14, 0, 2), 2);
         }
         29 => {
             bits.put(0, 2);
-            (0..20).for_each(|_| drop(bits.put(5, 4)));
+            for _ in 0..20 {
+                bits.put(5, 4);
+            }
             bits.lengths(&[(299, 9), (60, 6), (17, 5), (28, 5)]);
             abc(&mut bits, (271 + 14, 0, 2), 2);
         }
         _ => {
-            (0..20).for_each(|_| drop(bits.put(5, 4)));
+            for _ in 0..20 {
+                bits.put(5, 4);
+            }
             bits.lengths(&[(306, 9), (64, 6), (16, 4), (44, 6)]);
             // Slot 14: from 26 on, two bits.
             abc(&mut bits, (262 + 14, 1, 2), 2);
@@ -224,7 +234,7 @@ fn arj_cab_and_szdd_by_their_own_programs() {
         expect(format, hex(archive), &[&want], &[]);
         let sfx = [b"MZ a program that is no archive ", &hex(archive)[..]].concat();
         let (found, _) = listed(&read_file(sfx.into(), None, &Limits::default()));
-        assert_eq!(found, [want.clone()], "{format:?} behind a program");
+        assert_eq!(found, std::slice::from_ref(&want), "{format:?} behind a program");
     }
     // A literal, a match of three of what was before the beginning, and a match of itself.
     let szdd = [b"SZDD\x88\xf0\x27\x33Ae\x08\0\0\0", &[0b001, b'x', 0, 0, 0xf0, 0xf1][..]].concat();

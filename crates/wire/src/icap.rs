@@ -266,10 +266,10 @@ fn names(fields: &[(String, String)]) -> Vec<String> {
             if lines.len() < 3 && lines.first().is_some_and(|count| *count != "0") {
                 add("unnamed");
             }
-        } else if name.eq_ignore_ascii_case("X-Virus-ID") || name.eq_ignore_ascii_case("X-Virus-Name") {
-            if !matches!(value.as_str(), "no threats" | "None" | "-") {
-                add(value);
-            }
+        } else if ["X-Virus-ID", "X-Virus-Name"].iter().any(|own| name.eq_ignore_ascii_case(own))
+            && !matches!(value.as_str(), "no threats" | "None" | "-")
+        {
+            add(value);
         }
     }
     if names.len() > 1 {

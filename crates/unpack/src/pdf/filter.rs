@@ -530,6 +530,6 @@ mod tests {
         assert_eq!(predicted(vec![1, 1, 1, 5, 1, 1], 2, 1, 8, 3), [1, 2, 3, 5, 6, 7]);
         // Rows that are cut, or longer than all there is.
         assert_eq!(predicted(vec![2, 7], 12, 4, 32, 1 << 24), [7]);
-        assert_eq!(predicted(vec![2], 12, 1, 8, 3), []);
+        assert_eq!(predicted(vec![2], 12, 1, 8, 3), [0_u8; 0]);
     }
 }

@@ -287,7 +287,8 @@ mod tests {
 
     #[test]
     fn filters_undo_what_packers_did() {
-        let table: &[(Filter, &[u8], u32, Option<&[u8]>)] = &[
+        type Row<'a> = (Filter, &'a [u8], u32, Option<&'a [u8]>);
+        let table: &[Row] = &[
             (Filter::Delta(2), &[255, 255, 254, 254], 0, Some(&[1, 2, 2, 4])),
             (Filter::Delta(0), &[1], 0, None),
             (Filter::X86(false), &[0xe8, 0x11, 0, 0, 0, 0xe9], 0x10, Some(&[0xe8, 0, 0, 0, 0, 0xe9])),
