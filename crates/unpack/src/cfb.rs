@@ -386,17 +386,7 @@ pub(crate) mod tests {
 
     /// A compound file of those streams (`a/b` lies in storage `a`), sectors of 512 bytes.
     pub(crate) fn compose(streams: &[(&str, &[u8])]) -> Vec<u8> {
-        let mut names: Vec<(String, Option<&[u8]>)> = vec![("".into(), None)];
-        for (path, data) in streams {
-            let steps: Vec<&str> = path.split('/').collect();
-            for end in 1..steps.len() {
-                let folder = steps[..end].join("/");
-                if !names.iter().any(|(known, _)| *known == folder) {
-                    names.push((folder, None));
-                }
-            }
-            names.push(((*path).to_owned(), Some(data)));
-        }
+        let names = entries_of(streams);
         let parent = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
         let (mut fat, mut data): (Vec<u32>, Vec<u8>) = (Vec::new(), Vec::new());
         let mut store = |bytes: &[u8]| {
@@ -438,16 +428,12 @@ pub(crate) mod tests {
             units.resize(64, 0);
             directory.extend(units);
             directory.extend(named.to_le_bytes());
-            directory.extend([
-                if place == 0 {
-                    ROOT
-                } else if content.is_some() {
-                    STREAM
-                } else {
-                    STORAGE
-                },
-                1,
-            ]);
+            let kind = match content {
+                _ if place == 0 => ROOT,
+                Some(_) => STREAM,
+                None => STORAGE,
+            };
+            directory.extend([kind, 1]);
             let link = |to: Option<usize>| to.map_or(u32::MAX, |to| to as u32).to_le_bytes();
             directory.extend(link(None));
             directory.extend(link(sibling.map(|(place, _)| place)));
@@ -480,6 +466,22 @@ pub(crate) mod tests {
         file.extend(data);
         file.extend(fat.iter().flat_map(|word| word.to_le_bytes()));
         file
+    }
+
+    /// Root, storages and streams, each storage before what lies in it.
+    fn entries_of<'a>(streams: &[(&str, &'a [u8])]) -> Vec<(String, Option<&'a [u8]>)> {
+        let mut names: Vec<(String, Option<&'a [u8]>)> = vec![("".into(), None)];
+        for (path, data) in streams {
+            let steps: Vec<&str> = path.split('/').collect();
+            for end in 1..steps.len() {
+                let folder = steps[..end].join("/");
+                if !names.iter().any(|(known, _)| *known == folder) {
+                    names.push((folder, None));
+                }
+            }
+            names.push(((*path).to_owned(), Some(data)));
+        }
+        names
     }
 
     /// All streams with their content and what is wrong, and what is wrong with the file.

@@ -91,8 +91,7 @@ fn nothing_is_lost_on_the_way() {
 fn only_containers_need_a_worker() {
     for (what, file) in samples() {
         let done = Reading::mail(attached(&file).into(), &Limits::default()).is_done();
-        let light = matches!(what, "no container") || what.starts_with("rar");
-        assert_eq!(done, light, "{what}");
+        assert_eq!(done, what == "no container", "{what}");
     }
     let forwarded = attached(b"Received: by a\r\n\tid 1\r\nFrom: a\r\nSubject: b\r\n\r\nbody");
     let reading = Reading::mail(forwarded.into(), &Limits::default());
@@ -119,17 +118,22 @@ fn stored_members_are_not_copied() {
 /// Archives that others made, where they are at hand. `GATEPOST_SUITES` names the folder.
 #[test]
 fn suites_come_through_whole() {
+    // Every fifth of them: all take minutes, and this looks for what is lost on the way, not for what cannot be read.
     let beside = || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/suites");
     let suites = std::env::var_os("GATEPOST_SUITES").map_or_else(beside, std::path::PathBuf::from);
     if !suites.is_dir() {
         return println!("skipped: no suites in {}", suites.display());
     }
     let mut folders: Vec<_> = ["archives", "tnef", "office"].iter().map(|name| suites.join(name)).collect();
-    let (mut looked, mut handed) = (0, 0);
+    let (mut seen, mut looked, mut handed) = (0_u32, 0, 0);
     while let Some(folder) = folders.pop() {
         for path in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
             if path.is_dir() {
                 folders.push(path);
+                continue;
+            }
+            seen += 1;
+            if !seen.is_multiple_of(5) {
                 continue;
             }
             let Ok(file) = std::fs::read(&path) else { continue };

@@ -1,3 +1,5 @@
+//! Programs that behave as scanners do, and a real one.
+
 use super::super::testing;
 use super::*;
 use crate::config::units::Seconds;

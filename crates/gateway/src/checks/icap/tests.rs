@@ -1,3 +1,5 @@
+//! Answers of scanners, and what they mean.
+
 use super::super::testing;
 use super::*;
 use crate::config::units::{Seconds, Size};
