@@ -509,7 +509,8 @@ mod tests {
         for name in names_of_files {
             let head = "From: a@example.org\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream; name=x\r\nContent-Transfer-Encoding: binary\r\n\r\n";
             let raw = [head.as_bytes(), &fs::read(folder.join(name)).unwrap()].concat();
-            let mut found = names(&scanner.scan(&message(raw)));
+            let scan = scanner.scan(&message(raw));
+            let mut found = names(&scan);
             // A mail in a mail is found by more than one reading.
             found.dedup();
             assert_eq!(found, ["ClamAV-Test-File"], "{name}");
