@@ -107,6 +107,11 @@ impl Verdict {
                 "MISSING_MESSAGE_ID",
                 "DUPLICATE_HEADER",
                 "EIGHT_BIT_HEADER",
+                // Where the header ends decides what else it may say.
+                "OTHER_READING",
+                "LATE_HEADER",
+                "MISSPELT_MIME_HEADER",
+                "HIDDEN_ENCODING",
             ];
             self.symbols.retain(|symbol| !ABOUT_LINES.contains(&symbol.as_str()));
         }
