@@ -283,7 +283,8 @@ impl Pipeline {
 
         let started = Instant::now();
         let (mut message, unread) = match &turn {
-            Ok(_) => self.read(&manner, arrival.raw, began).await,
+            // Boxed: a session that is idle shall not hold room for it.
+            Ok(_) => Box::pin(self.read(&manner, arrival.raw, began)).await,
             Err(_) => (shallow(arrival.raw, &self.limits), Some(too_slow(self.judging_time))),
         };
         note_stray(&mut message, &arrival.stray);

@@ -49,7 +49,8 @@ impl Headers {
     /// only: such a line ends it, or only the empty line does. `body` is where the first reading has the body begin.
     pub(crate) fn otherwise(entity: &Bytes, body: usize) -> Vec<(Headers, usize)> {
         let readings = [Lines::until_odd(entity), Lines::until_empty(entity)];
-        let other = |found: &Lines| found.body != body && found.body < entity.len();
+        // A body that is all of the entity would be read as that entity again, and again.
+        let other = |found: &Lines| found.body != body && (1..entity.len()).contains(&found.body);
         readings
             .into_iter()
             .filter(other)

@@ -448,8 +448,7 @@ pub(crate) mod tests {
         let directory_start = store(&directory);
         let mini_fat: Vec<u8> = mini_fat.iter().flat_map(|word| word.to_le_bytes()).collect();
         let mini_fat_start = store(&mini_fat);
-        let fat_sectors = fat.len().div_ceil(127).max(1);
-        let first_fat = fat.len() as u32;
+        let (fat_sectors, first_fat) = (fat.len().div_ceil(127).max(1), fat.len() as u32);
         fat.extend(std::iter::repeat_n(0xffff_fffd, fat_sectors));
         fat.resize(fat_sectors * 128, u32::MAX);
         let mut file = vec![0; 512];

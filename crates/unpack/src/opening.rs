@@ -199,8 +199,16 @@ impl<'a> Opening<'a> {
         Ok(())
     }
 
-    /// Reads the container as a mail.
+    /// Reads the container as a mail, unless that is how it came to be: what lies around it was the same bytes.
     pub(crate) fn read_mail(&mut self) {
+        let mut at = self.message.part(self.container).parent;
+        while let Some(id) = at {
+            let around = self.message.part(id);
+            if around.body == self.body {
+                return;
+            }
+            at = around.parent;
+        }
         self.message.read_within(self.container, self.budget);
     }
 

@@ -536,3 +536,15 @@ proptest::proptest! {
         }
     }
 }
+
+/// Where a line of white space may end the header, or not, there is a second reading, and no third one of the same bytes.
+#[test]
+fn a_header_that_may_end_early_is_not_read_for_ever() {
+    for line in ["  ", "no field"] {
+        let raw = format!("X-Fold: a\r\n{line}\r\n b\r\nFrom: a@b.example\r\nSubject: c\r\n\r\nhello\r\n");
+        let message = read(raw.into(), &Limits::default());
+        assert!(message.parts.len() <= 4, "{line:?}: {} parts", message.parts.len());
+        let over = |defect: &gatepost_mail::Defect| matches!(defect.kind, DefectKind::Over(_));
+        assert!(!message.defects.iter().any(over), "{line:?}: {:?}", message.defects);
+    }
+}
