@@ -535,7 +535,7 @@ impl Letters {
         self.exact("one empty line", b"\r\n".to_vec(), &[HardlyMail]);
         self.exact("two empty lines", b"\r\n\r\n".to_vec(), &[HardlyMail]);
         self.exact("one word", b"Hello\r\n".to_vec(), &[HardlyMail]);
-        self.exact("no header", b"Hello,\r\n\r\nhow are you?\r\n".to_vec(), &[HardlyMail]);
+        self.exact("no header", b"Hello,\r\n\r\nhow are you?\r\n".to_vec(), &[HardlyMail, BrokenHeader]);
         self.exact("a body behind an empty line", b"\r\nHello\r\n".to_vec(), &[HardlyMail]);
         self.exact("eicar without a header", format!("\r\n{}\r\n", eicar()).into_bytes(), &[HardlyMail]);
         self.exact("a header and no empty line", crlf(plain_fields("x").as_bytes()), &[]);
