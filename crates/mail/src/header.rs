@@ -163,6 +163,14 @@ fn is_meant(shown: &[u8], name: &str) -> bool {
     }
 }
 
+/// Whether the first line is a header field: a name of printable characters, perhaps a space, then a colon (RFC 5322
+/// sections 2.2 and 4.5).
+pub fn begins_with_field(raw: &[u8]) -> bool {
+    let name = raw.iter().take_while(|byte| byte.is_ascii_graphic() && **byte != b':').count();
+    let mut rest = raw[name..].iter().skip_while(|byte| matches!(byte, b' ' | b'\t'));
+    name > 0 && rest.next() == Some(&b':')
+}
+
 /// Where a body begins with header fields again, one of which tells of MIME: the offset of the first of them. Empty
 /// lines before it do not count.
 pub(crate) fn late_header(body: &[u8]) -> Option<usize> {

@@ -42,7 +42,7 @@ pub use envelope::{Counted, Envelope, Parameters, Recipient};
 pub use feature::{Feature, FeatureKind, Link};
 pub use filetype::{FileKind, FileType};
 pub use finding::{Category, Cause, Counts, Fault, Finding, OnFault, Scope, Symbol};
-pub use header::{Field, Headers, Noticed};
+pub use header::{Field, Headers, Noticed, begins_with_field};
 pub use limits::{Budget, Limit, Limits};
 pub use message::{Mail, Message, Origin, Part, PartId};
 pub use points::Points;

@@ -3,6 +3,7 @@
 use gatepost_mail::{DefectKind, FileType};
 
 use crate::codec::{Fault, Sink, lzo};
+use crate::fields::u32_be;
 use crate::names;
 use crate::opening::{Opening, Stop};
 use crate::single::{File, Single, Step};
@@ -49,10 +50,6 @@ fn stream(opening: &mut Opening, input: &[u8], file: &mut File) -> Step {
     })
 }
 
-fn be32(input: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(*input.get(at..)?.first_chunk()?))
-}
-
 struct Header {
     names: Vec<String>,
     method: u8,
@@ -67,7 +64,7 @@ impl Header {
         let new = version >= 0x0940;
         let method = *input.get(if new { 15 } else { 13 })?;
         let mut at = if new { 17 } else { 14 };
-        let flags = be32(input, at)?;
+        let flags = u32_be(input, at)?;
         at += if flags & FILTER != 0 { 8 } else { 4 };
         // Mode and time, which has two words from 0.940 on.
         at += if new { 12 } else { 8 };
@@ -75,7 +72,7 @@ impl Header {
         let name = input.get(at + 1..at + 1 + name_len)?;
         at += 1 + name_len + 4;
         if flags & EXTRA != 0 {
-            at = at.checked_add(usize::try_from(be32(input, at)?).ok()?)?.checked_add(8)?;
+            at = at.checked_add(usize::try_from(u32_be(input, at)?).ok()?)?.checked_add(8)?;
         }
         (at <= input.len()).then(|| Header { names: names::readings(name, false), method, flags, len: at })
     }
@@ -89,7 +86,7 @@ struct Blocks<'a> {
 
 impl Blocks<'_> {
     fn word(&mut self) -> Result<u32, Fault> {
-        let word = be32(self.input, self.at).ok_or(Fault::Truncated)?;
+        let word = u32_be(self.input, self.at).ok_or(Fault::Truncated)?;
         self.at += 4;
         Ok(word)
     }

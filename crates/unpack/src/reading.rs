@@ -1,7 +1,7 @@
 //! A message being read, in two steps: first all that costs no more than reading mail does, then the containers.
 
 use bytes::Bytes;
-use gatepost_mail::{Budget, Limits, Message, Origin, Part, PartId};
+use gatepost_mail::{Budget, Limits, Message, Origin, Part, PartId, begins_with_field};
 
 use crate::{Roots, walk};
 
@@ -64,12 +64,4 @@ impl Reading {
     pub fn left(&self) -> &Limits {
         &self.left
     }
-}
-
-/// Whether the first line is a header field: a name of printable characters, perhaps a space, then a colon (RFC 5322
-/// sections 2.2 and 4.5).
-fn begins_with_field(raw: &[u8]) -> bool {
-    let name = raw.iter().take_while(|byte| byte.is_ascii_graphic() && **byte != b':').count();
-    let mut rest = raw[name..].iter().skip_while(|byte| matches!(byte, b' ' | b'\t'));
-    name > 0 && rest.next() == Some(&b':')
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
-use gatepost_mail::{Cause, DefectKind, Fault, Mail, Message, OnFault, PartId};
+use gatepost_mail::{Cause, DefectKind, Fault, Mail, Message, OnFault, PartId, begins_with_field};
 use tokio::time::timeout;
 
 use super::Health;
@@ -214,14 +214,6 @@ fn is_ambiguous(message: &Message) -> bool {
             | NotOpened => false,
         }
     })
-}
-
-/// Whether the first line is a header field: a name of printable characters, perhaps a space, then a colon (RFC 5322
-/// sections 2.2 and 4.5).
-fn begins_with_field(raw: &[u8]) -> bool {
-    let name = raw.iter().take_while(|byte| byte.is_ascii_graphic() && **byte != b':').count();
-    let mut rest = raw[name..].iter().skip_while(|byte| matches!(byte, b' ' | b'\t'));
-    name > 0 && rest.next() == Some(&b':')
 }
 
 #[cfg(test)]

@@ -191,7 +191,7 @@ impl Program {
         command.current_dir(&folder.path).process_group(0).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().map_err(|error| Failure::io(program, &error))?;
-        let mut group = Group::of(child);
+        let mut group = Group { child };
         let (out, err) = (group.child.stdout.take(), group.child.stderr.take());
         let (out, err) = tokio::join!(kept(out), kept(err));
         let status = group.child.wait().await.map_err(|error| Failure::io(program, &error))?;
@@ -343,12 +343,6 @@ fn remove_stale(parent: &Path) {
 /// A program and all that it starts; killed when it is dropped before its end.
 struct Group {
     child: Child,
-}
-
-impl Group {
-    fn of(child: Child) -> Group {
-        Group { child }
-    }
 }
 
 impl Drop for Group {
