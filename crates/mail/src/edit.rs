@@ -56,6 +56,73 @@ pub enum Edit {
         /// The text, UTF-8, lines ended by `\n`.
         text: String,
     },
+    /// Give a MIME part another name, in every field that names it. Nothing can be done so for a part that does not stand
+    /// in the message itself.
+    RenamePart {
+        /// Which part.
+        part: PartId,
+        /// Its new name.
+        name: String,
+    },
+    /// Put other content into a MIME part. Its header stays but for the transfer encoding.
+    RewritePart {
+        /// Which part.
+        part: PartId,
+        /// The new content, decoded.
+        body: Bytes,
+    },
+    /// Take out of a part what acts by itself, such as macros. Whoever carries edits out first makes a
+    /// [`Edit::RewritePart`] of it, or where that fails a [`Edit::ReplacePart`]; as which it counts otherwise.
+    CleanPart {
+        /// Which part.
+        part: PartId,
+        /// The text that stands for it if it cannot be cleaned.
+        text: String,
+    },
+    /// Take out of an HTML part what acts by itself. Made a [`Edit::RewritePart`] before it is carried out, without which it
+    /// cannot be.
+    DefangPart {
+        /// Which part.
+        part: PartId,
+        /// What goes.
+        what: Vec<Defang>,
+    },
+    /// Add to what a reader sees: to the text of the mail, in each of its forms.
+    AddText {
+        /// For text/plain: UTF-8, lines ended by `\n`.
+        text: String,
+        /// For text/html: elements that may stand in a body.
+        html: String,
+        /// Before or behind the text.
+        place: Place,
+    },
+    /// Put the message as it came into a new one, as an attachment (message/rfc822) behind a text. The new one has the
+    /// header of the old, with all edits of that, but for what describes the content.
+    Wrap {
+        /// The text, UTF-8, lines ended by `\n`.
+        text: String,
+    },
+}
+
+/// What can be taken out of HTML.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Defang {
+    /// Scripts, handlers of events, `javascript:` links.
+    Scripts,
+    /// Forms and their fields.
+    Forms,
+    /// Frames.
+    Frames,
+    /// Objects, applets, embedded media.
+    Objects,
+    /// Pictures, styles and fonts that are fetched from elsewhere.
+    RemoteContent,
+    /// Of these only the pictures that nobody can see.
+    TrackingPixels,
+    /// Links: what they lead to is shown, and cannot be clicked.
+    Links,
 }
 
 /// Where a header field is added.
@@ -272,6 +339,12 @@ impl<'a> Work<'a> {
                 }
                 None => false,
             },
+            Edit::RenamePart { .. }
+            | Edit::RewritePart { .. }
+            | Edit::CleanPart { .. }
+            | Edit::DefangPart { .. }
+            | Edit::AddText { .. }
+            | Edit::Wrap { .. } => false,
         }
     }
 

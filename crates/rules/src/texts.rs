@@ -1,0 +1,1 @@
+//! What rules look at, made of a message as SpamAssassin makes it.
