@@ -31,7 +31,10 @@ struct Asked {
 #[derive(Clone, Debug, PartialEq)]
 enum What {
     /// Until none of these symbols is found in it. The text stands for it where that cannot be done.
-    Clean { text: String, symbols: Vec<String> },
+    Clean {
+        text: String,
+        symbols: Vec<String>,
+    },
     Defang(Vec<Defang>),
 }
 

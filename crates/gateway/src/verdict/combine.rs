@@ -171,7 +171,9 @@ impl Plan {
             }
         };
         match (judged.action, self.answers) {
-            (Action::Deliver | Action::Mark | Action::Wrap | Action::Strip, _) => self.deliver(recipient, verdict, verdicts),
+            (Action::Deliver | Action::Mark | Action::Wrap | Action::Strip, _) => {
+                self.deliver(recipient, verdict, verdicts)
+            }
             (Action::Quarantine, _) => {
                 hold();
                 Fate::Hold(reply)

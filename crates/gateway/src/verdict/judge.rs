@@ -449,7 +449,7 @@ fn joined(texts: impl Iterator<Item = String>) -> String {
 mod tests {
     use super::*;
     use crate::verdict::testing::{ATTACHED, CATALOGUE, PLAIN, case, fault, mail, one, policies};
-    use gatepost_mail::Place;
+    use gatepost_mail::{PartId, Place};
     use proptest::prelude::*;
 
     /// Findings from names in capitals, parted by spaces: `VIRUS@2` stands in part 2, `FIVE>1` is of recipient 1.

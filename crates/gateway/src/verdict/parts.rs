@@ -90,8 +90,7 @@ pub(super) fn nearest_text<'l>(
     own: impl Fn(&'l PartLayer) -> Option<&'l Notice>,
     built_in: fn(Language) -> Notice,
 ) -> Notice {
-    let of_layer =
-        |layer: &&'l PartLayer| own(layer).cloned().or_else(|| layer.typed.language.map(built_in));
+    let of_layer = |layer: &&'l PartLayer| own(layer).cloned().or_else(|| layer.typed.language.map(built_in));
     layers.iter().find_map(of_layer).unwrap_or_else(|| built_in(Language::default()))
 }
 
@@ -236,7 +235,10 @@ mod tests {
         let made = |text, html| footer(text, html).map(|footer| (footer.text, footer.html, footer.shown));
         let three = |text: &str, html: &str, shown: &str| Some((text.into(), html.into(), shown.into()));
         assert_eq!(made(Some("A & B\r\n<c>\n\n"), None), three("A & B\n<c>\n", "", "A & B\n<c>\n"));
-        assert_eq!(made(None, Some("<p>A &amp; <b>B</b></p>")), three("", "<p>A &amp; <b>B</b></p>\n", "A & B"));
+        assert_eq!(
+            made(None, Some("<p>A &amp; <b>B</b></p>")),
+            three("", "<p>A &amp; <b>B</b></p>\n", "A & B")
+        );
         assert_eq!(made(Some("a"), Some("<i>b</i>")), three("a\n", "<i>b</i>\n", "a\n"));
         assert_eq!(made(Some(" \n"), Some("")), None);
         assert_eq!(made(None, None), None);
@@ -244,7 +246,8 @@ mod tests {
 
     #[test]
     fn a_disclaimer_is_known_when_it_is_quoted() {
-        let footer = footer(Some("This mail is for its recipient\nalone. Example Ltd."), None).expect("a footer");
+        let footer =
+            footer(Some("This mail is for its recipient\nalone. Example Ltd."), None).expect("a footer");
         let head = "From: a@a.test\r\nSubject: Re: x\r\n";
         for (body, known) in [
             ("No.\r\n", false),

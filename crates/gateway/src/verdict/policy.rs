@@ -687,6 +687,34 @@ mod tests {
             "default_policy.replies.virus",
             "must be 5xx",
         ),
+        // Parts and texts.
+        ("default_policy.parts.MACROO = 'clean'", "default_policy.parts.MACROO", "no check finds a symbol"),
+        ("default_policy.parts.FIVEE = 'clean'", "default_policy.parts.FIVEE", "the nearest is FIVE"),
+        ("default_policy.parts.banned = 'rename'", "default_policy.parts.banned", "set actions.banned"),
+        ("default_policy.parts.spam = 'clean'", "default_policy.parts.spam", "not about a part"),
+        (
+            "default_policy.parts.BANNED = 'clean'",
+            "default_policy.parts.BANNED",
+            "counts as banned, whose action is refuse",
+        ),
+        (
+            "default_policy = {actions = {banned = 'strip'}, parts = {banned = 'clean'}}\n\
+             policy = [{name = 'a', parts = {BANNED = 'rename'}, actions = {banned = 'mark'}}]",
+            "policy[0].parts.BANNED",
+            "whose action is mark",
+        ),
+        ("default_policy.rename_to = 'x'", "default_policy.rename_to", "must hold {name}"),
+        ("default_policy.rename_to = '{name}'", "default_policy.rename_to", "something besides"),
+        ("default_policy.rename_to = '../{name}.x'", "default_policy.rename_to", "slashes"),
+        ("default_policy.rename_to = '{reason}{name}'", "default_policy.rename_to", "unknown field {reason}"),
+        (
+            "default_policy.warnings.spammy = '{name}'",
+            "default_policy.warnings.spammy",
+            "unknown field {name}",
+        ),
+        ("default_policy.warnings.spammy = ' '", "default_policy.warnings.spammy", "must say something"),
+        ("default_policy.wrap_text = ''", "default_policy.wrap_text", "must say something"),
+        ("default_policy.actions.clean = 'wrap'", "default_policy.actions.clean", "cannot be met with wrap"),
         // Names and conditions.
         ("policy = [{}]", "policy[0].name", "needs a name"),
         (

@@ -164,7 +164,9 @@ impl Notice {
         let name = Template::parse(text, NAME_FIELDS)?;
         match name.pieces.contains(&Piece::Field(Field::Name)) && name.pieces.len() > 1 {
             true => Ok(Notice(name)),
-            false => Err("the new name must hold {name} and something besides, as {name}.disarmed does".into()),
+            false => {
+                Err("the new name must hold {name} and something besides, as {name}.disarmed does".into())
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use gatepost_mail::{
-    Address, Changes, Direction, Edit, Envelope, HeaderChange, Place, Protocol, Recipient, Reply, Session,
+    Address, Changes, Direction, Envelope, HeaderChange, Place, Protocol, Recipient, Reply, Session,
 };
 use gatepost_wire::ampdp::{Judge, Path, Response, ReturnValue};
 use gatepost_wire::smtp::{StrayReport, check_address};

@@ -14,9 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use gatepost_mail::{
-    Action, Bounce, Category, Changes, Edit, HeaderChange, Message, Place, Reply, Verdict, text,
-};
+use gatepost_mail::{Action, Bounce, Category, Changes, HeaderChange, Message, Place, Reply, Verdict, text};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -463,6 +461,7 @@ impl Links {
 
 #[cfg(test)]
 mod tests {
+    use gatepost_mail::Edit;
     use gatepost_mail::{Budget, Limits};
     use serde_json::json;
 

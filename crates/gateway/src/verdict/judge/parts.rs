@@ -15,7 +15,7 @@ use crate::verdict::template::{Field, Notice};
 pub(super) struct Changed {
     pub edits: Vec<Edit>,
     pub treated: Vec<Treated>,
-    replaced: BTreeSet<PartId>,
+    pub replaced: BTreeSet<PartId>,
 }
 
 impl Changed {
@@ -129,7 +129,12 @@ impl Judge<'_> {
             || (!cleaned.is_empty() && !message.can_rewrite(part));
         if cannot || asked.iter().any(|(action, _)| *action == PartAction::Replace) {
             let note = if cannot { "it has no place of its own" } else { "" };
-            return changed.add(Edit::ReplacePart { part, text: text() }, Treatment::Replaced, note, &findings);
+            return changed.add(
+                Edit::ReplacePart { part, text: text() },
+                Treatment::Replaced,
+                note,
+                &findings,
+            );
         }
         if !cleaned.is_empty() {
             changed.add(Edit::CleanPart { part, text: text() }, Treatment::Cleaned, "", &cleaned);
