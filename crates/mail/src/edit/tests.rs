@@ -440,6 +440,55 @@ proptest! {
     }
 }
 
+/// Any edit, of a part that may not be there.
+fn any_edit() -> impl Strategy<Value = Edit> {
+    let place = prop_oneof![Just(Place::Top), Just(Place::Bottom)];
+    let text = "(a|\u{fc}|\n|--x|<b>| |\"|\r){0,8}";
+    (0..8usize, 0..6usize, text, place).prop_map(|(kind, part, text, place)| {
+        let part = PartId(part);
+        match kind {
+            0 => Edit::ReplacePart { part, text },
+            1 => Edit::RenamePart { part, name: text },
+            2 => Edit::RewritePart { part, body: Bytes::from(text) },
+            3 => Edit::CleanPart { part, text },
+            4 => Edit::DefangPart { part, what: vec![Defang::Forms] },
+            5 => Edit::AddText { html: format!("<p>{text}</p>"), text, place },
+            6 => Edit::Wrap { text },
+            _ => Edit::AddHeader { name: "X-Added".into(), value: format!("v{text}"), place },
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn any_edits_of_any_message(raw in hostile_message(), edits in proptest::collection::vec(any_edit(), 0..5)) {
+        let message = read(raw.clone());
+        let applied = apply(&message, &edits);
+        let changes = changes(&message, &edits);
+        prop_assert_eq!(&changes.skipped, &applied.skipped);
+        let new = applied.chunks.concat();
+        if applied.skipped.len() == edits.len() {
+            prop_assert_eq!(&new, raw.as_bytes());
+        }
+        // What was not carried out makes no difference.
+        let rest: Vec<Edit> =
+            edits.iter().enumerate().filter(|(at, _)| !applied.skipped.contains(at)).map(|(_, it)| it.clone()).collect();
+        prop_assert_eq!(&apply(&message, &rest).chunks.concat(), &new);
+        // A mail server that knows the same header comes to the same.
+        let header = &message.headers;
+        let plain = header.fields.iter().all(|field| !field.name.is_empty() && header.raw_field(field).ends_with(b"\n"));
+        let ended = message.raw[header.raw.len()..].starts_with(b"\r\n");
+        if plain && ended {
+            prop_assert_eq!(instructed(&message, &changes), String::from_utf8_lossy(&new));
+        }
+        // Whatever came of it can be edited again.
+        let again = read(new);
+        apply(&again, &edits);
+    }
+}
+
 /// A value as it is read back: encoded words in it decoded.
 fn message_text(value: &str) -> String {
     crate::words::decode(value.trim().as_bytes()).trim().to_owned()
