@@ -49,4 +49,4 @@ pub use limits::{Budget, Limit, Limits};
 pub use message::{Mail, Message, Origin, Part, PartId};
 pub use points::Points;
 pub use session::{Direction, Protocol, Session, Tls, Via};
-pub use verdict::{Action, Bounce, Reply, Verdict, Weighed};
+pub use verdict::{Action, Bounce, Reply, Treated, Treatment, Verdict, Weighed};

@@ -12,6 +12,7 @@ pub mod load;
 pub mod maps;
 pub mod next_hop;
 pub mod p0f;
+pub mod parts;
 pub mod protection;
 mod reference;
 pub mod restrictions;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use gatepost_mail::{Action, Category, Direction, OnFault, Points};
+use gatepost_mail::{Action, Category, Defang, Direction, OnFault, Points};
 use gatepost_wire::smtp::Stray;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ pub use super::dmarc_reports::DmarcReports;
 pub use super::greylist::{Greylist, GreylistMode};
 pub use super::lists::*;
 use super::p0f::P0f;
+use super::parts::{Disclaimer, Language, PartAction};
 pub use super::restrictions::Restrictions;
 use super::scanners::{CommandScanner, IcapScanner, MalwareNames};
 use super::units::{Net, Seconds, Size};
@@ -555,13 +556,32 @@ pub struct Policy {
     /// What the client is told, by category: `replies.virus = "550 5.7.1 Virus detected: {reason} (id {id})"`.
     /// In braces: id, reason, category, score, policy, hostname.
     pub replies: BTreeMap<Category, String>,
-    /// Put before the subject, by category: `subject_tags.spammy = "[SPAM?] "`. Only where the action is `mark`.
+    /// Put before the subject, by category: `subject_tags.spammy = "[SPAM?] "`. Only where the action is `mark` or `wrap`.
     pub subject_tags: BTreeMap<Category, String>,
     /// Put behind the recipient's local part, by category: `extensions.spammy = "+spam"`. Only where the action is
-    /// `mark`.
+    /// `mark` or `wrap`.
     pub extensions: BTreeMap<Category, String>,
     /// Spam headers are added from so many points on. Built-in: -999, always.
     pub headers_from: Option<Points>,
+    /// What is done with the part in which something was found: `parts.banned = "rename"`, `parts.MACRO = "clean"`. By
+    /// category (`virus`, `banned`, `unchecked`) where its action is `strip`; built-in: replace. By symbol, which goes before
+    /// its category; a symbol that is in no category needs no action: what is said here is done whenever the mail is
+    /// delivered. The original is kept in quarantine.
+    pub parts: BTreeMap<String, PartAction>,
+    /// The new name of a part that is renamed. In braces: name, id. Built-in: `{name}.disarmed`.
+    pub rename_to: Option<String>,
+    /// What is taken out of HTML when mail of a category is delivered: `defang.clean = ["scripts", "tracking-pixels"]`. The
+    /// lists of all categories that the mail is in go together. `[]`: nothing.
+    pub defang: BTreeMap<Category, Vec<Defang>>,
+    /// Put at the top of what the reader sees when mail of a category is delivered: `warnings.unchecked = "built-in"`, or a
+    /// text of your own. In braces: id, reason, category, score, hostname. `""`: none. Never in signed or encrypted mail.
+    pub warnings: BTreeMap<Category, String>,
+    /// Added at the bottom of what is delivered. Never to signed or encrypted mail, nor to mail that holds it already.
+    pub disclaimer: Disclaimer,
+    /// Text of the message that wraps another, where the action is `wrap`. In braces: id, reason, category, score, hostname.
+    pub wrap_text: Option<String>,
+    /// Language of the texts that are built in: `strip_text`, `wrap_text`, `bounce_text`, `warnings`. Built-in: en.
+    pub language: Option<Language>,
     /// Text put in place of an attachment that is stripped. In braces: id, reason, name, hostname.
     pub strip_text: Option<String>,
     /// What senders read in a bounce, where the action is `bounce` and gatepost sends it. In braces: id, reason,

@@ -13,12 +13,14 @@ mod bounce;
 mod combine;
 mod judge;
 mod opinion;
+mod parts;
 mod policy;
 mod postpone;
 mod rewrite;
 mod template;
 #[cfg(test)]
 mod testing;
+mod texts;
 mod when;
 
 pub use admit::{Admission, Request, Restrictions, Stage, Step, force};

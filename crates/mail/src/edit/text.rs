@@ -133,7 +133,8 @@ impl<'a> Addition<'a> {
     fn lines(&self, flowed: bool) -> String {
         let text = self.as_text();
         let lines = text.lines().map(|line| {
-            let line = line.trim_end();
+            // The line before a signature keeps its space (section 4.3).
+            let line = if line == "-- " { line } else { line.trim_end() };
             let stuffed = flowed && (line.starts_with([' ', '>']) || line.starts_with("From "));
             if stuffed { format!(" {line}") } else { line.to_owned() }
         });
