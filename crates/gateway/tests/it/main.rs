@@ -51,4 +51,5 @@ mod spamd;
 mod spoofed;
 mod state;
 mod two_queues;
+mod unmended;
 mod worker;
