@@ -6,6 +6,8 @@
 mod edits;
 mod html;
 mod macros;
+mod xml;
+mod zip;
 
 use std::fmt;
 
