@@ -1,12 +1,15 @@
 //! Documents without their macros.
 
 mod odf;
+mod ole;
 mod ooxml;
+mod word;
+mod xls;
 mod xlsb;
 
 use gatepost_mail::{Budget, FileType, Limit, Limits};
 
-use crate::{Unreadable, zip};
+use crate::{Unreadable, cfb, zip};
 
 /// Takes the macros out of a document; None if there are none.
 pub fn remove_macros(
@@ -33,6 +36,9 @@ fn cleaned(
     budget.check_time()?;
     if content.starts_with(b"PK\x03\x04") {
         return package(content, budget, depth);
+    }
+    if content.starts_with(cfb::MAGIC) && detected != FileType::MSI {
+        return ole::cleaned(content, budget, depth);
     }
     match detected {
         FileType::PDF => Err(Unreadable::Unsupported("PDF")),
