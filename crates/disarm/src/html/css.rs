@@ -21,7 +21,7 @@ pub(super) struct Goes {
 pub(super) fn cleaned(style: &[u8], goes: Goes) -> Option<Vec<u8>> {
     let mut edits = Edits::default();
     let may_run = goes.scripts && may_run(style);
-    if !may_run && !(goes.remote && may_fetch(style)) {
+    if !(may_run || goes.remote && may_fetch(style)) {
         return None;
     }
     if may_run {
