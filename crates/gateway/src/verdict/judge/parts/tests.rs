@@ -1,3 +1,5 @@
+//! What is done with parts and texts, as tables.
+
 use gatepost_mail::{Action, Defang, Edit, Finding, PartId, Place, Verdict};
 
 use crate::verdict::testing::{ATTACHED, PLAIN, one};
