@@ -3,4 +3,5 @@
 //! `conf` reads .cf files into rules; `texts` makes of a message what rules look at; `engine` evaluates the one over the
 //! other. Nothing here does I/O: files are handed in as bytes, look-ups (DNS, SPF, DKIM) as answers.
 
+pub mod subject;
 pub mod texts;
