@@ -4,6 +4,7 @@
 //! other. Nothing here does I/O: files are handed in as bytes, look-ups (DNS, SPF, DKIM) as answers.
 
 pub mod conf;
+pub mod engine;
 pub mod meta;
 pub mod regex;
 pub mod subject;

@@ -12,9 +12,16 @@ mod syntax;
 
 use std::ops::Range;
 
+pub use literals::{fold, rarity};
 pub use set::is_space;
 pub use syntax::SyntaxError;
 
+/// The size of automaton up to which the linear engine is preferred, in bytes.
+const SMALL: usize = 1 << 20;
+/// The largest automaton, in bytes.
+const LARGE: usize = 64 << 20;
+/// How much of an expression is shown around an error, in bytes.
+const SHOWN: usize = 200;
 /// The most steps that one search takes in PCRE2.
 const MATCH_LIMIT: u32 = 500_000;
 /// How deep its interpreter may nest. Compiled code has no use for it.
@@ -67,6 +74,8 @@ impl Pattern {
     pub fn plain(inside: &[u8], modifiers: &[u8]) -> Result<Pattern, String> {
         let worded = |error: SyntaxError| {
             let (before, after) = inside.split_at(error.at.min(inside.len()));
+            let before = &before[before.len().saturating_sub(SHOWN)..];
+            let after = &after[..after.len().min(SHOWN)];
             format!(
                 "{} in regex; marked by <-- HERE in m/{} <-- HERE {}/",
                 error.message,
@@ -77,9 +86,14 @@ impl Pattern {
         Ok(Pattern { parsed: syntax::parse(inside, modifiers).map_err(worded)? })
     }
 
-    /// Texts of which every match contains one, without regard to ASCII case; `None`: there are none.
+    /// Texts of which every match contains one, both folded (`fold`); `None`: there are none.
     pub fn required(&self) -> Option<Vec<Vec<u8>>> {
         literals::required(&self.parsed.node)
+    }
+
+    /// Whether it may match the empty text.
+    pub fn matches_empty(&self) -> bool {
+        syntax::lengths(&self.parsed.node).0 == 0
     }
 
     /// The names of its groups.
@@ -112,13 +126,15 @@ impl Pattern {
     }
 
     fn compile_for(&self, exact: bool) -> Result<Matcher, String> {
-        if self.parsed.names.is_empty()
-            && !exact
-            && let Some(regex) = linear::build(&self.parsed.node)
-        {
-            return Ok(Matcher(Engine::Linear(regex)));
+        let linear = |size| {
+            let fits = self.parsed.names.is_empty() && !exact;
+            fits.then(|| linear::build(&self.parsed.node, size)).flatten().map(|regex| Matcher(Engine::Linear(regex)))
+        };
+        if let Some(matcher) = linear(SMALL) {
+            return Ok(matcher);
         }
-        self.backtracking()
+        // PCRE2 has no room for the largest expressions; an automaton of many megabytes is better than none.
+        self.backtracking().or_else(|why| linear(LARGE).ok_or(why))
     }
 
     /// Compiles it for PCRE2, whatever its form.

@@ -9,7 +9,7 @@ use crate::regex::Pattern;
 /// How often tags that come out of tags are replaced.
 const MAX_PASSES: usize = 6;
 /// The longest expression that tags may make, in bytes.
-const MAX_LENGTH: usize = 64 * 1024;
+const MAX_LENGTH: usize = 1024 * 1024;
 
 impl Reader {
     /// Puts together what was read.

@@ -332,6 +332,11 @@ impl Settings {
                 }
                 _ => Err(Refused::Invalid),
             },
+            "adsp_override" if words(value).count() == 1 => {
+                let pairs = self.pairs.entry(name).or_default();
+                pairs.insert(characters(value).to_lowercase(), "discardable".into());
+                Ok(())
+            }
             "dns_block_rule" if words(value).count() < 2 => Err(Refused::Invalid),
             "enable_compat" => {
                 let valid = value.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_') && value.len() <= 128;

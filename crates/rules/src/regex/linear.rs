@@ -7,18 +7,16 @@ use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, Hir, Look, Repetitio
 use super::set::ByteSet;
 use super::syntax::{Assert, Greed, Node, lengths};
 
-/// The largest automaton, in bytes. Beyond it PCRE2 takes over.
-const MAX_SIZE: usize = 1 << 20;
 /// What the lazy automaton of one expression may take for each thread that uses it, in bytes.
 const CACHE: usize = 1 << 18;
 
-/// The expression as automaton; `None`: it has what only a backtracking engine does, or it is too large.
-pub fn build(node: &Node) -> Option<meta::Regex> {
+/// The expression as automaton of at most so many bytes; `None`: it has what only a backtracking engine does, or is too large.
+pub fn build(node: &Node, size: usize) -> Option<meta::Regex> {
     let hir = hir(node, Place { last: true, followed: false })?;
     let config = meta::Config::new()
         .utf8_empty(false)
         .which_captures(WhichCaptures::Implicit)
-        .nfa_size_limit(Some(MAX_SIZE))
+        .nfa_size_limit(Some(size))
         .onepass(false)
         .hybrid_cache_capacity(CACHE);
     meta::Builder::new().configure(config).build_from_hir(&hir).ok()

@@ -5,15 +5,26 @@ use super::set::ByteSet;
 use super::syntax::Node;
 
 /// The most texts for one expression.
-const MAX_TEXTS: usize = 24;
+const MAX_TEXTS: usize = 100;
 /// The most texts a sequence is multiplied out to.
-const MAX_PRODUCT: usize = 40;
+const MAX_PRODUCT: usize = 60;
 /// The longest text that is of use, in bytes.
 const MAX_LENGTH: usize = 24;
 /// The largest class that is written out.
 const MAX_CLASS: u32 = 10;
 
-/// The texts, in lower case, to be looked for without regard to ASCII case; `None`: there are none worth looking for.
+/// What expressions and texts are compared in: lower case, one kind of white space, one digit. So a text stands for all that a
+/// class such as `\s` or `\d` may match.
+pub fn fold(byte: u8) -> u8 {
+    match byte {
+        b'A'..=b'Z' => byte | 0x20,
+        b'\t'..=b'\r' => b' ',
+        b'1'..=b'9' => b'0',
+        other => other,
+    }
+}
+
+/// The texts, folded, to be looked for in folded text; `None`: there are none.
 pub fn required(node: &Node) -> Option<Vec<Vec<u8>>> {
     let found = look(node);
     let mut texts = best(found.best, found.exact.map(Texts::new))?.0;
@@ -37,7 +48,7 @@ impl Texts {
     /// How seldom they are found in mail: the worst of them decides, and each costs a little.
     fn worth(&self) -> f64 {
         let worst = self.0.iter().map(|text| rarity(text)).fold(f64::INFINITY, f64::min);
-        worst - self.0.len() as f64 * 0.05
+        worst - self.0.len() as f64 * 0.03
     }
 }
 
@@ -54,7 +65,7 @@ fn look(node: &Node) -> Found {
         Node::Empty | Node::Assert(_) | Node::Keep | Node::Look { .. } => {
             Found { exact: Some(vec![Vec::new()]), best: None }
         }
-        Node::Bytes(bytes) => Found { exact: Some(vec![bytes.to_ascii_lowercase()]), best: None },
+        Node::Bytes(bytes) => Found { exact: Some(vec![bytes.iter().map(|byte| fold(*byte)).collect()]), best: None },
         Node::Set(set) => Found { exact: listed(set), best: None },
         Node::Capture { node, .. } | Node::Atomic(node) => look(node),
         Node::Concat(nodes) => sequence(nodes),
@@ -65,7 +76,8 @@ fn look(node: &Node) -> Found {
 }
 
 fn listed(set: &ByteSet) -> Option<Vec<Vec<u8>>> {
-    let lower = ByteSet::of(|b| set.iter().any(|c| c.to_ascii_lowercase() == b));
+    let mut lower = ByteSet::EMPTY;
+    set.iter().for_each(|byte| lower.add(fold(byte)));
     (lower.len() <= MAX_CLASS && !lower.is_empty()).then(|| lower.iter().map(|byte| vec![byte]).collect())
 }
 
@@ -145,7 +157,7 @@ fn best(one: Option<Texts>, other: Option<Texts>) -> Option<Texts> {
 }
 
 /// Roughly the negative logarithm of how often a text is found: each byte adds, common bytes less.
-fn rarity(text: &[u8]) -> f64 {
+pub fn rarity(text: &[u8]) -> f64 {
     let bits = |byte: u8| match byte {
         b' ' | b'e' | b't' | b'a' | b'o' => 1.0,
         b'i' | b'n' | b's' | b'r' | b'l' | b'd' | b'\n' => 1.3,

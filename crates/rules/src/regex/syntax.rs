@@ -9,7 +9,7 @@ use super::set::{ByteSet, is_space, other_case, perl_class, posix_class};
 /// How deep groups may stand in each other.
 const MAX_DEPTH: u32 = 100;
 /// The longest expression read, in bytes.
-const MAX_LENGTH: usize = 128 * 1024;
+const MAX_LENGTH: usize = 1024 * 1024;
 /// The largest count in braces that Perl takes.
 const MAX_COUNT: u32 = 65_534;
 
