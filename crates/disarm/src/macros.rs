@@ -3,6 +3,7 @@
 mod odf;
 mod ole;
 mod ooxml;
+mod rtf;
 mod word;
 mod xls;
 mod xlsb;
@@ -40,6 +41,10 @@ fn cleaned(
     if content.starts_with(cfb::MAGIC) && detected != FileType::MSI {
         return ole::cleaned(content, budget, depth);
     }
+    if content.starts_with(rtf::MAGIC) {
+        budget.take_bytes(content.len() as u64)?;
+        return rtf::cleaned(content, budget);
+    }
     match detected {
         FileType::PDF => Err(Unreadable::Unsupported("PDF")),
         _ => Err(Unreadable::Unsupported("what is no document")),
@@ -61,9 +66,9 @@ fn package(content: &[u8], budget: &mut Budget, depth: u32) -> Result<Option<Vec
 
 /// Whether a file begins as a document that may hold macros of its own.
 fn begins_as_document(beginning: &[u8]) -> bool {
-    beginning.starts_with(b"\xd0\xcf\x11\xe0")
+    beginning.starts_with(cfb::MAGIC)
         || beginning.starts_with(b"PK\x03\x04")
-        || beginning.starts_with(b"{\\rt")
+        || beginning.starts_with(rtf::MAGIC)
 }
 
 /// A document within another: None if there is nothing to take out, or if it is no document after all.
@@ -73,3 +78,6 @@ fn within(content: &[u8], budget: &mut Budget, depth: u32) -> Result<Option<Vec<
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;
