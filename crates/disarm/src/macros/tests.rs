@@ -269,6 +269,45 @@ fn rich_text() {
     }
 }
 
+#[test]
+fn pdf() {
+    let packed = |content: &str| {
+        use std::io::Write;
+        let mut packer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        packer.write_all(content.as_bytes()).expect("to memory");
+        let head = b"%PDF-1.5\n1 0 obj <</Type/ObjStm/Filter/FlateDecode>>\nstream\n".to_vec();
+        [head, packer.finish().expect("to memory"), b"\nendstream".to_vec()].concat()
+    };
+    for (pdf, expected) in [
+        ("%PDF-1.4 <</Type/Catalog/Pages 2 0 R>>", "-"),
+        (
+            "%PDF-1.4 <</OpenAction 3 0 R/AA<<>>/Names<</JavaScript 4 0 R>>>> <</S/JavaScript/JS(x)>> /JSON",
+            "%PDF-1.4 <</XpenAction 3 0 R/XA<<>>/Names<</XavaScript 4 0 R>>>> <</S/XavaScript/XS(x)>> /JSON",
+        ),
+        (
+            "%PDF-1.4 <</S/#4aava#53cript/J#53 1 0 R /XFA 2 0 R>>",
+            "%PDF-1.4 <</S/XXXava#53cript/X#53 1 0 R /YFA 2 0 R>>",
+        ),
+        (
+            "%PDF-1.4 <</Filter/x>>stream\n/JS /Launch\nendstream /JS",
+            "%PDF-1.4 <</Filter/x>>stream\n/JS /Xaunch\nendstream /XS",
+        ),
+        ("%PDF-1.4 <<>>stream\n/JS x\nendstream", "%PDF-1.4 <<>>stream\n/XS x\nendstream"),
+    ] {
+        let made = clean(pdf.as_bytes()).expect("readable");
+        let shown = made.as_ref().map_or("-".to_owned(), |made| String::from_utf8_lossy(made).into_owned());
+        assert_eq!(shown, expected, "{pdf}");
+        assert!(made.is_none_or(|made| clean(&made) == Ok(None)));
+    }
+    assert_eq!(clean(&packed("1 0 <</Type/Catalog>>")), Ok(None));
+    let acts = Unreadable::Unsupported("a PDF that acts by what is in packed objects");
+    assert_eq!(clean(&packed("1 0 <</OpenAction 1 0 R>>")), Err(acts));
+    let odd = String::from_utf8_lossy(&packed("1 0 <<>>")).replace(">>\nstream", ">> %\nstream");
+    assert!(matches!(clean(odd.as_bytes()), Err(Unreadable::Malformed(_))));
+    let locked = [packed("1 0 <<>>"), b"trailer <</Encrypt 1 0 R>>".to_vec()].concat();
+    assert_eq!(clean(&locked), Err(Unreadable::Encrypted));
+}
+
 /// A project of VBA in a Word document, with all that belongs to it.
 fn with_project(mut document: Vec<(String, Vec<u8>)>, folder: &str) -> Vec<u8> {
     let source = b"\x01\x23\xb0\x00Attribut\x00e VB_Nam\x00e = \"x\"\n\x00Sub a()\n";
