@@ -4,6 +4,7 @@ mod rig;
 
 mod after_queue;
 mod ampdp;
+mod attachments;
 mod auth;
 mod beside_amavis;
 mod beside_clamav_milter;
