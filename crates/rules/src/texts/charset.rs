@@ -21,7 +21,11 @@ pub(crate) fn normalize(text: bytes::Bytes, declared: &[u8], insist: bool) -> Te
     {
         None
     } else if is_utf16_name(declared) {
-        guess_utf16(&text).and_then(|encoding| strict(encoding, &text))
+        match guess_utf16(&text).and_then(|encoding| strict(encoding, &text)) {
+            // In a header it stays as it is.
+            Some(_) if insist => return Text::octets(text),
+            decoded => decoded,
+        }
     } else {
         match Charset::named(declared) {
             Some(Charset::Utf8) if try_utf8 => None,
@@ -134,6 +138,8 @@ enum Charset {
     /// All lead and trail octets are between 0xa1 and 0xfe.
     Euc(&'static Encoding),
     Web(&'static Encoding),
+    /// ISO-2022-JP, of which nothing counts behind the first octet above 0x7f.
+    Jis,
     Utf7,
 }
 
@@ -167,8 +173,8 @@ impl Charset {
             "ascii" | "us-ascii" | "iso646-us" | "ansi-x3.4-1968" => Some(Charset::Ascii),
             "latin1" | "latin-1" | "iso-8859-1-windows-3.1-latin-1" => Charset::iso_8859("1"),
             "tis-620" | "tis620" => Charset::iso_8859("11"),
-            "koi8-r" | "koi8-u" | "macintosh" | "x-mac-roman" | "x-mac-cyrillic" | "iso-2022-jp"
-            | "euc-jp" => web(name),
+            "koi8-r" | "koi8-u" | "macintosh" | "x-mac-roman" | "x-mac-cyrillic" | "euc-jp" => web(name),
+            "iso-2022-jp" | "iso-2022-jp-1" | "7bit-jis" => Some(Charset::Jis),
             "gb2312" | "euc-cn" | "gb-2312-80" | "hz-gb-2312" => Some(Charset::Euc(encoding_rs::GBK)),
             "gbk" => web("gbk"),
             "big5" | "big5-eten" | "big5-hkscs" => web("big5"),
@@ -222,6 +228,7 @@ impl Charset {
             Charset::Euc(encoding) | Charset::Web(encoding) => {
                 encoding.decode_without_bom_handling(text).0.into_owned().into_bytes()
             }
+            Charset::Jis => jis(text),
             Charset::Utf7 => utf7(text),
         })
     }
@@ -242,6 +249,7 @@ impl Charset {
                 text.iter().all(|b| b.is_ascii() || *b >= 0xa1).then(|| strict(encoding, text))?
             }
             Charset::Web(encoding) => strict(encoding, text),
+            Charset::Jis => Some(jis(text)),
             Charset::Utf7 => Some(utf7(text)),
         }
     }
@@ -297,6 +305,11 @@ fn lossy_utf8(text: &[u8]) -> Vec<u8> {
         rest = &rest[1 + follow..];
     }
     out
+}
+
+fn jis(text: &[u8]) -> Vec<u8> {
+    let end = text.iter().position(|octet| !octet.is_ascii()).unwrap_or(text.len());
+    encoding_rs::ISO_2022_JP.decode_without_bom_handling(&text[..end]).0.into_owned().into_bytes()
 }
 
 /// UTF-7 (RFC 2152); what is malformed stands as it is.

@@ -62,6 +62,11 @@ impl HtmlFacts {
         self.inside.get(tag.as_bytes()).copied()
     }
 
+    /// Each tag of the page with how many of it are still open at the end.
+    pub fn open_tags(&self) -> impl Iterator<Item = (&[u8], i64)> {
+        self.inside.iter().map(|(tag, open)| (tag.as_slice(), *open))
+    }
+
     /// A number by SpamAssassin's name for it (`html_eval`, `html_range`, `html_test`: what is true is 1). None if it is
     /// not set.
     pub fn number(&self, name: &str) -> Option<f64> {

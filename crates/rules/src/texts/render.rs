@@ -44,7 +44,7 @@ pub(crate) fn render(page: &Text, characters: bool, length: usize) -> Rendered {
     };
     let source = mended(&page.bytes);
     let mut facts = HtmlFacts::default();
-    facts.length = Text { bytes: Bytes::copy_from_slice(&source), wide: page.wide }.len();
+    facts.length = page.len();
     let mut renderer = Renderer {
         mode,
         out: Vec::with_capacity(source.len() / 2),
