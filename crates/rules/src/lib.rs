@@ -5,7 +5,9 @@
 
 pub mod conf;
 pub mod engine;
+pub mod lint;
 pub mod meta;
 pub mod regex;
+pub mod report;
 pub mod subject;
 pub mod texts;
