@@ -3,9 +3,12 @@
 //! Bytes in, bytes out, under limits; what cannot be read is told, and never given back as if it were clean. What is not
 //! taken out stays byte for byte wherever the format lets it.
 
+mod cfb;
 mod edits;
 mod html;
 mod macros;
+mod xml;
+mod zip;
 
 use std::fmt;
 

@@ -73,6 +73,11 @@ pub fn build(config: &Config, _: &Resources) -> Result<Vec<Box<dyn Check>>, Vec<
     Ok(vec![Box::new(AttachmentRules::build(attachments)?)])
 }
 
+/// Whether a rule could be compiled with this expression of Perl's; why not, else.
+pub fn check_perl(pattern: &str) -> Result<(), String> {
+    rule::compile_perl(pattern, false).map(drop)
+}
+
 /// The check.
 pub struct AttachmentRules {
     sets: Vec<Set>,

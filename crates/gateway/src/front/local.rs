@@ -112,9 +112,10 @@ pub async fn mark(pipeline: &Pipeline, arrival: Arrival) -> Filtered {
     }
 }
 
-/// What was done, in the name of an action.
+/// What was done, in the name of an action. What lacks something is stripped, whatever its verdict is called.
 pub(super) fn action(judged: &Judged, fate: &Fate) -> Action {
-    let actions = judged.verdicts.iter().map(|verdict| verdict.action);
+    let done = |verdict: &Verdict| if verdict.takes_out() { Action::Strip } else { verdict.action };
+    let actions = judged.verdicts.iter().map(done);
     match fate {
         Fate::Continue { .. } => actions.filter(|action| action.delivers()).max().unwrap_or(Action::Deliver),
         Fate::Reply(reply) if reply.is_permanent() => Action::Refuse,

@@ -295,3 +295,6 @@ fn settle(verdict: &mut Verdict, at: usize, asked: &Asked, came: Came) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ mod rig;
 
 mod after_queue;
 mod ampdp;
+mod attachments;
 mod auth;
 mod bad_parts;
 mod beside_amavis;

@@ -1,3 +1,5 @@
+//! What is done with parts and texts, as tables.
+
 use gatepost_mail::{Action, Defang, Edit, Finding, PartId, Place, Verdict};
 
 use crate::verdict::testing::{ATTACHED, PLAIN, one};
@@ -240,5 +242,18 @@ fn a_nearer_policy_can_take_texts_back() {
         ("disclaimer.html = '<i>Other.</i>'", "top: Outside.|; bottom: <i>Other.</i>|"),
     ] {
         assert_eq!(shown(&one(&format!("{below}{above}"), PLAIN, &[], &[])), edits, "{above}");
+    }
+}
+
+#[test]
+fn a_rule_that_renames_says_how() {
+    for (config, expected) in [
+        ("", "rename 2: b.txt"),
+        ("parts.ATTACHMENT_TO_RENAME = 'replace'\nstrip_text = '{name}'", "replace 2: a.exe"),
+    ] {
+        let why = "no programs: a.zip/a.exe \u{2192} b.txt";
+        let found = Finding::part("ATTACHMENT_TO_RENAME", PartId(2), why);
+        let verdict = one(&format!("[default_policy]\n{config}\n"), ATTACHED, &[found], &[]);
+        assert_eq!((verdict.action, shown(&verdict).as_str()), (Action::Deliver, expected), "{config}");
     }
 }
