@@ -4,7 +4,9 @@ mod rig;
 
 mod after_queue;
 mod ampdp;
+mod attachments;
 mod auth;
+mod bad_parts;
 mod beside_amavis;
 mod beside_clamav_milter;
 mod beside_clamsmtp;
