@@ -12,6 +12,8 @@ mod text;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::texts::HeaderRequest;
+
 pub use known::{KNOWN, Kind};
 pub use settings::{Network, Settings, Which};
 pub use text::characters;
@@ -161,10 +163,8 @@ pub struct Expression {
 pub enum Definition {
     /// A field's value.
     Header {
-        /// The field.
-        name: Box<str>,
-        /// Its modifiers.
-        form: crate::subject::HeaderForm,
+        /// The field, and what of it.
+        field: HeaderRequest,
         /// `!~`.
         negated: bool,
         /// `[if-unset: …]`.
@@ -173,12 +173,7 @@ pub enum Definition {
         expression: Expression,
     },
     /// Whether a field is there.
-    Exists {
-        /// The field.
-        name: Box<str>,
-        /// Its modifiers.
-        form: crate::subject::HeaderForm,
-    },
+    Exists(HeaderRequest),
     /// The rendered text.
     Body(Expression),
     /// The decoded text.

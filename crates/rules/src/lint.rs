@@ -79,7 +79,7 @@ impl Lint {
 fn kind(definition: &Definition) -> (&'static str, Option<&crate::conf::Expression>) {
     match definition {
         Definition::Header { expression, .. } => ("header", Some(expression)),
-        Definition::Exists { .. } => ("header", None),
+        Definition::Exists(_) => ("header", None),
         Definition::Body(expression) => ("body", Some(expression)),
         Definition::RawBody(expression) => ("rawbody", Some(expression)),
         Definition::Full(expression) => ("full", Some(expression)),

@@ -124,7 +124,8 @@ pub fn parse<R>(text: &str, rule: impl FnMut(&str) -> R) -> Result<Option<Box<[S
         return Ok(None);
     }
     for token in &tokens {
-        if !is_name(token) && !is_number(token) && !(token.len() <= 2 && token.bytes().all(|b| b.is_ascii_punctuation())) {
+        let sign = token.len() <= 2 && token.bytes().all(|b| b.is_ascii_punctuation());
+        if !(is_name(token) || is_number(token) || sign) {
             return Err(Refusal::Token(token.clone()));
         }
     }

@@ -205,6 +205,14 @@ impl Matcher {
         Ok(Some((range, named.collect())))
     }
 
+    /// Where a group by number stands in the first match, if it took part. Only for `Pattern::backtracking`.
+    pub fn group(&self, text: &[u8], number: usize) -> Result<Option<Range<usize>>, Overrun> {
+        let Engine::Backtracking(regex) = &self.0 else { return Ok(None) };
+        let mut places = regex.capture_locations();
+        let found = regex.captures_read_at(&mut places, text, 0).map_err(overrun)?;
+        Ok(found.and_then(|_| places.get(number)).map(|(start, end)| start..end))
+    }
+
     /// Which engine it is.
     pub fn kind(&self) -> Kind {
         match &self.0 {

@@ -72,11 +72,10 @@ fn mails() -> Vec<(&'static str, String)> {
     let part =
         |subject: &'static str, fields: &str, content: &[u8]| (subject, with_part(subject, fields, content));
     let (exe, text) = (program(), &b"hello hello hello\n"[..]);
-    let rfc822 = format!(
-        "From: <a@b.test>\nTo: <user@example.test>\nSubject: outer\nDate: Thu, 01 Jan 2026 00:00:00 +0000\n\
-         Message-ID: <outer@b.test>\nMIME-Version: 1.0\nContent-Type: message/rfc822\n\n{}",
-        with_attachment("inner", "a.exe", &exe)
-    );
+    let inner = with_attachment("inner", "a.exe", &exe);
+    let forwarded = mail("a mail in a mail", "")
+        .replace("\n\n", "\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=outer\n\n")
+        + &format!("--outer\nContent-Type: message/rfc822\n\n{inner}\n--outer--\n");
     vec![
         ("plain", mail("plain", "See there.")),
         attached("a program", "a.exe", &exe),
@@ -113,7 +112,7 @@ fn mails() -> Vec<(&'static str, String)> {
         ),
         part("a name in percents", "Content-Disposition: attachment; filename*=utf-8''%C3%A4%2Eexe", text),
         part("a picture's name", "Content-Type: image/gif; name=\"a.gif\"", &exe),
-        ("a mail in a mail", rfc822),
+        ("a mail in a mail", forwarded),
     ]
 }
 

@@ -4,10 +4,13 @@ use super::settings::Refused;
 use super::text::{characters, first_word, is_rule_name, is_space, number, trimmed, words};
 use super::{Arg, Definition, Expression, Place, Reader, Shortcircuit, Test, UriCondition, UriField, known};
 use crate::regex::{self, Pattern};
-use crate::subject::HeaderForm;
+use crate::texts::HeaderRequest;
 
 /// The longest name that a rule may have.
 const MAX_NAME: usize = 100;
+
+/// What may stand behind a field's name.
+const MODIFIERS: [&str; 10] = ["", "raw", "addr", "name", "host", "domain", "ip", "revip", "first", "last"];
 
 type Done = Result<(), Refused>;
 
@@ -172,24 +175,22 @@ impl Reader {
                 self.warn(Some(rule), true, message);
                 return None;
             }
-            return Some(Definition::Exists { name: characters(name).into(), form: HeaderForm::default() });
+            return Some(Definition::Exists(HeaderRequest::parse(&characters(name))));
         }
         let Some((field, negated, pattern)) = compared(text) else {
             let message = format!("config: invalid head test {rule}: {}", characters(text));
             self.warn(Some(rule), true, message);
             return None;
         };
-        let mut modifiers = field.split(':');
-        let name = modifiers.next().unwrap_or_default();
-        let mut form = HeaderForm::default();
-        if !modifiers.all(|modifier| modifier.is_empty() || form.add(modifier)) {
+        if !field.split(':').skip(1).all(|modifier| MODIFIERS.contains(&modifier)) {
             let message = format!("config: invalid header modifier for {rule}: {field}");
             self.warn(Some(rule), true, message);
             return None;
         }
         let (pattern, unset) = if_unset(pattern);
         let expression = self.expression(rule, pattern)?;
-        Some(Definition::Header { name: name.into(), form, negated, unset: unset.map(Into::into), expression })
+        let field = HeaderRequest::parse(&field);
+        Some(Definition::Header { field, negated, unset: unset.map(Into::into), expression })
     }
 
     fn mime_header(&mut self, rule: &str, text: &[u8]) -> Result<Option<Definition>, Refused> {
@@ -244,13 +245,13 @@ impl Reader {
         };
         let function = characters(function);
         if let Some(known) = known::KNOWN.functions.get(function.as_str()) {
-            let fits = match (known.place, place) {
-                ("-", _) => true,
-                ("header", Place::Header | Place::Rbl) => true,
-                ("body", Place::Body | Place::RawBody) => true,
-                ("full", Place::Full) => true,
-                _ => false,
-            };
+            let fits = matches!(
+                (known.place, place),
+                ("-", _)
+                    | ("header", Place::Header | Place::Rbl)
+                    | ("body", Place::Body | Place::RawBody)
+                    | ("full", Place::Full)
+            );
             if !fits {
                 let message = format!("wrong rule type defined for {shown}, expected '{}'", known.place);
                 self.warn(Some(&shown), true, message);

@@ -126,7 +126,7 @@ impl Reader {
                 .into_iter()
                 .flatten()
                 .filter(|net| !net.exclude && !outer.iter().any(|other| !other.exclude && other.covers(net)))
-                .map(|net| format!("{}/{}", std::net::Ipv6Addr::from_bits(net.address).to_canonical(), net.prefix))
+                .map(ToString::to_string)
                 .collect();
             for net in missing {
                 (self.file, self.line) = ("".into(), 0);

@@ -58,6 +58,16 @@ pub struct Network {
     pub prefix: u8,
 }
 
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mark = if self.exclude { "!" } else { "" };
+        match std::net::Ipv6Addr::from_bits(self.address).to_canonical() {
+            IpAddr::V4(address) => write!(f, "{mark}{address}/{}", self.prefix.saturating_sub(96)),
+            IpAddr::V6(address) => write!(f, "{mark}{address}/{}", self.prefix),
+        }
+    }
+}
+
 impl Network {
     /// Reads `192.0.2.0/24`, `192.0.2`, `192.0.2.0/255.255.255.0`, `[2001:db8::1]/64`, `!…`.
     pub fn parse(text: &str) -> Option<Network> {

@@ -8,7 +8,7 @@ use super::{Compiled, Engine, Group, Meta, Problem, ScoreSet, Test, Texts, UNKNO
 use crate::conf::{Definition, Expression, Place, Rule, RuleSet};
 use crate::meta;
 use crate::regex::{Pattern, rarity};
-use crate::subject::HeaderForm;
+use crate::texts::HeaderRequest;
 
 /// The most hits of one rule with `multiple` and no `maxhits`.
 const MAX_HITS: u32 = 1_000;
@@ -39,15 +39,14 @@ impl Engine {
             || limited.iter().any(|name| rules.settings.is_set(name));
         let mut evals = builder.evals;
         evals.sort_by_key(|(place, id)| (compiled[*id as usize].priority, *place, *id));
-        let headers = builder.headers.values().chain(builder.mime.values());
+        let headers = builder.headers.iter().chain(&builder.mime).map(|(_, pending)| pending);
         let texts = [&builder.body, &builder.rawbody, &builder.full, &builder.uri].into_iter().chain(headers);
         let mut found: Vec<(i64, u32)> =
             texts.flat_map(|all| all.literal.iter()).map(|(id, _)| (compiled[*id as usize].priority, *id)).collect();
         found.sort_unstable();
         let texts = |pending: Pending| pending.build(&compiled, 1);
-        let group = |((name, form), pending): ((Box<str>, HeaderForm), Pending)| Group {
-            name,
-            form,
+        let group = |(field, pending): (HeaderRequest, Pending)| Group {
+            field,
             texts: pending.build(&compiled, GROUP),
         };
         Engine {
@@ -128,8 +127,8 @@ impl Pending {
 
 #[derive(Default)]
 struct Builder {
-    headers: BTreeMap<(Box<str>, HeaderForm), Pending>,
-    mime: BTreeMap<(Box<str>, HeaderForm), Pending>,
+    headers: Vec<(HeaderRequest, Pending)>,
+    mime: Vec<(HeaderRequest, Pending)>,
     body: Pending,
     rawbody: Pending,
     full: Pending,
@@ -160,15 +159,14 @@ impl Builder {
 
     fn work(&mut self, rule: &Rule, id: u32, multiple: bool) -> Work {
         match &rule.definition {
-            Definition::Header { name, form, negated, unset, expression } => {
+            Definition::Header { field, negated, unset, expression } => {
                 let pattern = pattern(expression);
-                let group = self.headers.entry((name.clone(), *form)).or_default();
-                group.add(id, pattern.as_ref(), *negated);
+                group(&mut self.headers, field).add(id, pattern.as_ref(), *negated);
                 let test = Test::new(expression, multiple, pattern.as_ref());
                 Work::Match { test, negated: *negated, unset: unset.clone() }
             }
-            Definition::Exists { name, form } => {
-                self.headers.entry((name.clone(), *form)).or_default().always.push(id);
+            Definition::Exists(field) => {
+                group(&mut self.headers, field).always.push(id);
                 Work::Exists
             }
             Definition::Body(expression) => matched(&mut self.body, id, expression, multiple),
@@ -176,10 +174,9 @@ impl Builder {
             Definition::Full(expression) => matched(&mut self.full, id, expression, multiple),
             Definition::Uri(expression) => matched(&mut self.uri, id, expression, multiple),
             Definition::MimeHeader { name, raw, negated, unset, expression } => {
-                let form = HeaderForm { raw: *raw, ..HeaderForm::default() };
-                let group = self.mime.entry((name.clone(), form)).or_default();
+                let field = HeaderRequest { name: name.to_string(), raw: *raw, ..HeaderRequest::default() };
                 // Values are short, and there are few of them.
-                group.always.push(id);
+                group(&mut self.mime, &field).always.push(id);
                 Work::Mime {
                     test: Test::new(expression, multiple, pattern(expression).as_ref()),
                     negated: *negated,
@@ -201,6 +198,15 @@ impl Builder {
             Definition::Empty => Work::Nothing,
         }
     }
+}
+
+/// The rules of a field.
+fn group<'a>(groups: &'a mut Vec<(HeaderRequest, Pending)>, field: &HeaderRequest) -> &'a mut Pending {
+    let place = groups.iter().position(|(other, _)| other == field).unwrap_or_else(|| {
+        groups.push((field.clone(), Pending::default()));
+        groups.len() - 1
+    });
+    &mut groups[place].1
 }
 
 fn matched(texts: &mut Pending, id: u32, expression: &Expression, multiple: bool) -> Work {

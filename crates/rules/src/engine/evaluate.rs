@@ -1,6 +1,5 @@
 //! One evaluation of all rules over one message.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -62,7 +61,7 @@ struct Run<'a> {
     candidates: [Option<Vec<Candidate>>; 5],
     folded: Vec<u8>,
     /// Values of fields, by group; outer `None`: not asked for yet.
-    fields: Vec<Option<Option<Cow<'a, [u8]>>>>,
+    fields: Vec<Option<Option<Bytes>>>,
     stop: Option<(Arc<str>, bool)>,
     outcome: Outcome,
 }
@@ -200,12 +199,11 @@ impl<'a> Run<'a> {
         found
     }
 
-    fn field(&mut self, place: usize) -> Option<Cow<'a, [u8]>> {
+    fn field(&mut self, place: usize) -> Option<Bytes> {
         if let Some(known) = &self.fields[place] {
             return known.clone();
         }
-        let group = &self.engine.headers[place];
-        let value = self.subject.header(&group.name, group.form);
+        let value = self.subject.header(&self.engine.headers[place].field);
         self.fields[place] = Some(value.clone());
         value
     }
@@ -383,19 +381,19 @@ impl<'a> Run<'a> {
             return;
         }
         for group in &self.engine.mime {
-            let mut values: Option<Vec<Option<Cow<'_, [u8]>>>> = None;
+            let mut values: Option<Vec<Option<Bytes>>> = None;
             for &id in &group.texts.always {
                 let rule = &self.engine.rules[id as usize];
                 if rule.priority != band || rule.score == 0.0 || self.over(&rule.name) {
                     continue;
                 }
-                let values = values.get_or_insert_with(|| self.subject.mime_headers(&group.name, group.form.raw));
+                let values = values.get_or_insert_with(|| self.subject.mime_headers(&group.field.name, group.field.raw));
                 self.mime_rule(id, rule, values);
             }
         }
     }
 
-    fn mime_rule(&mut self, id: u32, rule: &Compiled, values: &[Option<Cow<'_, [u8]>>]) {
+    fn mime_rule(&mut self, id: u32, rule: &Compiled, values: &[Option<Bytes>]) {
         let Work::Mime { test, negated, unset, range, concat } = &rule.work else { return };
         let (first, last) = (range.0.max(1), range.1.min(values.len()));
         let asked = values.get(first - 1..last.max(first - 1)).unwrap_or_default();
@@ -438,9 +436,9 @@ impl<'a> Run<'a> {
                     UriField::Raw => vec![&uri.raw],
                     UriField::Type => uri.types.iter().map(|kind| kind.as_bytes()).collect(),
                     UriField::Cleaned => uri.cleaned.iter().map(|text| &text[..]).collect(),
-                    UriField::Text => uri.anchor_text.iter().map(|text| &text[..]).collect(),
+                    UriField::Text => uri.anchor_texts.iter().map(|text| &text[..]).collect(),
                     UriField::Domain => uri.domains.iter().map(|text| &text[..]).collect(),
-                    UriField::Host => uri.hosts.iter().map(|text| &text[..]).collect(),
+                    UriField::Host => uri.hosts.iter().map(|(host, _)| &host[..]).collect(),
                 };
                 for text in texts {
                     if matcher.find(text, 0).map_err(|overrun| overrun.message)?.is_some() != *negated {

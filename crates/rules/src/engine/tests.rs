@@ -1,11 +1,10 @@
-use std::borrow::Cow;
 use std::cell::RefCell;
 
 use bytes::Bytes;
 
 use super::*;
 use crate::conf::{Options, Reader, RuleSet};
-use crate::subject::Uri;
+use crate::texts::Uri;
 
 /// A message made of what a test says.
 #[derive(Default)]
@@ -27,15 +26,15 @@ impl Plain {
 }
 
 impl Subject for Plain {
-    fn header(&self, name: &str, _: HeaderForm) -> Option<Cow<'_, [u8]>> {
-        let all: Vec<&str> =
-            self.fields.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| *value).collect();
+    fn header(&self, field: &HeaderRequest) -> Option<Bytes> {
+        let named = self.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&field.name));
+        let all: Vec<&str> = named.map(|(_, value)| *value).collect();
         (!all.is_empty()).then(|| all.concat().into_bytes().into())
     }
 
-    fn mime_headers(&self, name: &str, _: bool) -> Vec<Option<Cow<'_, [u8]>>> {
+    fn mime_headers(&self, name: &str, _: bool) -> Vec<Option<Bytes>> {
         let value = |part: &Vec<(&str, &'static str)>| {
-            part.iter().find(|(other, _)| *other == name).map(|(_, value)| Cow::from(value.as_bytes()))
+            part.iter().find(|(other, _)| *other == name).map(|(_, value)| Bytes::from_static(value.as_bytes()))
         };
         self.parts.iter().map(value).collect()
     }
@@ -127,8 +126,8 @@ fn rules_over_texts() {
         raw: Bytes::from_static(b"http://EXAMPLE.com/%41"),
         cleaned: vec![Bytes::from_static(b"http://EXAMPLE.com/%41"), Bytes::from_static(b"http://example.com/A")],
         domains: vec![Bytes::from_static(b"example.com")],
-        types: vec!["a"],
-        anchor_text: vec![Bytes::from_static(b"your bank")],
+        types: ["a"].into(),
+        anchor_texts: vec![Bytes::from_static(b"your bank")],
         ..Uri::default()
     });
     for (rule, expected) in [

@@ -118,7 +118,7 @@ fn alternatives(branches: &[Node]) -> Found {
     });
     let lists = parts.into_iter().map(|part| best(part.best, part.exact.map(Texts::new)).map(|texts| texts.0));
     let listed = lists.collect::<Option<Vec<_>>>().map(|all| Texts::new(all.concat()));
-    Found { exact: exact.filter(|texts| texts.len() <= MAX_PRODUCT), best: listed.filter(|texts| usable(texts)) }
+    Found { exact: exact.filter(|texts| texts.len() <= MAX_PRODUCT), best: listed.filter(usable) }
 }
 
 fn repeated(node: &Node, min: u32, max: Option<u32>) -> Found {

@@ -182,6 +182,7 @@ impl Charset {
             "euc-kr" => Some(Charset::Euc(encoding_rs::EUC_KR)),
             "ks-c-5601-1987" | "uhc" => web("euc-kr"),
             "utf-7" | "utf7" => Some(Charset::Utf7),
+            _ if name.contains("gb2312") || name.contains("gb-2312") => Some(Charset::Euc(encoding_rs::GBK)),
             _ if is_gb18030(name.as_bytes()) => web("gbk"),
             _ => None,
         }
@@ -309,7 +310,20 @@ fn lossy_utf8(text: &[u8]) -> Vec<u8> {
 
 fn jis(text: &[u8]) -> Vec<u8> {
     let end = text.iter().position(|octet| !octet.is_ascii()).unwrap_or(text.len());
-    encoding_rs::ISO_2022_JP.decode_without_bom_handling(&text[..end]).0.into_owned().into_bytes()
+    // Switches that nothing follows but another are an error elsewhere.
+    let mut kept = Vec::with_capacity(end);
+    let mut rest = &text[..end];
+    while let Some(at) = memchr::memchr(0x1b, rest) {
+        kept.extend_from_slice(&rest[..at]);
+        let length = if rest[at + 1..].starts_with(b"$(") { 4 } else { 3 };
+        let (switch, after) = rest[at..].split_at(length.min(rest.len() - at));
+        if after.first() != Some(&0x1b) {
+            kept.extend_from_slice(switch);
+        }
+        rest = after;
+    }
+    kept.extend_from_slice(rest);
+    encoding_rs::ISO_2022_JP.decode_without_bom_handling(&kept).0.into_owned().into_bytes()
 }
 
 /// UTF-7 (RFC 2152); what is malformed stands as it is.

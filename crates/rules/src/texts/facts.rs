@@ -54,6 +54,8 @@ pub struct HtmlUri {
     pub types: BTreeSet<&'static str>,
     /// The text of each link to it; None if it is no link.
     pub anchor_texts: Option<Vec<Vec<u8>>>,
+    /// It was made out as characters, not as octets.
+    pub(crate) wide: bool,
 }
 
 impl HtmlFacts {
@@ -230,7 +232,7 @@ impl Links {
         }
         let uri = Bytes::from(uri);
         self.places.insert(uri.clone(), self.uris.len());
-        self.uris.push(HtmlUri { uri, ..HtmlUri::default() });
+        self.uris.push(HtmlUri { uri, wide: self.wide, ..HtmlUri::default() });
         Some(self.uris.len() - 1)
     }
 
