@@ -17,6 +17,7 @@ pub mod limits;
 pub mod open;
 pub mod quarantine;
 pub mod reload;
+pub mod rules;
 pub mod scan;
 
 use std::fmt;

@@ -172,7 +172,11 @@ fn units_end(text: &[u8], from: usize) -> usize {
 
 /// Where the address of mail ends that begins there.
 fn mail_end(text: &[u8], from: usize) -> Option<usize> {
-    let quoted = if text.get(from)? == &b'"' { quoted_end(text, from).filter(|end| text.get(*end) == Some(&b'@')) } else { None };
+    let quoted = if text.get(from)? == &b'"' {
+        quoted_end(text, from).filter(|end| text.get(*end) == Some(&b'@'))
+    } else {
+        None
+    };
     let at = match quoted {
         Some(end) => end,
         None => {
