@@ -51,9 +51,11 @@ impl Edits {
 mod tests {
     use super::*;
 
+    type Pieces = [(Range<usize>, &'static str)];
+
     #[test]
     fn pieces_are_replaced() {
-        let table: &[(&[(Range<usize>, &str)], &str)] = &[
+        let table: &[(&Pieces, &str)] = &[
             (&[], "0123456789"),
             (&[(2..4, ""), (0..1, "a")], "a1-456789"),
             (&[(2..6, "x"), (3..4, "y"), (5..8, "z")], "01x89"),

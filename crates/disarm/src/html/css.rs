@@ -187,7 +187,7 @@ fn scripts(seen: &[Seen], edits: &mut Edits) {
         // A longer word is another one.
         let is_part = at > 0 && dense[at - 1].end == dense[at].start && is_of_word(dense[at - 1].c);
         let is_old = at > 3 && starts_with(at - 4, "-ms-");
-        if is_part && !is_old && !matches!(word, "script:" | "-moz-binding") {
+        if is_part && !is_old && word.starts_with("behavi") {
             continue;
         }
         let sign = word.ends_with(['(', ':']);

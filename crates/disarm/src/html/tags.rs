@@ -76,23 +76,33 @@ pub(super) fn read(page: &[u8], start: usize) -> Result<Option<Tag<'_>>, ()> {
         byte.is_ascii_alphanumeric() || b":_-.".contains(&byte) || is_passed_over(byte) || byte >= 0x80
     });
     let name = name_of(&page[at..end]);
-    at = end;
-    let mut tag = Tag { range: start..page.len(), closing, empty: false, name, attributes: Vec::new() };
+    // The standard ends a name with space only; other readers, with what can be in none.
+    let whole = skip(page, end, |byte| !is_space(byte) && !b"/>".contains(&byte));
+    let mut attributes = Vec::new();
+    let (after, empty) = read_attributes(page, whole, &mut attributes)?;
+    if whole != end {
+        read_attributes(page, end, &mut attributes)?;
+    }
+    Ok(Some(Tag { range: start..after, closing, empty, name, attributes }))
+}
+
+/// Reads attributes to the end of the tag: where that is, and whether a slash stands before it.
+fn read_attributes<'a>(
+    page: &'a [u8],
+    from: usize,
+    attributes: &mut Vec<Attribute<'a>>,
+) -> Result<(usize, bool), ()> {
+    let mut inner = from;
     loop {
-        at = skip(page, at, |byte| is_space(byte) || byte == b'/');
+        let at = skip(page, inner, |byte| is_space(byte) || byte == b'/');
         match page.get(at) {
-            None => return Ok(Some(tag)),
-            Some(b'>') => {
-                let inner = tag.attributes.last().map_or(end, |last| last.range.end);
-                tag.empty = at > inner && page[at - 1] == b'/';
-                tag.range.end = at + 1;
-                return Ok(Some(tag));
-            }
-            Some(_) if tag.attributes.len() == MOST => return Err(()),
+            None => return Ok((page.len(), false)),
+            Some(b'>') => return Ok((at + 1, at > inner && page[at - 1] == b'/')),
+            Some(_) if attributes.len() >= MOST => return Err(()),
             Some(_) => {
                 let attribute = attribute(page, at);
-                at = attribute.range.end;
-                tag.attributes.push(attribute);
+                inner = attribute.range.end;
+                attributes.push(attribute);
             }
         }
     }
@@ -180,6 +190,8 @@ mod tests {
             ("<a b=\"c onx=d>e", "a b=c onx=d 14"),
             ("<a b=>c", "a b= 6"),
             ("<a b=", "a b= 5"),
+            // Two readings.
+            ("<ab=c= d=e>", "ab d=e c=d=e 11"),
         ] {
             assert_eq!(shown(page), expected, "{page:?}");
         }

@@ -74,7 +74,7 @@ fn part(xml: &[u8], manifest: bool, budget: &Budget) -> Result<Option<Vec<u8>>, 
     const WORDS: &[&str] = &["event-listener", "script", "dde-", "macro:", "vnd.sun.star"];
     const DEEPEST: usize = 4096;
     let has = |word: &&str| memchr::memmem::find(xml, word.as_bytes()).is_some();
-    if !manifest && !WORDS.iter().any(|word| has(word)) {
+    if !manifest && !WORDS.iter().any(has) {
         return Ok(None);
     }
     let mut edits = Edits::default();

@@ -575,9 +575,9 @@ pub(super) fn leads_elsewhere(target: &str) -> bool {
     let scheme = path.split_once(':').is_some_and(|(scheme, _)| {
         scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
     });
-    !drive
-        && (scheme
-            || path.starts_with("//")
-                && !rest.is_empty()
-                && !(plain.starts_with("file:///") && !plain.starts_with("file:////")))
+    // file:///C:/x and file:///home are here; file://host/x and file:////host/x are not.
+    let slashes = path.len() - rest.len();
+    let host = !rest.is_empty()
+        && if plain.starts_with("file:") { slashes == 2 || slashes > 3 } else { slashes > 1 };
+    !drive && (scheme || host)
 }

@@ -8,7 +8,7 @@ pub(super) fn cleaned(part: &[u8], name: &str, names: bool) -> Result<Option<Vec
     const BEGIN_SUP_BOOK: u16 = 360;
     const DDE: u8 = 1;
     let links = name.contains("/externallinks/");
-    if !links && !(names && name.ends_with("/workbook.bin")) {
+    if !(links || names && name.ends_with("/workbook.bin")) {
         return Ok(None);
     }
     let mut out = part.to_vec();
