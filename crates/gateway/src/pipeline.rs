@@ -94,6 +94,8 @@ pub struct Arrival {
     pub raw: Bytes,
     /// What was mended of its line endings.
     pub stray: StrayReport,
+    /// What it was before that, where whoever asks has it still and will go on with that; looked at as well.
+    pub unmended: Option<Bytes>,
     /// What was found about session and recipients so far.
     pub early: Found,
     /// Whether each recipient gets an answer of its own.
@@ -287,7 +289,7 @@ impl Pipeline {
         let started = Instant::now();
         let (mut message, unread) = match &turn {
             // Boxed: a session that is idle shall not hold room for it.
-            Ok(_) => Box::pin(self.read(&manner, arrival.raw, began)).await,
+            Ok(_) => Box::pin(self.read(&manner, (arrival.raw, arrival.unmended), began)).await,
             Err(_) => (shallow(arrival.raw, &self.limits), Some(too_slow(self.judging_time))),
         };
         note_stray(&mut message, &arrival.stray);
@@ -349,11 +351,16 @@ impl Pipeline {
     /// waiting; what is small is done sooner than it could be handed over. Containers are unpacked by a worker; ordinary
     /// mail never gets there. A reader that panics is a fault of ours: the message is then known by its header only, and must
     /// not pass for one that was looked into.
-    async fn read(&self, manner: &Manner, raw: Bytes, began: Instant) -> (Message, Option<Fault>) {
+    async fn read(
+        &self,
+        manner: &Manner,
+        (raw, unmended): (Bytes, Option<Bytes>),
+        began: Instant,
+    ) -> (Message, Option<Fault>) {
         const LARGE: usize = 256 << 10;
         let (manner, content, limits) = (manner.clone(), raw.clone(), self.limits.clone());
         let reading = move || match manner {
-            Manner::Mail | Manner::Advice => Reading::mail(content, &limits),
+            Manner::Mail | Manner::Advice => Reading::mended(content, unmended, &limits),
             Manner::File(name) => Reading::file(content, name.as_deref(), &limits),
         };
         let read = match raw.len() {

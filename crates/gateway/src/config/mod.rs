@@ -1,5 +1,6 @@
 //! Configuration: what was typed ([`typed`]), read from files with the place of every value remembered.
 
+pub mod attachments;
 pub mod auth;
 mod de;
 pub mod dmarc_reports;

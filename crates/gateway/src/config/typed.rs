@@ -10,6 +10,7 @@ use gatepost_wire::smtp::Stray;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::attachments::{AttachmentRule, AttachmentSet, Attachments};
 use super::auth::{ArcCheck, Authentication, DkimCheck, DmarcCheck, Signing, SpfCheck};
 pub use super::dmarc_reports::DmarcReports;
 pub use super::greylist::{Greylist, GreylistMode};
@@ -506,44 +507,6 @@ pub enum ClamdScan {
     Parts,
 }
 
-/// Attachment rules.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Attachments {
-    /// Use them.
-    pub enabled: bool,
-    /// Use the built-in list of dangerous names and types (programs, scripts, shortcuts, double extensions, CLSIDs).
-    pub builtin: bool,
-    /// Own rules, tried in order before the built-in list; the first that matches a part decides.
-    pub rule: Vec<AttachmentRule>,
-    /// What happens to a message it fails on.
-    pub on_fault: OnFault,
-}
-
-/// All conditions that are given must hold; patterns are regular expressions without case.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AttachmentRule {
-    /// Name of the rule, shown as evidence.
-    pub name: String,
-    /// `true`: what matches is let in. `false`: banned.
-    pub allow: bool,
-    /// Pattern for any of the part's names.
-    pub filename: Option<String>,
-    /// Pattern for the path with all the containers it lies in, `invoice.zip/invoice.pdf.exe`.
-    pub path: Option<String>,
-    /// Declared media types, `application/x-msdownload`, `image/*`.
-    pub declared: Vec<String>,
-    /// Types by content, by short name or family: `exe`, `executable`, `script`, `zip`, `archive`.
-    pub detected: Vec<String>,
-    /// Encrypted, or not.
-    pub encrypted: Option<bool>,
-    /// Nested deeper than this.
-    pub deeper_than: Option<u32>,
-    /// Larger than this.
-    pub larger_than: Option<Size>,
-}
-
 /// The test pattern of unsolicited mail.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -584,6 +547,10 @@ pub struct Policy {
     /// spammy and unchecked are marked, spam, unauthenticated, restricted, oversized,
     /// banned and virus are refused.
     pub actions: BTreeMap<Category, Action>,
+    /// Sets of attachment rules that count for it: `default` is `[[checks.attachments.rule]]` with the built-in list, the
+    /// others are `[checks.attachments.set.NAME]`. What sets that are not named here find counts for nothing. Empty: none
+    /// counts. Built-in: `["default"]`.
+    pub attachments: Option<Vec<String>>,
     /// Categories of which a copy is kept in quarantine, whatever the action. Built-in: none.
     pub keep: Option<Vec<Category>>,
     /// What the client is told, by category: `replies.virus = "550 5.7.1 Virus detected: {reason} (id {id})"`.
@@ -861,12 +828,6 @@ impl Default for Clamd {
             required: false,
             on_fault: OnFault::Defer,
         }
-    }
-}
-
-impl Default for Attachments {
-    fn default() -> Attachments {
-        Attachments { enabled: true, builtin: true, rule: Vec::new(), on_fault: OnFault::Defer }
     }
 }
 

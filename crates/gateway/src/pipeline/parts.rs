@@ -112,7 +112,7 @@ impl Pipeline {
         symbols: &[String],
         began: Instant,
     ) -> Result<Option<String>, Fault> {
-        let (message, fault) = self.read(&Manner::File(name), content, began).await;
+        let (message, fault) = self.read(&Manner::File(name), (content, None), began).await;
         if let Some(fault) = fault {
             return Err(fault);
         }

@@ -115,6 +115,9 @@ impl Assessment {
             if matches!(finding.scope, Scope::Recipient(_)) && group.own.binary_search(&place).is_err() {
                 continue;
             }
+            if policy.ignores(&finding.symbol) {
+                continue;
+            }
             let worth = policy.worth(&finding.symbol);
             let first = counted.insert(finding.symbol.as_ref());
             let points = if first { worth.points } else { Points::ZERO };

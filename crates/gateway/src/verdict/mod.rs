@@ -8,6 +8,7 @@
 //! [`Verdict`]: gatepost_mail::Verdict
 
 mod admit;
+mod attachments;
 mod bounce;
 mod combine;
 mod judge;

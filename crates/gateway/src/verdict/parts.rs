@@ -7,6 +7,7 @@ use gatepost_mail::{Action, Category, Defang, Message, holds_text, text};
 use super::template::Notice;
 use super::texts;
 use crate::config::Problem;
+use crate::config::attachments;
 use crate::config::parts::{Disclaimer, Language, PartAction};
 use crate::config::typed;
 
@@ -34,9 +35,10 @@ impl PartRules {
         own.unwrap_or(PartAction::Replace)
     }
 
-    /// What is said of a symbol itself.
+    /// What is said of a symbol itself. Those of rules that rename need nothing said.
     pub fn of_symbol(&self, symbol: &str) -> Option<PartAction> {
-        self.actions.get(symbol).copied()
+        let renames = || attachments::is_rename(symbol).then_some(PartAction::Rename);
+        self.actions.get(symbol).copied().or_else(renames)
     }
 
     /// What is taken out of HTML in mail of these categories, each kind once.

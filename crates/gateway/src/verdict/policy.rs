@@ -1,10 +1,11 @@
 //! Policies: the configuration's `default_policy` and `policy` tables, checked and compiled.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use gatepost_mail::{Action, Address, Category, Counts, Finding, Points, Session};
 
+use super::attachments;
 use super::parts::{self, PartLayer, PartRules};
 use super::template::{Notice, ReplyTemplate};
 use super::texts;
@@ -56,7 +57,8 @@ impl Policies {
                      make it the last, or put what it says into default_policy",
                 ));
             }
-            list.push(Policy::compile(&[layer, &base], when, &catalogue, &mut problems));
+            let policy = Policy::compile(&[layer, &base], when, &catalogue, &mut problems);
+            list.push(policy.muting(attachments::muted(config, [layer.typed, base.typed])));
         }
         if !when::is_empty(&config.default_policy.when) {
             let message = "default_policy is for whatever no other policy matches; \
@@ -64,7 +66,9 @@ impl Policies {
             problems.push(Problem::new("default_policy.when", message));
         }
         check_name(&base, &mut names, &mut problems);
-        list.push(Policy::compile(&[&base], When::default(), &catalogue, &mut problems));
+        let last = Policy::compile(&[&base], When::default(), &catalogue, &mut problems);
+        list.push(last.muting(attachments::muted(config, [base.typed])));
+        attachments::check(config, &mut problems);
         let refusing = (config.listeners().into_iter())
             .filter(|listener| listener.refuse_after_queue == RefuseAfterQueue::Refuse)
             .map(|listener| listener.name);
@@ -158,6 +162,8 @@ pub(super) struct Policy {
     /// In bytes; None is no limit.
     pub max_size: Option<u64>,
     worth: HashMap<Box<str>, Worth>,
+    /// Symbols that are nothing to it, as if they had not been found.
+    muted: HashSet<Box<str>>,
     actions: BTreeMap<Category, Action>,
     keep: BTreeSet<Category>,
     /// Replies of the categories whose action is refuse, bounce or defer.
@@ -181,6 +187,17 @@ impl Policy {
     /// What a symbol is worth.
     pub fn worth(&self, symbol: &str) -> Worth {
         self.worth.get(symbol).copied().unwrap_or_default()
+    }
+
+    /// Whether a symbol is one of a set of attachment rules that does not count here.
+    pub fn ignores(&self, symbol: &str) -> bool {
+        self.muted.contains(symbol)
+    }
+
+    fn muting(mut self, muted: HashSet<Box<str>>) -> Policy {
+        self.worth.retain(|symbol, _| !muted.contains(symbol));
+        self.muted = muted;
+        self
     }
 
     /// What happens to a category.
@@ -240,6 +257,7 @@ impl Policy {
             spam_at,
             max_size: max_size.filter(|size| *size > 0),
             worth,
+            muted: HashSet::new(),
             replies: replies(layers, &actions, problems),
             keep: keep.collect(),
             subject_tags: merged(layers, |typed| &typed.subject_tags),

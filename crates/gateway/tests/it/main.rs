@@ -4,6 +4,7 @@ mod rig;
 
 mod after_queue;
 mod ampdp;
+mod attachments;
 mod auth;
 mod bad_parts;
 mod beside_amavis;
@@ -51,4 +52,5 @@ mod spamd;
 mod spoofed;
 mod state;
 mod two_queues;
+mod unmended;
 mod worker;

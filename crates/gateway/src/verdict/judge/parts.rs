@@ -7,6 +7,7 @@ use gatepost_mail::{
 };
 
 use super::{DecidedBy, Decision, Judge, evidences};
+use crate::config::attachments;
 use crate::config::parts::PartAction;
 use crate::verdict::template::{Field, Notice};
 
@@ -140,10 +141,17 @@ impl Judge<'_> {
             changed.add(Edit::CleanPart { part, text: text() }, Treatment::Cleaned, "", &cleaned);
         }
         if !renamed.is_empty() {
-            let name = self.policy.parts.rename_to.fill(|field| match field {
-                Field::Name => name.unwrap_or("attachment").to_owned(),
-                other => self.field(other, ""),
-            });
+            let renaming = renamed.iter().map(|place| &self.case.findings[*place]);
+            let asked = renaming
+                .filter(|finding| attachments::is_rename(&finding.symbol))
+                .find_map(|finding| attachments::new_name(&finding.evidence));
+            let by_pattern = || {
+                self.policy.parts.rename_to.fill(|field| match field {
+                    Field::Name => name.unwrap_or("attachment").to_owned(),
+                    other => self.field(other, ""),
+                })
+            };
+            let name = asked.map_or_else(by_pattern, str::to_owned);
             let how = Treatment::Renamed(name.clone());
             changed.add(Edit::RenamePart { part, name }, how, "", &renamed);
         }

@@ -244,3 +244,16 @@ fn a_nearer_policy_can_take_texts_back() {
         assert_eq!(shown(&one(&format!("{below}{above}"), PLAIN, &[], &[])), edits, "{above}");
     }
 }
+
+#[test]
+fn a_rule_that_renames_says_how() {
+    for (config, expected) in [
+        ("", "rename 2: b.txt"),
+        ("parts.ATTACHMENT_TO_RENAME = 'replace'\nstrip_text = '{name}'", "replace 2: a.exe"),
+    ] {
+        let why = "no programs: a.zip/a.exe \u{2192} b.txt";
+        let found = Finding::part("ATTACHMENT_TO_RENAME", PartId(2), why);
+        let verdict = one(&format!("[default_policy]\n{config}\n"), ATTACHED, &[found], &[]);
+        assert_eq!((verdict.action, shown(&verdict).as_str()), (Action::Deliver, expected), "{config}");
+    }
+}
