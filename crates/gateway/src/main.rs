@@ -33,6 +33,7 @@ enum Command {
     Auth(cli::auth::Args),
     Dkim(cli::dkim::Args),
     Dmarc(cli::open::Args<cli::dmarc::DmarcArgs>),
+    Notices(cli::open::Args<cli::notices::NoticesArgs>),
     Greylist(cli::greylist::Args),
     Limits(cli::limits::Args),
     #[command(hide = true)]
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
             Command::Auth(args) => cli::auth::run(args).await,
             Command::Dkim(args) => cli::dkim::run(args).await,
             Command::Dmarc(args) => cli::open::dmarc(args).await,
+            Command::Notices(args) => cli::open::notices(args).await,
             Command::Greylist(args) => cli::greylist::run(args).await,
             Command::Limits(args) => cli::limits::run(args).await,
         }

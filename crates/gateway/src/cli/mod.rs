@@ -13,6 +13,7 @@ pub mod greylist;
 pub mod history;
 pub mod init;
 pub mod limits;
+pub mod notices;
 pub mod open;
 pub mod quarantine;
 pub mod reload;

@@ -77,6 +77,8 @@ pub struct Config {
     pub journal: Journal,
     /// Aggregate reports to the domains that ask for them.
     pub dmarc_reports: DmarcReports,
+    /// Mails that tell what became of messages.
+    pub notices: super::notices::Notices,
     /// What is remembered from one message to the next.
     pub state: super::state::State,
     /// Metrics and health over HTTP.
@@ -600,6 +602,8 @@ pub struct Policy {
     /// What senders read in a bounce, where the action is `bounce` and gatepost sends it. In braces: id, reason,
     /// category, recipients, hostname.
     pub bounce_text: Option<String>,
+    /// Language of the notices to recipients, and to senders, of the messages that it is for. Default: `notices.language`.
+    pub language: Option<String>,
 }
 
 /// A condition that is left out holds for everyone.
@@ -707,6 +711,7 @@ impl Default for Config {
             quarantine: Quarantine::default(),
             journal: Journal::default(),
             dmarc_reports: DmarcReports::default(),
+            notices: Default::default(),
             state: super::state::State::default(),
             metrics: Metrics::default(),
         }
