@@ -175,7 +175,6 @@ impl Noticer {
                 break;
             }
         }
-        journal.notices_forget_released().await?;
         let mut round = Round { made: self.make(journal, now, at_once).await?, ..Round::default() };
         self.send(journal, at_once, &mut round).await?;
         Ok(round)
@@ -194,6 +193,9 @@ impl Noticer {
             if left == 0 {
                 journal.notices_capped(&waiting.role, &waiting.key).await?;
                 continue;
+            }
+            if plan.kind == Kind::Recipient {
+                journal.notices_forget_released(&waiting.role, &waiting.key).await?;
             }
             let mut messages = waiting.messages;
             while left > 0 && messages > 0 {

@@ -48,7 +48,7 @@ async fn write(journal: &Journal, records: Vec<Record>) {
 fn mails(folder: &Path) -> Vec<String> {
     let new = folder.join("Maildir/new");
     let Ok(entries) = std::fs::read_dir(new) else { return Vec::new() };
-    entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap().replace("=\n", "")).collect()
+    entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap().replace("\r\n", "\n").replace("=\n", "")).collect()
 }
 
 const ALL: &str = "notices.admin.security = { to = [\"admin@example.org\"], about = [\"virus\"] }\n\

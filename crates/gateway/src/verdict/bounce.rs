@@ -50,6 +50,7 @@ pub fn may_tell(mail: &Mail, domains: &[String], after_queue: bool) -> bool {
         && is_among(sender.domain(), domains)
         && !is_machine(sender.local())
         && !is_automatic(&mail.message)
+        && mail.envelope.recipients.iter().any(is_wanted)
 }
 
 /// Whether a recipient's failure may be told of. NEVER, and lists without FAILURE, say no (RFC 3461 section 4.1).
@@ -170,6 +171,8 @@ mod tests {
             mail.session = session.clone();
             let domains = ["example.org".to_owned()];
             assert_eq!(may_tell(&mail, &domains, after_queue), expected, "{sender} {session:?} {after_queue}");
+            mail.envelope.recipients[0].parameters = vec!["NOTIFY=NEVER".into()];
+            assert!(!may_tell(&mail, &domains, after_queue), "who says NEVER means it");
         }
     }
 

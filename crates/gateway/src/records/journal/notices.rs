@@ -136,6 +136,9 @@ const ITEM: &str = "role, address, message, time, category, held, language, list
 impl Journal {
     /// From now on messages are looked at for notices, unless that has begun before.
     pub async fn notices_begin(&self) -> Result<(), JournalError> {
+        if self.notice_place().await?.is_some() {
+            return Ok(());
+        }
         let begin = "INSERT OR IGNORE INTO notice_place SELECT 1, COALESCE(MAX(rowid), 0) FROM message";
         let done = sqlx::query(begin).execute(&self.pool).await;
         done.map(drop).map_err(|error| self.database_error(error))
@@ -202,12 +205,17 @@ impl Journal {
 
     /// Up to where the journal was looked at. Where it has fewer rows than that it has begun anew, and so do we.
     async fn notice_place(&self) -> Result<Option<i64>, JournalError> {
-        sqlx::query("UPDATE notice_place SET place = 0 WHERE place > (SELECT COALESCE(MAX(rowid), 0) FROM message)")
-            .execute(&self.pool)
-            .await
-            .map_err(|error| self.database_error(error))?;
-        let place = sqlx::query_scalar("SELECT place FROM notice_place").fetch_optional(&self.pool).await;
-        place.map_err(|error| self.database_error(error))
+        let failed = |error| self.database_error(error);
+        let sql = "SELECT place, (SELECT COALESCE(MAX(rowid), 0) FROM message) AS last FROM notice_place";
+        let Some(row) = sqlx::query(sql).fetch_optional(&self.pool).await.map_err(failed)? else { return Ok(None) };
+        let place: i64 = row.try_get("place").map_err(failed)?;
+        let last: i64 = row.try_get("last").map_err(failed)?;
+        if place <= last {
+            return Ok(Some(place));
+        }
+        let back = sqlx::query("UPDATE notice_place SET place = 0 WHERE place = ?").bind(place);
+        back.execute(&self.pool).await.map_err(failed)?;
+        Ok(Some(0))
     }
 
     /// Records behind a place that can matter, and the place that is then reached.
@@ -247,12 +255,14 @@ impl Journal {
         Ok(found > 0)
     }
 
-    /// Nothing is told any more of held messages that were released or deleted meanwhile.
-    pub async fn notices_forget_released(&self) -> Result<u64, JournalError> {
+    /// Of held messages that were released or deleted meanwhile an address is told no more.
+    pub async fn notices_forget_released(&self, role: &str, key: &str) -> Result<u64, JournalError> {
         let done = sqlx::query(
-            "DELETE FROM notice_item WHERE notice IS NULL AND held = 1 AND role = 'recipient' AND message IN \
-             (SELECT id FROM message WHERE state NOT IN ('held', 'releasing'))",
+            "DELETE FROM notice_item WHERE notice IS NULL AND role = ? AND key = ? AND held = 1 AND EXISTS \
+             (SELECT 1 FROM message m WHERE m.id = notice_item.message AND m.state NOT IN ('held', 'releasing'))",
         )
+        .bind(role)
+        .bind(key)
         .execute(&self.pool)
         .await;
         done.map(|done| done.rows_affected()).map_err(|error| self.database_error(error))

@@ -137,7 +137,7 @@ async fn nobody_is_told_of_notices_nor_of_what_was_released() {
     write(&journal, vec![held("one"), held("two")]).await;
     collect(&journal, &["a@x.test"]).await;
     sqlx::query("UPDATE message SET state = 'released' WHERE id = 'two'").execute(&journal.pool).await.unwrap();
-    assert_eq!(journal.notices_forget_released().await.unwrap(), 1);
+    assert_eq!(journal.notices_forget_released("recipient", "a@x.test").await.unwrap(), 1);
     let id = journal.notices_make("recipient", "a@x.test", making()).await.unwrap().unwrap();
     let message_id = format!("<notice.{id}@mx.test>");
     let own = Record { sender: None, message_id: message_id.clone(), ..record("own") };
