@@ -77,7 +77,8 @@ pub fn problems(config: &Config) -> Vec<Problem> {
         Err(problems) => return problems,
     };
     let (_, never) = watch::channel(false);
-    let mut problems = fronts(config, &pipeline, &metrics, &never).and_then(by_address).err().unwrap_or_default();
+    let mut problems =
+        fronts(config, &pipeline, &metrics, &never).and_then(by_address).err().unwrap_or_default();
     if problems.is_empty() {
         problems.extend(noticer(config).err().into_iter().flatten());
     }

@@ -20,9 +20,9 @@ use gatepost_mail::{Address, Category, Envelope};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::config::notices::{AdminForm, Notices, Rhythm, SenderForm, mailbox, plain_address};
-use crate::config::typed::Config;
 use crate::config::Problem;
+use crate::config::notices::{AdminForm, Notices, Rhythm, SenderForm, mailbox};
+use crate::config::typed::Config;
 use crate::effects::notice::{self, About, Notice};
 use crate::effects::release::ReleaseHops;
 use crate::records::{
@@ -125,7 +125,8 @@ impl Noticer {
             }
         }
         if settings.enabled() && hops.hops(&listener).is_none() {
-            let message = "notices have nowhere to go: name quarantine.release_to, or the next_hop of a listener";
+            let message =
+                "notices have nowhere to go: name quarantine.release_to, or the next_hop of a listener";
             problems.push(Problem::new("notices", message));
         }
         if !problems.is_empty() {
@@ -285,8 +286,11 @@ impl Noticer {
         content: &NoticeContent,
     ) -> Result<(Envelope, Bytes), String> {
         let to = Address::new(&pending.address).ok_or("there is no address")?;
-        let rows: Vec<(&NoticeItem, Row)> =
-            content.items.iter().filter_map(|item| Some((item, serde_json::from_str(&item.row).ok()?))).collect();
+        let rows: Vec<(&NoticeItem, Row)> = content
+            .items
+            .iter()
+            .filter_map(|item| Some((item, serde_json::from_str(&item.row).ok()?)))
+            .collect();
         let total: u64 = content.categories.iter().map(|(_, messages)| messages).sum();
         let context = Context {
             hostname: &self.hostname,
@@ -431,23 +435,24 @@ fn languages_named(config: &Config) -> Vec<(String, String)> {
         Some((format!("notices.admin.{name}.language"), admin.language.clone()?))
     }));
     let policies = config.policy.iter().enumerate();
-    named.extend(policies.filter_map(|(place, policy)| {
-        Some((format!("policy[{place}].language"), policy.language.clone()?))
-    }));
-    named.extend(config.default_policy.language.iter().map(|language| {
-        ("default_policy.language".to_owned(), language.clone())
-    }));
+    named.extend(
+        policies.filter_map(|(place, policy)| {
+            Some((format!("policy[{place}].language"), policy.language.clone()?))
+        }),
+    );
+    named.extend(
+        config
+            .default_policy
+            .language
+            .iter()
+            .map(|language| ("default_policy.language".to_owned(), language.clone())),
+    );
     named
 }
 
 /// Whether a message may be one of our notices: for a preview, which asks no table.
 fn looks_like_ours(record: &Record) -> bool {
     record.sender.is_none() && record.message_id.starts_with("<notice.")
-}
-
-/// Whether it can be written to.
-fn address_of(text: &str) -> Option<Address> {
-    plain_address(text)
 }
 
 #[cfg(test)]

@@ -67,7 +67,9 @@ async fn preview(
         return Ok(NOT_DONE);
     }
     for preview in previews {
-        let due = preview.due.map(|due| due.to_zoned(TimeZone::system()).strftime(", due %Y-%m-%d %H:%M").to_string());
+        let due = preview
+            .due
+            .map(|due| due.to_zoned(TimeZone::system()).strftime(", due %Y-%m-%d %H:%M").to_string());
         let (role, to, due) = (clean(&preview.role, 60), clean(&preview.to, 320), due.unwrap_or_default());
         writeln!(io.out, "--- {role} {to}{due}")?;
         // Made of harmless text, but a template's author may have put in what is not meant for terminals.

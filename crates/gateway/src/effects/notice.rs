@@ -216,7 +216,10 @@ mod tests {
         }
         let text = made(Some(About::Feedback { fields: "Feedback-Type: virus\r\n", header }));
         assert!(text.contains("report-type=feedback-report;") && !text.contains("In-Reply-To"), "{text}");
-        assert!(text.contains("Content-Type: message/feedback-report\r\n\r\nFeedback-Type: virus\r\n"), "{text}");
+        assert!(
+            text.contains("Content-Type: message/feedback-report\r\n\r\nFeedback-Type: virus\r\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use gatepost_mail::{Action, Category};
 use jiff::Timestamp;
 
+use super::Noticer;
 use super::row::{Row, shorten};
-use super::{Noticer, address_of};
-use crate::config::notices::{AdminForm, SenderForm, is_machine, matches_any};
+use crate::config::notices::{AdminForm, SenderForm, is_machine, matches_any, plain_address};
 use crate::config::units::is_among;
 use crate::records::{NoticeItem, Record, VerdictRecord};
 
@@ -53,7 +53,7 @@ impl Noticer {
                 continue;
             }
             for recipient in &verdict.recipients {
-                let Some(address) = address_of(recipient) else { continue };
+                let Some(address) = plain_address(recipient) else { continue };
                 if !is_among(address.domain(), &self.domains)
                     || is_machine(address.local())
                     || matches_any(&address, &settings.except)
@@ -74,12 +74,13 @@ impl Noticer {
         let settings = &self.settings.sender;
         let may = settings.enabled && record.notice.as_ref().is_some_and(|notice| notice.sender);
         let sender = record.sender.as_ref().filter(|_| may)?;
-        address_of(sender).filter(|address| is_among(address.domain(), &self.domains))?;
+        plain_address(sender).filter(|address| is_among(address.domain(), &self.domains))?;
         let verdict = worst(record, &settings.about, &settings.actions)?;
         let action = happened(verdict, record);
-        let alike = record.verdicts.iter().filter(|other| {
-            happened(other, record) == action && settings.about.contains(&other.category)
-        });
+        let alike = record
+            .verdicts
+            .iter()
+            .filter(|other| happened(other, record) == action && settings.about.contains(&other.category));
         let recipients: Vec<String> = alike.flat_map(|verdict| verdict.recipients.clone()).collect();
         let row = Row::of(record, verdict, action, &recipients);
         let row = if settings.form == SenderForm::Dsn { row } else { row.without_header() };

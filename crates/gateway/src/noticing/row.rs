@@ -58,8 +58,12 @@ impl Row {
     /// What is kept of a message for those who hear of these recipients.
     pub fn of(record: &Record, verdict: &VerdictRecord, action: Action, recipients: &[String]) -> Row {
         let kept = recipients.iter().take(RECIPIENTS).map(|recipient| shorten(recipient, ADDRESS));
-        let categorised: Vec<&str> =
-            verdict.weighed.iter().filter(|one| one.category.is_some()).map(|one| one.symbol.as_str()).collect();
+        let categorised: Vec<&str> = verdict
+            .weighed
+            .iter()
+            .filter(|one| one.category.is_some())
+            .map(|one| one.symbol.as_str())
+            .collect();
         let found = record.findings.iter().filter(|finding| categorised.contains(&finding.symbol.as_str()));
         let file = |scope: &str| {
             let path = scope.strip_prefix("part ").unwrap_or_default();

@@ -30,7 +30,8 @@ pub(super) fn due(oldest: Timestamp, last: Option<Timestamp>, rhythm: &Rhythm, z
 /// The next time that it is so late there.
 fn next_at(from: Timestamp, hour: i8, minute: i8, zone: &TimeZone) -> Option<Timestamp> {
     let local = from.to_zoned(zone.clone());
-    let on = |date: jiff::civil::Date| Some(date.at(hour, minute, 0, 0).to_zoned(zone.clone()).ok()?.timestamp());
+    let on =
+        |date: jiff::civil::Date| Some(date.at(hour, minute, 0, 0).to_zoned(zone.clone()).ok()?.timestamp());
     let today = on(local.date())?;
     if today > from { Some(today) } else { on(local.date().tomorrow().ok()?) }
 }

@@ -91,7 +91,10 @@ impl Templates {
             all: built_in.clone(),
             built_in,
             own: BTreeSet::new(),
-            languages: BUILT_IN.iter().filter_map(|(name, _)| Some(name.split_once('/')?.0.to_owned())).collect(),
+            languages: BUILT_IN
+                .iter()
+                .filter_map(|(name, _)| Some(name.split_once('/')?.0.to_owned()))
+                .collect(),
         };
         let problem = |message: String| Problem::new("notices.templates", message);
         match folder.map(read_folder) {
@@ -101,7 +104,9 @@ impl Templates {
                 for (name, source) in files {
                     match templates.all.add_template_owned(name.clone(), source) {
                         Ok(()) => {
-                            templates.languages.extend(name.split_once('/').map(|(language, _)| language.to_owned()));
+                            templates
+                                .languages
+                                .extend(name.split_once('/').map(|(language, _)| language.to_owned()));
                             templates.own.insert(name);
                         }
                         Err(error) => problems.push(problem(describe(folder, &name, &error))),
@@ -241,7 +246,9 @@ fn read_file(path: &Path) -> Result<String, String> {
 /// An error with the file and line where it is: that of an included file, where it is there.
 fn describe(folder: Option<&Path>, name: &str, error: &Error) -> String {
     let mut innermost = error;
-    while let Some(inner) = std::error::Error::source(innermost).and_then(|inner| inner.downcast_ref::<Error>()) {
+    while let Some(inner) =
+        std::error::Error::source(innermost).and_then(|inner| inner.downcast_ref::<Error>())
+    {
         innermost = inner;
     }
     let name = innermost.name().unwrap_or(name);
@@ -275,13 +282,26 @@ fn samples() -> Vec<Context<'static>> {
         last: full,
         per_day: 4,
         since: "2026-03-01 12:30".into(),
-        categories: Category::ALL.iter().map(|category| Count { category: category.name(), count: 1 }).collect(),
+        categories: Category::ALL
+            .iter()
+            .map(|category| Count { category: category.name(), count: 1 })
+            .collect(),
         rows,
     };
     let actions = Action::ALL.into_iter().cycle();
-    let all: Vec<Shown> = Category::ALL.into_iter().zip(actions).map(|(category, action)| sample(category, action)).collect();
-    let empty = Shown { found: Vec::new(), recipients: Vec::new(), held: false, ..sample(Category::Spam, Action::Quarantine) };
-    vec![context(vec![sample(Category::Virus, Action::Strip)], 0, false), context(all, 312, true), context(vec![empty], 0, true)]
+    let all: Vec<Shown> =
+        Category::ALL.into_iter().zip(actions).map(|(category, action)| sample(category, action)).collect();
+    let empty = Shown {
+        found: Vec::new(),
+        recipients: Vec::new(),
+        held: false,
+        ..sample(Category::Spam, Action::Quarantine)
+    };
+    vec![
+        context(vec![sample(Category::Virus, Action::Strip)], 0, false),
+        context(all, 312, true),
+        context(vec![empty], 0, true),
+    ]
 }
 
 fn sample(category: Category, action: Action) -> Shown {
@@ -302,7 +322,11 @@ fn sample(category: Category, action: Action) -> Shown {
         bytes: 12_288,
         client: "192.0.2.1".into(),
         direction: Direction::Inbound,
-        found: vec![Found { symbol: "VIRUS".into(), name: "Eicar-Test-Signature".into(), file: "a.exe".into() }],
+        found: vec![Found {
+            symbol: "VIRUS".into(),
+            name: "Eicar-Test-Signature".into(),
+            file: "a.exe".into(),
+        }],
     }
 }
 
@@ -362,11 +386,17 @@ mod tests {
         let mut context = context();
         context.rows[0].subject = "<script>".into();
         let admin = templates.render("en", Kind::Admin, &context).unwrap();
-        assert_eq!((admin.subject.as_str(), admin.text.as_str()), ("322 on mx.example.org", "The end, security"));
+        assert_eq!(
+            (admin.subject.as_str(), admin.text.as_str()),
+            ("322 on mx.example.org", "The end, security")
+        );
         assert_eq!(admin.html, None, "the built-in HTML would say something else");
         let italian = templates.render("it", Kind::Recipient, &context).unwrap();
         assert_eq!(italian.html.as_deref(), Some("<p>&lt;script&gt;</p>"));
-        assert!(templates.render("it", Kind::Sender, &context).unwrap().text.contains("held"), "English else");
+        assert!(
+            templates.render("it", Kind::Sender, &context).unwrap().text.contains("held"),
+            "English else"
+        );
     }
 
     #[test]
@@ -378,8 +408,11 @@ mod tests {
             ("en/_words.txt", "\n{% macro category(name) %}{{ nam }}{% endmacro %}", "en/_words.txt:"),
             ("en/admn.txt", "Subject: x\n\nx", "en/admn.txt: it is none of admin"),
             ("fr/sender.html", "{{ rows[0].subject | nofilter }}", "fr/sender.html:1: unknown filter"),
-            ("en/admin.txt", "Subject: x\n\n{% for i in range(90000) %}{% for j in range(900) %}{% endfor %}{% endfor %}",
-             "en/admin.txt:3: engine ran out of fuel"),
+            (
+                "en/admin.txt",
+                "Subject: x\n\n{% for i in range(90000) %}{% for j in range(900) %}{% endfor %}{% endfor %}",
+                "en/admin.txt:3: engine ran out of fuel",
+            ),
         ] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join(name);
@@ -387,7 +420,10 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             let (_, problems) = Templates::load(Some(folder.path()));
             let expected = folder.path().join(expected).display().to_string();
-            assert!(problems.iter().any(|problem| problem.message.starts_with(&expected)), "{expected}: {problems:?}");
+            assert!(
+                problems.iter().any(|problem| problem.message.starts_with(&expected)),
+                "{expected}: {problems:?}"
+            );
         }
         let (_, problems) = Templates::load(Some(Path::new("/nonexistent/templates")));
         assert!(problems[0].message.starts_with("/nonexistent/templates: No such file"), "{problems:?}");

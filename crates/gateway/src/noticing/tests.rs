@@ -48,7 +48,11 @@ async fn write(journal: &Journal, records: Vec<Record>) {
 fn mails(folder: &Path) -> Vec<String> {
     let new = folder.join("Maildir/new");
     let Ok(entries) = std::fs::read_dir(new) else { return Vec::new() };
-    entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap().replace("\r\n", "\n").replace("=\n", "")).collect()
+    entries
+        .map(|entry| {
+            std::fs::read_to_string(entry.unwrap().path()).unwrap().replace("\r\n", "\n").replace("=\n", "")
+        })
+        .collect()
 }
 
 const ALL: &str = "notices.admin.security = { to = [\"admin@example.org\"], about = [\"virus\"] }\n\
@@ -78,10 +82,14 @@ async fn who_hears_of_what() {
     let mut mixed = held("mixed");
     mixed.category = virus;
     let mut other = mixed.verdicts[0].clone();
-    (other.category, other.recipients, other.outcome) = (virus, vec!["three@example.org".into()], "refused: 550".into());
+    (other.category, other.recipients, other.outcome) =
+        (virus, vec!["three@example.org".into()], "refused: 550".into());
     mixed.verdicts.push(other);
     for (record, expected) in [
-        (message("a", virus, Action::Refuse, "refused: 550 5.7.1 no"), vec!["admin:security admin@example.org"]),
+        (
+            message("a", virus, Action::Refuse, "refused: 550 5.7.1 no"),
+            vec!["admin:security admin@example.org"],
+        ),
         (
             Record { direction: Direction::Outbound, ..message("b", virus, Action::Refuse, "refused: 550") },
             vec!["admin:inside admin@example.org", "admin:security admin@example.org"],
@@ -94,7 +102,13 @@ async fn who_hears_of_what() {
         (message("g", spam, Action::Refuse, "refused: 550"), vec![]),
         (message("h", spam, Action::Strip, "deferred: 451"), vec![]),
         (message("i", virus, Action::Quarantine, "held: i/i"), vec!["admin:security admin@example.org"]),
-        (to(held("j"), &["x@elsewhere.test", "LIST@example.org", "owner-list@example.org", "a b@example.org"]), vec![]),
+        (
+            to(
+                held("j"),
+                &["x@elsewhere.test", "LIST@example.org", "owner-list@example.org", "a b@example.org"],
+            ),
+            vec![],
+        ),
         (old, vec![]),
         (advice, vec![]),
         (mixed, vec!["admin:security admin@example.org", both[0], both[1]]),
@@ -138,7 +152,12 @@ async fn one_mail_for_many_messages() {
     let mails = mails(folder.path());
     assert_eq!(mails.len(), 1);
     let mail = &mails[0];
-    for part in ["Subject: 362 messages to you", "and 312 more", "&lt;b&gt;hi[0m https[:]&#x2f;&#x2f;evil.test", "<b>hi[0m https[:]//evil.test"] {
+    for part in [
+        "Subject: 362 messages to you",
+        "and 312 more",
+        "&lt;b&gt;hi[0m https[:]&#x2f;&#x2f;evil.test",
+        "<b>hi[0m https[:]//evil.test",
+    ] {
         assert!(mail.contains(part), "{part} is not in\n{mail}");
     }
     assert_eq!(mail.matches("<tr><td>").count(), 50);
@@ -148,7 +167,8 @@ async fn one_mail_for_many_messages() {
 #[tokio::test]
 async fn a_day_has_its_limit() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = "notices.admin.a = { to = [\"admin@example.org\"], about = [\"spam\"], every = 0, per_day = 2 }";
+    let settings =
+        "notices.admin.a = { to = [\"admin@example.org\"], about = [\"spam\"], every = 0, per_day = 2 }";
     let noticer = noticer(folder.path(), settings);
     let journal = Journal::open(&folder.path().join("journal.db")).await.unwrap();
     noticer.begin(&journal).await.unwrap();

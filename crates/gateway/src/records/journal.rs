@@ -11,7 +11,7 @@ mod state;
 mod writer;
 
 pub use dmarc::{DmarcMessage, Due, Imported, Pending, ReceivedFilter, ReceivedLine, ReportState, Reported};
-pub use notices::{NoticeContent, NoticeItem, NoticePending, NoticeState, NoticeWaiting, Making};
+pub use notices::{Making, NoticeContent, NoticeItem, NoticePending, NoticeState, NoticeWaiting};
 pub use query::{Entry, Filter};
 pub use state::{CLAIM_TIME, Claim, Event, EventKind, State, Ticket};
 

@@ -170,7 +170,11 @@ mod tests {
             mail.envelope.sender = Address::new(sender);
             mail.session = session.clone();
             let domains = ["example.org".to_owned()];
-            assert_eq!(may_tell(&mail, &domains, after_queue), expected, "{sender} {session:?} {after_queue}");
+            assert_eq!(
+                may_tell(&mail, &domains, after_queue),
+                expected,
+                "{sender} {session:?} {after_queue}"
+            );
             mail.envelope.recipients[0].parameters = vec!["NOTIFY=NEVER".into()];
             assert!(!may_tell(&mail, &domains, after_queue), "who says NEVER means it");
         }

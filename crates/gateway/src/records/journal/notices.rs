@@ -169,7 +169,8 @@ impl Journal {
             }
             // A row has eleven values; SQLite takes 32766 in one statement.
             for some in items.chunks(1000) {
-                let mut query = QueryBuilder::<Sqlite>::new(format!("INSERT OR IGNORE INTO notice_item (key, {ITEM}) "));
+                let mut query =
+                    QueryBuilder::<Sqlite>::new(format!("INSERT OR IGNORE INTO notice_item (key, {ITEM}) "));
                 query.push_values(some, |mut columns, item| {
                     columns
                         .push_bind(item.address.to_lowercase())
@@ -207,7 +208,9 @@ impl Journal {
     async fn notice_place(&self) -> Result<Option<i64>, JournalError> {
         let failed = |error| self.database_error(error);
         let sql = "SELECT place, (SELECT COALESCE(MAX(rowid), 0) FROM message) AS last FROM notice_place";
-        let Some(row) = sqlx::query(sql).fetch_optional(&self.pool).await.map_err(failed)? else { return Ok(None) };
+        let Some(row) = sqlx::query(sql).fetch_optional(&self.pool).await.map_err(failed)? else {
+            return Ok(None);
+        };
         let place: i64 = row.try_get("place").map_err(failed)?;
         let last: i64 = row.try_get("last").map_err(failed)?;
         if place <= last {
@@ -296,7 +299,8 @@ impl Journal {
 
     /// The day's limit makes these wait; the mail that they come in will say so.
     pub async fn notices_capped(&self, role: &str, key: &str) -> Result<(), JournalError> {
-        let mark = "UPDATE notice_item SET capped = 1 WHERE notice IS NULL AND capped = 0 AND role = ? AND key = ?";
+        let mark =
+            "UPDATE notice_item SET capped = 1 WHERE notice IS NULL AND capped = 0 AND role = ? AND key = ?";
         let done = sqlx::query(mark).bind(role).bind(key).execute(&self.pool).await;
         done.map(drop).map_err(|error| self.database_error(error))
     }
@@ -418,7 +422,9 @@ impl Journal {
         query.push(" ORDER BY time DESC, seq DESC LIMIT ").push_bind(rows);
         let items = query.build().fetch_all(&self.pool).await.map_err(failed)?;
         let items = items.iter().map(item).collect::<Result<_, _>>().map_err(failed)?;
-        let mut query = QueryBuilder::new("SELECT category, COUNT(*) AS messages, MIN(time) AS oldest FROM notice_item WHERE ");
+        let mut query = QueryBuilder::new(
+            "SELECT category, COUNT(*) AS messages, MIN(time) AS oldest FROM notice_item WHERE ",
+        );
         condition(&mut query);
         query.push(" GROUP BY category");
         let counts = query.build().fetch_all(&self.pool).await.map_err(failed)?;

@@ -97,7 +97,8 @@ async fn a_mail_is_made_sent_and_ended() {
     let early = Record { time: at("2026-03-01T08:00:00Z"), category: Category::Spam, ..record("early") };
     write(&journal, vec![record("one"), early, record("two")]).await;
     collect(&journal, &["A@x.test"]).await;
-    let one = journal.notices_make("recipient", "a@x.test", Making { most: 1, ..making() }).await.unwrap().unwrap();
+    let one =
+        journal.notices_make("recipient", "a@x.test", Making { most: 1, ..making() }).await.unwrap().unwrap();
     let content = journal.notices_content(&one, 10).await.unwrap();
     assert_eq!(content.items.iter().map(|item| item.message.as_str()).collect::<Vec<_>>(), ["early"]);
     journal.notices_capped("recipient", "a@x.test").await.unwrap();
@@ -113,7 +114,10 @@ async fn a_mail_is_made_sent_and_ended() {
     let pending = journal.notices_pending(at(NOW)).await.unwrap();
     let told: Vec<_> = pending.iter().map(|one| (one.address.as_str(), one.capped, one.last)).collect();
     assert_eq!(told.len(), 2);
-    assert!(told.contains(&("A@x.test", false, false)) && told.contains(&("A@x.test", true, true)), "{told:?}");
+    assert!(
+        told.contains(&("A@x.test", false, false)) && told.contains(&("A@x.test", true, true)),
+        "{told:?}"
+    );
     let now = at(NOW);
     assert!(journal.notices_claim(&one, now).await.unwrap());
     assert!(!journal.notices_claim(&one, now).await.unwrap(), "somebody is at it");
@@ -136,7 +140,10 @@ async fn nobody_is_told_of_notices_nor_of_what_was_released() {
     let held = |id: &str| Record { quarantine: Some(format!("x/{id}")), ..record(id) };
     write(&journal, vec![held("one"), held("two")]).await;
     collect(&journal, &["a@x.test"]).await;
-    sqlx::query("UPDATE message SET state = 'released' WHERE id = 'two'").execute(&journal.pool).await.unwrap();
+    sqlx::query("UPDATE message SET state = 'released' WHERE id = 'two'")
+        .execute(&journal.pool)
+        .await
+        .unwrap();
     assert_eq!(journal.notices_forget_released("recipient", "a@x.test").await.unwrap(), 1);
     let id = journal.notices_make("recipient", "a@x.test", making()).await.unwrap().unwrap();
     let message_id = format!("<notice.{id}@mx.test>");
@@ -163,12 +170,17 @@ async fn what_is_old_goes() {
     let sent = journal.notices_make("recipient", "a@x.test", making).await.unwrap().unwrap();
     journal.notices_end(&sent, NoticeState::Sent, at(NOW), "").await.unwrap();
     let long_ago = at("2025-01-01T00:00:00Z");
-    for (now, gone) in
-        [("2026-03-02T00:00:00Z", 0), ("2026-03-04T00:00:00Z", 1), ("2026-03-14T00:00:00Z", 0), ("2026-03-16T00:00:00Z", 1)]
-    {
+    for (now, gone) in [
+        ("2026-03-02T00:00:00Z", 0),
+        ("2026-03-04T00:00:00Z", 1),
+        ("2026-03-14T00:00:00Z", 0),
+        ("2026-03-16T00:00:00Z", 1),
+    ] {
         assert_eq!(journal.notices_expire(at(now), long_ago).await.unwrap(), gone, "{now}");
     }
-    let count = async || sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM notice").fetch_one(&journal.pool).await.unwrap();
+    let count = async || {
+        sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM notice").fetch_one(&journal.pool).await.unwrap()
+    };
     assert_eq!(count().await, 1);
     journal.notices_expire(at("2026-03-16T00:00:00Z"), at("2026-03-10T00:00:00Z")).await.unwrap();
     assert_eq!(count().await, 0);
