@@ -22,6 +22,7 @@ use jiff::tz::TimeZone;
 
 use crate::config::Problem;
 use crate::config::notices::{AdminForm, Notices, Rhythm, SenderForm, mailbox};
+use crate::config::parts::Language;
 use crate::config::typed::Config;
 use crate::effects::notice::{self, About, Notice};
 use crate::effects::release::ReleaseHops;
@@ -140,13 +141,14 @@ impl Noticer {
             Ok((name, address)) => (name, address.to_string()),
             Err(_) => ("gatepost".to_owned(), format!("MAILER-DAEMON@{}", config.hostname)),
         };
-        let default = config.default_policy.language.as_ref();
-        let of_policy = |name: &str, language: &Option<String>| {
-            let language = language.as_ref().or(default).unwrap_or(&settings.language);
-            (name.to_owned(), language.clone())
+        let default = config.default_policy.language;
+        let of_policy = |name: &str, language: Option<Language>| {
+            let language =
+                language.or(default).map_or(settings.language.as_str(), |language| language.name());
+            (name.to_owned(), language.to_owned())
         };
-        let policies = config.policy.iter().map(|policy| of_policy(&policy.name, &policy.language));
-        let languages = policies.chain([of_policy("default", &None)]).collect();
+        let policies = config.policy.iter().map(|policy| of_policy(&policy.name, policy.language));
+        let languages = policies.chain([of_policy("default", None)]).collect();
         Ok(Some(Noticer {
             hostname: config.hostname.clone(),
             postmaster: config.postmaster(),
@@ -434,19 +436,6 @@ fn languages_named(config: &Config) -> Vec<(String, String)> {
     named.extend(admin.filter_map(|(name, admin)| {
         Some((format!("notices.admin.{name}.language"), admin.language.clone()?))
     }));
-    let policies = config.policy.iter().enumerate();
-    named.extend(
-        policies.filter_map(|(place, policy)| {
-            Some((format!("policy[{place}].language"), policy.language.clone()?))
-        }),
-    );
-    named.extend(
-        config
-            .default_policy
-            .language
-            .iter()
-            .map(|language| ("default_policy.language".to_owned(), language.clone())),
-    );
     named
 }
 

@@ -257,8 +257,11 @@ async fn what_cannot_be_is_told_at_start() {
     let folder = tempfile::tempdir().unwrap();
     for (text, key, part) in [
         ("notices.language = 'xx'", "notices.language", "de, en, fr"),
-        ("default_policy.language = 'xx'", "default_policy.language", "no notices in"),
-        ("policy = [{ name = 'p', language = 'xx' }]", "policy[0].language", "no notices in"),
+        (
+            "notices.admin.a = { to = ['a@example.org'], language = 'xx' }",
+            "notices.admin.a.language",
+            "no notices in",
+        ),
         ("notices.templates = '/nonexistent'", "notices.templates", "No such file"),
         (
             "notices.admin.a = { to = ['a@example.org'] }\nlistener = [{ protocol = 'milter' }]",

@@ -26,7 +26,7 @@ pub use logline::{Fields, fields, log, log_line};
 pub use metrics::{Lookups, Metrics, WorkerCounts};
 pub use record::{
     AuthenticationRecord, DefectRecord, FaultRecord, FindingRecord, NoticeRecord, PartRecord, Record,
-    Scanned, VerdictRecord, WeighedRecord,
+    Scanned, TreatedRecord, VerdictRecord, WeighedRecord,
 };
 pub use release::{
     Deliver, Delivery, Release, ReleaseError, Released, Secret, check_secret, find, forward, release,
