@@ -7,6 +7,7 @@ pub mod config;
 pub mod effects;
 pub mod front;
 pub mod logging;
+pub mod noticing;
 pub mod pipeline;
 pub mod privileges;
 pub mod records;

@@ -35,6 +35,7 @@ enum Command {
     Dkim(cli::dkim::Args),
     Rules(cli::rules::Args),
     Dmarc(cli::open::Args<cli::dmarc::DmarcArgs>),
+    Notices(cli::open::Args<cli::notices::NoticesArgs>),
     Greylist(cli::greylist::Args),
     Limits(cli::limits::Args),
     #[command(hide = true)]
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
             Command::Dkim(args) => cli::dkim::run(args).await,
             Command::Rules(args) => cli::rules::run(args),
             Command::Dmarc(args) => cli::open::dmarc(args).await,
+            Command::Notices(args) => cli::open::notices(args).await,
             Command::Greylist(args) => cli::greylist::run(args).await,
             Command::Limits(args) => cli::limits::run(args).await,
         }

@@ -14,6 +14,7 @@ pub mod history;
 pub mod import;
 pub mod init;
 pub mod limits;
+pub mod notices;
 pub mod open;
 pub mod quarantine;
 pub mod reload;

@@ -11,6 +11,7 @@ mod lists;
 pub mod load;
 pub mod maps;
 pub mod next_hop;
+pub mod notices;
 pub mod p0f;
 pub mod parts;
 pub mod protection;

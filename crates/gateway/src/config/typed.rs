@@ -79,6 +79,8 @@ pub struct Config {
     pub journal: Journal,
     /// Aggregate reports to the domains that ask for them.
     pub dmarc_reports: DmarcReports,
+    /// Mails that tell what became of messages.
+    pub notices: super::notices::Notices,
     /// What is remembered from one message to the next.
     pub state: super::state::State,
     /// Metrics and health over HTTP.
@@ -580,7 +582,8 @@ pub struct Policy {
     pub disclaimer: Disclaimer,
     /// Text of the message that wraps another, where the action is `wrap`. In braces: id, reason, category, score, hostname.
     pub wrap_text: Option<String>,
-    /// Language of the texts that are built in: `strip_text`, `wrap_text`, `bounce_text`, `warnings`. Built-in: en.
+    /// Language of the texts that are built in: `strip_text`, `wrap_text`, `bounce_text`, `warnings`, and of notices to
+    /// recipients and senders. Built-in: en, and for notices `notices.language`.
     pub language: Option<Language>,
     /// Text put in place of an attachment that is stripped. In braces: id, reason, name, hostname.
     pub strip_text: Option<String>,
@@ -694,6 +697,7 @@ impl Default for Config {
             quarantine: Quarantine::default(),
             journal: Journal::default(),
             dmarc_reports: DmarcReports::default(),
+            notices: Default::default(),
             state: super::state::State::default(),
             metrics: Metrics::default(),
         }

@@ -87,6 +87,7 @@ impl Config {
         self.validate_limits(&mut problems);
         self.validate_keeping(&mut problems);
         problems.0.extend(self.protection_problems());
+        problems.0.extend(self.notices_problems());
         if let Some(message) = self.dmarc_reports.problem() {
             problems.add("dmarc_reports.email", message);
         }

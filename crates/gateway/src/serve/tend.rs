@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use crate::build;
 use crate::checks::Health as State;
 use crate::config::typed::Config;
+use crate::noticing::{self, Noticer};
 use crate::pipeline::{Pipeline, Store};
 use crate::records::{self, Health, Metrics};
 use crate::reporting::{Round, last_midnight};
@@ -26,6 +27,7 @@ pub(super) struct Tending {
     looking_since: Instant,
     expiring: Option<JoinHandle<()>>,
     reporting: Option<JoinHandle<()>>,
+    noticing: Option<JoinHandle<()>>,
 }
 
 impl Tending {
@@ -38,6 +40,7 @@ impl Tending {
             looking_since: Instant::now(),
             expiring: None,
             reporting: None,
+            noticing: None,
         }
     }
 
@@ -114,6 +117,19 @@ impl Tending {
                 Ok(round) if round == Round::default() => {}
                 Ok(round) => tracing::info!("DMARC: {round}"),
                 Err(error) => tracing::error!(%error, "DMARC reports wait"),
+            }
+        }));
+    }
+
+    /// Notes what somebody is to be told of, and tells it when it is due. A next hop that hangs holds up notices alone.
+    pub fn notice(&mut self, noticer: &Option<Arc<Noticer>>, store: &Store) {
+        let Some(noticer) = noticer.clone().filter(|_| !is_running(&self.noticing)) else { return };
+        let journal = store.journal.clone();
+        self.noticing = Some(tokio::spawn(async move {
+            match noticer.round(&journal, false).await {
+                Ok(round) if round == noticing::Round::default() => {}
+                Ok(round) => tracing::info!("{round}"),
+                Err(error) => tracing::error!(%error, "notices wait"),
             }
         }));
     }

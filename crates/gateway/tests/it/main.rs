@@ -35,6 +35,7 @@ mod milter;
 mod milter_crowd;
 mod milter_restrictions;
 mod next_hop;
+mod notices;
 mod one_verdict;
 mod p0f;
 mod parts;
