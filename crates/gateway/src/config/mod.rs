@@ -19,6 +19,7 @@ pub mod state;
 mod tree;
 pub mod typed;
 pub mod units;
+pub mod update;
 mod validate;
 pub mod worker;
 

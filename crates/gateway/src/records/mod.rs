@@ -22,7 +22,7 @@ pub use journal::{
     ReceivedFilter, ReceivedLine, ReportState, Reported, State,
 };
 pub use logline::{Fields, fields, log, log_line};
-pub use metrics::{Lookups, Metrics, WorkerCounts};
+pub use metrics::{Lookups, Metrics, VerdictCounts, WorkerCounts};
 pub use record::{
     AuthenticationRecord, DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, Scanned,
     VerdictRecord, WeighedRecord,
