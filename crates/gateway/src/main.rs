@@ -35,6 +35,7 @@ enum Command {
     Dmarc(cli::open::Args<cli::dmarc::DmarcArgs>),
     Greylist(cli::greylist::Args),
     Limits(cli::limits::Args),
+    Update(cli::update::Args),
     #[command(hide = true)]
     Worker(worker::Args),
 }
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
             Command::Dmarc(args) => cli::open::dmarc(args).await,
             Command::Greylist(args) => cli::greylist::run(args).await,
             Command::Limits(args) => cli::limits::run(args).await,
+            Command::Update(args) => cli::update::run(args).await,
         }
     })
 }

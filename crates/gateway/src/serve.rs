@@ -379,6 +379,7 @@ impl Daemon {
                 _ = tending.tick() => {
                     let _ = sd_notify::notify(&[NotifyState::Watchdog]);
                     self.tending.look(&self.pipeline, &self.store);
+                    self.tending.update(&self.config);
                 }
                 _ = expiring.tick() => {
                     self.tending.expire(&self.config, &self.store);

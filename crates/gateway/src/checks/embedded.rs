@@ -3,6 +3,7 @@
 //! It is no check by itself: the check for malware asks it beside the other engines.
 
 pub mod hashes;
+mod trial;
 
 use std::collections::HashSet;
 use std::fs;
@@ -22,6 +23,7 @@ use crate::config::typed::Embedded;
 use crate::config::update::{Installed, SourceKind};
 use crate::resources::verdicts::{Digest, Epoch, Kind, Memory, Named};
 use hashes::Hashes;
+pub use trial::try_out;
 
 /// Rules that are always there.
 const BUILT_IN: &str = include_str!("embedded/eicar.yar");

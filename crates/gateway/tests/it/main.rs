@@ -50,4 +50,5 @@ mod spamd;
 mod spoofed;
 mod state;
 mod two_queues;
+mod update;
 mod worker;

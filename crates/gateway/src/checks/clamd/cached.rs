@@ -155,7 +155,7 @@ async fn the_same_worm_is_scanned_once() {
     ] {
         assert_eq!(asked.look(subject, parts).await, expected, "{subject} {parts:?}");
     }
-    assert_eq!((asked.counters.hits.get(), asked.counters.misses.get()), (11, 8));
+    assert_eq!((asked.counters.hits.get(), asked.counters.misses.get()), (9, 8));
 }
 
 /// Else spam that is known would hide a worm that is not.
@@ -165,7 +165,7 @@ async fn what_is_no_virus_does_not_spare_the_message_its_scan() {
     asked.engine.health().await.state.unwrap();
     assert_eq!(asked.look("a", &["junk"]).await, found("Spam.Junk in 1", 2));
     assert_eq!(asked.look("b", &["junk"]).await, found("Spam.Junk in 1", 1));
-    assert_eq!(asked.look("worm", &["junk"]).await, found("Worm.A in all, Spam.Junk in 1", 1));
+    assert_eq!(asked.look("worm", &["junk"]).await, found("Spam.Junk in 1, Worm.A in all", 1));
 }
 
 #[tokio::test]
