@@ -235,15 +235,9 @@ fn check_answers(name: &str, settings: &CommandScanner, problems: &mut Vec<Probl
     let mut wrong =
         |key: &str, why: String| problems.push(Problem::new(format!("checks.command.{name}.{key}"), why));
     if settings.command.first().is_none_or(String::is_empty) {
-        wrong(
-            "command",
-            "names no program; write [\"/usr/bin/clamscan\", \"--no-summary\", \"{}\"]".into(),
-        );
+        wrong("command", "names no program; write [\"/usr/bin/clamscan\", \"--no-summary\", \"{}\"]".into());
     } else if !settings.command.iter().skip(1).any(|argument| argument.contains("{}")) {
-        wrong(
-            "command",
-            "has no argument with `{}`, so the program is not told where the files are".into(),
-        );
+        wrong("command", "has no argument with `{}`, so the program is not told where the files are".into());
     }
     if settings.infected.is_empty() && settings.infected_output.is_none() {
         wrong("infected", "name the exit codes that mean infected, or give `infected_output`".into());

@@ -539,7 +539,10 @@ mod tests {
         let scanner = Scanner::build(&typed, Vec::new()).unwrap().remembering(memory);
         let look = |subject: &str, body: &str| {
             let scan = scanner.scan(&message(format!("Subject: {subject}\r\n\r\n{body}\r\n")));
-            (scan.hits.iter().map(|hit| (hit.part, hit.name.clone())).collect::<Vec<_>>(), counters.hits.get())
+            (
+                scan.hits.iter().map(|hit| (hit.part, hit.name.clone())).collect::<Vec<_>>(),
+                counters.hits.get(),
+            )
         };
         let large = format!("needle haystack {}", "x".repeat(WORTH_REMEMBERING));
         let found = |names: &[&str]| -> Vec<(Option<PartId>, String)> {
@@ -575,7 +578,8 @@ mod tests {
         let lists = tempfile::tempdir().unwrap();
         let list = lists.path().join("clam.hdb");
         fs::write(&list, md5_line(&known, "ClamAV-Test-File")).unwrap();
-        let scanner = Scanner::build(&Embedded { hashes: vec![list], ..Embedded::default() }, Vec::new()).unwrap();
+        let scanner =
+            Scanner::build(&Embedded { hashes: vec![list], ..Embedded::default() }, Vec::new()).unwrap();
         let names_of_files = [
             "clam.exe",
             "clam.zip",

@@ -70,7 +70,9 @@ pub async fn run(args: Args) -> ExitCode {
 fn tell(name: &str, outcome: &Outcome, manner: Manner) {
     // Where nobody reads it there is nothing to be told.
     let _ = match outcome {
-        Outcome::New(what) if manner.dry_run => writeln!(std::io::stdout(), "{name}: new, not installed: {what}"),
+        Outcome::New(what) if manner.dry_run => {
+            writeln!(std::io::stdout(), "{name}: new, not installed: {what}")
+        }
         Outcome::New(what) => writeln!(std::io::stdout(), "{name}: new: {what}"),
         Outcome::Same => writeln!(std::io::stdout(), "{name}: nothing new"),
         Outcome::Failed(why) => {

@@ -163,13 +163,15 @@ impl Source {
 
     fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
-        let known = |url: &str| ["https://", "http://", "file:///"].iter().any(|start| url.starts_with(start));
+        let known =
+            |url: &str| ["https://", "http://", "file:///"].iter().any(|start| url.starts_with(start));
         if !known(&self.url) {
             let why = format!("{:?} is no place such as https://rules.example.org/all.yar", self.url);
             problems.push(("url", why));
         }
         if self.url.starts_with("http://") && !self.is_signed() && self.pinned().is_none() {
-            let why = "is http: anybody on the way could change it. Use https, a signature, or pin its sha256";
+            let why =
+                "is http: anybody on the way could change it. Use https, a signature, or pin its sha256";
             problems.push(("url", why.into()));
         }
         if let Some(url) = self.checksum_url()

@@ -204,6 +204,12 @@ impl Metrics {
             "Records lost because the journal could not be written",
             self.journal_dropped.clone(),
         );
+        self.register_resources();
+    }
+
+    /// Workers, what malware engines said before, name look-ups, memory.
+    fn register_resources(&mut self) {
+        let registry = &mut self.registry;
         let workers = &self.workers;
         registry.register("gatepost_workers", "Workers that run", workers.alive.clone());
         registry.register(

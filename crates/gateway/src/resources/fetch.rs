@@ -154,7 +154,8 @@ impl Fetcher {
         since: Option<&Validators>,
     ) -> Result<(Response<Incoming>, Connection), String> {
         let connecting = timeout(CONNECT_TIME, self.connect(url)).await;
-        let stream = connecting.map_err(|_| format!("no connection within {} s", CONNECT_TIME.as_secs()))??;
+        let stream =
+            connecting.map_err(|_| format!("no connection within {} s", CONNECT_TIME.as_secs()))??;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|why| why.to_string())?;
         let connection = Connection(tokio::spawn(async move {
@@ -162,7 +163,11 @@ impl Fetcher {
             let _ = connection.await;
         }));
         let by_proxy = self.proxy.is_some() && url.scheme() == "http";
-        let target = if by_proxy { &url[..url::Position::AfterQuery] } else { &url[url::Position::BeforePath..url::Position::AfterQuery] };
+        let target = if by_proxy {
+            &url[..url::Position::AfterQuery]
+        } else {
+            &url[url::Position::BeforePath..url::Position::AfterQuery]
+        };
         let mut request = Request::get(target)
             .header(header::HOST, &url[url::Position::BeforeHost..url::Position::AfterPort])
             .header(header::USER_AGENT, concat!("gatepost/", env!("CARGO_PKG_VERSION")))
@@ -254,15 +259,18 @@ fn redirected(from: &Url, headers: &HeaderMap) -> Result<Url, String> {
 async fn body(response: Response<Incoming>, most: u64) -> Result<File, String> {
     let too_large = || format!("larger than {most} bytes");
     let headers = response.headers();
-    if let Some(encoding) = text(headers, &header::CONTENT_ENCODING).filter(|encoding| encoding != "identity") {
+    if let Some(encoding) = text(headers, &header::CONTENT_ENCODING).filter(|encoding| encoding != "identity")
+    {
         return Err(format!("the server encodes it as {encoding}, unasked"));
     }
     let length = text(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
     if length.is_some_and(|length| length > most) {
         return Err(too_large());
     }
-    let validators =
-        Validators { etag: text(headers, &header::ETAG), last_modified: text(headers, &header::LAST_MODIFIED) };
+    let validators = Validators {
+        etag: text(headers, &header::ETAG),
+        last_modified: text(headers, &header::LAST_MODIFIED),
+    };
     let (mut body, mut content) = (response.into_body(), Vec::new());
     while let Some(frame) = timeout(SILENCE, body.frame()).await.map_err(|_| silent())? {
         let Ok(data) = frame.map_err(|why| told(&why))?.into_data() else { continue };
@@ -308,7 +316,11 @@ fn read_file(path: &PathBuf, most: u64) -> Result<Vec<u8>, String> {
         return Err("no regular file".into());
     }
     let mut content = Vec::new();
-    std::fs::File::open(path).map_err(told)?.take(most.saturating_add(1)).read_to_end(&mut content).map_err(told)?;
+    std::fs::File::open(path)
+        .map_err(told)?
+        .take(most.saturating_add(1))
+        .read_to_end(&mut content)
+        .map_err(told)?;
     if content.len() as u64 > most {
         return Err(format!("larger than {most} bytes"));
     }

@@ -110,7 +110,10 @@ impl Keys {
         if made_by.is_empty() {
             let by = signature.issuer_fingerprint().first().map(|fingerprint| fingerprint.to_string());
             let by = by.or_else(|| signature.issuer_key_id().first().map(|id| id.to_string()));
-            return Err(format!("signed by {}, which is none of the keys", by.unwrap_or_else(|| "nobody".into())));
+            return Err(format!(
+                "signed by {}, which is none of the keys",
+                by.unwrap_or_else(|| "nobody".into())
+            ));
         }
         let mut why = String::new();
         for signer in made_by {
@@ -173,7 +176,8 @@ fn countable(signature: &Signature, now: Duration) -> Result<u64, String> {
         }
         Some(_) => {}
     }
-    let unknown = |data: &SubpacketData| matches!(data, SubpacketData::Experimental(..) | SubpacketData::Other(..));
+    let unknown =
+        |data: &SubpacketData| matches!(data, SubpacketData::Experimental(..) | SubpacketData::Other(..));
     let mut subpackets = signature.config().into_iter().flat_map(|config| config.hashed_subpackets());
     if subpackets.any(|subpacket| subpacket.is_critical && unknown(&subpacket.data)) {
         return Err("the signature depends on something that is not known here".into());
@@ -196,7 +200,8 @@ fn may_sign(key: SignedPublicKey) -> Result<Vec<Signer>, String> {
     if key.details.revocation_signatures.iter().any(|signature| signature.verify_key(primary).is_ok()) {
         return Err(format!("the key {name} is revoked"));
     }
-    let own = newest(own_signatures(&key)).ok_or_else(|| format!("the key {name} is not signed by itself"))?;
+    let own =
+        newest(own_signatures(&key)).ok_or_else(|| format!("the key {name} is not signed by itself"))?;
     let primary_expires = expires(primary.created_at().as_secs(), own);
     let primary_signs = own.key_flags().sign() || !has_flags(own);
     let subkeys: Vec<(usize, Option<u64>)> = key
@@ -221,8 +226,7 @@ fn may_sign(key: SignedPublicKey) -> Result<Vec<Signer>, String> {
 fn own_signatures(key: &SignedPublicKey) -> Vec<&Signature> {
     let primary = &key.primary_key;
     let direct = key.details.direct_signatures.iter();
-    let mut own: Vec<&Signature> =
-        direct.filter(|signature| signature.verify_key(primary).is_ok()).collect();
+    let mut own: Vec<&Signature> = direct.filter(|signature| signature.verify_key(primary).is_ok()).collect();
     for user in &key.details.users {
         let (certified, revoked): (Vec<&Signature>, Vec<&Signature>) = user
             .signatures

@@ -145,7 +145,8 @@ impl Tending {
                 match Updater::build(config) {
                     Ok(updater) => {
                         let (health, sources) = (self.health.clone(), self.sources.clone());
-                        self.updating = Some(tokio::spawn(async move { update(&updater, &health, &sources).await }));
+                        self.updating =
+                            Some(tokio::spawn(async move { update(&updater, &health, &sources).await }));
                     }
                     Err(why) => tracing::error!("rules and lists cannot be fetched: {why}"),
                 }
@@ -194,7 +195,9 @@ fn jitter(every: Duration) -> Duration {
     let mut random = [0; 4];
     // Without randomness all ask at the same time, which harms nobody here.
     let _ = getrandom::fill(&mut random);
-    (every / 10).min(Duration::from_secs(600)).mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX))
+    (every / 10)
+        .min(Duration::from_secs(600))
+        .mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX))
 }
 
 /// Tells how the engines are, and forgets those that a reload has removed: a broken one must not be held against us for

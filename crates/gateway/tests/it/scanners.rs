@@ -25,7 +25,8 @@ fn c_icap_finds_what_clamd_would() {
     let (code, health) = gatepost.http("/health");
     assert!(code == 200, "{health}");
     drop(icap);
-    assert_eq!(send(&mail("four", "hello")).code, 451);
+    // What it has seen is still known for a while; anything else is deferred.
+    assert_eq!(send(&mail("four", "good evening")).code, 451);
     assert_eq!(sink.received().len(), 1);
 }
 
@@ -81,8 +82,7 @@ fn a_worm_is_scanned_once_until_freshclam_has_something_new() {
     let socket = files.path().join("clamd.sock");
     let listener = format!("[[listener]]\nprotocol = \"clamd\"\nlisten = [\"unix:{}\"]\n", socket.display());
     let only = "[checks.embedded]\nenabled = false\n[checks.attachments]\nenabled = false\n";
-    let gatepost =
-        Setup::to(sink.address).with(&clamd.check()).with(only).with(&listener).start();
+    let gatepost = Setup::to(sink.address).with(&clamd.check()).with(only).with(&listener).start();
     let send = |content: &str| {
         let mut dialog = gatepost.connect();
         dialog.greet();
@@ -125,7 +125,10 @@ fn a_worm_is_scanned_once_until_freshclam_has_something_new() {
         .output()
         .expect("freshclam runs");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("Clamd successfully notified about the update"), "{said}");
+    assert!(
+        output.status.success() && said.contains("Clamd successfully notified about the update"),
+        "{said}"
+    );
     wait_for("clamd has the new signature", START, || {
         (send(&mail("new", "a brand new evil thing")).code == 550).then_some(())
     });

@@ -58,13 +58,20 @@ fn rule(word: &str) -> String {
     format!("rule Bad {{ meta: name = \"Test.{word}\" strings: $a = \"{word}\" condition: $a }}\n")
 }
 
-/// A file of the site, with its checksum beside it as sha256sum writes it.
+/// A file of the site, with its checksum beside it.
 fn publish(site: &Site, name: &str, content: &str) -> PathBuf {
     let path = site.root().join(name);
     fs::write(&path, content).expect("write");
-    let output = Command::new("sha256sum").arg(name).current_dir(site.root()).output().expect("sha256sum");
-    fs::write(site.root().join(format!("{name}.sha256")), output.stdout).expect("write");
+    checksum(&path);
     path
+}
+
+/// As sha256sum writes it.
+fn checksum(path: &Path) {
+    let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+    let folder = path.parent().expect("a folder");
+    let output = Command::new("sha256sum").arg(&name).current_dir(folder).output().expect("sha256sum");
+    fs::write(folder.join(format!("{name}.sha256")), output.stdout).expect("write");
 }
 
 #[test]
@@ -83,7 +90,8 @@ fn what_is_new_counts_within_seconds() {
             ("/etc/gatepost/keys/rules.example.org.asc", gpg.key("maker").display().to_string()),
         ],
     );
-    let authorities = format!("[update]\nevery = 0\nauthorities = {:?}\n", site.certificate.as_ref().expect("TLS"));
+    let authorities =
+        format!("[update]\nevery = 0\nauthorities = {:?}\n", site.certificate.as_ref().expect("TLS"));
     let gatepost = Setup::to(sink.address).with(&authorities).with(&example).start();
     let send = |body: &str| {
         let mut dialog = gatepost.connect();
@@ -145,7 +153,94 @@ fn a_server_says_what_has_not_changed() {
     assert!(tls.log().contains("\"GET /list.hdb HTTP/1.1\" 304"), "{}", tls.log());
 }
 
-/// Each breaks one thing after the first version was installed.
+/// Something that is published and cannot be taken.
+struct Broken {
+    what: &'static str,
+    /// Who signs it; empty: nobody, and the signature that was there stays.
+    by: &'static str,
+    content: String,
+    /// What is done to the site's file then.
+    then: fn(&Path),
+    tables: String,
+    expected: &'static str,
+}
+
+fn all_that_can_be_broken(source: &dyn Fn(&str, &str) -> String) -> Vec<Broken> {
+    let usual = source("x.yar", "sha256 = \"beside\"");
+    let broken = |what, by, content: &str, expected| Broken {
+        what,
+        by,
+        content: content.to_owned(),
+        then: |_| {},
+        tables: usual.clone(),
+        expected,
+    };
+    let second = rule("second");
+    let good = || broken("", "maker", &second, "");
+    vec![
+        Broken {
+            what: "tampered",
+            then: |path| {
+                fs::write(path, rule("evil")).expect("write");
+                checksum(path);
+            },
+            expected: "is not of this content",
+            ..good()
+        },
+        broken("by somebody else", "stranger", &second, "which is none of the keys"),
+        Broken {
+            what: "not signed",
+            then: |path| fs::remove_file(path.with_extension("yar.asc")).expect("remove"),
+            expected: "404",
+            ..good()
+        },
+        Broken {
+            what: "no signature",
+            then: |path| fs::write(path.with_extension("yar.asc"), "hello").expect("write"),
+            expected: "no OpenPGP signature",
+            ..good()
+        },
+        Broken {
+            what: "another checksum",
+            then: |path| {
+                let digits = "0".repeat(64);
+                fs::write(path.with_extension("yar.sha256"), format!("{digits}  x.yar\n")).expect("write");
+            },
+            expected: "its SHA-256 is",
+            ..good()
+        },
+        broken("no rules", "maker", "<html>Maintenance</html>", "no YARA rules that can be used"),
+        broken("all mail", "maker", "rule All { condition: true }", "YARA.All matches an ordinary letter"),
+        Broken {
+            what: "too large",
+            content: second.repeat(100),
+            tables: usual.replace("[update.source.x]", "max_size = \"1 KiB\"\n[update.source.x]"),
+            expected: "larger than 1024 bytes",
+            ..good()
+        },
+        Broken { what: "cut", tables: source("cut/x.yar", ""), expected: "end of file", ..good() },
+        Broken {
+            what: "hanging",
+            tables: source("hang/x.yar", ""),
+            expected: "not fetched within 2 s",
+            ..good()
+        },
+        Broken {
+            what: "stalling",
+            tables: source("stall/x.yar", ""),
+            expected: "not fetched within 2 s",
+            ..good()
+        },
+        Broken { what: "gone", tables: source("absent.yar", ""), expected: "404 ", ..good() },
+        Broken {
+            what: "no key",
+            tables: usual.replace("maker.asc", "absent.asc"),
+            expected: "No such file",
+            ..good()
+        },
+    ]
+}
+
 #[test]
 fn whatever_is_wrong_leaves_the_old() {
     if !needs(&["python3", "gpg", "sha256sum"]) {
@@ -154,53 +249,41 @@ fn whatever_is_wrong_leaves_the_old() {
     let (site, gpg) = (Site::start(false), Gpg::with(&["maker", "stranger"]));
     let key = gpg.key("maker");
     let source = |path: &str, keys: &str| {
-        let url = site.url(path);
-        format!("[update.source.x]\nurl = \"{url}\"\nopenpgp_key = {key:?}\nsignature = \"{}\"\n{keys}\n", site.url("x.yar.asc"))
+        let (url, signature) = (site.url(path), site.url("x.yar.asc"));
+        format!(
+            "[update.source.x]\nurl = \"{url}\"\nopenpgp_key = {key:?}\nsignature = \"{signature}\"\n{keys}\n"
+        )
     };
     let usual = source("x.yar", "sha256 = \"beside\"");
     let client = Client::new(&usual);
+    let publish = |by: &str, content: &str| {
+        let path = publish(&site, "x.yar", content);
+        if !by.is_empty() {
+            gpg.sign(by, &path, &[]);
+        }
+        path
+    };
     let first = rule("first");
-    gpg.sign("maker", &publish(&site, "x.yar", &first), &[]);
+    publish("maker", &first);
     let (code, text) = client.update(&[]);
     assert!(code == 0 && text.starts_with("x: new: 1 YARA rules, signed by "), "{code} {text}");
 
-    let sign = |user: &str, content: &str, options: &[&str]| {
-        gpg.sign(user, &publish(&site, "x.yar", content), options);
-    };
-    let cases: &[(&str, &dyn Fn() -> String, &str)] = &[
-        ("tampered", &|| { sign("maker", &rule("second"), &[]); publish(&site, "x.yar", &rule("evil")); usual.clone() }, "is not of this content"),
-        ("by somebody else", &|| { sign("stranger", &rule("second"), &[]); usual.clone() }, "which is none of the keys"),
-        ("not signed", &|| { publish(&site, "x.yar", &rule("second")); fs::remove_file(site.root().join("x.yar.asc")).expect("remove"); usual.clone() }, "404"),
-        ("no signature", &|| { publish(&site, "x.yar", &rule("second")); fs::write(site.root().join("x.yar.asc"), "hello").expect("write"); usual.clone() }, "no OpenPGP signature"),
-        ("another checksum", &|| { sign("maker", &rule("second"), &[]); publish(&site, "y.yar", "else"); fs::rename(site.root().join("y.yar.sha256"), site.root().join("x.yar.sha256")).expect("rename"); usual.clone() }, "its SHA-256 is"),
-        ("older", &|| { sign("maker", &rule("second"), &["--faked-system-time", "20400101T000000!"]); usual.clone() }, "in the future"),
-        ("no rules", &|| { sign("maker", "<html>Maintenance</html>", &[]); usual.clone() }, "no YARA rules that can be used"),
-        ("all mail", &|| { sign("maker", "rule All { condition: true }", &[]); usual.clone() }, "YARA.All matches an ordinary letter"),
-        ("too large", &|| { sign("maker", &rule("second").repeat(100), &[]); usual.replace("[update.source.x]", "max_size = \"1 KiB\"\n[update.source.x]") }, "larger than 1024 bytes"),
-        ("cut", &|| { sign("maker", &rule("second"), &[]); source("cut/x.yar", "") }, "end of file"),
-        ("hanging", &|| source("hang/x.yar", ""), "not fetched within 2 s"),
-        ("stalling", &|| source("stall/x.yar", ""), "not fetched within 2 s"),
-        ("gone", &|| source("absent.yar", ""), "404 "),
-        ("no key", &|| usual.replace(".asc\"\nsignature", ".absent\"\nsignature"), "No such file"),
-    ];
-    for (what, breaking, expected) in cases {
-        client.configure(&breaking());
+    for Broken { what, by, content, then, tables, expected } in all_that_can_be_broken(&source) {
+        then(&publish(by, &content));
+        client.configure(&tables);
         let (code, text) = client.update(&[]);
-        assert!(code == 4 && text.starts_with("x: failed, what is installed stays: "), "{what}: {code} {text}");
+        assert!(
+            code == 4 && text.starts_with("x: failed, what is installed stays: "),
+            "{what}: {code} {text}"
+        );
         assert!(text.contains(expected), "{what}: {text}");
         assert_eq!(client.installed("x.yar").as_ref(), Some(&first), "{what}");
     }
 
-    // What was signed before is not taken in the place of what was signed later, unless that is asked for.
-    client.configure(&source("x.yar", ""));
-    sign("maker", &rule("ancient"), &["--ignore-time-conflict", "--faked-system-time", "20200101T000000!"]);
-    let (code, text) = client.update(&[]);
-    assert!(code == 4 && text.contains("before that key was made"), "{code} {text}");
-
     // One fails, the other is new.
-    sign("maker", &rule("second"), &[]);
-    let absent = format!("[update.source.y]\nurl = \"file:///nonexistent/y.yar\"\n");
-    client.configure(&(usual.clone() + &absent));
+    publish("maker", &rule("second"));
+    let absent = "[update.source.y]\nurl = \"file:///nonexistent/y.yar\"\n";
+    client.configure(&(usual + absent));
     let (code, text) = client.update(&[]);
     assert!(code == 3 && text.contains("x: new: ") && text.contains("y: failed"), "{code} {text}");
     assert_eq!(client.installed("x.yar"), Some(rule("second")));
@@ -224,7 +307,10 @@ fn a_signature_is_not_rolled_back() {
     std::thread::sleep(Duration::from_millis(1100));
     write("new");
     let key = gpg.key("maker");
-    let client = Client::new(&format!("[update.source.x]\nurl = \"file://{}\"\nopenpgp_key = {key:?}\n", file.display()));
+    let client = Client::new(&format!(
+        "[update.source.x]\nurl = \"file://{}\"\nopenpgp_key = {key:?}\n",
+        file.display()
+    ));
     assert_eq!(client.update(&[]).0, 0);
     fs::write(&file, rule("old")).expect("write");
     fs::write(file.with_extension("yar.asc"), old).expect("write");
@@ -233,6 +319,53 @@ fn a_signature_is_not_rolled_back() {
     assert_eq!(client.installed("x.yar"), Some(rule("new")));
     assert_eq!(client.update(&["--force"]).0, 0);
     assert_eq!(client.installed("x.yar"), Some(rule("old")));
+}
+
+/// With minisign, alone and beside OpenPGP.
+#[test]
+fn signed_by_minisign() {
+    if !needs(&["minisign", "gpg"]) {
+        return;
+    }
+    let (gpg, files) = (Gpg::with(&["maker"]), folder());
+    let path = |name: &str| files.path().join(name);
+    let minisign = |arguments: &[&str]| {
+        let output = Command::new(program("minisign"))
+            .args(arguments)
+            .current_dir(files.path())
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    minisign(&["-G", "-W", "-p", "key.pub", "-s", "key.sec"]);
+    let key = fs::read_to_string(path("key.pub")).expect("the key");
+    let key = key.lines().nth(1).expect("its second line");
+    let write = |word: &str| {
+        fs::write(path("x.yar"), rule(word)).expect("write");
+        minisign(&["-S", "-s", "key.sec", "-m", "x.yar"]);
+    };
+    let source = |keys: &str| {
+        format!(
+            "[update.source.x]\nurl = \"file://{}\"\nminisign_key = \"{key}\"\n{keys}\n",
+            path("x.yar").display()
+        )
+    };
+    let client = Client::new(&source(""));
+    write("one");
+    assert_eq!(client.update(&[]), (0, "x: new: 1 YARA rules, signed by minisign\n".into()));
+    fs::write(path("x.yar"), rule("evil")).expect("write");
+    let (code, text) = client.update(&[]);
+    assert!(code == 4 && text.contains("The signature verification failed"), "{code} {text}");
+    // Both keys: both signatures.
+    client.configure(&source(&format!("openpgp_key = {:?}", gpg.key("maker"))));
+    write("two");
+    let (code, text) = client.update(&[]);
+    assert!(code == 4 && text.contains("x.yar.asc: No such file"), "{code} {text}");
+    gpg.sign("maker", &path("x.yar"), &[]);
+    let (code, text) = client.update(&[]);
+    assert!(code == 0 && text.contains(" and by minisign"), "{code} {text}");
+    client.configure(&source("").replace(key, "RWnonsense"));
+    assert_eq!(client.update(&[]).0, 4);
 }
 
 #[test]
@@ -255,7 +388,8 @@ fn no_room_on_the_disk() {
     client.data = disk.clone();
     client.configure(&format!("[update.source.x]\nurl = \"file://{}\"\n", file.display()));
     assert_eq!(client.update(&[]).0, 0);
-    let large: String = (0..2000).map(|number| rule("large").replace("Bad", &format!("Bad{number}"))).collect();
+    let large: String =
+        (0..2000).map(|number| rule("large").replace("Bad", &format!("Bad{number}"))).collect();
     fs::write(&file, large).expect("write");
     let (code, text) = client.update(&[]);
     assert!(code == 4 && text.contains("No space left on device"), "{code} {text}");
@@ -287,12 +421,17 @@ fn killed_in_between() {
     assert_eq!(client.update(&[]).0, 0);
     for number in 1..=20 {
         fs::write(&file, version(number)).expect("write");
-        let mut child = client.command(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+        let mut child =
+            client.command(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
         std::thread::sleep(Duration::from_millis(7 * number as u64));
         let _ = child.kill();
         let _ = child.wait();
         let installed = client.installed("x.yar").expect("one version");
-        assert!((0..=number).any(|number| installed == version(number)), "{number}: {} bytes", installed.len());
+        assert!(
+            (0..=number).any(|number| installed == version(number)),
+            "{number}: {} bytes",
+            installed.len()
+        );
     }
     // What such a process left is removed, and the next one works.
     let left = client.data.join("updates/.x.yar.new");

@@ -101,8 +101,7 @@ impl Asked {
         let config: Config = toml::from_str(text).unwrap();
         let mut problems = Vec::new();
         let names = Names::build(&config.checks.malware_names, &mut problems);
-        let outside =
-            Outside { names: names.into(), verdicts: Verdicts::new(cache, counters.clone()) };
+        let outside = Outside { names: names.into(), verdicts: Verdicts::new(cache, counters.clone()) };
         let engine = Clamd::new("main", &settings, &outside, &mut problems);
         assert_eq!(problems, []);
         Asked { daemon, engine, counters, _folder: folder }
@@ -118,7 +117,9 @@ impl Asked {
         let mut hits: Vec<String> = scan
             .hits
             .iter()
-            .map(|hit| format!("{} in {}", hit.name, hit.part.map_or("all".into(), |part| part.0.to_string())))
+            .map(|hit| {
+                format!("{} in {}", hit.name, hit.part.map_or("all".into(), |part| part.0.to_string()))
+            })
             .collect();
         hits.sort();
         hits.extend(scan.fault.map(|fault| format!("{}", fault.cause)));

@@ -56,8 +56,12 @@ fn try_rules(content: &[u8], time: Duration) -> Result<String, String> {
     // Includes would read files of this host.
     compiler.set_params(CompilerParams::default().disable_includes(true));
     compiler.add_rules_str_in_namespace(text, "fetched").map_err(|error| {
-        let lines: Vec<String> =
-            error.to_string().lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<String> = error
+            .to_string()
+            .lines()
+            .map(|line| line.trim().to_owned())
+            .filter(|line| !line.is_empty())
+            .collect();
         format!("no YARA rules that can be used: {}", lines.join(" | "))
     })?;
     let mut scanner = compiler.finalize();
@@ -69,7 +73,9 @@ fn try_rules(content: &[u8], time: Duration) -> Result<String, String> {
     for (what, sample) in ORDINARY {
         let result = match scanner.scan_mem(sample) {
             Ok(result) => result,
-            Err((ScanError::Timeout, _)) => return Err(format!("takes longer than {} s for an ordinary {what}", time.as_secs())),
+            Err((ScanError::Timeout, _)) => {
+                return Err(format!("takes longer than {} s for an ordinary {what}", time.as_secs()));
+            }
             Err((error, _)) => return Err(error.to_string()),
         };
         if let Some(rule) = result.rules.first() {
@@ -99,7 +105,9 @@ mod tests {
 
     #[test]
     fn only_what_knows_no_ordinary_mail_is_used() {
-        let rule = |condition: &str| format!("rule Bad {{ strings: $a = \"Kind regards\" $b = \"evil\" condition: {condition} }}");
+        let rule = |condition: &str| {
+            format!("rule Bad {{ strings: $a = \"Kind regards\" $b = \"evil\" condition: {condition} }}")
+        };
         for (content, expected) in [
             (rule("$b and not $a"), Ok("1 YARA rules")),
             (rule("$a or $b"), Err("YARA.Bad matches an ordinary letter")),

@@ -46,8 +46,7 @@ fn serve(mut stream: TcpStream, asked: &Mutex<Vec<String>>, answer: &dyn Fn(&str
 }
 
 fn fetcher(change: impl FnOnce(&mut Update)) -> Fetcher {
-    let mut update =
-        Update { time: Seconds::new(5), max_size: Size::new(1000), ..Update::default() };
+    let mut update = Update { time: Seconds::new(5), max_size: Size::new(1000), ..Update::default() };
     change(&mut update);
     Fetcher::new(&update).unwrap()
 }
@@ -68,7 +67,8 @@ fn told(fetched: Result<Fetched, String>) -> String {
 async fn every_answer_of_a_server() {
     let server = Server::start(|path| {
         let ok = |fields: &str, body: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}");
-        let to = |place: &str| format!("HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n");
+        let to =
+            |place: &str| format!("HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n");
         let text = match path {
             "/good" => ok("Content-Length: 4\r\nETag: \"1\"\r\n", "good"),
             "/chunked" => ok("Transfer-Encoding: chunked\r\n", "2\r\ngo\r\n2\r\nod\r\n0\r\n\r\n"),
@@ -127,11 +127,16 @@ async fn every_answer_of_a_server() {
 #[tokio::test]
 async fn what_came_before_is_asked_for_on_condition() {
     let server = Server::start(|_| Some(b"HTTP/1.1 304 Not Modified\r\n\r\n".to_vec()));
-    let since = Validators { etag: Some("W/\"a\"".into()), last_modified: Some("Thu, 01 Jan 2026 00:00:00 GMT".into()) };
+    let since = Validators {
+        etag: Some("W/\"a\"".into()),
+        last_modified: Some("Thu, 01 Jan 2026 00:00:00 GMT".into()),
+    };
     let said = told(fetcher(|_| {}).fetch(&server.url("/x?y=z"), Some(&since)).await);
     assert_eq!(said, "same");
     let request = server.asked.lock().unwrap()[0].clone();
-    for line in ["GET /x?y=z HTTP/1.1", "if-none-match: W/\"a\"", "if-modified-since: Thu, 01 Jan 2026 00:00:00 GMT"] {
+    for line in
+        ["GET /x?y=z HTTP/1.1", "if-none-match: W/\"a\"", "if-modified-since: Thu, 01 Jan 2026 00:00:00 GMT"]
+    {
         assert!(request.lines().any(|found| found == line), "{line} is not in\n{request}");
     }
 }
@@ -148,7 +153,11 @@ async fn by_a_proxy() {
     let said = told(fetcher.fetch("https://rules.invalid/x", None).await);
     assert!(said.contains("proxy 127.0.0.1: it answers \"HTTP/1.1 403 Forbidden\""), "{said}");
     let asked = server.asked.lock().unwrap();
-    assert!(asked[0].starts_with("GET http://rules.invalid/x?y HTTP/1.1\r\nhost: rules.invalid\r\n"), "{}", asked[0]);
+    assert!(
+        asked[0].starts_with("GET http://rules.invalid/x?y HTTP/1.1\r\nhost: rules.invalid\r\n"),
+        "{}",
+        asked[0]
+    );
     assert!(asked[1].starts_with("CONNECT rules.invalid:443 HTTP/1.1\r\n"), "{}", asked[1]);
 }
 

@@ -27,7 +27,16 @@ impl Gpg {
     fn run(&self, arguments: &[&str]) {
         let output = Command::new(program("gpg"))
             .env("GNUPGHOME", self.home.path())
-            .args(["--batch", "--yes", "--quiet", "--no-tty", "--passphrase", "", "--pinentry-mode", "loopback"])
+            .args([
+                "--batch",
+                "--yes",
+                "--quiet",
+                "--no-tty",
+                "--passphrase",
+                "",
+                "--pinentry-mode",
+                "loopback",
+            ])
             .args(arguments)
             .output()
             .expect("gpg runs");

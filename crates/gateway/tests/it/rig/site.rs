@@ -86,12 +86,23 @@ impl Site {
 
 /// A certificate for 127.0.0.1 that vouches for itself, and its key.
 fn own_certificate(folder: &Path) -> (PathBuf, PathBuf) {
-    let (certificate, key, config) = (folder.join("site.pem"), folder.join("site.key"), folder.join("site.cnf"));
+    let (certificate, key, config) =
+        (folder.join("site.pem"), folder.join("site.key"), folder.join("site.cnf"));
     let text = "[req]\ndistinguished_name = name\nx509_extensions = own\nprompt = no\n[name]\nCN = site\n\
                 [own]\nsubjectAltName = IP:127.0.0.1\nbasicConstraints = critical, CA:FALSE\n";
     std::fs::write(&config, text).expect("write");
     let output = Command::new(program("openssl"))
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
         .arg("-config")
         .arg(&config)
         .arg("-keyout")
