@@ -9,6 +9,7 @@
 
 mod admit;
 mod dmarc;
+mod parts;
 mod record_of;
 mod sign;
 
@@ -135,6 +136,8 @@ pub struct Shipment<'a> {
     pub extension: Option<&'a str>,
     /// What is to be changed.
     pub edits: &'a [Edit],
+    /// Not to be carried on by who can change the header only.
+    pub needs_body: bool,
 }
 
 impl Shipment<'_> {
@@ -325,6 +328,18 @@ impl Pipeline {
         times.insert("judge".to_owned(), micros(started.elapsed()));
 
         let started = Instant::now();
+        let faults = self.treat(&mail, &found, &mut verdicts, began).await;
+        if !faults.is_empty() {
+            let accepted = parts::are_accepted(&faults);
+            found.faults.extend(faults);
+            if !accepted {
+                let fresh = self.verdicts(&id, &mail, &found, arrival.after_queue, advice);
+                verdicts = sign::after_fault(verdicts, fresh);
+            }
+        }
+        times.insert("parts".to_owned(), micros(started.elapsed()));
+
+        let started = Instant::now();
         if let Err(fault) = self.sign(&mail, &found, &mut verdicts).await {
             tracing::error!("{id}: cannot be signed: {}", fault.detail);
             let accepted = fault.answer == OnFault::Accept;
@@ -465,16 +480,10 @@ impl Pipeline {
     }
 
     async fn deliver(&self, judged: &Judged, delivery: &Delivery, carrier: &mut dyn Carrier) -> Vec<Reply> {
-        let edits = &judged.verdicts[delivery.edits].edits;
-        let has_no_place = |edit: &Edit| match edit {
-            Edit::ReplacePart { part, .. } => judged.mail.message.replaceable(*part).is_none(),
-            _ => false,
-        };
-        if edits.iter().any(has_no_place) {
-            tracing::error!(
-                "{}: a part that should be replaced has no place of its own; deferred",
-                judged.id
-            );
+        let changing = &judged.verdicts[delivery.edits];
+        let edits = &changing.edits;
+        if parts::cannot_be_done(&judged.mail.message, edits) {
+            tracing::error!("{}: a part that should be changed has no place of its own; deferred", judged.id);
             return vec![Reply::new(
                 451,
                 "4.6.0",
@@ -486,6 +495,7 @@ impl Pipeline {
             recipients: &delivery.recipients,
             extension: judged.verdicts[delivery.verdict].extension.as_deref(),
             edits,
+            needs_body: changing.needs_body(),
         };
         carrier.carry(shipment).await
     }

@@ -308,7 +308,7 @@ fn address(text: &str) -> Option<Address> {
 
 /// The message with its header changed, or that header alone, in pieces.
 fn changed(judged: &Judged, verdict: &Verdict, method: Method) -> Vec<Bytes> {
-    let mut chunks = gatepost_mail::apply(&judged.mail.message, &local::of_header(verdict)).chunks;
+    let mut chunks = gatepost_mail::apply(&judged.mail.message, &local::of_header(&verdict.edits)).chunks;
     if method == Method::Headers {
         cut_behind_header(&mut chunks);
     }

@@ -5,6 +5,7 @@ mod rig;
 mod after_queue;
 mod ampdp;
 mod auth;
+mod bad_parts;
 mod beside_amavis;
 mod beside_clamav_milter;
 mod beside_clamsmtp;
