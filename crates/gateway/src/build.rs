@@ -25,13 +25,14 @@ use crate::front::protect::Guard;
 use crate::front::queue::Between;
 use crate::noticing::Noticer;
 use crate::pipeline::{Pipeline, Store};
-use crate::records::{Lookups, Metrics};
+use crate::records::{Lookups, Metrics, VerdictCounts};
 use crate::reporting::Reporter;
 use crate::resources::callahead::{AskNextHop, NoNextHop};
 use crate::resources::dns::{Dns, DnsCounters, Resolve};
 use crate::resources::notices::{NoNotice, Notify};
 use crate::resources::state::Memory;
 use crate::resources::tls::{ClientTls, ServerTls};
+use crate::resources::verdicts::{VerdictCounters, Verdicts};
 use crate::verdict::{Policies, Restrictions};
 
 /// The judging part alone: what `scan` needs, and the daemon as well.
@@ -43,7 +44,9 @@ pub fn pipeline(
     let dns = Arc::new(Dns::counting(&config.checks.dns, counters(&metrics))?);
     let state = store.as_ref().map_or_else(Memory::small, |store| store.state.clone());
     let notices = notices(config);
-    let resources = Resources { dns, state, next_hops: call_ahead(config), notices };
+    let VerdictCounts { hits, misses } = metrics.verdicts();
+    let verdicts = Verdicts::new(&config.checks.verdict_cache, VerdictCounters { hits, misses });
+    let resources = Resources { dns, state, next_hops: call_ahead(config), notices, verdicts };
     let symbols = catalogue::symbols(config);
     let checks = CheckSet::build(config, &resources);
     let policies =

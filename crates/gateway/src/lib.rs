@@ -14,6 +14,7 @@ pub mod records;
 pub mod reporting;
 pub mod resources;
 pub mod serve;
+pub mod updating;
 pub mod verdict;
 pub mod worker;
 

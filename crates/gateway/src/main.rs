@@ -38,6 +38,7 @@ enum Command {
     Notices(cli::open::Args<cli::notices::NoticesArgs>),
     Greylist(cli::greylist::Args),
     Limits(cli::limits::Args),
+    Update(cli::update::Args),
     #[command(hide = true)]
     Worker(worker::Args),
 }
@@ -88,6 +89,7 @@ fn main() -> ExitCode {
             Command::Notices(args) => cli::open::notices(args).await,
             Command::Greylist(args) => cli::greylist::run(args).await,
             Command::Limits(args) => cli::limits::run(args).await,
+            Command::Update(args) => cli::update::run(args).await,
         }
     })
 }

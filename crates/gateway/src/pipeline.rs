@@ -224,6 +224,14 @@ impl Pipeline {
         }
     }
 
+    /// Signatures of malware have changed, somebody says. What is remembered of the old ones is forgotten when this
+    /// returns; engines take the new ones beside it.
+    pub fn renew(self: &Arc<Pipeline>) {
+        self.checks.forget();
+        let pipeline = self.clone();
+        tokio::spawn(async move { pipeline.checks.renew().await });
+    }
+
     /// The way of a message.
     pub async fn process(&self, arrival: Arrival, carrier: &mut dyn Carrier) -> Conclusion {
         let answers = arrival.answers;

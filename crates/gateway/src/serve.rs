@@ -385,6 +385,7 @@ impl Daemon {
                     let _ = sd_notify::notify(&[NotifyState::Watchdog]);
                     self.tending.look(&self.pipeline, &self.store);
                     self.tending.notice(&self.noticer, &self.store);
+                    self.tending.update(&self.config);
                 }
                 _ = expiring.tick() => {
                     self.tending.expire(&self.config, &self.store);

@@ -22,6 +22,7 @@ pub mod state;
 mod tree;
 pub mod typed;
 pub mod units;
+pub mod update;
 mod validate;
 pub mod worker;
 

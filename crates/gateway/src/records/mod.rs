@@ -23,7 +23,7 @@ pub use journal::{
     ReceivedLine, ReportState, Reported, State,
 };
 pub use logline::{Fields, fields, log, log_line};
-pub use metrics::{Lookups, Metrics, WorkerCounts};
+pub use metrics::{Lookups, Metrics, VerdictCounts, WorkerCounts};
 pub use record::{
     AuthenticationRecord, DefectRecord, FaultRecord, FindingRecord, NoticeRecord, PartRecord, Record,
     Scanned, TreatedRecord, VerdictRecord, WeighedRecord,

@@ -54,4 +54,5 @@ mod spoofed;
 mod state;
 mod two_queues;
 mod unmended;
+mod update;
 mod worker;
