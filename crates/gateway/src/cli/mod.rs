@@ -11,6 +11,7 @@ pub mod explain;
 pub mod filter;
 pub mod greylist;
 pub mod history;
+pub mod import;
 pub mod init;
 pub mod limits;
 pub mod open;

@@ -172,9 +172,10 @@ fn units_end(text: &[u8], from: usize) -> usize {
 
 /// Where the address of mail ends that begins there.
 fn mail_end(text: &[u8], from: usize) -> Option<usize> {
-    let at = match text.get(from)? {
-        b'"' => quoted_end(text, from)?,
-        _ => {
+    let quoted = if text.get(from)? == &b'"' { quoted_end(text, from).filter(|end| text.get(*end) == Some(&b'@')) } else { None };
+    let at = match quoted {
+        Some(end) => end,
+        None => {
             let stop = |byte: &u8| {
                 is_space(*byte)
                     || matches!(byte, b'@' | b'<' | b'>' | b'(' | b')' | b'[' | b']' | b',' | b':' | b';')

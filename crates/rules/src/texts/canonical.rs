@@ -18,9 +18,9 @@ const REDIRECTIONS: usize = 64;
 /// No more forms are made of one address.
 const MOST_FORMS: usize = 256;
 
-/// The address itself and all its forms, each once.
-pub(crate) fn forms(uri: &[u8], redirectors: &[Box<dyn Redirector>], registry: &Registry) -> Vec<Bytes> {
-    let mut forms = Forms { waiting: vec![uri.to_vec()], made: Vec::new(), redirectors, registry };
+/// The address itself and all its forms, each once. `wide`: it is characters, not octets.
+pub(crate) fn forms(uri: &[u8], wide: bool, redirectors: &[Box<dyn Redirector>], registry: &Registry) -> Vec<Bytes> {
+    let mut forms = Forms { waiting: vec![uri.to_vec()], made: Vec::new(), wide, redirectors, registry };
     let mut at = 0;
     while at < forms.waiting.len().min(REDIRECTIONS) && forms.made.len() < MOST_FORMS {
         forms.expand(at);
@@ -34,6 +34,7 @@ pub(crate) fn forms(uri: &[u8], redirectors: &[Box<dyn Redirector>], registry: &
 struct Forms<'a> {
     waiting: Vec<Vec<u8>>,
     made: Vec<Vec<u8>>,
+    wide: bool,
     redirectors: &'a [Box<dyn Redirector>],
     registry: &'a Registry,
 }
@@ -54,7 +55,7 @@ impl Forms<'_> {
             self.mail(&uri);
             return;
         }
-        mend(&mut uri);
+        mend(&mut uri, self.wide);
         if uri != self.waiting[at] {
             self.made.push(uri.clone());
         }
@@ -241,7 +242,7 @@ impl<'a> Web<'a> {
 }
 
 /// What is done to every address of the web.
-fn mend(uri: &mut Vec<u8>) {
+fn mend(uri: &mut Vec<u8>, wide: bool) {
     for byte in uri.iter_mut() {
         if *byte == b'\\' {
             *byte = b'/';
@@ -253,7 +254,7 @@ fn mend(uri: &mut Vec<u8>) {
             uri.splice(scheme.len()..scheme.len() + slashes, *b"//");
         }
     }
-    *uri = unescaped(uri);
+    *uri = unescaped(uri, wide);
     let scheme =
         uri.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')).count();
     if scheme == 0 || uri.get(scheme) != Some(&b':') {
@@ -275,7 +276,7 @@ fn mend(uri: &mut Vec<u8>) {
 }
 
 /// Escapes of printable characters read, and characters escaped that should be, where there is an escape at all.
-pub(crate) fn unescaped(uri: &[u8]) -> Vec<u8> {
+pub(crate) fn unescaped(uri: &[u8], wide: bool) -> Vec<u8> {
     let hex = |at: usize| -> Option<u8> {
         let digits = uri.get(at + 1..at + 3).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
         u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -296,6 +297,16 @@ pub(crate) fn unescaped(uri: &[u8]) -> Vec<u8> {
                 out.extend_from_slice(&uri[at..at + 3])
             }
             at += 3;
+            continue;
+        }
+        if wide && byte >= 0x80 {
+            // One octet stands for a character below 256, the others stay.
+            let (c, length) = super::perl::next_char(&uri[at..]).unwrap_or((char::from(byte), 1));
+            match u8::try_from(u32::from(c)) {
+                Ok(octet) => out.extend_from_slice(format!("%{octet:02x}").as_bytes()),
+                Err(_) => out.extend_from_slice(&uri[at..at + length]),
+            }
+            at += length;
             continue;
         }
         if matches!(byte, 0..=0x20 | 0x7f..=0xff | b'"' | b'%' | b'<' | b'>') {
@@ -436,7 +447,7 @@ mod tests {
             ("/x.gif", &["/x.gif"]),
             ("http://a.com/&#46;x", &["http://a.com/&#46;x", "http://a.com/.x"]),
         ] {
-            let found: Vec<_> = forms(uri.as_bytes(), &[], &registry())
+            let found: Vec<_> = forms(uri.as_bytes(), false, &[], &registry())
                 .into_iter()
                 .map(|form| String::from_utf8(form.to_vec()).unwrap())
                 .collect();

@@ -21,7 +21,11 @@ pub(crate) fn normalize(text: bytes::Bytes, declared: &[u8], insist: bool) -> Te
     {
         None
     } else if is_utf16_name(declared) {
-        guess_utf16(&text).and_then(|encoding| strict(encoding, &text))
+        match guess_utf16(&text).and_then(|encoding| strict(encoding, &text)) {
+            // In a header it stays as it is.
+            Some(_) if insist => return Text::octets(text),
+            decoded => decoded,
+        }
     } else {
         match Charset::named(declared) {
             Some(Charset::Utf8) if try_utf8 => None,
@@ -134,6 +138,8 @@ enum Charset {
     /// All lead and trail octets are between 0xa1 and 0xfe.
     Euc(&'static Encoding),
     Web(&'static Encoding),
+    /// ISO-2022-JP, of which nothing counts behind the first octet above 0x7f.
+    Jis,
     Utf7,
 }
 
@@ -167,8 +173,8 @@ impl Charset {
             "ascii" | "us-ascii" | "iso646-us" | "ansi-x3.4-1968" => Some(Charset::Ascii),
             "latin1" | "latin-1" | "iso-8859-1-windows-3.1-latin-1" => Charset::iso_8859("1"),
             "tis-620" | "tis620" => Charset::iso_8859("11"),
-            "koi8-r" | "koi8-u" | "macintosh" | "x-mac-roman" | "x-mac-cyrillic" | "iso-2022-jp"
-            | "euc-jp" => web(name),
+            "koi8-r" | "koi8-u" | "macintosh" | "x-mac-roman" | "x-mac-cyrillic" | "euc-jp" => web(name),
+            "iso-2022-jp" | "iso-2022-jp-1" | "7bit-jis" => Some(Charset::Jis),
             "gb2312" | "euc-cn" | "gb-2312-80" | "hz-gb-2312" => Some(Charset::Euc(encoding_rs::GBK)),
             "gbk" => web("gbk"),
             "big5" | "big5-eten" | "big5-hkscs" => web("big5"),
@@ -176,6 +182,7 @@ impl Charset {
             "euc-kr" => Some(Charset::Euc(encoding_rs::EUC_KR)),
             "ks-c-5601-1987" | "uhc" => web("euc-kr"),
             "utf-7" | "utf7" => Some(Charset::Utf7),
+            _ if name.contains("gb2312") || name.contains("gb-2312") => Some(Charset::Euc(encoding_rs::GBK)),
             _ if is_gb18030(name.as_bytes()) => web("gbk"),
             _ => None,
         }
@@ -222,6 +229,7 @@ impl Charset {
             Charset::Euc(encoding) | Charset::Web(encoding) => {
                 encoding.decode_without_bom_handling(text).0.into_owned().into_bytes()
             }
+            Charset::Jis => jis(text),
             Charset::Utf7 => utf7(text),
         })
     }
@@ -242,6 +250,7 @@ impl Charset {
                 text.iter().all(|b| b.is_ascii() || *b >= 0xa1).then(|| strict(encoding, text))?
             }
             Charset::Web(encoding) => strict(encoding, text),
+            Charset::Jis => Some(jis(text)),
             Charset::Utf7 => Some(utf7(text)),
         }
     }
@@ -297,6 +306,24 @@ fn lossy_utf8(text: &[u8]) -> Vec<u8> {
         rest = &rest[1 + follow..];
     }
     out
+}
+
+fn jis(text: &[u8]) -> Vec<u8> {
+    let end = text.iter().position(|octet| !octet.is_ascii()).unwrap_or(text.len());
+    // Switches that nothing follows but another are an error elsewhere.
+    let mut kept = Vec::with_capacity(end);
+    let mut rest = &text[..end];
+    while let Some(at) = memchr::memchr(0x1b, rest) {
+        kept.extend_from_slice(&rest[..at]);
+        let length = if rest[at + 1..].starts_with(b"$(") { 4 } else { 3 };
+        let (switch, after) = rest[at..].split_at(length.min(rest.len() - at));
+        if after.first() != Some(&0x1b) {
+            kept.extend_from_slice(switch);
+        }
+        rest = after;
+    }
+    kept.extend_from_slice(rest);
+    encoding_rs::ISO_2022_JP.decode_without_bom_handling(&kept).0.into_owned().into_bytes()
 }
 
 /// UTF-7 (RFC 2152); what is malformed stands as it is.

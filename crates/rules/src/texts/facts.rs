@@ -54,12 +54,19 @@ pub struct HtmlUri {
     pub types: BTreeSet<&'static str>,
     /// The text of each link to it; None if it is no link.
     pub anchor_texts: Option<Vec<Vec<u8>>>,
+    /// It was made out as characters, not as octets.
+    pub(crate) wide: bool,
 }
 
 impl HtmlFacts {
     /// How many of a tag are still open at the end; None if it does not stand in the page.
     pub fn inside(&self, tag: &str) -> Option<i64> {
         self.inside.get(tag.as_bytes()).copied()
+    }
+
+    /// Each tag of the page with how many of it are still open at the end.
+    pub fn open_tags(&self) -> impl Iterator<Item = (&[u8], i64)> {
+        self.inside.iter().map(|(tag, open)| (tag.as_slice(), *open))
     }
 
     /// A number by SpamAssassin's name for it (`html_eval`, `html_range`, `html_test`: what is true is 1). None if it is
@@ -225,7 +232,7 @@ impl Links {
         }
         let uri = Bytes::from(uri);
         self.places.insert(uri.clone(), self.uris.len());
-        self.uris.push(HtmlUri { uri, ..HtmlUri::default() });
+        self.uris.push(HtmlUri { uri, wide: self.wide, ..HtmlUri::default() });
         Some(self.uris.len() - 1)
     }
 

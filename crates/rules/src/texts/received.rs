@@ -135,8 +135,8 @@ fn cleaned(value: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     if starts_with(&line, b"from ") {
-        let rest = &line[5..];
-        if let Some(found) = matches("%h by %C{ ;}%?{ };", rest) {
+        let rest = line[5..].to_ascii_lowercase();
+        if let Some(found) = matches("%h by %C{ ;}%?{ };", &rest) {
             let helo = found.helo.unwrap_or_default();
             let inner = helo.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
             let literal = inner.is_some_and(|inner| {
@@ -511,12 +511,19 @@ fn envelope_sender(line: &[u8]) -> Option<Vec<u8>> {
 
 fn web_mail(line: &[u8], hop: &mut Draft) -> Outcome {
     let has = |text: &[u8]| memchr::memmem::find(line, text).is_some();
-    if (has(b" (SquirrelMail authenticated user ") || has(b" (NaSMail authenticated user "))
-        && let Some(found) =
-            search("%i%a by %b with HTTP", line).or_else(|| search("%i%aby %b with HTTP", line))
-    {
-        hop.take(found);
-        return Outcome::Enough;
+    if has(b" (SquirrelMail authenticated user ") || has(b" (NaSMail authenticated user ") {
+        let mut from = 0;
+        while let Some(range) = ip::find(line, from) {
+            from = range.start + 1;
+            let goes_on = line.get(range.end).is_some_and(|byte| is_word(*byte) || matches!(byte, b'.' | b'-'));
+            // The farthest within reach counts.
+            let mut gaps = (10..=80).rev().filter(|_| !goes_on).filter_map(|gap| line.get(range.end + gap..));
+            if let Some(found) = gaps.find_map(|rest| matches("by %b with HTTP", rest)) {
+                hop.ip = line[range].to_vec();
+                hop.take(found);
+                return Outcome::Enough;
+            }
+        }
     }
     if has(b"aol.com")
         && let Some(found) = search("%i by %b (%I) with HTTP (WebMailUI)", line)

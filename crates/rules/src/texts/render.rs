@@ -44,7 +44,7 @@ pub(crate) fn render(page: &Text, characters: bool, length: usize) -> Rendered {
     };
     let source = mended(&page.bytes);
     let mut facts = HtmlFacts::default();
-    facts.length = Text { bytes: Bytes::copy_from_slice(&source), wide: page.wide }.len();
+    facts.length = page.len();
     let mut renderer = Renderer {
         mode,
         out: Vec::with_capacity(source.len() / 2),
@@ -381,9 +381,9 @@ impl Renderer {
             before.is_some_and(|c| word(c, last.wide)) != word(ends[place], last.wide)
         });
         let Some(start) = start else { return };
-        let begins = first_chars(text, octets, |c| counted(c, wide));
+        let (begins, behind) = first_chars(text, octets, |c| counted(c, wide));
         let stop = (1..=begins.len().min(7)).rev().find(|count| {
-            let after = begins.get(*count).copied();
+            let after = begins.get(*count).copied().or(behind);
             after.is_some_and(|c| word(c, wide)) != word(begins[count - 1], wide)
         });
         if let Some(stop) = stop {
@@ -495,17 +495,20 @@ fn last_chars(text: &[u8], octets: bool, such: impl Fn(char) -> bool) -> Vec<cha
     run
 }
 
-/// At most eight of the first characters, while they are such, and one behind them.
-fn first_chars(text: &[u8], octets: bool, such: impl Fn(char) -> bool) -> Vec<char> {
+/// At most eight of the first characters, while they are such, and the one behind them.
+fn first_chars(text: &[u8], octets: bool, such: impl Fn(char) -> bool) -> (Vec<char>, Option<char>) {
     let mut run = Vec::new();
     let mut rest = text;
-    while run.len() < 8 {
+    loop {
         let next = if octets { rest.first().map(|byte| (char::from(*byte), 1)) } else { next_char(rest) };
-        let Some((c, length)) = next.filter(|(c, _)| such(*c)) else { break };
-        run.push(c);
-        rest = &rest[length..];
+        match next {
+            Some((c, length)) if run.len() < 8 && such(c) => {
+                run.push(c);
+                rest = &rest[length..];
+            }
+            _ => return (run, next.map(|(c, _)| c)),
+        }
     }
-    run
 }
 
 /// The attributes of a tag.

@@ -387,7 +387,8 @@ fn begin(source: Bytes, depth: u32, flags: &mut MimeFlags) -> (Split, (Node, Wai
     let (mut header, end) = read_header(&source, returns, flags);
     header.fields.retain(|field| !field.name.eq_ignore_ascii_case(b"X-Spam-Relays-Trusted"));
     flags.truncated_header |= header.truncated;
-    let split = Split { head: source.slice(..end), body: source.slice(end..) };
+    let head = source.slice(..end);
+    let split = Split { head: if returns { with_returns(head) } else { head }, body: source.slice(end..) };
     let body = match returns.then(|| line_feeds(&split.body)) {
         Some(std::borrow::Cow::Owned(text)) => text.into(),
         _ => split.body.clone(),
@@ -419,6 +420,25 @@ fn separator(source: &[u8]) -> usize {
 /// Whether lines end with CRLF: the first or the last does.
 fn has_returns(source: &[u8]) -> bool {
     lines(source).next().is_some_and(|line| line.ends_with(b"\r\n")) || source.ends_with(b"\r\n")
+}
+
+/// With CRLF for each LF, where a mail server between has broken that.
+fn with_returns(text: Bytes) -> Bytes {
+    let bare = |at: usize| at == 0 || text[at - 1] != b'\r';
+    if !memchr::memchr_iter(b'\n', &text).any(bare) {
+        return text;
+    }
+    let mut out = Vec::with_capacity(text.len() + 64);
+    for line in lines(&text) {
+        match line.strip_suffix(b"\n") {
+            Some(line) if !line.ends_with(b"\r") => {
+                out.extend_from_slice(line);
+                out.extend_from_slice(b"\r\n");
+            }
+            _ => out.extend_from_slice(line),
+        }
+    }
+    out.into()
 }
 
 /// The fields, and where the body begins.

@@ -78,7 +78,7 @@ impl<'a> Finder<'a> {
         let mut types = BTreeSet::from(["parsed"]);
         let Some(mut uri) = with_scheme(raw, &mut types) else { return };
         if starts_with(&uri, b"mailto:") {
-            uri = unescaped(&uri);
+            uri = unescaped(&uri, false);
             let Some(sign) = memchr::memchr(b'@', &uri) else { return };
             let host = &uri[sign + 1..];
             let mut host = &host
@@ -90,7 +90,7 @@ impl<'a> Finder<'a> {
                 return;
             }
         }
-        self.add(uri.into(), &types, true);
+        self.add(uri.into(), false, &types, true);
     }
 
     /// Those of a page.
@@ -98,7 +98,7 @@ impl<'a> Finder<'a> {
         for uri in &page.uris {
             let untold = BTreeSet::from(["parsed"]);
             let types = if uri.types.is_empty() { &untold } else { &uri.types };
-            let Some(place) = self.add(uri.uri.clone(), types, false) else { continue };
+            let Some(place) = self.add(uri.uri.clone(), uri.wide, types, false) else { continue };
             let mut seen = HashSet::new();
             for text in uri.anchor_texts.iter().flatten().filter(|text| seen.insert(text.as_slice())) {
                 self.uris[place].anchor_texts.push(Bytes::copy_from_slice(text));
@@ -132,12 +132,12 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// Adds an address with its forms; gives its place. `must_have_domain`: else it does not count.
-    fn add(&mut self, uri: Bytes, types: &BTreeSet<&'static str>, must_have_domain: bool) -> Option<usize> {
+    /// Adds an address with its forms; gives its place. `wide`: it is characters. `must_have_domain`: else it does not count.
+    fn add(&mut self, uri: Bytes, wide: bool, types: &BTreeSet<&'static str>, must_have_domain: bool) -> Option<usize> {
         if self.uris.len() >= MOST_URIS || self.octets > MOST_OCTETS {
             return None;
         }
-        let mut cleaned = forms(&uri, self.redirectors, self.registry);
+        let mut cleaned = forms(&uri, wide, self.redirectors, self.registry);
         for form in &mut cleaned {
             form.truncate(LONGEST_URI);
             self.octets += form.len();

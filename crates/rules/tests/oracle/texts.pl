@@ -89,9 +89,9 @@ while (my $file = <STDIN>) {
   my $part = 0;
   for my $node ($msg->find_parts(qr/./)) {
     for my $name (qw(Content-Type Content-Disposition Content-Transfer-Encoding)) {
-      my $value = $node->get_header($name);
+      my $value = scalar $node->get_header($name);
       emit('mime', "$part $name", $value) if defined $value;
-      emit('mime', "$part $name:raw", $node->raw_header($name));
+      emit('mime', "$part $name:raw", scalar $node->raw_header($name));
     }
     $part++;
   }
