@@ -126,17 +126,17 @@ impl Pattern {
     }
 
     fn compile_for(&self, exact: bool) -> Result<Matcher, String> {
-        let linear = |size| {
+        let linear = |size, relaxed| {
             let fits = self.parsed.names.is_empty() && !exact;
-            fits.then(|| linear::build(&self.parsed.node, size))
-                .flatten()
-                .map(|regex| Matcher(Engine::Linear(regex)))
+            let regex = fits.then(|| linear::build(&self.parsed.node, size, relaxed)).flatten();
+            regex.map(|regex| Matcher(Engine::Linear(regex)))
         };
-        if let Some(matcher) = linear(SMALL) {
+        if let Some(matcher) = linear(SMALL, false) {
             return Ok(matcher);
         }
-        // PCRE2 has no room for the largest expressions; an automaton of many megabytes is better than none.
-        self.backtracking().or_else(|why| linear(LARGE).ok_or(why))
+        // PCRE2 has no room for the largest expressions. Then an automaton of many megabytes is better than none, and one
+        // that lets atomic groups give back is, too.
+        self.backtracking().or_else(|why| linear(LARGE, false).or_else(|| linear(LARGE, true)).ok_or(why))
     }
 
     /// Compiles it for PCRE2, whatever its form.
