@@ -9,6 +9,7 @@
 
 mod admit;
 mod dmarc;
+mod notice;
 mod parts;
 mod record_of;
 mod sign;
@@ -57,6 +58,8 @@ pub struct Pipeline {
     tells_results: bool,
     /// Whether authors' domains are told in DMARC's aggregate reports.
     reports: bool,
+    /// What notices need.
+    noticed: notice::Noticed,
     /// What signs outgoing mail.
     signing: Option<Arc<Signing>>,
     limits: Limits,
@@ -94,6 +97,8 @@ pub struct Arrival {
     pub raw: Bytes,
     /// What was mended of its line endings.
     pub stray: StrayReport,
+    /// What it was before that, where whoever asks has it still and will go on with that; looked at as well.
+    pub unmended: Option<Bytes>,
     /// What was found about session and recipients so far.
     pub early: Found,
     /// Whether each recipient gets an answer of its own.
@@ -157,6 +162,7 @@ pub struct Judged {
     pub found: Found,
     /// Verdicts, one for each group of recipients.
     pub verdicts: Vec<Verdict>,
+    notice: Option<records::NoticeRecord>,
     times: BTreeMap<String, u64>,
     began: Instant,
 }
@@ -181,6 +187,7 @@ impl Pipeline {
             authserv_ids: config.authserv_ids(),
             tells_results: config.authentication.results,
             reports: config.dmarc_reports.records(),
+            noticed: notice::Noticed::new(config),
             signing: None,
             limits: Limits {
                 depth: reading.depth,
@@ -215,6 +222,14 @@ impl Pipeline {
         if let Some(signing) = &self.signing {
             signing.reload();
         }
+    }
+
+    /// Signatures of malware have changed, somebody says. What is remembered of the old ones is forgotten when this
+    /// returns; engines take the new ones beside it.
+    pub fn renew(self: &Arc<Pipeline>) {
+        self.checks.forget();
+        let pipeline = self.clone();
+        tokio::spawn(async move { pipeline.checks.renew().await });
     }
 
     /// The way of a message.
@@ -287,7 +302,7 @@ impl Pipeline {
         let started = Instant::now();
         let (mut message, unread) = match &turn {
             // Boxed: a session that is idle shall not hold room for it.
-            Ok(_) => Box::pin(self.read(&manner, arrival.raw, began)).await,
+            Ok(_) => Box::pin(self.read(&manner, (arrival.raw, arrival.unmended), began)).await,
             Err(_) => (shallow(arrival.raw, &self.limits), Some(too_slow(self.judging_time))),
         };
         note_stray(&mut message, &arrival.stray);
@@ -342,18 +357,24 @@ impl Pipeline {
             }
         }
         times.insert("sign".to_owned(), micros(started.elapsed()));
-        Judged { id, mail, found, verdicts, times, began }
+        let notice = (!advice).then(|| self.noticed.of(&mail, &verdicts, arrival.after_queue)).flatten();
+        Judged { id, mail, found, verdicts, notice, times, began }
     }
 
     /// Reading is work for the processor. What is large goes to a thread of its own so that other sessions are not kept
     /// waiting; what is small is done sooner than it could be handed over. Containers are unpacked by a worker; ordinary
     /// mail never gets there. A reader that panics is a fault of ours: the message is then known by its header only, and must
     /// not pass for one that was looked into.
-    async fn read(&self, manner: &Manner, raw: Bytes, began: Instant) -> (Message, Option<Fault>) {
+    async fn read(
+        &self,
+        manner: &Manner,
+        (raw, unmended): (Bytes, Option<Bytes>),
+        began: Instant,
+    ) -> (Message, Option<Fault>) {
         const LARGE: usize = 256 << 10;
         let (manner, content, limits) = (manner.clone(), raw.clone(), self.limits.clone());
         let reading = move || match manner {
-            Manner::Mail | Manner::Advice => Reading::mail(content, &limits),
+            Manner::Mail | Manner::Advice => Reading::mended(content, unmended, &limits),
             Manner::File(name) => Reading::file(content, name.as_deref(), &limits),
         };
         let read = match raw.len() {

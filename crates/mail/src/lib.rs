@@ -18,6 +18,7 @@ mod feature;
 pub mod filetype;
 mod finding;
 mod header;
+mod joined;
 mod limits;
 mod lines;
 mod message;

@@ -262,6 +262,22 @@ fn a_message_of_one_part_is_edited() {
     assert_eq!(replaced, expected);
 }
 
+#[test]
+fn what_is_added_to_a_text_that_is_replaced_is_added_to_the_replacement() {
+    let inner = "Content-Type: multipart/alternative; boundary=c\r\n";
+    let raw = mixed("X: y\r\n", "z")
+        .replace("--b\r\n\r\nHello.", &format!("--b\r\n{inner}\r\n--c\r\n\r\nHello.\r\n--c--"));
+    let message = read(raw);
+    // The text, what it lies in, and all.
+    for replaced in [vec![2], vec![1], vec![2, 1], vec![0, 2], vec![1, 0]] {
+        let mut edits = vec![add("Above.", "", Place::Top)];
+        edits.extend(replaced.iter().map(|part| replace(*part, "Gone.")));
+        let found = edited(&message, &edits);
+        assert_eq!(found.matches("Above.\r\n\r\nGone.").count(), 1, "{replaced:?} {found}");
+        assert!(!found.contains("Hello."), "{found}");
+    }
+}
+
 /// A message of one text with that header, the text, what is added, where, and the body that comes of it.
 type Texts<'a> = (&'a str, &'a [u8], &'a str, Place, &'a str, &'a [u8]);
 

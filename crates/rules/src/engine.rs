@@ -19,7 +19,8 @@ use std::time::Duration;
 use crate::conf::{Arg, Expression, Place, Settings, Shortcircuit, UriField};
 use crate::meta::Step;
 use crate::regex::{Matcher, Pattern};
-use crate::subject::{HeaderForm, Subject};
+use crate::subject::Subject;
+use crate::texts::HeaderRequest;
 use prefilter::Prefilter;
 
 /// Which of the four scores of a rule counts.
@@ -128,8 +129,7 @@ impl Test {
 /// Rules that look at the same field.
 #[derive(Debug)]
 struct Group {
-    name: Box<str>,
-    form: HeaderForm,
+    field: HeaderRequest,
     texts: Texts,
 }
 

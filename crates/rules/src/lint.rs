@@ -41,7 +41,8 @@ impl Lint {
                 message: text,
             }
         };
-        lint.warnings.extend(engine.problems().iter().map(|problem| message(&problem.rule, problem.message.clone())));
+        lint.warnings
+            .extend(engine.problems().iter().map(|problem| message(&problem.rule, problem.message.clone())));
         for problem in engine.warm() {
             let text = format!("config: regexp for {} cannot be used: {}", problem.rule, problem.message);
             lint.warnings.push(message(&problem.rule, text));
@@ -79,7 +80,7 @@ impl Lint {
 fn kind(definition: &Definition) -> (&'static str, Option<&crate::conf::Expression>) {
     match definition {
         Definition::Header { expression, .. } => ("header", Some(expression)),
-        Definition::Exists { .. } => ("header", None),
+        Definition::Exists(_) => ("header", None),
         Definition::Body(expression) => ("body", Some(expression)),
         Definition::RawBody(expression) => ("rawbody", Some(expression)),
         Definition::Full(expression) => ("full", Some(expression)),

@@ -128,7 +128,9 @@ impl Pattern {
     fn compile_for(&self, exact: bool) -> Result<Matcher, String> {
         let linear = |size| {
             let fits = self.parsed.names.is_empty() && !exact;
-            fits.then(|| linear::build(&self.parsed.node, size)).flatten().map(|regex| Matcher(Engine::Linear(regex)))
+            fits.then(|| linear::build(&self.parsed.node, size))
+                .flatten()
+                .map(|regex| Matcher(Engine::Linear(regex)))
         };
         if let Some(matcher) = linear(SMALL) {
             return Ok(matcher);
@@ -139,8 +141,9 @@ impl Pattern {
 
     /// Compiles it for PCRE2, whatever its form.
     pub fn backtracking(&self) -> Result<Matcher, String> {
-        let limits =
-            format!("(*LIMIT_MATCH={MATCH_LIMIT})(*LIMIT_DEPTH={DEPTH_LIMIT})(*LIMIT_HEAP={HEAP_LIMIT})(*LF)");
+        let limits = format!(
+            "(*LIMIT_MATCH={MATCH_LIMIT})(*LIMIT_DEPTH={DEPTH_LIMIT})(*LIMIT_HEAP={HEAP_LIMIT})(*LF)"
+        );
         let text = pcre::write(&self.parsed.node)?;
         pcre2::bytes::RegexBuilder::new()
             .jit_if_available(true)
@@ -205,6 +208,14 @@ impl Matcher {
         Ok(Some((range, named.collect())))
     }
 
+    /// Where a group by number stands in the first match, if it took part. Only for `Pattern::backtracking`.
+    pub fn group(&self, text: &[u8], number: usize) -> Result<Option<Range<usize>>, Overrun> {
+        let Engine::Backtracking(regex) = &self.0 else { return Ok(None) };
+        let mut places = regex.capture_locations();
+        let found = regex.captures_read_at(&mut places, text, 0).map_err(overrun)?;
+        Ok(found.and_then(|_| places.get(number)).map(|(start, end)| start..end))
+    }
+
     /// Which engine it is.
     pub fn kind(&self) -> Kind {
         match &self.0 {
@@ -264,7 +275,10 @@ fn unescaped(pattern: &[u8], delimiter: u8) -> bool {
 
 /// Whether SpamAssassin says of it, when it lints, that it always matches; and why.
 pub fn always_matches(pattern: &[u8]) -> Option<&'static str> {
-    let double = pattern.windows(2).enumerate().any(|(at, pair)| pair == b"||" && (at == 0 || pattern[at - 1] != b'\\'));
+    let double = pattern
+        .windows(2)
+        .enumerate()
+        .any(|(at, pair)| pair == b"||" && (at == 0 || pattern[at - 1] != b'\\'));
     if pattern.is_empty() {
         Some("empty")
     } else if double {

@@ -20,7 +20,6 @@ use gatepost_mail::{
     Action, Category, Envelope, FileType, Finding, OnFault, Protocol, Session as MailSession, Verdict,
 };
 use gatepost_wire::clamd_server::{Command, Session, StreamReader};
-use gatepost_wire::smtp::StrayReport;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
@@ -29,7 +28,7 @@ use tokio::time::error::Elapsed;
 use super::Front;
 use super::asker::{Asker, Gone, Wire, settle};
 use super::listen::Place;
-use super::local::{self, mended};
+use super::local::{self, Mended, mended};
 use super::spool::Spool;
 use crate::pipeline::Judged;
 use crate::resources::net::Stream;
@@ -144,8 +143,12 @@ impl Client<'_> {
             Command::Ping => replies.pong(out),
             Command::Version => replies.version(VERSION, out),
             Command::VersionCommands => replies.commands(VERSION, out),
-            // Rules and lists are read again by themselves when they change.
-            Command::Reload => replies.reloading(out),
+            // freshclam says so (NotifyClamd). What the old signatures made of contents counts no longer.
+            Command::Reload => {
+                tracing::info!(listener = self.front.listener.name, "told that signatures have changed");
+                self.front.pipeline.renew();
+                replies.reloading(out);
+            }
             Command::Stats => {
                 let limits = &self.front.limits;
                 replies.stats(self.front.pipeline.judging_now(), limits.judging, out);
@@ -381,7 +384,7 @@ async fn look(front: &Arc<Front>, content: Bytes, name: Option<String>, receivin
                 Err(unfit) => return Looked::Error(format!("{}.", unfit.reply().text)),
             }
         }
-        false => (content, StrayReport::default()),
+        false => Mended::as_it_is(content),
     };
     let (envelope, answers) = (Envelope::default(), Answers::Each);
     let arrival = local::arrival(pipeline, session, envelope, content, answers, false, receiving).await;

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gatepost_mail::{Action, Address, Edit, Envelope, Place, Recipient, Reply, Session, Verdict};
-use gatepost_wire::smtp::StrayReport;
 
 use super::direction;
 use super::handback::{Fate, Form, HandBack};
-pub use super::mend::{Unfit, mended};
+pub use super::mend::{Mended, Unfit, mended};
 use crate::config::units::Net;
 use crate::pipeline::{Arrival, Judged, Pipeline};
 use crate::verdict::Answers;
@@ -22,13 +21,14 @@ pub async fn arrival(
     pipeline: &Pipeline,
     session: Session,
     envelope: Envelope,
-    (raw, stray): (Bytes, StrayReport),
+    message: Mended,
     answers: Answers,
     after_queue: bool,
     receiving: Duration,
 ) -> Arrival {
     let early = pipeline.checks.envelope(&session, &envelope).await;
-    Arrival { session, envelope, raw, stray, early, answers, after_queue, receiving }
+    let Mended { raw, stray, unmended } = message;
+    Arrival { session, envelope, raw, stray, unmended, early, answers, after_queue, receiving }
 }
 
 /// Fills in which way the mail of a session goes to these recipients.

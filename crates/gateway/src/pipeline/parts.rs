@@ -112,7 +112,7 @@ impl Pipeline {
         symbols: &[String],
         began: Instant,
     ) -> Result<Option<String>, Fault> {
-        let (message, fault) = self.read(&Manner::File(name), content, began).await;
+        let (message, fault) = self.read(&Manner::File(name), (content, None), began).await;
         if let Some(fault) = fault {
             return Err(fault);
         }
@@ -196,8 +196,11 @@ impl Asked {
         match &self.what {
             What::Defang(what) => self.defanged(part, what, limits),
             What::Clean { text, .. } if is_html => match self.defanged(part, &ACTIVE, limits) {
-                Came::Changed(body, what) => Came::Changed(body, what),
-                _ => Came::Failed { text: text.clone(), why: "there was nothing to take out".into() },
+                Came::Same => {
+                    Came::Failed { text: text.clone(), why: "there was nothing to take out".into() }
+                }
+                Came::Failed { why, .. } => Came::Failed { text: text.clone(), why },
+                came => came,
             },
             What::Clean { text, .. } => {
                 let failed = |why: String| Came::Failed { text: text.clone(), why };

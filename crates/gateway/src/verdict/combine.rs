@@ -797,6 +797,28 @@ mod tests {
         assert!(plan.conclude(&results("22")).one.is_positive());
     }
 
+    /// With one copy, what takes something out goes before what only marks: nobody gets what another's policy takes out of it.
+    #[test]
+    fn one_copy_lacks_what_any_policy_takes_out() {
+        use gatepost_mail::{Defang, PartId, Treated, Treatment};
+        let treated = |how| vec![Treated { part: PartId(1), how, note: String::new(), findings: Vec::new() }];
+        for (words, how, strictest, kept) in [
+            ("deliver mark", Treatment::Cleaned, 0, &[0, 1][..]),
+            ("deliver wrap", Treatment::Renamed("x".into()), 0, &[0, 1]),
+            ("deliver mark", Treatment::Defanged(vec![Defang::Scripts]), 0, &[]),
+            ("deliver wrap", Treatment::Defanged(vec![Defang::Scripts]), 1, &[]),
+            ("deliver strip", Treatment::Defanged(vec![Defang::Scripts]), 1, &[0, 1]),
+        ] {
+            let mut verdicts = verdicts(words);
+            verdicts[0].treated = treated(how);
+            verdicts[0].edits =
+                vec![Edit::AddHeader { name: "A".into(), value: "b".into(), place: Place::Top }];
+            let plan = plan(&verdicts, 2, Answers::OneCopy);
+            assert!(plan.deliveries.iter().all(|delivery| delivery.edits == strictest), "{words}: {plan:?}");
+            assert_eq!(plan.entry(&verdicts, &[]), kept, "{words}");
+        }
+    }
+
     #[test]
     fn copies_of_what_is_deferred_are_dropped() {
         for (words, classes, dropped) in [

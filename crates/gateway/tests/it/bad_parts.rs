@@ -371,3 +371,108 @@ fn the_pipe_gives_back_the_changed_message() {
         (bad.seen)(&shown(&read(&output.stdout)));
     }
 }
+
+/// Documents of the suites: with macros, and locked.
+#[test]
+fn documents_are_cleaned_of_their_macros() {
+    let Some(office) = suite("office").filter(|_| needs(&[PYTHON])) else { return };
+    let sink = Sink::start();
+    let policy = "[default_policy]\nparts = { MACRO = \"clean\", MACRO_XLM = \"clean\", ENCRYPTED = \"clean\" }\n\
+        categories.ENCRYPTED = \"clean\"\nstrip_text = \"taken out: {name}\"\nspammy_at = 90\nspam_at = 100\n\
+        actions.unchecked = \"deliver\"\n";
+    let no_rules = "[checks.attachments]\nenabled = false\n";
+    let gatepost = Setup::to(sink.address).with(policy).with(no_rules).start();
+    for (count, (file, done)) in [
+        ("oleform/oleform-PR314.docm", "cleaned"),
+        ("olevba/sample_with_vba.ppt", "cleaned"),
+        ("encrypted/encrypted.docm", "replaced (could not be cleaned: encrypted)"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let content = std::fs::read(office.join(file)).expect("a document");
+        let name = file.split_once('/').expect("a folder").1;
+        assert_eq!(send(gatepost.smtp, &with_attachment(name, name, &content)).code, 250);
+        let received = sink.wait_received(count + 1).remove(count);
+        let record = gatepost.records(count + 1).remove(count);
+        assert_eq!(record["verdicts"][0]["parts"][0]["done"], done, "{file}: {record:#}");
+        let parts = read(&received.content);
+        let (_, attached, text) = shown(&parts)[1];
+        if done == "cleaned" {
+            assert_eq!(attached, name);
+            // Sent again, nothing is found any more.
+            let folder = folder();
+            let path = folder.path().join("mail.eml");
+            std::fs::write(&path, &received.content).expect("write");
+            let scanned = run(&["scan", "--json", path.to_str().expect("a plain path")], b"");
+            let scanned = String::from_utf8_lossy(&scanned.stdout).into_owned();
+            assert!(scanned.contains("\"detected\"") && !scanned.contains("\"MACRO"), "{scanned}");
+        } else {
+            assert_eq!(text.trim_end(), format!("taken out: {name}"));
+        }
+    }
+    assert_eq!(gatepost.held(3).len(), 3);
+}
+
+/// What was cleaned is looked at again: a rule by name still bans it, and so it goes.
+#[test]
+fn what_is_still_found_after_cleaning_is_replaced() {
+    if !needs(&[PYTHON]) {
+        return;
+    }
+    let sink = Sink::start();
+    let policy = "[default_policy]\nactions.banned = \"strip\"\nparts.banned = \"clean\"\nlanguage = \"fr\"\n\
+        [[checks.attachments.rule]]\nname = \"pages\"\nfilename = \"\\\\.html$\"\n";
+    let gatepost = Setup::to(sink.address).with(policy).start();
+    let mails = [
+        (
+            with_page("a", "Content-Disposition: attachment; filename=a.html\n", SCRIPTED),
+            "is still found in it",
+        ),
+        (with_attachment("b", "run.vbs", b"MsgBox 1"), "could not be cleaned: "),
+    ];
+    for (count, (mail, why)) in mails.iter().enumerate() {
+        assert_eq!(send(gatepost.smtp, mail).code, 250);
+        let parts = read(&sink.wait_received(count + 1)[count].content);
+        let (kind, _, text) = shown(&parts)[1];
+        assert!(
+            kind == "text/plain" && text.contains("La pièce jointe") && text.contains("a été retirée"),
+            "{text}"
+        );
+        let record = gatepost.records(count + 1).remove(count);
+        let done = record["verdicts"][0]["parts"][0]["done"].as_str().unwrap_or_default();
+        assert!(done.starts_with("replaced (") && done.contains(why), "{done}");
+    }
+    assert_eq!(gatepost.held(2).len(), 2);
+}
+
+/// A signature that would break keeps no virus in; and its page is defanged, or becomes its text.
+#[test]
+fn signed_mail_loses_its_bad_part_and_gets_no_text() {
+    if !needs(&[PYTHON]) {
+        return;
+    }
+    let sink = Sink::start();
+    let policy = POLICY.to_owned() + "warnings.virus = \"Careful.\"\ndisclaimer.text = \"Ours.\"\n";
+    let gatepost = Setup::to(sink.address).with(&policy).start();
+    let inner = with_attachment("inner", "eicar.txt", eicar().as_bytes());
+    let (_, body) = inner.split_once("MIME-Version: 1.0\n").expect("a part");
+    let signed = format!(
+        "From: <a@client.test>\nSubject: signed\nDate: Thu, 01 Jan 2026 00:00:00 +0000\nMessage-ID: <2@client.test>\n\
+         MIME-Version: 1.0\nContent-Type: multipart/signed; micalg=sha-256; boundary=s;\n \
+         protocol=\"application/pkcs7-signature\"\n\n--s\n{body}--s\nContent-Type: application/pkcs7-signature\n\n\
+         MIAG\n--s--\n"
+    );
+    assert_eq!(send(gatepost.smtp, &signed).code, 250);
+    let parts = read(&sink.wait_received(1)[0].content);
+    let parts = shown(&parts);
+    assert!(parts[1].2.starts_with("taken out: eicar.txt"), "{parts:?}");
+    assert!(parts.iter().all(|part| !part.2.contains("Careful.") && !part.2.contains("Ours.")), "{parts:?}");
+
+    let seven = with_page("seven", "", "<p>Seven+AKM-</p><form>").replace("charset=utf-8", "charset=utf-7");
+    assert_eq!(send(gatepost.smtp, &seven).code, 250);
+    let parts = read(&sink.wait_received(2)[1].content);
+    let (kind, _, text) = shown(&parts)[1];
+    assert!(kind == "text/plain" && text.starts_with("Seven£"), "{kind}: {text}");
+    assert_eq!(gatepost.held(2).len(), 2, "what it was is in the vault");
+}

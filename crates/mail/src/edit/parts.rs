@@ -148,15 +148,16 @@ impl<'a> Parts<'a> {
         change.content = Some(Content { bytes: added.content.into(), how });
     }
 
-    /// The replaced part that a part is or lies in.
+    /// The outermost replaced part that a part is or lies in.
     fn replacement(&self, part: PartId) -> Option<PartId> {
-        let mut at = part;
-        loop {
-            if self.replaced.contains_key(&at) {
-                return Some(at);
+        let (mut at, mut found) = (Some(part), None);
+        while let Some(id) = at {
+            if self.replaced.contains_key(&id) {
+                found = Some(id);
             }
-            at = self.message.parts.get(at.0)?.parent.filter(|parent| *parent < at)?;
+            at = self.message.parts.get(id.0)?.parent.filter(|parent| *parent < id);
         }
+        found
     }
 
     /// The text in place of the whole message, if that is replaced.

@@ -4,10 +4,13 @@ use super::settings::Refused;
 use super::text::{characters, first_word, is_rule_name, is_space, number, trimmed, words};
 use super::{Arg, Definition, Expression, Place, Reader, Shortcircuit, Test, UriCondition, UriField, known};
 use crate::regex::{self, Pattern};
-use crate::subject::HeaderForm;
+use crate::texts::HeaderRequest;
 
 /// The longest name that a rule may have.
 const MAX_NAME: usize = 100;
+
+/// What may stand behind a field's name.
+const MODIFIERS: [&str; 10] = ["", "raw", "addr", "name", "host", "domain", "ip", "revip", "first", "last"];
 
 type Done = Result<(), Refused>;
 
@@ -71,9 +74,9 @@ impl Reader {
             "full" => Some(Place::Full),
             _ => None,
         };
-        let call = rest.strip_prefix(b"eval:").or_else(|| {
-            rest.strip_prefix(b"rbleval:").filter(|_| directive == "header")
-        });
+        let call = rest
+            .strip_prefix(b"eval:")
+            .or_else(|| rest.strip_prefix(b"rbleval:").filter(|_| directive == "header"));
         if let (Some(place), Some(call)) = (place, call) {
             return self.eval(name, place, call);
         }
@@ -128,8 +131,9 @@ impl Reader {
             return false;
         }
         if name.len() > MAX_NAME {
-            let message =
-                format!("config: error: rule '{shown}' is too long (recommended maximum length is 22 characters)");
+            let message = format!(
+                "config: error: rule '{shown}' is too long (recommended maximum length is 22 characters)"
+            );
             self.warn(Some(&shown), true, message);
             return false;
         }
@@ -172,24 +176,22 @@ impl Reader {
                 self.warn(Some(rule), true, message);
                 return None;
             }
-            return Some(Definition::Exists { name: characters(name).into(), form: HeaderForm::default() });
+            return Some(Definition::Exists(HeaderRequest::parse(&characters(name))));
         }
         let Some((field, negated, pattern)) = compared(text) else {
             let message = format!("config: invalid head test {rule}: {}", characters(text));
             self.warn(Some(rule), true, message);
             return None;
         };
-        let mut modifiers = field.split(':');
-        let name = modifiers.next().unwrap_or_default();
-        let mut form = HeaderForm::default();
-        if !modifiers.all(|modifier| modifier.is_empty() || form.add(modifier)) {
+        if !field.split(':').skip(1).all(|modifier| MODIFIERS.contains(&modifier)) {
             let message = format!("config: invalid header modifier for {rule}: {field}");
             self.warn(Some(rule), true, message);
             return None;
         }
         let (pattern, unset) = if_unset(pattern);
         let expression = self.expression(rule, pattern)?;
-        Some(Definition::Header { name: name.into(), form, negated, unset: unset.map(Into::into), expression })
+        let field = HeaderRequest::parse(&field);
+        Some(Definition::Header { field, negated, unset: unset.map(Into::into), expression })
     }
 
     fn mime_header(&mut self, rule: &str, text: &[u8]) -> Result<Option<Definition>, Refused> {
@@ -244,13 +246,13 @@ impl Reader {
         };
         let function = characters(function);
         if let Some(known) = known::KNOWN.functions.get(function.as_str()) {
-            let fits = match (known.place, place) {
-                ("-", _) => true,
-                ("header", Place::Header | Place::Rbl) => true,
-                ("body", Place::Body | Place::RawBody) => true,
-                ("full", Place::Full) => true,
-                _ => false,
-            };
+            let fits = matches!(
+                (known.place, place),
+                ("-", _)
+                    | ("header", Place::Header | Place::Rbl)
+                    | ("body", Place::Body | Place::RawBody)
+                    | ("full", Place::Full)
+            );
             if !fits {
                 let message = format!("wrong rule type defined for {shown}, expected '{}'", known.place);
                 self.warn(Some(&shown), true, message);
@@ -379,7 +381,8 @@ impl Reader {
         let mut all = words(value);
         let module = characters(all.next().ok_or(Refused::Missing)?);
         let path = all.next().map(characters);
-        let named = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let named =
+            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         let file = path.as_ref().is_none_or(|path| path.to_ascii_lowercase().ends_with(".pm"));
         if !module.split("::").all(named) || !file || all.next().is_some() {
             return Err(Refused::Invalid);
@@ -388,7 +391,9 @@ impl Reader {
             self.plugins.insert(name);
             self.conditions.clear();
         } else if directive == "loadplugin" {
-            let message = format!("plugin: {module} is not among those that are built in; Perl modules cannot be loaded");
+            let message = format!(
+                "plugin: {module} is not among those that are built in; Perl modules cannot be loaded"
+            );
             self.warn(None, true, message);
         }
         Ok(())
@@ -442,7 +447,8 @@ fn templates(text: &[u8]) -> (Vec<u8>, Vec<Box<str>>) {
 fn is_tag(name: &[u8]) -> bool {
     let end = name.iter().position(|b| *b == b'(').unwrap_or(name.len());
     let (name, argument) = name.split_at(end);
-    let part = |part: &[u8]| !part.is_empty() && part.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    let part =
+        |part: &[u8]| !part.is_empty() && part.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
     name.first().is_some_and(u8::is_ascii_uppercase)
         && name.split(|b| *b == b'_').all(part)
         && (argument.is_empty() || argument.ends_with(b")"))
@@ -456,7 +462,8 @@ fn compared(text: &[u8]) -> Option<(String, bool, &[u8])> {
     let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
     let modifiers: Vec<&str> = parts.collect();
     let lower = |part: &&str| part.bytes().all(|b| b.is_ascii_lowercase());
-    let fits = !name.is_empty() && name.bytes().all(valid) && modifiers.len() <= 2 && modifiers.iter().all(lower);
+    let fits =
+        !name.is_empty() && name.bytes().all(valid) && modifiers.len() <= 2 && modifiers.iter().all(lower);
     fits.then_some((field, negated, pattern))
 }
 

@@ -8,7 +8,7 @@ use super::{Compiled, Engine, Group, Meta, Problem, ScoreSet, Test, Texts, UNKNO
 use crate::conf::{Definition, Expression, Place, Rule, RuleSet};
 use crate::meta;
 use crate::regex::{Pattern, rarity};
-use crate::subject::HeaderForm;
+use crate::texts::HeaderRequest;
 
 /// The most hits of one rule with `multiple` and no `maxhits`.
 const MAX_HITS: u32 = 1_000;
@@ -30,7 +30,8 @@ impl Engine {
             .zip(0..)
             .map(|((rule, name), id)| builder.rule(rule, name.clone(), id, set))
             .collect();
-        let mut bands: Vec<i64> = compiled.iter().filter(|rule| rule.score != 0.0).map(|rule| rule.priority).collect();
+        let mut bands: Vec<i64> =
+            compiled.iter().filter(|rule| rule.score != 0.0).map(|rule| rule.priority).collect();
         bands.sort_unstable();
         bands.dedup();
         let (metas, problems) = metas(rules, &index);
@@ -39,15 +40,16 @@ impl Engine {
             || limited.iter().any(|name| rules.settings.is_set(name));
         let mut evals = builder.evals;
         evals.sort_by_key(|(place, id)| (compiled[*id as usize].priority, *place, *id));
-        let headers = builder.headers.values().chain(builder.mime.values());
+        let headers = builder.headers.iter().chain(&builder.mime).map(|(_, pending)| pending);
         let texts = [&builder.body, &builder.rawbody, &builder.full, &builder.uri].into_iter().chain(headers);
-        let mut found: Vec<(i64, u32)> =
-            texts.flat_map(|all| all.literal.iter()).map(|(id, _)| (compiled[*id as usize].priority, *id)).collect();
+        let mut found: Vec<(i64, u32)> = texts
+            .flat_map(|all| all.literal.iter())
+            .map(|(id, _)| (compiled[*id as usize].priority, *id))
+            .collect();
         found.sort_unstable();
         let texts = |pending: Pending| pending.build(&compiled, 1);
-        let group = |((name, form), pending): ((Box<str>, HeaderForm), Pending)| Group {
-            name,
-            form,
+        let group = |(field, pending): (HeaderRequest, Pending)| Group {
+            field,
             texts: pending.build(&compiled, GROUP),
         };
         Engine {
@@ -84,7 +86,8 @@ fn prefixes(rules: &RuleSet) -> HashMap<Arc<str>, String> {
     if rules.settings.pairs("rewrite_header").is_none_or(|pairs| !pairs.contains_key("Subject")) {
         return HashMap::new();
     }
-    let all = rules.rules.values().filter_map(|rule| Some((Arc::from(&*rule.name), rule.subject_prefix.clone()?)));
+    let all =
+        rules.rules.values().filter_map(|rule| Some((Arc::from(&*rule.name), rule.subject_prefix.clone()?)));
     all.collect()
 }
 
@@ -128,8 +131,8 @@ impl Pending {
 
 #[derive(Default)]
 struct Builder {
-    headers: BTreeMap<(Box<str>, HeaderForm), Pending>,
-    mime: BTreeMap<(Box<str>, HeaderForm), Pending>,
+    headers: Vec<(HeaderRequest, Pending)>,
+    mime: Vec<(HeaderRequest, Pending)>,
     body: Pending,
     rawbody: Pending,
     full: Pending,
@@ -141,7 +144,8 @@ impl Builder {
     fn rule(&mut self, rule: &Rule, name: Arc<str>, id: u32, set: ScoreSet) -> Compiled {
         let score = rule.scores[set.index()];
         let multiple = rule.has_flag("multiple");
-        let most = rule.flag_value("maxhits").and_then(|most| most.parse().ok()).unwrap_or(MAX_HITS).min(MAX_HITS);
+        let most =
+            rule.flag_value("maxhits").and_then(|most| most.parse().ok()).unwrap_or(MAX_HITS).min(MAX_HITS);
         let off = score == 0.0;
         Compiled {
             name,
@@ -154,21 +158,24 @@ impl Builder {
             learn: rule.has_flag("learn"),
             shortcircuit: rule.shortcircuit,
             description: rule.description.as_deref().map(Arc::from),
-            work: if off && !matches!(rule.definition, Definition::Meta(_)) { Work::Nothing } else { self.work(rule, id, multiple) },
+            work: if off && !matches!(rule.definition, Definition::Meta(_)) {
+                Work::Nothing
+            } else {
+                self.work(rule, id, multiple)
+            },
         }
     }
 
     fn work(&mut self, rule: &Rule, id: u32, multiple: bool) -> Work {
         match &rule.definition {
-            Definition::Header { name, form, negated, unset, expression } => {
+            Definition::Header { field, negated, unset, expression } => {
                 let pattern = pattern(expression);
-                let group = self.headers.entry((name.clone(), *form)).or_default();
-                group.add(id, pattern.as_ref(), *negated);
+                group(&mut self.headers, field).add(id, pattern.as_ref(), *negated);
                 let test = Test::new(expression, multiple, pattern.as_ref());
                 Work::Match { test, negated: *negated, unset: unset.clone() }
             }
-            Definition::Exists { name, form } => {
-                self.headers.entry((name.clone(), *form)).or_default().always.push(id);
+            Definition::Exists(field) => {
+                group(&mut self.headers, field).always.push(id);
                 Work::Exists
             }
             Definition::Body(expression) => matched(&mut self.body, id, expression, multiple),
@@ -176,10 +183,9 @@ impl Builder {
             Definition::Full(expression) => matched(&mut self.full, id, expression, multiple),
             Definition::Uri(expression) => matched(&mut self.uri, id, expression, multiple),
             Definition::MimeHeader { name, raw, negated, unset, expression } => {
-                let form = HeaderForm { raw: *raw, ..HeaderForm::default() };
-                let group = self.mime.entry((name.clone(), form)).or_default();
+                let field = HeaderRequest { name: name.to_string(), raw: *raw, ..HeaderRequest::default() };
                 // Values are short, and there are few of them.
-                group.always.push(id);
+                group(&mut self.mime, &field).always.push(id);
                 Work::Mime {
                     test: Test::new(expression, multiple, pattern(expression).as_ref()),
                     negated: *negated,
@@ -191,7 +197,9 @@ impl Builder {
             Definition::UriDetail(conditions) => {
                 self.evals.push((Place::Body, id));
                 let test = |expression| Test::new(expression, false, pattern(expression).as_ref());
-                Work::Uri(conditions.iter().map(|one| (one.field, one.negated, test(&one.expression))).collect())
+                Work::Uri(
+                    conditions.iter().map(|one| (one.field, one.negated, test(&one.expression))).collect(),
+                )
             }
             Definition::Eval { place, function, args } => {
                 self.evals.push((*place, id));
@@ -201,6 +209,15 @@ impl Builder {
             Definition::Empty => Work::Nothing,
         }
     }
+}
+
+/// The rules of a field.
+fn group<'a>(groups: &'a mut Vec<(HeaderRequest, Pending)>, field: &HeaderRequest) -> &'a mut Pending {
+    let place = groups.iter().position(|(other, _)| other == field).unwrap_or_else(|| {
+        groups.push((field.clone(), Pending::default()));
+        groups.len() - 1
+    });
+    &mut groups[place].1
 }
 
 fn matched(texts: &mut Pending, id: u32, expression: &Expression, multiple: bool) -> Work {
@@ -266,12 +283,17 @@ fn metas(rules: &RuleSet, index: &HashMap<Arc<str>, u32>) -> (Vec<Meta>, Vec<Pro
     let name = |id: u32| rules.rules.keys().nth(id as usize).map_or("", |name| &**name);
     let mut problems = Vec::new();
     for meta in open.values() {
-        let others: Vec<&str> = meta.depends.iter().filter(|id| open.contains_key(id)).map(|id| name(*id)).collect();
+        let others: Vec<&str> =
+            meta.depends.iter().filter(|id| open.contains_key(id)).map(|id| name(*id)).collect();
         let rule = name(meta.rule).to_string();
         let message =
             format!("rules: excluding meta test {rule}, unsolved meta dependencies: {}", others.join(", "));
         problems.push(Problem { rule, message });
     }
-    ordered.extend(open.into_values().map(|meta| Meta { rule: meta.rule, steps: None, depends: Box::default() }));
+    ordered.extend(open.into_values().map(|meta| Meta {
+        rule: meta.rule,
+        steps: None,
+        depends: Box::default(),
+    }));
     (ordered, problems)
 }

@@ -1,6 +1,5 @@
 //! One evaluation of all rules over one message.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +8,8 @@ use bytes::Bytes;
 
 use super::tags::{filled, keep};
 use super::{
-    Answer, Area, Call, Compiled, Engine, Evals, Evidence, Fault, Hit, Limits, Outcome, Test, Texts, UNKNOWN, Work,
+    Answer, Area, Call, Compiled, Engine, Evals, Evidence, Fault, Hit, Limits, Outcome, Test, Texts, UNKNOWN,
+    Work,
 };
 use crate::conf::{Place, Shortcircuit, UriField};
 use crate::meta;
@@ -62,7 +62,7 @@ struct Run<'a> {
     candidates: [Option<Vec<Candidate>>; 5],
     folded: Vec<u8>,
     /// Values of fields, by group; outer `None`: not asked for yet.
-    fields: Vec<Option<Option<Cow<'a, [u8]>>>>,
+    fields: Vec<Option<Option<Bytes>>>,
     stop: Option<(Arc<str>, bool)>,
     outcome: Outcome,
 }
@@ -100,8 +100,13 @@ impl<'a> Run<'a> {
             self.metas(true);
         }
         self.outcome.shortcircuit = self.stop.take();
-        self.outcome.score =
-            self.outcome.hits.iter().filter(|hit| !hit.name.starts_with("__")).map(|hit| hit.score * f64::from(hit.times)).sum();
+        self.outcome.score = self
+            .outcome
+            .hits
+            .iter()
+            .filter(|hit| !hit.name.starts_with("__"))
+            .map(|hit| hit.score * f64::from(hit.times))
+            .sum();
     }
 
     /// Canonical forms of addresses of pages, each once.
@@ -135,7 +140,8 @@ impl<'a> Run<'a> {
     fn over(&mut self, rule: &Arc<str>) -> bool {
         if !self.late && Instant::now() >= self.end {
             self.late = true;
-            let message = format!("the evaluation took longer than {:?}; later rules were not run", self.limits.time);
+            let message =
+                format!("the evaluation took longer than {:?}; later rules were not run", self.limits.time);
             self.fault(rule, message);
         }
         self.late
@@ -169,7 +175,9 @@ impl<'a> Run<'a> {
         for (place, group) in self.engine.headers.iter().enumerate() {
             for &id in &group.texts.negated {
                 let rule = &self.engine.rules[id as usize];
-                let found = self.candidates[0].as_ref().is_some_and(|all| all.binary_search(&(id, place as u32)).is_ok());
+                let found = self.candidates[0]
+                    .as_ref()
+                    .is_some_and(|all| all.binary_search(&(id, place as u32)).is_ok());
                 if rule.priority == band && !found {
                     self.field_rule(id, rule, place);
                 }
@@ -200,12 +208,11 @@ impl<'a> Run<'a> {
         found
     }
 
-    fn field(&mut self, place: usize) -> Option<Cow<'a, [u8]>> {
+    fn field(&mut self, place: usize) -> Option<Bytes> {
         if let Some(known) = &self.fields[place] {
             return known.clone();
         }
-        let group = &self.engine.headers[place];
-        let value = self.subject.header(&group.name, group.form);
+        let value = self.subject.header(&self.engine.headers[place].field);
         self.fields[place] = Some(value.clone());
         value
     }
@@ -338,7 +345,8 @@ impl<'a> Run<'a> {
             if text.is_empty() && !test.empty {
                 continue;
             }
-            if let Err(why) = search.one(matcher, test.expression.captures, chunk, text, self.limits.excerpt) {
+            if let Err(why) = search.one(matcher, test.expression.captures, chunk, text, self.limits.excerpt)
+            {
                 return Some(Found::Fault(why));
             }
             if search.times >= search.most {
@@ -383,19 +391,20 @@ impl<'a> Run<'a> {
             return;
         }
         for group in &self.engine.mime {
-            let mut values: Option<Vec<Option<Cow<'_, [u8]>>>> = None;
+            let mut values: Option<Vec<Option<Bytes>>> = None;
             for &id in &group.texts.always {
                 let rule = &self.engine.rules[id as usize];
                 if rule.priority != band || rule.score == 0.0 || self.over(&rule.name) {
                     continue;
                 }
-                let values = values.get_or_insert_with(|| self.subject.mime_headers(&group.name, group.form.raw));
+                let values = values
+                    .get_or_insert_with(|| self.subject.mime_headers(&group.field.name, group.field.raw));
                 self.mime_rule(id, rule, values);
             }
         }
     }
 
-    fn mime_rule(&mut self, id: u32, rule: &Compiled, values: &[Option<Cow<'_, [u8]>>]) {
+    fn mime_rule(&mut self, id: u32, rule: &Compiled, values: &[Option<Bytes>]) {
         let Work::Mime { test, negated, unset, range, concat } = &rule.work else { return };
         let (first, last) = (range.0.max(1), range.1.min(values.len()));
         let asked = values.get(first - 1..last.max(first - 1)).unwrap_or_default();
@@ -438,9 +447,9 @@ impl<'a> Run<'a> {
                     UriField::Raw => vec![&uri.raw],
                     UriField::Type => uri.types.iter().map(|kind| kind.as_bytes()).collect(),
                     UriField::Cleaned => uri.cleaned.iter().map(|text| &text[..]).collect(),
-                    UriField::Text => uri.anchor_text.iter().map(|text| &text[..]).collect(),
+                    UriField::Text => uri.anchor_texts.iter().map(|text| &text[..]).collect(),
                     UriField::Domain => uri.domains.iter().map(|text| &text[..]).collect(),
-                    UriField::Host => uri.hosts.iter().map(|text| &text[..]).collect(),
+                    UriField::Host => uri.hosts.iter().map(|(host, _)| &host[..]).collect(),
                 };
                 for text in texts {
                     if matcher.find(text, 0).map_err(|overrun| overrun.message)?.is_some() != *negated {
@@ -552,7 +561,8 @@ impl<'a> Run<'a> {
             }
             let values = &self.values;
             let hits = |id: u32| values.get(id as usize).copied().unwrap_or(0.0);
-            let value = meta.steps.as_ref().map_or(Some(0.0), |steps| meta::evaluate(steps, &hits, !engine.set.net));
+            let value =
+                meta.steps.as_ref().map_or(Some(0.0), |steps| meta::evaluate(steps, &hits, !engine.set.net));
             let Some(value) = value else {
                 self.fault(&rule.name, "division by zero".into());
                 continue;
@@ -600,7 +610,8 @@ impl<'a> Run<'a> {
     /// `shortcircuit`, and the scores beyond which nothing more is evaluated.
     fn maybe_stop(&mut self, rule: &Compiled) {
         let settings = &self.engine.settings;
-        let score: f64 = self.outcome.hits.iter().filter(|hit| !hit.name.starts_with("__")).map(|hit| hit.score).sum();
+        let score: f64 =
+            self.outcome.hits.iter().filter(|hit| !hit.name.starts_with("__")).map(|hit| hit.score).sum();
         let number = |name| settings.is_set(name).then(|| settings.number(name)).flatten();
         let low = number("shortcircuit_min_ham_score").is_some_and(|least| score < least);
         let high = number("shortcircuit_max_spam_score").is_some_and(|most| score > most);
@@ -642,7 +653,14 @@ struct Search {
 
 impl Search {
     /// Matches in one text, one after the other, until there are enough.
-    fn one(&mut self, matcher: &Matcher, captures: bool, chunk: usize, text: &[u8], shown: usize) -> Result<(), String> {
+    fn one(
+        &mut self,
+        matcher: &Matcher,
+        captures: bool,
+        chunk: usize,
+        text: &[u8],
+        shown: usize,
+    ) -> Result<(), String> {
         let mut from = 0;
         while self.times < self.most && from <= text.len() {
             let found = if captures {
@@ -661,7 +679,11 @@ impl Search {
             self.times += 1;
             // After an empty match the next may not be empty at the same place.
             from = if range.is_empty() { range.end + 1 } else { range.end };
-            self.evidence.get_or_insert_with(|| Evidence { chunk, text: excerpt(text, &range, shown), range });
+            self.evidence.get_or_insert_with(|| Evidence {
+                chunk,
+                text: excerpt(text, &range, shown),
+                range,
+            });
         }
         Ok(())
     }

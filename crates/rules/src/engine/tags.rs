@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::conf::Expression;
 use crate::regex::{Matcher, Pattern};
-use crate::subject::{HeaderForm, Subject};
+use crate::subject::Subject;
+use crate::texts::HeaderRequest;
 
 /// The most values of one tag.
 const MAX_VALUES: usize = 50;
@@ -31,7 +32,11 @@ pub fn keep(tags: &mut Tags, captured: Vec<(String, Vec<u8>)>) {
 }
 
 /// The expression with the values of its tags in it. `None`: one of them has none, so that the rule does not run.
-pub fn filled(expression: &Expression, tags: &Tags, subject: &dyn Subject) -> Option<Result<Matcher, String>> {
+pub fn filled(
+    expression: &Expression,
+    tags: &Tags,
+    subject: &dyn Subject,
+) -> Option<Result<Matcher, String>> {
     let mut inside = expression.inside.to_vec();
     for name in &expression.templates {
         let values = values(name, tags, subject);
@@ -65,10 +70,7 @@ pub fn filled(expression: &Expression, tags: &Tags, subject: &dyn Subject) -> Op
 fn values(name: &str, tags: &Tags, subject: &dyn Subject) -> Vec<Vec<u8>> {
     let field = name.strip_prefix("HEADER(").and_then(|rest| rest.strip_suffix(')'));
     let mut values = match field {
-        Some(field) => {
-            let (field, form) = HeaderForm::split(field);
-            subject.header(field, form).map(|value| value.into_owned()).into_iter().collect()
-        }
+        Some(field) => subject.header(&HeaderRequest::parse(field)).map(Vec::from).into_iter().collect(),
         None => tags.get(name).cloned().unwrap_or_default(),
     };
     values.iter_mut().for_each(|value| value.truncate(MAX_VALUE));

@@ -93,7 +93,8 @@ fn assertion(assert: Assert, place: Place) -> Option<Hir> {
         Assert::TextEnd => Hir::look(Look::End),
         // Taking the newline in changes where the match ends, not whether there is one.
         Assert::TextEndOrNewline if place.last => {
-            let newline = Repetition { min: 0, max: Some(1), greedy: true, sub: Box::new(Hir::literal(*b"\n")) };
+            let newline =
+                Repetition { min: 0, max: Some(1), greedy: true, sub: Box::new(Hir::literal(*b"\n")) };
             Hir::concat(vec![Hir::repetition(newline), Hir::look(Look::End)])
         }
         Assert::LineEnd => Hir::look(Look::EndLF),

@@ -127,6 +127,7 @@ async fn decide(
         envelope: envelope.clone(),
         raw,
         stray,
+        unmended: None,
         early,
         answers,
         after_queue: false,

@@ -137,6 +137,7 @@ async fn arrival(
         envelope,
         raw,
         stray: StrayReport { bare_cr: taken.stray, ..StrayReport::default() },
+        unmended: None,
         early,
         answers: Answers::OneCopy,
         after_queue: true,
