@@ -15,7 +15,8 @@ use gatepost_rules::texts::{Given, Texts};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let rules: Vec<PathBuf> = arguments.by_ref().take_while(|word| word != "--").flat_map(files_of_rules).collect();
+    let rules: Vec<PathBuf> =
+        arguments.by_ref().take_while(|word| word != "--").flat_map(files_of_rules).collect();
     let mail: Vec<PathBuf> = arguments.flat_map(|path| files(Path::new(&path))).collect();
     let begun = Instant::now();
     let mut reader = Reader::new(Options { local: true, ..Options::default() });
@@ -37,7 +38,10 @@ fn main() {
     let times = std::env::var_os("GATEPOST_TIMES").is_some();
     if times {
         let (built, memory) = (begun.elapsed() - read, engine.prefilter_memory() / 1024);
-        eprintln!("{} rules: read {read:?}, made ready {built:?}, literal texts {memory} kB", set.rules.len());
+        eprintln!(
+            "{} rules: read {read:?}, made ready {built:?}, literal texts {memory} kB",
+            set.rules.len()
+        );
         eprintln!("tried on every text: {}", engine.always_tried().len());
     }
     let (mut making, mut evaluating) = (Duration::ZERO, Duration::ZERO);
@@ -52,11 +56,19 @@ fn main() {
         let begun = Instant::now();
         let outcome = engine.evaluate(&texts, &NoEvals, Limits::default());
         evaluating += begun.elapsed();
-        let mut names: Vec<&str> = outcome.hits.iter().map(|hit| &*hit.name).filter(|name| subrules || !name.starts_with("__")).collect();
+        let mut names: Vec<&str> = outcome
+            .hits
+            .iter()
+            .map(|hit| &*hit.name)
+            .filter(|name| subrules || !name.starts_with("__"))
+            .collect();
         names.sort_unstable();
         names.dedup();
         println!("{}\t{:.3}\t{}", path.display(), outcome.score, names.join(","));
-        outcome.faults.iter().for_each(|fault| eprintln!("{}: {}: {}", path.display(), fault.rule, fault.message));
+        outcome
+            .faults
+            .iter()
+            .for_each(|fault| eprintln!("{}: {}: {}", path.display(), fault.rule, fault.message));
     }
     if times && !mail.is_empty() {
         let count = mail.len() as u32;

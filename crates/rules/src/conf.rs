@@ -375,7 +375,9 @@ impl Reader {
             let (key, value) = first_word(line);
             let key = characters(key).to_lowercase().replace('-', "_");
             let done = match key.as_str() {
-                "if" | "ifplugin" | "else" | "endif" => self.conditional(&key, value, &mut open, &mut skipped),
+                "if" | "ifplugin" | "else" | "endif" => {
+                    self.conditional(&key, value, &mut open, &mut skipped)
+                }
                 "include" => self.include(value, include, depth),
                 _ if skipped => continue,
                 "require_version" => {
@@ -470,7 +472,8 @@ impl Reader {
         }
         let world = condition::World {
             loaded: &|module| {
-                self.modules.contains(module) || known::plugin(module).is_some_and(|name| self.plugins.contains(name))
+                self.modules.contains(module)
+                    || known::plugin(module).is_some_and(|name| self.plugins.contains(name))
             },
             compat: &|flag| self.settings.compat.contains(flag),
             local: self.options.local,
@@ -537,16 +540,17 @@ impl Reader {
     /// Settings that plugins read on their own.
     fn of_plugin(&mut self, key: &str, value: &[u8]) -> Result<(), Refused> {
         let loaded = |name: &str| self.plugins.contains(name);
-        let name = match key {
-            "freemail_domains" if loaded("FreeMail") => "freemail_domains",
-            "freemail_welcomelist" | "freemail_whitelist" if loaded("FreeMail") => "freemail_welcomelist",
-            "extracttext_external" | "extracttext_use" if loaded("ExtractText") => {
-                if key.ends_with("use") { "extracttext_use" } else { "extracttext_external" }
-            }
-            _ if key.starts_with("bayes_stopword_") && loaded("Bayes") => "bayes_stopword",
-            _ if key.starts_with("hashbl_acl_") && loaded("HashBL") => "hashbl_acl",
-            _ => return Err(Refused::Because(String::new())),
-        };
+        let name =
+            match key {
+                "freemail_domains" if loaded("FreeMail") => "freemail_domains",
+                "freemail_welcomelist" | "freemail_whitelist" if loaded("FreeMail") => "freemail_welcomelist",
+                "extracttext_external" | "extracttext_use" if loaded("ExtractText") => {
+                    if key.ends_with("use") { "extracttext_use" } else { "extracttext_external" }
+                }
+                _ if key.starts_with("bayes_stopword_") && loaded("Bayes") => "bayes_stopword",
+                _ if key.starts_with("hashbl_acl_") && loaded("HashBL") => "hashbl_acl",
+                _ => return Err(Refused::Because(String::new())),
+            };
         if matches!(name, "bayes_stopword" | "hashbl_acl") {
             let rest = &key[name.len() + 1..];
             return self.settings.set(name, Kind::Own, format!("{rest} {}", characters(value)).as_bytes());

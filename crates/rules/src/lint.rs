@@ -41,7 +41,8 @@ impl Lint {
                 message: text,
             }
         };
-        lint.warnings.extend(engine.problems().iter().map(|problem| message(&problem.rule, problem.message.clone())));
+        lint.warnings
+            .extend(engine.problems().iter().map(|problem| message(&problem.rule, problem.message.clone())));
         for problem in engine.warm() {
             let text = format!("config: regexp for {} cannot be used: {}", problem.rule, problem.message);
             lint.warnings.push(message(&problem.rule, text));

@@ -25,7 +25,9 @@ impl Refusal {
         match self {
             Refusal::Characters => format!("config: invalid meta {rule} rule: {text}"),
             Refusal::Token(token) => format!("config: invalid meta {rule} token: {token}"),
-            Refusal::Expression(why) => format!("config: invalid expression for rule {rule}: \"{text}\": {why}"),
+            Refusal::Expression(why) => {
+                format!("config: invalid expression for rule {rule}: \"{text}\": {why}")
+            }
         }
     }
 }
@@ -97,7 +99,8 @@ pub fn check(text: &str) -> Result<(), Refusal> {
 /// Replaces `rules_matching(GLOB)` by the sum of the rules whose names fit, `me` left out.
 pub fn expand<'a>(text: &str, me: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
     replace_globs(text, |glob| {
-        let mut found: Vec<&str> = names.clone().filter(|name| *name != me && fits(glob.as_bytes(), name.as_bytes())).collect();
+        let mut found: Vec<&str> =
+            names.clone().filter(|name| *name != me && fits(glob.as_bytes(), name.as_bytes())).collect();
         found.sort_unstable();
         if found.is_empty() { " (0) ".into() } else { format!(" ({}) ", found.join("+")) }
     })

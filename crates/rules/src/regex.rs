@@ -126,21 +126,24 @@ impl Pattern {
     }
 
     fn compile_for(&self, exact: bool) -> Result<Matcher, String> {
-        let linear = |size| {
+        let linear = |size, relaxed| {
             let fits = self.parsed.names.is_empty() && !exact;
-            fits.then(|| linear::build(&self.parsed.node, size)).flatten().map(|regex| Matcher(Engine::Linear(regex)))
+            let regex = fits.then(|| linear::build(&self.parsed.node, size, relaxed)).flatten();
+            regex.map(|regex| Matcher(Engine::Linear(regex)))
         };
-        if let Some(matcher) = linear(SMALL) {
+        if let Some(matcher) = linear(SMALL, false) {
             return Ok(matcher);
         }
-        // PCRE2 has no room for the largest expressions; an automaton of many megabytes is better than none.
-        self.backtracking().or_else(|why| linear(LARGE).ok_or(why))
+        // PCRE2 has no room for the largest expressions. Then an automaton of many megabytes is better than none, and one
+        // that lets atomic groups give back is, too.
+        self.backtracking().or_else(|why| linear(LARGE, false).or_else(|| linear(LARGE, true)).ok_or(why))
     }
 
     /// Compiles it for PCRE2, whatever its form.
     pub fn backtracking(&self) -> Result<Matcher, String> {
-        let limits =
-            format!("(*LIMIT_MATCH={MATCH_LIMIT})(*LIMIT_DEPTH={DEPTH_LIMIT})(*LIMIT_HEAP={HEAP_LIMIT})(*LF)");
+        let limits = format!(
+            "(*LIMIT_MATCH={MATCH_LIMIT})(*LIMIT_DEPTH={DEPTH_LIMIT})(*LIMIT_HEAP={HEAP_LIMIT})(*LF)"
+        );
         let text = pcre::write(&self.parsed.node)?;
         pcre2::bytes::RegexBuilder::new()
             .jit_if_available(true)
@@ -272,7 +275,10 @@ fn unescaped(pattern: &[u8], delimiter: u8) -> bool {
 
 /// Whether SpamAssassin says of it, when it lints, that it always matches; and why.
 pub fn always_matches(pattern: &[u8]) -> Option<&'static str> {
-    let double = pattern.windows(2).enumerate().any(|(at, pair)| pair == b"||" && (at == 0 || pattern[at - 1] != b'\\'));
+    let double = pattern
+        .windows(2)
+        .enumerate()
+        .any(|(at, pair)| pair == b"||" && (at == 0 || pattern[at - 1] != b'\\'));
     if pattern.is_empty() {
         Some("empty")
     } else if double {

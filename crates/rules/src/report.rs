@@ -122,15 +122,23 @@ impl Report<'_> {
                 joined(&all.iter().map(String::as_str).collect::<Vec<_>>(), separator)
             }
             "SUBTESTS" => {
-                let mut names: Vec<&str> =
-                    self.subtests().flat_map(|hit| std::iter::repeat_n(&*hit.name, hit.times as usize)).collect();
+                let mut names: Vec<&str> = self
+                    .subtests()
+                    .flat_map(|hit| std::iter::repeat_n(&*hit.name, hit.times as usize))
+                    .collect();
                 names.sort_unstable();
                 joined(&names, separator)
             }
             "SUBTESTSCOLLAPSED" => {
                 let mut names: Vec<String> = self
                     .subtests()
-                    .map(|hit| if hit.times > 1 { format!("{}({})", hit.name, hit.times) } else { hit.name.to_string() })
+                    .map(|hit| {
+                        if hit.times > 1 {
+                            format!("{}({})", hit.name, hit.times)
+                        } else {
+                            hit.name.to_string()
+                        }
+                    })
                     .collect();
                 names.sort_unstable();
                 joined(&names.iter().map(String::as_str).collect::<Vec<_>>(), separator)
@@ -153,7 +161,9 @@ impl Report<'_> {
                 Some((rule, spam)) => format!("{rule} ({})", if *spam { "spam" } else { "ham" }),
                 None => "no".into(),
             },
-            "SCRULE" => self.outcome.shortcircuit.as_ref().map_or("none".into(), |(rule, _)| rule.to_string()),
+            "SCRULE" => {
+                self.outcome.shortcircuit.as_ref().map_or("none".into(), |(rule, _)| rule.to_string())
+            }
             "SCTYPE" => match &self.outcome.shortcircuit {
                 Some((_, true)) => "spam".into(),
                 Some((_, false)) => "ham".into(),
@@ -206,7 +216,10 @@ impl Report<'_> {
     }
 
     fn width(&self) -> usize {
-        self.settings.number("report_wrap_width").filter(|width| *width >= 1.0).map_or(77, |width| width as usize)
+        self.settings
+            .number("report_wrap_width")
+            .filter(|width| *width >= 1.0)
+            .map_or(77, |width| width as usize)
     }
 
     /// The rules that hit, for a field.
@@ -255,9 +268,33 @@ impl Report<'_> {
 
 /// Tags that are there without a value as long as nothing sets them.
 const KNOWN_EMPTY: [&str; 27] = [
-    "RBL", "PREVIEW", "DATE", "TIMING", "ASN", "ASNCIDR", "AWL", "AWLMEAN", "AWLCOUNT", "AWLPRESCORE", "DCCB", "DCCR",
-    "DCCREP", "PYZOR", "DKIMIDENTITY", "DKIMDOMAIN", "DKIMSELECTOR", "BAYESTC", "BAYESTCLEARNED", "BAYESTCSPAMMY",
-    "BAYESTCHAMMY", "HAMMYTOKENS", "SPAMMYTOKENS", "TOKENSUMMARY", "LANGUAGES", "RELAYSTRUSTED", "RELAYSUNTRUSTED",
+    "RBL",
+    "PREVIEW",
+    "DATE",
+    "TIMING",
+    "ASN",
+    "ASNCIDR",
+    "AWL",
+    "AWLMEAN",
+    "AWLCOUNT",
+    "AWLPRESCORE",
+    "DCCB",
+    "DCCR",
+    "DCCREP",
+    "PYZOR",
+    "DKIMIDENTITY",
+    "DKIMDOMAIN",
+    "DKIMSELECTOR",
+    "BAYESTC",
+    "BAYESTCLEARNED",
+    "BAYESTCSPAMMY",
+    "BAYESTCHAMMY",
+    "HAMMYTOKENS",
+    "SPAMMYTOKENS",
+    "TOKENSUMMARY",
+    "LANGUAGES",
+    "RELAYSTRUSTED",
+    "RELAYSUNTRUSTED",
 ];
 
 /// `X-Spam-Status` as amavis writes it: `Yes, score=7.1 tag=-999 tag2=6.31 kill=6.31 tests=[A=5, B=2.1] autolearn=no`.
@@ -270,7 +307,10 @@ pub fn amavis_status(outcome: &Outcome, levels: [f64; 3], autolearn: &str) -> St
     let [tag, tag2, kill] = levels.map(number);
     let yes = if outcome.score >= levels[1] { "Yes" } else { "No" };
     let sum = number((outcome.score * 1000.0).round() / 1000.0);
-    format!("{yes}, score={sum} tag={tag} tag2={tag2} kill={kill} tests=[{}] autolearn={autolearn}", tests.join(", "))
+    format!(
+        "{yes}, score={sum} tag={tag} tag2={tag2} kill={kill} tests=[{}] autolearn={autolearn}",
+        tests.join(", ")
+    )
 }
 
 /// The beginning of the text as `_PREVIEW_` shows it; the body's first paragraph is the subject.
@@ -340,7 +380,8 @@ fn found(hit: &Hit, mut each: impl FnMut(&str)) {
 /// A tag at the start of the text: its name, its argument, its length with both underscores.
 fn tag_at(text: &str) -> Option<(&str, Option<&str>, usize)> {
     let inside = text.strip_prefix('_')?;
-    let run = inside.bytes().take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'_').count();
+    let run =
+        inside.bytes().take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'_').count();
     let mut end = inside[..run].find("__").unwrap_or(run);
     if !inside.starts_with(|c: char| c.is_ascii_uppercase()) {
         return None;
@@ -481,7 +522,11 @@ mod tests {
     #[test]
     fn fields_and_reports() {
         let outcome = outcome(&[
-            ("A_RULE_WITH_A_LONG_NAME", 3.0, "A description that is so long that it does not fit on one line any more"),
+            (
+                "A_RULE_WITH_A_LONG_NAME",
+                3.0,
+                "A description that is so long that it does not fit on one line any more",
+            ),
             ("B", 12.0, "Short"),
         ]);
         let conf = "clear_headers\nadd_header all Status _YESNO_, score=_SCORE_ required=_REQD_ tests=_TESTS_ \
@@ -503,7 +548,9 @@ mod tests {
 
     #[test]
     fn numbers_as_perl_writes_them() {
-        for (value, text) in [(1.0, "1"), (2.0000999999999998, "2.0001"), (-0.5, "-0.5"), (0.001, "0.001"), (100.0, "100")] {
+        for (value, text) in
+            [(1.0, "1"), (2.0000999999999998, "2.0001"), (-0.5, "-0.5"), (0.001, "0.001"), (100.0, "100")]
+        {
             assert_eq!(number(value), text);
         }
         assert_eq!(

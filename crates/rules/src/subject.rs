@@ -71,7 +71,11 @@ pub fn text_settings(settings: &Settings) -> TextSettings {
             two_level: words("util_rb_2tld"),
             three_level: words("util_rb_3tld"),
         },
-        redirectors: settings.lines("redirector_pattern").iter().filter_map(|line| redirector(line)).collect(),
+        redirectors: settings
+            .lines("redirector_pattern")
+            .iter()
+            .filter_map(|line| redirector(line))
+            .collect(),
         trusted_networks: networks(settings, "trusted_networks", Networks::loopback()),
         internal_networks: networks(settings, "internal_networks", Networks::loopback()),
         msa_networks: networks(settings, "msa_networks", Networks::default()).unwrap_or_default(),
@@ -81,7 +85,8 @@ pub fn text_settings(settings: &Settings) -> TextSettings {
     };
     if settings.is_set("originating_ip_headers") || !settings.lines("originating_ip_headers").is_empty() {
         let lines = settings.lines("originating_ip_headers").iter();
-        text.originating_ip_headers = lines.flat_map(|line| line.split_whitespace()).map(String::from).collect();
+        text.originating_ip_headers =
+            lines.flat_map(|line| line.split_whitespace()).map(String::from).collect();
     }
     text
 }

@@ -124,7 +124,11 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<(PathBuf, String)>, String> {
 /// A file as text; what is not UTF-8 is Latin-1.
 fn read(path: &Path) -> Result<String, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-    if fs::metadata(path).map_err(failed)?.len() > LARGEST {
+    let data = fs::metadata(path).map_err(failed)?;
+    if !data.is_file() {
+        return Err(format!("{}: is no plain file", path.display()));
+    }
+    if data.len() > LARGEST {
         return Err(format!("{}: is larger than 16 MiB", path.display()));
     }
     let bytes = fs::read(path).map_err(failed)?;

@@ -139,7 +139,11 @@ impl Parser<'_> {
         }
         if self.eat("(") {
             let value = self.either()?;
-            return if self.eat(")") { Ok(value) } else { Err("error parsing conditional: ) is missing".into()) };
+            return if self.eat(")") {
+                Ok(value)
+            } else {
+                Err("error parsing conditional: ) is missing".into())
+            };
         }
         let token = self.tokens.get(self.at).cloned();
         self.at += 1;

@@ -74,9 +74,9 @@ impl Reader {
             "full" => Some(Place::Full),
             _ => None,
         };
-        let call = rest.strip_prefix(b"eval:").or_else(|| {
-            rest.strip_prefix(b"rbleval:").filter(|_| directive == "header")
-        });
+        let call = rest
+            .strip_prefix(b"eval:")
+            .or_else(|| rest.strip_prefix(b"rbleval:").filter(|_| directive == "header"));
         if let (Some(place), Some(call)) = (place, call) {
             return self.eval(name, place, call);
         }
@@ -131,8 +131,9 @@ impl Reader {
             return false;
         }
         if name.len() > MAX_NAME {
-            let message =
-                format!("config: error: rule '{shown}' is too long (recommended maximum length is 22 characters)");
+            let message = format!(
+                "config: error: rule '{shown}' is too long (recommended maximum length is 22 characters)"
+            );
             self.warn(Some(&shown), true, message);
             return false;
         }
@@ -380,7 +381,8 @@ impl Reader {
         let mut all = words(value);
         let module = characters(all.next().ok_or(Refused::Missing)?);
         let path = all.next().map(characters);
-        let named = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let named =
+            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         let file = path.as_ref().is_none_or(|path| path.to_ascii_lowercase().ends_with(".pm"));
         if !module.split("::").all(named) || !file || all.next().is_some() {
             return Err(Refused::Invalid);
@@ -389,7 +391,9 @@ impl Reader {
             self.plugins.insert(name);
             self.conditions.clear();
         } else if directive == "loadplugin" {
-            let message = format!("plugin: {module} is not among those that are built in; Perl modules cannot be loaded");
+            let message = format!(
+                "plugin: {module} is not among those that are built in; Perl modules cannot be loaded"
+            );
             self.warn(None, true, message);
         }
         Ok(())
@@ -443,7 +447,8 @@ fn templates(text: &[u8]) -> (Vec<u8>, Vec<Box<str>>) {
 fn is_tag(name: &[u8]) -> bool {
     let end = name.iter().position(|b| *b == b'(').unwrap_or(name.len());
     let (name, argument) = name.split_at(end);
-    let part = |part: &[u8]| !part.is_empty() && part.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    let part =
+        |part: &[u8]| !part.is_empty() && part.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
     name.first().is_some_and(u8::is_ascii_uppercase)
         && name.split(|b| *b == b'_').all(part)
         && (argument.is_empty() || argument.ends_with(b")"))
@@ -457,7 +462,8 @@ fn compared(text: &[u8]) -> Option<(String, bool, &[u8])> {
     let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
     let modifiers: Vec<&str> = parts.collect();
     let lower = |part: &&str| part.bytes().all(|b| b.is_ascii_lowercase());
-    let fits = !name.is_empty() && name.bytes().all(valid) && modifiers.len() <= 2 && modifiers.iter().all(lower);
+    let fits =
+        !name.is_empty() && name.bytes().all(valid) && modifiers.len() <= 2 && modifiers.iter().all(lower);
     fits.then_some((field, negated, pattern))
 }
 

@@ -40,8 +40,11 @@ impl Reader {
     }
 
     fn rule_of(&mut self, name: Box<str>, test: Test) -> Rule {
-        let tflags: Vec<Box<str>> =
-            self.tflags.get(&name).map(|all| all.split_whitespace().map(Into::into).collect()).unwrap_or_default();
+        let tflags: Vec<Box<str>> = self
+            .tflags
+            .get(&name)
+            .map(|all| all.split_whitespace().map(Into::into).collect())
+            .unwrap_or_default();
         let nice = tflags.iter().any(|flag| &**flag == "nice");
         let net = tflags.iter().any(|flag| &**flag == "net");
         let default = if name.starts_with("T_") { 0.01 } else { 1.0 };
@@ -90,7 +93,8 @@ impl Reader {
                 if !self.tests.contains_key(other) || of(&self.priorities, other) <= base {
                     continue;
                 }
-                let net = self.tflags.get(other).is_some_and(|flags| flags.split_whitespace().any(|f| f == "net"));
+                let net =
+                    self.tflags.get(other).is_some_and(|flags| flags.split_whitespace().any(|f| f == "net"));
                 self.priorities.insert(other.clone(), if base < -100 && net { -100 } else { base });
             }
         }
@@ -113,11 +117,12 @@ impl Reader {
 
     /// Internal and submission networks must be trusted.
     fn check_networks(&mut self) {
-        let (outer, name) = match (self.settings.networks("trusted_networks"), self.settings.networks("internal_networks")) {
-            (Some(trusted), _) => (trusted.to_vec(), "trusted_networks"),
-            (None, Some(internal)) => (internal.to_vec(), "internal_networks"),
-            _ => return,
-        };
+        let (outer, name) =
+            match (self.settings.networks("trusted_networks"), self.settings.networks("internal_networks")) {
+                (Some(trusted), _) => (trusted.to_vec(), "trusted_networks"),
+                (None, Some(internal)) => (internal.to_vec(), "internal_networks"),
+                _ => return,
+            };
         for inner in ["internal_networks", "msa_networks"] {
             let missing: Vec<String> = self
                 .settings
@@ -256,7 +261,8 @@ fn parts(text: &[u8]) -> Vec<Vec<u8>> {
     let mut at = 0;
     while at < text.len() {
         if text[at] == b'<' {
-            let inside = text[at + 1..].iter().position(|b| matches!(b, b'<' | b'>')).filter(|length| *length > 0);
+            let inside =
+                text[at + 1..].iter().position(|b| matches!(b, b'<' | b'>')).filter(|length| *length > 0);
             if let Some(length) = inside.filter(|length| text[at + 1 + length] == b'>') {
                 parts.push(text[from..at].to_vec());
                 parts.push(text[at..at + length + 2].to_vec());

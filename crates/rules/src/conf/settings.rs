@@ -75,10 +75,12 @@ impl Network {
             Some(rest) => (true, rest.trim_start()),
             None => (false, text.trim()),
         };
-        let (address, mask) = text.split_once('/').map_or((text, None), |(address, mask)| (address, Some(mask)));
+        let (address, mask) =
+            text.split_once('/').map_or((text, None), |(address, mask)| (address, Some(mask)));
         let address = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
         let address = address.split('%').next().unwrap_or(address);
-        let begins_v4 = address.split('.').next().is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));
+        let begins_v4 =
+            address.split('.').next().is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));
         if !begins_v4 {
             let IpAddr::V6(address) = address.parse().ok()? else { return None };
             let prefix = mask.map_or(Some(128), |mask| mask.parse().ok()).filter(|prefix| *prefix <= 128)?;
@@ -100,11 +102,16 @@ impl Network {
                 Err(_) => {
                     let mask: std::net::Ipv4Addr = mask.parse().ok()?;
                     let ones = mask.to_bits().leading_ones();
-                    (mask.to_bits().checked_shl(ones).unwrap_or(0) == 0).then(|| u8::try_from(ones).ok())??
+                    (mask.to_bits().checked_shl(ones).unwrap_or(0) == 0)
+                        .then(|| u8::try_from(ones).ok())??
                 }
             },
         };
-        (prefix <= 32).then_some(Network { exclude, address: 0xffff_0000_0000 | u128::from(bits), prefix: prefix + 96 })
+        (prefix <= 32).then_some(Network {
+            exclude,
+            address: 0xffff_0000_0000 | u128::from(bits),
+            prefix: prefix + 96,
+        })
     }
 
     /// Whether an address is in it.
@@ -192,7 +199,10 @@ impl Settings {
 
     /// With SpamAssassin's defaults.
     pub(super) fn new() -> Settings {
-        let version = ("Checker-Version".to_string(), "SpamAssassin _VERSION_ (_SUBVERSION_) on _HOSTNAME_".to_string());
+        let version = (
+            "Checker-Version".to_string(),
+            "SpamAssassin _VERSION_ (_SUBVERSION_) on _HOSTNAME_".to_string(),
+        );
         Settings { headers: [vec![version.clone()], vec![version]], ..Settings::default() }
     }
 
@@ -306,9 +316,11 @@ impl Settings {
                 let template = if name.contains("unsafe") { "unsafe_report" } else { "report" };
                 self.values.remove(template);
             }),
-            "clear_trusted_networks" | "clear_internal_networks" | "clear_msa_networks" => empty(value).map(|()| {
-                self.networks.remove(&name["clear_".len()..]);
-            }),
+            "clear_trusted_networks" | "clear_internal_networks" | "clear_msa_networks" => {
+                empty(value).map(|()| {
+                    self.networks.remove(&name["clear_".len()..]);
+                })
+            }
             "clear_originating_ip_headers" => empty(value).map(|()| self.forget("originating_ip_headers")),
             "clear_dns_servers" => empty(value).map(|()| self.forget("dns_server")),
             "clear_dns_query_restriction" => empty(value).map(|()| self.forget("dns_query_restriction")),
@@ -322,7 +334,10 @@ impl Settings {
                 });
             }),
             "util_rb_tld" | "util_rb_2tld" | "util_rb_3tld" => self.boundaries(name, value),
-            "freemail_domains" | "freemail_welcomelist" | "uridnsbl_skip_domain" | "url_shortener"
+            "freemail_domains"
+            | "freemail_welcomelist"
+            | "uridnsbl_skip_domain"
+            | "url_shortener"
             | "url_shortener_get" => self.add_words(name, value),
             "clear_url_shortener" => self.remove_words(&["url_shortener", "url_shortener_get"], value),
             "clear_uridnsbl_skip_domain" => self.remove_words(&["uridnsbl_skip_domain"], value),
@@ -349,7 +364,8 @@ impl Settings {
             }
             "dns_block_rule" if words(value).count() < 2 => Err(Refused::Invalid),
             "enable_compat" => {
-                let valid = value.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_') && value.len() <= 128;
+                let valid =
+                    value.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_') && value.len() <= 128;
                 match (value.is_empty(), valid) {
                     (true, _) => Err(Refused::Missing),
                     (_, false) => Err(Refused::Invalid),
@@ -370,7 +386,9 @@ impl Settings {
             "welcomelist_from_dkim" | "def_welcomelist_from_dkim" => self.add_vouched(name, value, false),
             "unwelcomelist_from" => self.remove_addresses(&["welcomelist_from"], value),
             "unblocklist_from" => self.remove_addresses(&["blocklist_from"], value),
-            "unwelcomelist_auth" => self.remove_addresses(&["welcomelist_auth", "def_welcomelist_auth"], value),
+            "unwelcomelist_auth" => {
+                self.remove_addresses(&["welcomelist_auth", "def_welcomelist_auth"], value)
+            }
             "unwelcomelist_from_rcvd" => {
                 self.remove_addresses(&["welcomelist_from_rcvd", "def_welcomelist_from_rcvd"], value)
             }
@@ -437,7 +455,8 @@ impl Settings {
             _ => 2,
         };
         let fits = |word: &[u8]| {
-            word.iter().filter(|b| **b == b'.').count() == dots && word.split(|b| *b == b'.').all(|label| !label.is_empty())
+            word.iter().filter(|b| **b == b'.').count() == dots
+                && word.split(|b| *b == b'.').all(|label| !label.is_empty())
         };
         if !words(value).all(fits) {
             return Err(Refused::Invalid);
@@ -573,7 +592,8 @@ fn header_words(value: &[u8]) -> Option<(&'static [Which], String, &[u8])> {
         _ => return None,
     };
     let (name, rest) = super::text::first_word(rest);
-    let valid = !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let valid =
+        !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
     valid.then(|| (which, characters(name), rest))
 }
 
@@ -637,7 +657,9 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, expected) in [("300", Some(300.0)), ("5m", Some(300.0)), ("1.5 h", Some(5400.0)), ("x", None), ("m", None)] {
+        for (text, expected) in
+            [("300", Some(300.0)), ("5m", Some(300.0)), ("1.5 h", Some(5400.0)), ("x", None), ("m", None)]
+        {
             assert_eq!(seconds(text.as_bytes()), expected, "{text}");
         }
     }

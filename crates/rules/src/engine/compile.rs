@@ -30,7 +30,8 @@ impl Engine {
             .zip(0..)
             .map(|((rule, name), id)| builder.rule(rule, name.clone(), id, set))
             .collect();
-        let mut bands: Vec<i64> = compiled.iter().filter(|rule| rule.score != 0.0).map(|rule| rule.priority).collect();
+        let mut bands: Vec<i64> =
+            compiled.iter().filter(|rule| rule.score != 0.0).map(|rule| rule.priority).collect();
         bands.sort_unstable();
         bands.dedup();
         let (metas, problems) = metas(rules, &index);
@@ -41,8 +42,10 @@ impl Engine {
         evals.sort_by_key(|(place, id)| (compiled[*id as usize].priority, *place, *id));
         let headers = builder.headers.iter().chain(&builder.mime).map(|(_, pending)| pending);
         let texts = [&builder.body, &builder.rawbody, &builder.full, &builder.uri].into_iter().chain(headers);
-        let mut found: Vec<(i64, u32)> =
-            texts.flat_map(|all| all.literal.iter()).map(|(id, _)| (compiled[*id as usize].priority, *id)).collect();
+        let mut found: Vec<(i64, u32)> = texts
+            .flat_map(|all| all.literal.iter())
+            .map(|(id, _)| (compiled[*id as usize].priority, *id))
+            .collect();
         found.sort_unstable();
         let texts = |pending: Pending| pending.build(&compiled, 1);
         let group = |(field, pending): (HeaderRequest, Pending)| Group {
@@ -83,7 +86,8 @@ fn prefixes(rules: &RuleSet) -> HashMap<Arc<str>, String> {
     if rules.settings.pairs("rewrite_header").is_none_or(|pairs| !pairs.contains_key("Subject")) {
         return HashMap::new();
     }
-    let all = rules.rules.values().filter_map(|rule| Some((Arc::from(&*rule.name), rule.subject_prefix.clone()?)));
+    let all =
+        rules.rules.values().filter_map(|rule| Some((Arc::from(&*rule.name), rule.subject_prefix.clone()?)));
     all.collect()
 }
 
@@ -140,7 +144,8 @@ impl Builder {
     fn rule(&mut self, rule: &Rule, name: Arc<str>, id: u32, set: ScoreSet) -> Compiled {
         let score = rule.scores[set.index()];
         let multiple = rule.has_flag("multiple");
-        let most = rule.flag_value("maxhits").and_then(|most| most.parse().ok()).unwrap_or(MAX_HITS).min(MAX_HITS);
+        let most =
+            rule.flag_value("maxhits").and_then(|most| most.parse().ok()).unwrap_or(MAX_HITS).min(MAX_HITS);
         let off = score == 0.0;
         Compiled {
             name,
@@ -153,7 +158,11 @@ impl Builder {
             learn: rule.has_flag("learn"),
             shortcircuit: rule.shortcircuit,
             description: rule.description.as_deref().map(Arc::from),
-            work: if off && !matches!(rule.definition, Definition::Meta(_)) { Work::Nothing } else { self.work(rule, id, multiple) },
+            work: if off && !matches!(rule.definition, Definition::Meta(_)) {
+                Work::Nothing
+            } else {
+                self.work(rule, id, multiple)
+            },
         }
     }
 
@@ -188,7 +197,9 @@ impl Builder {
             Definition::UriDetail(conditions) => {
                 self.evals.push((Place::Body, id));
                 let test = |expression| Test::new(expression, false, pattern(expression).as_ref());
-                Work::Uri(conditions.iter().map(|one| (one.field, one.negated, test(&one.expression))).collect())
+                Work::Uri(
+                    conditions.iter().map(|one| (one.field, one.negated, test(&one.expression))).collect(),
+                )
             }
             Definition::Eval { place, function, args } => {
                 self.evals.push((*place, id));
@@ -272,12 +283,17 @@ fn metas(rules: &RuleSet, index: &HashMap<Arc<str>, u32>) -> (Vec<Meta>, Vec<Pro
     let name = |id: u32| rules.rules.keys().nth(id as usize).map_or("", |name| &**name);
     let mut problems = Vec::new();
     for meta in open.values() {
-        let others: Vec<&str> = meta.depends.iter().filter(|id| open.contains_key(id)).map(|id| name(*id)).collect();
+        let others: Vec<&str> =
+            meta.depends.iter().filter(|id| open.contains_key(id)).map(|id| name(*id)).collect();
         let rule = name(meta.rule).to_string();
         let message =
             format!("rules: excluding meta test {rule}, unsolved meta dependencies: {}", others.join(", "));
         problems.push(Problem { rule, message });
     }
-    ordered.extend(open.into_values().map(|meta| Meta { rule: meta.rule, steps: None, depends: Box::default() }));
+    ordered.extend(open.into_values().map(|meta| Meta {
+        rule: meta.rule,
+        steps: None,
+        depends: Box::default(),
+    }));
     (ordered, problems)
 }

@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use super::tags::{filled, keep};
 use super::{
-    Answer, Area, Call, Compiled, Engine, Evals, Evidence, Fault, Hit, Limits, Outcome, Test, Texts, UNKNOWN, Work,
+    Answer, Area, Call, Compiled, Engine, Evals, Evidence, Fault, Hit, Limits, Outcome, Test, Texts, UNKNOWN,
+    Work,
 };
 use crate::conf::{Place, Shortcircuit, UriField};
 use crate::meta;
@@ -99,8 +100,13 @@ impl<'a> Run<'a> {
             self.metas(true);
         }
         self.outcome.shortcircuit = self.stop.take();
-        self.outcome.score =
-            self.outcome.hits.iter().filter(|hit| !hit.name.starts_with("__")).map(|hit| hit.score * f64::from(hit.times)).sum();
+        self.outcome.score = self
+            .outcome
+            .hits
+            .iter()
+            .filter(|hit| !hit.name.starts_with("__"))
+            .map(|hit| hit.score * f64::from(hit.times))
+            .sum();
     }
 
     /// Canonical forms of addresses of pages, each once.
@@ -134,7 +140,8 @@ impl<'a> Run<'a> {
     fn over(&mut self, rule: &Arc<str>) -> bool {
         if !self.late && Instant::now() >= self.end {
             self.late = true;
-            let message = format!("the evaluation took longer than {:?}; later rules were not run", self.limits.time);
+            let message =
+                format!("the evaluation took longer than {:?}; later rules were not run", self.limits.time);
             self.fault(rule, message);
         }
         self.late
@@ -168,7 +175,9 @@ impl<'a> Run<'a> {
         for (place, group) in self.engine.headers.iter().enumerate() {
             for &id in &group.texts.negated {
                 let rule = &self.engine.rules[id as usize];
-                let found = self.candidates[0].as_ref().is_some_and(|all| all.binary_search(&(id, place as u32)).is_ok());
+                let found = self.candidates[0]
+                    .as_ref()
+                    .is_some_and(|all| all.binary_search(&(id, place as u32)).is_ok());
                 if rule.priority == band && !found {
                     self.field_rule(id, rule, place);
                 }
@@ -336,7 +345,8 @@ impl<'a> Run<'a> {
             if text.is_empty() && !test.empty {
                 continue;
             }
-            if let Err(why) = search.one(matcher, test.expression.captures, chunk, text, self.limits.excerpt) {
+            if let Err(why) = search.one(matcher, test.expression.captures, chunk, text, self.limits.excerpt)
+            {
                 return Some(Found::Fault(why));
             }
             if search.times >= search.most {
@@ -387,7 +397,8 @@ impl<'a> Run<'a> {
                 if rule.priority != band || rule.score == 0.0 || self.over(&rule.name) {
                     continue;
                 }
-                let values = values.get_or_insert_with(|| self.subject.mime_headers(&group.field.name, group.field.raw));
+                let values = values
+                    .get_or_insert_with(|| self.subject.mime_headers(&group.field.name, group.field.raw));
                 self.mime_rule(id, rule, values);
             }
         }
@@ -550,7 +561,8 @@ impl<'a> Run<'a> {
             }
             let values = &self.values;
             let hits = |id: u32| values.get(id as usize).copied().unwrap_or(0.0);
-            let value = meta.steps.as_ref().map_or(Some(0.0), |steps| meta::evaluate(steps, &hits, !engine.set.net));
+            let value =
+                meta.steps.as_ref().map_or(Some(0.0), |steps| meta::evaluate(steps, &hits, !engine.set.net));
             let Some(value) = value else {
                 self.fault(&rule.name, "division by zero".into());
                 continue;
@@ -598,7 +610,8 @@ impl<'a> Run<'a> {
     /// `shortcircuit`, and the scores beyond which nothing more is evaluated.
     fn maybe_stop(&mut self, rule: &Compiled) {
         let settings = &self.engine.settings;
-        let score: f64 = self.outcome.hits.iter().filter(|hit| !hit.name.starts_with("__")).map(|hit| hit.score).sum();
+        let score: f64 =
+            self.outcome.hits.iter().filter(|hit| !hit.name.starts_with("__")).map(|hit| hit.score).sum();
         let number = |name| settings.is_set(name).then(|| settings.number(name)).flatten();
         let low = number("shortcircuit_min_ham_score").is_some_and(|least| score < least);
         let high = number("shortcircuit_max_spam_score").is_some_and(|most| score > most);
@@ -640,7 +653,14 @@ struct Search {
 
 impl Search {
     /// Matches in one text, one after the other, until there are enough.
-    fn one(&mut self, matcher: &Matcher, captures: bool, chunk: usize, text: &[u8], shown: usize) -> Result<(), String> {
+    fn one(
+        &mut self,
+        matcher: &Matcher,
+        captures: bool,
+        chunk: usize,
+        text: &[u8],
+        shown: usize,
+    ) -> Result<(), String> {
         let mut from = 0;
         while self.times < self.most && from <= text.len() {
             let found = if captures {
@@ -659,7 +679,11 @@ impl Search {
             self.times += 1;
             // After an empty match the next may not be empty at the same place.
             from = if range.is_empty() { range.end + 1 } else { range.end };
-            self.evidence.get_or_insert_with(|| Evidence { chunk, text: excerpt(text, &range, shown), range });
+            self.evidence.get_or_insert_with(|| Evidence {
+                chunk,
+                text: excerpt(text, &range, shown),
+                range,
+            });
         }
         Ok(())
     }

@@ -32,7 +32,11 @@ pub fn keep(tags: &mut Tags, captured: Vec<(String, Vec<u8>)>) {
 }
 
 /// The expression with the values of its tags in it. `None`: one of them has none, so that the rule does not run.
-pub fn filled(expression: &Expression, tags: &Tags, subject: &dyn Subject) -> Option<Result<Matcher, String>> {
+pub fn filled(
+    expression: &Expression,
+    tags: &Tags,
+    subject: &dyn Subject,
+) -> Option<Result<Matcher, String>> {
     let mut inside = expression.inside.to_vec();
     for name in &expression.templates {
         let values = values(name, tags, subject);

@@ -17,7 +17,10 @@ struct Plain {
 
 impl Plain {
     fn body(lines: &[&'static str]) -> Plain {
-        Plain { body: lines.iter().map(|line| Bytes::from_static(line.as_bytes())).collect(), ..Plain::default() }
+        Plain {
+            body: lines.iter().map(|line| Bytes::from_static(line.as_bytes())).collect(),
+            ..Plain::default()
+        }
     }
 
     fn fields(fields: &[(&'static str, &'static str)]) -> Plain {
@@ -34,7 +37,9 @@ impl Subject for Plain {
 
     fn mime_headers(&self, name: &str, _: bool) -> Vec<Option<Bytes>> {
         let value = |part: &Vec<(&str, &'static str)>| {
-            part.iter().find(|(other, _)| *other == name).map(|(_, value)| Bytes::from_static(value.as_bytes()))
+            part.iter()
+                .find(|(other, _)| *other == name)
+                .map(|(_, value)| Bytes::from_static(value.as_bytes()))
         };
         self.parts.iter().map(value).collect()
     }
@@ -124,7 +129,10 @@ fn rules_over_texts() {
     let mut subject = Plain::body(&["Hello subject\n", "Dear friend, send $100 now\n", "send it now, now\n"]);
     subject.uris.push(Uri {
         raw: Bytes::from_static(b"http://EXAMPLE.com/%41"),
-        cleaned: vec![Bytes::from_static(b"http://EXAMPLE.com/%41"), Bytes::from_static(b"http://example.com/A")],
+        cleaned: vec![
+            Bytes::from_static(b"http://EXAMPLE.com/%41"),
+            Bytes::from_static(b"http://example.com/A"),
+        ],
         domains: vec![Bytes::from_static(b"example.com")],
         types: ["a"].into(),
         anchor_texts: vec![Bytes::from_static(b"your bank")],
@@ -143,8 +151,14 @@ fn rules_over_texts() {
         ("body __N /now/\ntflags __N multiple\nmeta A __N == 3", "A,__N"),
         ("body __N /now/\ntflags __N multiple maxhits=2\nmeta A __N == 2", "A,__N"),
         ("body __N /now/\nmeta A __N == 1", "A,__N"),
-        ("loadplugin Mail::SpamAssassin::Plugin::URIDetail\nuri_detail A domain =~ /^example/ text =~ /bank/i", "A"),
-        ("loadplugin Mail::SpamAssassin::Plugin::URIDetail\nuri_detail A domain =~ /^example/ text !~ /bank/i", ""),
+        (
+            "loadplugin Mail::SpamAssassin::Plugin::URIDetail\nuri_detail A domain =~ /^example/ text =~ /bank/i",
+            "A",
+        ),
+        (
+            "loadplugin Mail::SpamAssassin::Plugin::URIDetail\nuri_detail A domain =~ /^example/ text !~ /bank/i",
+            "",
+        ),
     ] {
         assert_eq!(hits(rule, &subject), expected, "{rule}");
     }
@@ -154,7 +168,11 @@ fn rules_over_texts() {
 fn rules_over_parts() {
     let part = |name, value| vec![(name, value)];
     let subject = Plain {
-        parts: vec![part("Content-Type", "multipart/mixed\n"), part("Content-Type", "image/gif\n"), part("X", "y\n")],
+        parts: vec![
+            part("Content-Type", "multipart/mixed\n"),
+            part("Content-Type", "image/gif\n"),
+            part("X", "y\n"),
+        ],
         ..Plain::default()
     };
     for (rule, expected) in [
@@ -210,7 +228,9 @@ fn scores() {
         assert_eq!(outcome(rule, &subject).score, expected, "{rule}");
     }
     let set = rules("body A /alpha/\nscore A 1 2 3 4");
-    for (net, bayes, expected) in [(false, false, 1.0), (true, false, 2.0), (false, true, 3.0), (true, true, 4.0)] {
+    for (net, bayes, expected) in
+        [(false, false, 1.0), (true, false, 2.0), (false, true, 3.0), (true, true, 4.0)]
+    {
         let engine = Engine::new(&set, ScoreSet { net, bayes });
         assert_eq!(engine.evaluate(&subject, &NoEvals, Limits::default()).score, expected);
     }
@@ -235,7 +255,8 @@ fn captured_tags() {
 #[test]
 fn shortcircuit_ends_the_evaluation() {
     let subject = Plain::body(&["alpha beta\n"]);
-    let base = "loadplugin Mail::SpamAssassin::Plugin::Shortcircuit\nbody A /alpha/\nbody B /beta/\nmeta M B\n";
+    let base =
+        "loadplugin Mail::SpamAssassin::Plugin::Shortcircuit\nbody A /alpha/\nbody B /beta/\nmeta M B\n";
     for (rule, score, expected) in [
         ("shortcircuit A spam", 101.0, "A,SHORTCIRCUIT"),
         ("shortcircuit A ham\nscore A -1", -101.0, "A,SHORTCIRCUIT"),
@@ -260,11 +281,16 @@ fn order_of_evaluation() {
          header NET eval:echo(1)\ntflags NET net\nheader OFF eval:echo(1)\nscore OFF 0\nbody X eval:unheard_of()",
     );
     let echo = Echo::default();
-    let outcome = Engine::new(&set, ScoreSet::default()).evaluate(&Plain::default(), &echo, Limits::default());
+    let outcome =
+        Engine::new(&set, ScoreSet::default()).evaluate(&Plain::default(), &echo, Limits::default());
     assert_eq!(echo.0.borrow().join(","), "EARLY,H,B,X,R,F,LATE");
     assert_eq!(outcome.unknown, ["unheard_of"]);
     let echo = Echo::default();
-    Engine::new(&set, ScoreSet { net: true, bayes: false }).evaluate(&Plain::default(), &echo, Limits::default());
+    Engine::new(&set, ScoreSet { net: true, bayes: false }).evaluate(
+        &Plain::default(),
+        &echo,
+        Limits::default(),
+    );
     assert_eq!(echo.0.borrow().join(","), "NET,EARLY,H,B,X,R,F,LATE");
 }
 
@@ -278,7 +304,9 @@ fn evidence_tells_the_place() {
 #[test]
 fn what_would_run_away_is_a_fault() {
     let long: &'static str = Box::leak("a".repeat(20_000).into_boxed_str());
-    for rule in ["body A /^(?=(a+)+\\1\\1[bc])/", "body A /(?=a)(a*a*)*\\1[bc]/", "body A /(?:(?=a)a+)+(?!a)[bc]/"] {
+    for rule in
+        ["body A /^(?=(a+)+\\1\\1[bc])/", "body A /(?=a)(a*a*)*\\1[bc]/", "body A /(?:(?=a)a+)+(?!a)[bc]/"]
+    {
         let outcome = outcome(rule, &Plain::body(&[long]));
         assert_eq!(outcome.hits, [], "{rule}");
         assert_eq!(outcome.faults.first().map(|fault| &*fault.rule), Some("A"), "{rule}");

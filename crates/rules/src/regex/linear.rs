@@ -11,8 +11,9 @@ use super::syntax::{Assert, Greed, Node, lengths};
 const CACHE: usize = 1 << 18;
 
 /// The expression as automaton of at most so many bytes; `None`: it has what only a backtracking engine does, or is too large.
-pub fn build(node: &Node, size: usize) -> Option<meta::Regex> {
-    let hir = hir(node, Place { last: true, followed: false })?;
+/// `relaxed`: what is atomic or possessive may give back, so that more may match.
+pub fn build(node: &Node, size: usize, relaxed: bool) -> Option<meta::Regex> {
+    let hir = hir(node, Place { last: true, followed: false, relaxed })?;
     let config = meta::Config::new()
         .utf8_empty(false)
         .which_captures(WhichCaptures::Implicit)
@@ -24,7 +25,7 @@ pub fn build(node: &Node, size: usize) -> Option<meta::Regex> {
 
 /// Whether `build` would try. What an expression means there may depend on what surrounds a part of it.
 pub fn fits(node: &Node) -> bool {
-    hir(node, Place { last: true, followed: false }).is_some()
+    hir(node, Place { last: true, followed: false, relaxed: false }).is_some()
 }
 
 /// What comes behind a part.
@@ -34,6 +35,8 @@ struct Place {
     last: bool,
     /// At least one byte.
     followed: bool,
+    /// What is atomic may give back.
+    relaxed: bool,
 }
 
 fn hir(node: &Node, place: Place) -> Option<Hir> {
@@ -49,6 +52,7 @@ fn hir(node: &Node, place: Place) -> Option<Hir> {
                 Place {
                     last: place.last && after.is_empty(),
                     followed: place.followed || after.iter().any(|node| lengths(node).0 > 0),
+                    relaxed: place.relaxed,
                 }
             };
             let parts = nodes.iter().enumerate().map(|(index, node)| hir(node, behind(index)));
@@ -58,18 +62,19 @@ fn hir(node: &Node, place: Place) -> Option<Hir> {
             Hir::alternation(branches.iter().map(|node| hir(node, place)).collect::<Option<Vec<_>>>()?)
         }
         Node::Repeat { node, min, max, greed } => {
-            if *greed == Greed::Possessive {
+            if *greed == Greed::Possessive && !place.relaxed {
                 return None;
             }
             let once = *max == Some(1);
-            let inner = hir(node, Place { last: place.last && once, followed: place.followed })?;
+            let inner = hir(node, Place { last: place.last && once, ..place })?;
             Hir::repetition(Repetition {
                 min: *min,
                 max: *max,
-                greedy: *greed == Greed::Greedy,
+                greedy: *greed != Greed::Lazy,
                 sub: Box::new(inner),
             })
         }
+        Node::Atomic(node) if place.relaxed => hir(node, place)?,
         Node::Look { .. }
         | Node::Atomic(_)
         | Node::BranchReset(_)
@@ -93,7 +98,8 @@ fn assertion(assert: Assert, place: Place) -> Option<Hir> {
         Assert::TextEnd => Hir::look(Look::End),
         // Taking the newline in changes where the match ends, not whether there is one.
         Assert::TextEndOrNewline if place.last => {
-            let newline = Repetition { min: 0, max: Some(1), greedy: true, sub: Box::new(Hir::literal(*b"\n")) };
+            let newline =
+                Repetition { min: 0, max: Some(1), greedy: true, sub: Box::new(Hir::literal(*b"\n")) };
             Hir::concat(vec![Hir::repetition(newline), Hir::look(Look::End)])
         }
         Assert::LineEnd => Hir::look(Look::EndLF),

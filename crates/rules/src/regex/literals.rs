@@ -65,7 +65,9 @@ fn look(node: &Node) -> Found {
         Node::Empty | Node::Assert(_) | Node::Keep | Node::Look { .. } => {
             Found { exact: Some(vec![Vec::new()]), best: None }
         }
-        Node::Bytes(bytes) => Found { exact: Some(vec![bytes.iter().map(|byte| fold(*byte)).collect()]), best: None },
+        Node::Bytes(bytes) => {
+            Found { exact: Some(vec![bytes.iter().map(|byte| fold(*byte)).collect()]), best: None }
+        }
         Node::Set(set) => Found { exact: listed(set), best: None },
         Node::Capture { node, .. } | Node::Atomic(node) => look(node),
         Node::Concat(nodes) => sequence(nodes),
@@ -98,7 +100,10 @@ fn sequence(nodes: &[Node]) -> Found {
             whole = false;
             continue;
         }
-        run = run.iter().flat_map(|before| exact.iter().map(move |after| [&before[..], after].concat())).collect();
+        run = run
+            .iter()
+            .flat_map(|before| exact.iter().map(move |after| [&before[..], after].concat()))
+            .collect();
         run.sort();
         run.dedup();
     }
@@ -110,13 +115,15 @@ fn sequence(nodes: &[Node]) -> Found {
 
 fn alternatives(branches: &[Node]) -> Found {
     let parts: Vec<Found> = branches.iter().map(look).collect();
-    let exact: Option<Vec<Vec<u8>>> = parts.iter().map(|part| part.exact.clone()).collect::<Option<Vec<_>>>().map(|all| {
-        let mut all = all.concat();
-        all.sort();
-        all.dedup();
-        all
-    });
-    let lists = parts.into_iter().map(|part| best(part.best, part.exact.map(Texts::new)).map(|texts| texts.0));
+    let exact: Option<Vec<Vec<u8>>> =
+        parts.iter().map(|part| part.exact.clone()).collect::<Option<Vec<_>>>().map(|all| {
+            let mut all = all.concat();
+            all.sort();
+            all.dedup();
+            all
+        });
+    let lists =
+        parts.into_iter().map(|part| best(part.best, part.exact.map(Texts::new)).map(|texts| texts.0));
     let listed = lists.collect::<Option<Vec<_>>>().map(|all| Texts::new(all.concat()));
     Found { exact: exact.filter(|texts| texts.len() <= MAX_PRODUCT), best: listed.filter(usable) }
 }
@@ -135,12 +142,15 @@ fn repeated(node: &Node, min: u32, max: Option<u32>) -> Found {
     }
     let once = part.exact.clone().map(Texts::new);
     match part.exact {
-        Some(texts) if max == Some(min) && texts.len() == 1 && texts[0].len() * (min as usize) <= MAX_LENGTH => {
+        Some(texts)
+            if max == Some(min) && texts.len() == 1 && texts[0].len() * (min as usize) <= MAX_LENGTH =>
+        {
             Found { exact: Some(vec![texts[0].repeat(min as usize)]), best: None }
         }
-        Some(texts) if texts.len() == 1 && texts[0].len() * (min as usize) <= MAX_LENGTH => {
-            Found { exact: None, best: best(part.best, Some(Texts::new(vec![texts[0].repeat(min as usize)]))) }
-        }
+        Some(texts) if texts.len() == 1 && texts[0].len() * (min as usize) <= MAX_LENGTH => Found {
+            exact: None,
+            best: best(part.best, Some(Texts::new(vec![texts[0].repeat(min as usize)]))),
+        },
         _ => Found { exact: None, best: best(part.best, once) },
     }
 }

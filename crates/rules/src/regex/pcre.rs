@@ -184,7 +184,9 @@ fn fixed(node: &Node) -> Option<Vec<Node>> {
                 all = all
                     .iter()
                     .flat_map(|before: &Vec<Node>| {
-                        branches.iter().map(move |branch| [before.as_slice(), std::slice::from_ref(branch)].concat())
+                        branches
+                            .iter()
+                            .map(move |branch| [before.as_slice(), std::slice::from_ref(branch)].concat())
                     })
                     .collect();
             }

@@ -141,7 +141,10 @@ pub struct Parsed {
 /// Reads the text between the delimiters, under the modifiers behind them.
 pub fn parse(text: &[u8], modifiers: &[u8]) -> Result<Parsed, SyntaxError> {
     if text.len() > MAX_LENGTH {
-        return Err(SyntaxError { message: format!("expression longer than {MAX_LENGTH} bytes"), at: MAX_LENGTH });
+        return Err(SyntaxError {
+            message: format!("expression longer than {MAX_LENGTH} bytes"),
+            at: MAX_LENGTH,
+        });
     }
     let mut parser = Parser {
         text,
@@ -389,7 +392,9 @@ impl<'a> Parser<'a> {
             self.at += 1;
         }
         self.skip_blanks()?;
-        if matches!(self.peek(), Some(b'*' | b'+' | b'?')) || self.peek() == Some(b'{') && self.braces().is_some() {
+        if matches!(self.peek(), Some(b'*' | b'+' | b'?'))
+            || self.peek() == Some(b'{') && self.braces().is_some()
+        {
             return Err(self.error("Nested quantifiers"));
         }
         if max.is_none() && !has_width(&atom) {
@@ -604,7 +609,8 @@ impl<'a> Parser<'a> {
             .and_then(|name| name.strip_suffix(b">"))
             .or_else(|| inside.strip_prefix(b"'").and_then(|name| name.strip_suffix(b"'")));
         let text = String::from_utf8_lossy(quoted.unwrap_or(inside)).into_owned();
-        let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'&'));
+        let plain =
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'&'));
         if !plain {
             return Err(self.error("Unknown switch condition (?(...))"));
         }
@@ -673,7 +679,8 @@ impl<'a> Parser<'a> {
         if name == b"atomic" && self.eat(b":") {
             return Ok(Node::Atomic(Box::new(self.inside()?)));
         }
-        let known: &[&[u8]] = &[b"SKIP", b"F", b"FAIL", b"ACCEPT", b"COMMIT", b"PRUNE", b"THEN", b"MARK", b""];
+        let known: &[&[u8]] =
+            &[b"SKIP", b"F", b"FAIL", b"ACCEPT", b"COMMIT", b"PRUNE", b"THEN", b"MARK", b""];
         self.at = start;
         let whole = self.until(b')')?;
         let plain = whole.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'*' | b':' | b'_'));
@@ -934,7 +941,10 @@ impl<'a> Parser<'a> {
             self.add_range(&mut set, low, high);
         }
         let set = if self.flags.caseless { set.folded(self.latin()) } else { set };
-        if start >= 1 && self.text[start..self.at].starts_with(b":") && self.text[start..self.at].ends_with(b":]") {
+        if start >= 1
+            && self.text[start..self.at].starts_with(b":")
+            && self.text[start..self.at].ends_with(b":]")
+        {
             return Err(self.error("POSIX syntax [: :] belongs inside character classes"));
         }
         Ok(if negated { set.complement() } else { set })
@@ -984,7 +994,8 @@ impl<'a> Parser<'a> {
     fn posix(&mut self) -> Result_<Option<ByteSet>> {
         let rest = self.rest();
         let kind = rest[0];
-        let Some(end) = rest.windows(2).skip(1).position(|pair| pair == [kind, b']']).map(|end| end + 1) else {
+        let Some(end) = rest.windows(2).skip(1).position(|pair| pair == [kind, b']']).map(|end| end + 1)
+        else {
             return Ok(None);
         };
         let inside = &rest[1..end];
@@ -1118,5 +1129,7 @@ fn property(name: &str, caseless: bool) -> Option<ByteSet> {
     let regex_syntax::hir::HirKind::Class(regex_syntax::hir::Class::Unicode(class)) = hir.kind() else {
         return None;
     };
-    Some(ByteSet::of(|b| class.ranges().iter().any(|r| r.start() <= char::from(b) && char::from(b) <= r.end())))
+    Some(ByteSet::of(|b| {
+        class.ranges().iter().any(|r| r.start() <= char::from(b) && char::from(b) <= r.end())
+    }))
 }

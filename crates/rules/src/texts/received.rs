@@ -515,7 +515,8 @@ fn web_mail(line: &[u8], hop: &mut Draft) -> Outcome {
         let mut from = 0;
         while let Some(range) = ip::find(line, from) {
             from = range.start + 1;
-            let goes_on = line.get(range.end).is_some_and(|byte| is_word(*byte) || matches!(byte, b'.' | b'-'));
+            let goes_on =
+                line.get(range.end).is_some_and(|byte| is_word(*byte) || matches!(byte, b'.' | b'-'));
             // The farthest within reach counts.
             let mut gaps = (10..=80).rev().filter(|_| !goes_on).filter_map(|gap| line.get(range.end + gap..));
             if let Some(found) = gaps.find_map(|rest| matches("by %b with HTTP", rest)) {

@@ -133,7 +133,13 @@ impl<'a> Finder<'a> {
     }
 
     /// Adds an address with its forms; gives its place. `wide`: it is characters. `must_have_domain`: else it does not count.
-    fn add(&mut self, uri: Bytes, wide: bool, types: &BTreeSet<&'static str>, must_have_domain: bool) -> Option<usize> {
+    fn add(
+        &mut self,
+        uri: Bytes,
+        wide: bool,
+        types: &BTreeSet<&'static str>,
+        must_have_domain: bool,
+    ) -> Option<usize> {
         if self.uris.len() >= MOST_URIS || self.octets > MOST_OCTETS {
             return None;
         }
