@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Debian's amavisd-new with clamd and without SpamAssassin, delivering to a sink. Sourced:
-# `start_amavis SINK_PORT CLAMD_SOCKET` sets AMAVIS_PORT (SMTP and LMTP), AMAVIS_PDP_PORT (AM.PDP, for messages in folders
+# `start_amavis SINK_PORT CLAMD_SOCKET [LINES]` sets AMAVIS_PORT (SMTP and LMTP), AMAVIS_PDP_PORT (AM.PDP, for messages in folders
 # below AMAVIS_SPOOL) and AMAVIS_PID. Run by hand: measures it with the corpus.
 [ -n "${REPO:-}" ] || . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
@@ -60,6 +60,7 @@ start_amavis() {
    qr/\bOK\$/m, qr/\bFOUND\$/m, qr/^.*?: (?!Infected Archive)(.*) FOUND\$/m ],
 );
 @av_scanners_backup = ();
+${3:-}
 1;
 CONF
     # amavis refuses a configuration that its own user could write.

@@ -9,6 +9,7 @@
 
 mod admit;
 mod dmarc;
+mod parts;
 mod record_of;
 mod sign;
 
@@ -93,6 +94,8 @@ pub struct Arrival {
     pub raw: Bytes,
     /// What was mended of its line endings.
     pub stray: StrayReport,
+    /// What it was before that, where whoever asks has it still and will go on with that; looked at as well.
+    pub unmended: Option<Bytes>,
     /// What was found about session and recipients so far.
     pub early: Found,
     /// Whether each recipient gets an answer of its own.
@@ -135,6 +138,8 @@ pub struct Shipment<'a> {
     pub extension: Option<&'a str>,
     /// What is to be changed.
     pub edits: &'a [Edit],
+    /// Not to be carried on by who can change the header only.
+    pub needs_body: bool,
 }
 
 impl Shipment<'_> {
@@ -284,7 +289,7 @@ impl Pipeline {
         let started = Instant::now();
         let (mut message, unread) = match &turn {
             // Boxed: a session that is idle shall not hold room for it.
-            Ok(_) => Box::pin(self.read(&manner, arrival.raw, began)).await,
+            Ok(_) => Box::pin(self.read(&manner, (arrival.raw, arrival.unmended), began)).await,
             Err(_) => (shallow(arrival.raw, &self.limits), Some(too_slow(self.judging_time))),
         };
         note_stray(&mut message, &arrival.stray);
@@ -317,6 +322,18 @@ impl Pipeline {
         times.insert("judge".to_owned(), micros(started.elapsed()));
 
         let started = Instant::now();
+        let faults = self.treat(&mail, &found, &mut verdicts, began).await;
+        if !faults.is_empty() {
+            let accepted = parts::are_accepted(&faults);
+            found.faults.extend(faults);
+            if !accepted {
+                let fresh = self.verdicts(&id, &mail, &found, arrival.after_queue, advice);
+                verdicts = sign::after_fault(verdicts, fresh);
+            }
+        }
+        times.insert("parts".to_owned(), micros(started.elapsed()));
+
+        let started = Instant::now();
         if let Err(fault) = self.sign(&mail, &found, &mut verdicts).await {
             tracing::error!("{id}: cannot be signed: {}", fault.detail);
             let accepted = fault.answer == OnFault::Accept;
@@ -334,11 +351,16 @@ impl Pipeline {
     /// waiting; what is small is done sooner than it could be handed over. Containers are unpacked by a worker; ordinary
     /// mail never gets there. A reader that panics is a fault of ours: the message is then known by its header only, and must
     /// not pass for one that was looked into.
-    async fn read(&self, manner: &Manner, raw: Bytes, began: Instant) -> (Message, Option<Fault>) {
+    async fn read(
+        &self,
+        manner: &Manner,
+        (raw, unmended): (Bytes, Option<Bytes>),
+        began: Instant,
+    ) -> (Message, Option<Fault>) {
         const LARGE: usize = 256 << 10;
         let (manner, content, limits) = (manner.clone(), raw.clone(), self.limits.clone());
         let reading = move || match manner {
-            Manner::Mail | Manner::Advice => Reading::mail(content, &limits),
+            Manner::Mail | Manner::Advice => Reading::mended(content, unmended, &limits),
             Manner::File(name) => Reading::file(content, name.as_deref(), &limits),
         };
         let read = match raw.len() {
@@ -457,16 +479,10 @@ impl Pipeline {
     }
 
     async fn deliver(&self, judged: &Judged, delivery: &Delivery, carrier: &mut dyn Carrier) -> Vec<Reply> {
-        let edits = &judged.verdicts[delivery.edits].edits;
-        let has_no_place = |edit: &Edit| match edit {
-            Edit::ReplacePart { part, .. } => judged.mail.message.replaceable(*part).is_none(),
-            _ => false,
-        };
-        if edits.iter().any(has_no_place) {
-            tracing::error!(
-                "{}: a part that should be replaced has no place of its own; deferred",
-                judged.id
-            );
+        let changing = &judged.verdicts[delivery.edits];
+        let edits = &changing.edits;
+        if parts::cannot_be_done(&judged.mail.message, edits) {
+            tracing::error!("{}: a part that should be changed has no place of its own; deferred", judged.id);
             return vec![Reply::new(
                 451,
                 "4.6.0",
@@ -478,6 +494,7 @@ impl Pipeline {
             recipients: &delivery.recipients,
             extension: judged.verdicts[delivery.verdict].extension.as_deref(),
             edits,
+            needs_body: changing.needs_body(),
         };
         carrier.carry(shipment).await
     }

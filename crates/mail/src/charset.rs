@@ -69,6 +69,16 @@ impl Charset {
         }
     }
 
+    /// Whether each byte of ASCII means itself, wherever text in it is at its beginning or behind a line break. What may be
+    /// anything is taken for such.
+    pub(crate) fn holds_ascii(self) -> bool {
+        match self {
+            Charset::Listed(encoding) => encoding != UTF_16BE && encoding != UTF_16LE,
+            Charset::Ascii | Charset::Unknown => true,
+            Charset::Utf16 | Charset::Utf32 { .. } | Charset::Utf7 => false,
+        }
+    }
+
     /// Whether `bytes` are in this charset.
     pub(crate) fn holds(self, bytes: &[u8]) -> bool {
         match self {

@@ -18,6 +18,7 @@ mod feature;
 pub mod filetype;
 mod finding;
 mod header;
+mod joined;
 mod limits;
 mod lines;
 mod message;
@@ -37,7 +38,9 @@ pub use access::{Access, Hit, sendmail_error, split_status};
 pub use address::Address;
 pub use defect::{Defect, DefectKind};
 pub use digest::sha256_hex;
-pub use edit::{Applied, Changes, Defang, Edit, HeaderChange, Place, apply, changes, encode_text};
+pub use edit::{
+    Applied, Changes, Defang, Edit, HeaderChange, Place, apply, changes, encode_text, holds_text, takes_text,
+};
 pub use envelope::{Counted, Envelope, Parameters, Recipient};
 pub use feature::{Feature, FeatureKind, Link};
 pub use filetype::{FileKind, FileType};
@@ -47,4 +50,4 @@ pub use limits::{Budget, Limit, Limits};
 pub use message::{Mail, Message, Origin, Part, PartId};
 pub use points::Points;
 pub use session::{Direction, Protocol, Session, Tls, Via};
-pub use verdict::{Action, Bounce, Reply, Verdict, Weighed};
+pub use verdict::{Action, Bounce, Reply, Treated, Treatment, Verdict, Weighed};

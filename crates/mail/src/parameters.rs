@@ -34,7 +34,7 @@ pub(crate) struct Parameter {
 }
 
 /// Names of the parameters that are kept: those that somebody asks for. Others cannot crowd them out.
-const KNOWN: &[&str] = &["filename", "name", "boundary", "charset", "access-type", "number"];
+const KNOWN: &[&str] = &["filename", "name", "boundary", "charset", "access-type", "number", "total", "id"];
 
 /// Parameters that are kept of one field: the first and the last.
 const MOST_PARAMETERS: usize = 1000;

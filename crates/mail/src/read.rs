@@ -24,6 +24,12 @@ impl Message {
     /// Reads a message. It never fails: what is wrong stands in `defects`, and what the budget does not pay for is
     /// left unread with a defect [`DefectKind::Over`].
     pub fn read(raw: Bytes, budget: &mut Budget) -> Message {
+        Message::read_mended(raw, None, budget)
+    }
+
+    /// Reads a message whose line endings were mended, and as further readings of it what it was before, which is what
+    /// somebody will get who is only given a verdict.
+    pub fn read_mended(raw: Bytes, unmended: Option<Bytes>, budget: &mut Budget) -> Message {
         let mut message = Message::unread(raw.clone());
         let over = budget.take_part(0).err();
         let source = Source { bytes: raw, at: Some(0) };
@@ -37,6 +43,12 @@ impl Message {
                 reader.run();
                 reader.message.check_lines();
                 reader.read_changed(PartId(0), &source);
+                if let Some(bytes) = unmended {
+                    let source = Source { bytes, at: None };
+                    reader.later.push_back(Later::Unmended(PartId(0), source.clone()));
+                    reader.read_changed(PartId(0), &source);
+                }
+                reader.note_joined();
                 reader.read_again();
             }
         }

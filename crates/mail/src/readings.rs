@@ -13,6 +13,7 @@ use crate::carve::{Form, Hints};
 use crate::decodings::How;
 use crate::entity::Entity;
 use crate::header::{Headers, late_header};
+use crate::joined::{Joined, joined};
 use crate::read::{Frame, Kind, Places, Reader};
 use crate::split::{Source, Splitter, guess_boundaries};
 use crate::transfer::{self, Transfer};
@@ -28,6 +29,10 @@ pub(crate) enum Later {
     Entity(PartId, Source),
     /// Its body decoded in another way.
     Decode(PartId, Source, How, Rc<Split>),
+    /// It and parts behind it put together.
+    Joined(Joined),
+    /// The message as it came, before its line endings were mended.
+    Unmended(PartId, Source),
     /// The message that this is, for those who take its bytes otherwise.
     Changed(PartId, Source, Change),
 }
@@ -197,6 +202,38 @@ impl Reader<'_> {
         self.later.extend(changes.into_iter().map(|change| Later::Changed(id, source.clone(), change)));
     }
 
+    /// Notes what parts come to that were cut out of one.
+    pub(crate) fn note_joined(&mut self) {
+        self.later.extend(joined(self.message).into_iter().map(Later::Joined));
+    }
+
+    fn add_joined(&mut self, joined: Joined) -> Result<(), Limit> {
+        let Joined { first: id, bytes, is_message } = joined;
+        self.budget.take_bytes(bytes.len() as u64)?;
+        if is_message {
+            let source = Source { bytes, at: None };
+            self.frames.push(Frame::new(id, "text/plain", Kind::Message(Some(source))));
+            return Ok(());
+        }
+        let like = self.message.part(id);
+        let (names, depth) = (like.names.clone(), like.depth + 1);
+        if self.is_known(&bytes, &names) {
+            return Ok(());
+        }
+        self.budget.take_part(depth)?;
+        let like = self.message.part(id);
+        let part = Part {
+            names,
+            declared: like.declared.clone(),
+            charset: like.charset.clone(),
+            attachment: like.attachment,
+            ..Part::new(id, depth, Origin::Mime, bytes)
+        };
+        let new = self.message.push(part);
+        self.note_other(new);
+        Ok(())
+    }
+
     /// Looks for what stands in the text of a leaf: files, and parts whose boundary nobody declares.
     pub(crate) fn look_into(&mut self, body: &Bytes, transfer: Transfer, id: PartId) {
         /// A NUL byte among the first tells that decoded base64 is no text.
@@ -264,6 +301,11 @@ impl Reader<'_> {
         match later {
             Later::Split(_, default, splitter) => {
                 self.frames.push(Frame::new(id, default, Kind::Multipart(splitter)));
+            }
+            Later::Joined(joined) => self.add_joined(joined)?,
+            Later::Unmended(_, source) => {
+                self.budget.take_bytes(source.bytes.len() as u64)?;
+                self.frames.push(Frame::new(id, "text/plain", Kind::Message(Some(source))));
             }
             Later::Entity(_, source) => {
                 self.frames.push(Frame::new(id, "text/plain", Kind::Message(Some(source))));
@@ -405,7 +447,9 @@ impl Later {
             | Later::Header(id, ..)
             | Later::Entity(id, ..)
             | Later::Decode(id, ..)
+            | Later::Unmended(id, ..)
             | Later::Changed(id, ..) => *id,
+            Later::Joined(joined) => joined.first,
         }
     }
 
@@ -416,6 +460,8 @@ impl Later {
             Later::Header(..) => "the header ends elsewhere",
             Later::Entity(..) => "the body begins with a header",
             Later::Decode(..) => "decoded in another way",
+            Later::Joined(_) => "several parts put together",
+            Later::Unmended(..) => "its line endings are not mended",
             Later::Changed(_, _, Change::BareCr) => "a CR alone ends a line",
             Later::Changed(_, _, Change::NoNul | Change::UpToNul) => "NUL bytes are left out, or end a line",
             Later::Changed(_, _, Change::Utf16) => "all of it is UTF-16",

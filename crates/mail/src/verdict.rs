@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Category, Edit, Points};
+use crate::{Category, Defang, Edit, PartId, Points};
 
 /// What happens to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -14,7 +14,9 @@ pub enum Action {
     Deliver,
     /// To the next hop, marked: subject tag, spam headers, address extension, as the policy says.
     Mark,
-    /// To the next hop with the bad parts replaced by a text; the original is held.
+    /// To the next hop inside a new message, behind a text that says what it is.
+    Wrap,
+    /// To the next hop with the bad parts replaced by a text, renamed or cleaned; the original is held.
     Strip,
     /// Held in the vault; the sender gets 250.
     Quarantine,
@@ -31,9 +33,10 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 8] = [
+    pub const ALL: [Action; 9] = [
         Action::Deliver,
         Action::Mark,
+        Action::Wrap,
         Action::Strip,
         Action::Quarantine,
         Action::Discard,
@@ -47,6 +50,7 @@ impl Action {
         match self {
             Action::Deliver => "deliver",
             Action::Mark => "mark",
+            Action::Wrap => "wrap",
             Action::Strip => "strip",
             Action::Quarantine => "quarantine",
             Action::Discard => "discard",
@@ -58,7 +62,7 @@ impl Action {
 
     /// Whether the message goes on to the next hop.
     pub const fn delivers(self) -> bool {
-        matches!(self, Action::Deliver | Action::Mark | Action::Strip)
+        matches!(self, Action::Deliver | Action::Mark | Action::Wrap | Action::Strip)
     }
 }
 
@@ -87,6 +91,8 @@ pub struct Verdict {
     pub keep: bool,
     /// Changes for delivery.
     pub edits: Vec<Edit>,
+    /// What these changes do to parts, in the order of the parts.
+    pub treated: Vec<Treated>,
     /// Put behind the local part of the recipients on delivery, delimiter included: `+spam`.
     pub extension: Option<String>,
     /// What the client is told if this verdict alone decides. For delivery it is the next hop's reply that counts.
@@ -95,6 +101,79 @@ pub struct Verdict {
     pub reason: String,
     /// Whether the sender is told, where the policy says bounce.
     pub bounce: Bounce,
+}
+
+impl Verdict {
+    /// Whether something that came is not in what is delivered, or not under its name: the original must be somewhere.
+    pub fn takes_out(&self) -> bool {
+        let is_kept = |treated: &Treated| !matches!(treated.how, Treatment::Defanged(_));
+        self.action == Action::Strip || (self.action.delivers() && self.treated.iter().any(is_kept))
+    }
+
+    /// Whether whoever can change the header only must not let it on: something would stay in it that is to go, or it would
+    /// not be wrapped. Defanging and texts are left out there.
+    pub fn needs_body(&self) -> bool {
+        let wraps = |edit: &Edit| matches!(edit, Edit::Wrap { .. });
+        self.takes_out() || (self.action.delivers() && self.edits.iter().any(wraps))
+    }
+}
+
+/// What is done with one part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Treated {
+    /// Which.
+    pub part: PartId,
+    /// What.
+    pub how: Treatment,
+    /// Why it is not what was asked for: `could not be cleaned: encrypted`. Empty where it is.
+    pub note: String,
+    /// Places of the findings that it is done for.
+    pub findings: Vec<usize>,
+}
+
+/// What can be done with a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Treatment {
+    /// A text stands in its place.
+    Replaced,
+    /// It has this name.
+    Renamed(String),
+    /// What acts by itself is taken out of it.
+    Cleaned,
+    /// These are taken out of its HTML.
+    Defanged(Vec<Defang>),
+}
+
+/// `replaced`, `renamed to a.exe.disarmed`, `cleaned`, `defanged: scripts, forms`; the note in brackets behind it.
+impl fmt::Display for Treated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.how {
+            Treatment::Replaced => f.write_str("replaced")?,
+            Treatment::Renamed(name) => write!(f, "renamed to {name}")?,
+            Treatment::Cleaned => f.write_str("cleaned")?,
+            Treatment::Defanged(what) => {
+                let names: Vec<&str> = what.iter().map(|what| name(*what)).collect();
+                write!(f, "defanged: {}", names.join(", "))?;
+            }
+        }
+        match self.note.as_str() {
+            "" => Ok(()),
+            note => write!(f, " ({note})"),
+        }
+    }
+}
+
+/// As in configuration.
+const fn name(what: Defang) -> &'static str {
+    match what {
+        Defang::Scripts => "scripts",
+        Defang::Forms => "forms",
+        Defang::Frames => "frames",
+        Defang::Objects => "objects",
+        Defang::RemoteContent => "remote-content",
+        Defang::TrackingPixels => "tracking-pixels",
+        Defang::Links => "links",
+    }
 }
 
 /// What the sender is told by mail.

@@ -634,3 +634,34 @@ fn whoever_opens_it_we_see_it() {
     }
     assert!(missed.is_empty(), "{} of {count} missed:\n{}", missed.len(), missed.join("\n"));
 }
+
+#[test]
+fn what_came_is_read_beside_what_was_mended() {
+    // As came, as mended, and bodies that only the first has.
+    let table: &[(&str, &str, &[&str])] = &[
+        ("A: b\r\n\r\none\rtwo\r\n", "A: b\r\n\r\none two\r\n", &["one\rtwo", "one\r\ntwo"]),
+        (
+            "A: b\rContent-Transfer-Encoding: base64\r\n\r\naGlkZGVu\r\n",
+            "A: b Content-Transfer-Encoding: base64\r\n\r\naGlkZGVu\r\n",
+            &["hidden"],
+        ),
+        ("A: b\r\n\r\na\0b\r\n", "A: b\r\n\r\na b\r\n", &["a\0b", "ab", "a"]),
+        ("A: b\r\n\r\nsame\r\n", "A: b\r\n\r\nsame\r\n", &[]),
+    ];
+    for (came, mended, bodies) in table {
+        let raw = Bytes::from_static(mended.as_bytes());
+        let mut budget = Budget::new(&Limits::default());
+        let message =
+            Message::read_mended(raw.clone(), Some(Bytes::from_static(came.as_bytes())), &mut budget);
+        let before = Message::read(raw, &mut Budget::new(&Limits::default()));
+        let found = |message: &Message, body: &str| {
+            message.parts.iter().any(|part| part.body.trim_ascii_end() == body.as_bytes())
+        };
+        for body in *bodies {
+            assert!(found(&message, body) && !found(&before, body), "{came:?}: {body:?} {:?}", message.parts);
+        }
+        assert_eq!(message.parts.len() > before.parts.len(), !bodies.is_empty(), "{came:?}");
+        // All that stands in the mended message is where it was.
+        assert_eq!(message.parts[0].body, before.parts[0].body);
+    }
+}

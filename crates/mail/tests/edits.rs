@@ -94,3 +94,48 @@ fn a_field_is_added_and_nothing_else() {
         }
     }
 }
+
+#[test]
+fn every_part_that_stands_can_be_renamed() {
+    let mut renamed = 0;
+    for folder in ["mime4j", "mime-evasion"] {
+        for file in suite(folder).map(|folder| files(&folder, &["msg", "eml"])).unwrap_or_default() {
+            let raw = std::fs::read(&file).expect("a readable file");
+            let message = read(raw.clone());
+            let named =
+                message.parts().filter(|(id, part)| !part.names.is_empty() && message.can_rename(*id));
+            for (id, part) in named {
+                let what = format!("{}, part {}", file.display(), id.0);
+                let edit = Edit::RenamePart { part: id, name: "In its place.new".into() };
+                let applied = apply(&message, &[edit]);
+                assert!(applied.skipped.is_empty(), "{what}");
+                let text = applied.chunks.concat();
+                if id.0 != 0 {
+                    let span = part.span.clone().expect("its place");
+                    assert!(
+                        text.starts_with(&raw[..span.start]) && text.ends_with(&raw[span.end..]),
+                        "{what}"
+                    );
+                }
+                let again = read(text);
+                let same = |other: &&gatepost_mail::Part| {
+                    other.names.first().is_some_and(|n| n == "In its place.new")
+                };
+                let new = again.parts.iter().find(same).unwrap_or_else(|| panic!("{what}: no such name"));
+                assert_eq!(
+                    (&new.names[..], &new.body),
+                    (&["In its place.new".to_owned()][..], &part.body),
+                    "{what}"
+                );
+                for name in &part.names {
+                    let with = |message: &Message| {
+                        message.parts.iter().filter(|part| part.names.contains(name)).count()
+                    };
+                    assert!(with(&again) < with(&message), "{what}: {name:?} is still there");
+                }
+                renamed += 1;
+            }
+        }
+    }
+    println!("{renamed} parts renamed");
+}

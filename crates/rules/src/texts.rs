@@ -1,1 +1,296 @@
-//! What rules look at, made of a message as SpamAssassin makes it.
+//! What of a message rules look at, made as SpamAssassin 4.0 makes it.
+//!
+//! Its own view of MIME, HTML, charsets, `Received` fields and addresses is followed to the letter, oddities included, since
+//! its rules were written against those texts. Everything is made when it is first asked for, in linear time.
+
+mod address;
+mod body;
+mod canonical;
+mod charset;
+mod color;
+mod content;
+mod decode;
+mod domains;
+mod entities;
+mod facts;
+mod forms;
+mod header;
+mod html;
+mod ip;
+mod networks;
+mod pattern;
+mod perl;
+mod received;
+mod relays;
+mod render;
+mod request;
+mod resolve;
+mod style;
+mod tree;
+mod uris;
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use gatepost_mail::Message;
+
+pub use canonical::Redirector;
+pub use domains::{Registry, idn_to_ascii, is_fqdn_valid};
+pub use facts::{HtmlFacts, HtmlUri};
+pub use forms::HeaderValues;
+pub use networks::Networks;
+pub use relays::{Relay, Relays};
+pub use request::HeaderRequest;
+pub use tree::MimeFlags;
+pub use uris::Uri;
+
+use body::Which;
+use tree::Tree;
+
+/// What the configuration says about texts, under SpamAssassin's names.
+#[derive(Debug)]
+pub struct TextSettings {
+    /// `normalize_charset`
+    pub normalize_charset: bool,
+    /// `body_part_scan_size`: octets of a rendered part that count, 0 for all.
+    pub body_part_scan_size: usize,
+    /// `rawbody_part_scan_size`: octets of a decoded part that count, 0 for all.
+    pub rawbody_part_scan_size: usize,
+    /// `util_rb_tld` and kin.
+    pub registry: Registry,
+    /// `redirector_pattern`
+    pub redirectors: Vec<Box<dyn Redirector>>,
+    /// `trusted_networks`; None if not configured.
+    pub trusted_networks: Option<Networks>,
+    /// `internal_networks`; None if not configured.
+    pub internal_networks: Option<Networks>,
+    /// `msa_networks`
+    pub msa_networks: Networks,
+    /// `originating_ip_headers`
+    pub originating_ip_headers: Vec<String>,
+    /// `envelope_sender_header`
+    pub envelope_sender_header: Option<String>,
+    /// `parse_dkim_uris`
+    pub parse_dkim_uris: bool,
+    /// CRLF is made LF first, as most mail servers hand mail to SpamAssassin.
+    pub line_feeds: bool,
+}
+
+impl Default for TextSettings {
+    /// SpamAssassin's defaults, without any top-level domain.
+    fn default() -> TextSettings {
+        TextSettings {
+            normalize_charset: true,
+            body_part_scan_size: 50_000,
+            rawbody_part_scan_size: 500_000,
+            registry: Registry::default(),
+            redirectors: Vec::new(),
+            trusted_networks: None,
+            internal_networks: None,
+            msa_networks: Networks::default(),
+            originating_ip_headers: [
+                "X-Yahoo-Post-IP",
+                "X-Originating-IP",
+                "X-Apparently-From",
+                "X-SenderIP",
+            ]
+            .map(String::from)
+            .into(),
+            envelope_sender_header: None,
+            parse_dkim_uris: true,
+            line_feeds: true,
+        }
+    }
+}
+
+/// What is known of a message beside its content.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// The envelope's sender, empty for bounces; None if not known. It counts only together with `client`.
+    pub sender: Option<Bytes>,
+    /// Who sends it. A `Received` field is put before the message that says so; None where the message has one already.
+    pub client: Option<Client>,
+    /// Seconds since 1970.
+    pub now: i64,
+    /// Pseudo headers by other checks: `X-Languages`, `X-Relay-Countries`.
+    pub metadata: Vec<(String, Bytes)>,
+}
+
+/// The client that sends a message.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its name, if it has one that leads back to the address.
+    pub name: Option<String>,
+    /// What it said in HELO or EHLO.
+    pub helo: String,
+    /// Our name.
+    pub by: String,
+    /// Our id of the message.
+    pub id: String,
+    /// It has logged in.
+    pub authenticated: bool,
+}
+
+/// The texts of a message.
+#[derive(Debug)]
+pub struct Texts<'s> {
+    settings: &'s TextSettings,
+    metadata: Vec<(String, Bytes)>,
+    now: i64,
+    tree: Tree,
+    body: OnceLock<Vec<Bytes>>,
+    visible: OnceLock<Vec<Bytes>>,
+    invisible: OnceLock<Vec<Bytes>>,
+    rawbody: OnceLock<Vec<Bytes>>,
+    full: OnceLock<Bytes>,
+    uris: OnceLock<Vec<Uri>>,
+    relays: OnceLock<Relays>,
+    pages: OnceLock<Vec<Arc<HtmlFacts>>>,
+    envelope_from: OnceLock<Option<Bytes>>,
+}
+
+impl<'s> Texts<'s> {
+    /// Makes ready to look at a message. Only its header and its parts are made out here.
+    pub fn new(message: &Message, given: Given, settings: &'s TextSettings) -> Texts<'s> {
+        let mut source = message.raw.clone();
+        if settings.line_feeds
+            && let std::borrow::Cow::Owned(text) = decode::line_feeds(&source)
+        {
+            source = text.into();
+        }
+        if let Some(client) = &given.client {
+            source =
+                [&received::written(client, given.sender.as_deref(), given.now)[..], &source].concat().into();
+        }
+        Texts {
+            settings,
+            metadata: given.metadata,
+            now: given.now,
+            tree: Tree::read(source),
+            body: OnceLock::new(),
+            visible: OnceLock::new(),
+            invisible: OnceLock::new(),
+            rawbody: OnceLock::new(),
+            full: OnceLock::new(),
+            uris: OnceLock::new(),
+            relays: OnceLock::new(),
+            pages: OnceLock::new(),
+            envelope_from: OnceLock::new(),
+        }
+    }
+
+    /// What a header rule looks at.
+    pub fn header(&self, request: &HeaderRequest) -> HeaderValues {
+        forms::values(self, request)
+    }
+
+    /// A field of each part, as a `mimeheader` rule sees it; `ALL` for all of them. None where it is missing.
+    pub fn mime_headers(&self, name: &str, raw: bool) -> Vec<Option<Bytes>> {
+        let nodes = self.tree.walk().into_iter().map(|at| &self.tree.nodes[at]);
+        let of = |node: &tree::Node| {
+            if name == "ALL" {
+                return Some(node.header.lines(raw).0.concat().into());
+            }
+            let last = node.header.all(name.as_bytes()).next_back();
+            match raw {
+                // What is missing is empty here, not unset.
+                true => Some(last.map(|field| field.raw.clone()).unwrap_or_default()),
+                false => last.map(|field| [&field.decoded()[..], b"\n"].concat().into()),
+            }
+        };
+        nodes.filter(|node| !node.kind.is_empty()).map(of).collect()
+    }
+
+    /// What `body` rules look at, one by one: the subject, then paragraphs of rendered text.
+    pub fn body(&self) -> &[Bytes] {
+        self.body.get_or_init(|| self.rendered(Which::All))
+    }
+
+    /// The same without hidden text.
+    pub fn visible_body(&self) -> &[Bytes] {
+        self.visible.get_or_init(|| self.rendered(Which::Visible))
+    }
+
+    /// Hidden text alone.
+    pub fn invisible_body(&self) -> &[Bytes] {
+        self.invisible.get_or_init(|| self.rendered(Which::Invisible))
+    }
+
+    fn rendered(&self, which: Which) -> Vec<Bytes> {
+        body::rendered(&self.tree, which, self.settings.normalize_charset, self.settings.body_part_scan_size)
+    }
+
+    /// What `rawbody` rules look at: decoded parts in pieces of two to four KiB.
+    pub fn rawbody(&self) -> &[Bytes] {
+        self.rawbody.get_or_init(|| body::decoded(&self.tree, self.settings.rawbody_part_scan_size))
+    }
+
+    /// What `full` rules look at: the message as it came, without the line with which a mailbox begins it.
+    pub fn full(&self) -> &Bytes {
+        self.full.get_or_init(|| [&self.tree.head[..], &self.tree.body].concat().into())
+    }
+
+    /// The header as it came, with the empty line behind it.
+    pub fn pristine_header(&self) -> &Bytes {
+        &self.tree.head
+    }
+
+    /// The body as it came.
+    pub fn pristine_body(&self) -> &Bytes {
+        &self.tree.body
+    }
+
+    /// The addresses in it, those of its text first.
+    pub fn uris(&self) -> &[Uri] {
+        self.uris.get_or_init(|| {
+            let mut finder = uris::Finder::new(&self.settings.registry, &self.settings.redirectors);
+            finder.text(self.body());
+            for page in self.html() {
+                finder.page(page);
+            }
+            if self.settings.parse_dkim_uris {
+                for name in [&b"DomainKey-Signature"[..], b"DKIM-Signature"] {
+                    for field in self.tree.nodes[0].header.all(name) {
+                        finder.signature(field.decoded());
+                    }
+                }
+            }
+            finder.finish()
+        })
+    }
+
+    /// The way it took, by its `Received` fields.
+    pub fn relays(&self) -> &Relays {
+        self.relays.get_or_init(|| Relays::of(&self.tree.nodes[0].header, self.settings))
+    }
+
+    /// What is told of each of its pages.
+    pub fn html(&self) -> &[Arc<HtmlFacts>] {
+        self.pages.get_or_init(|| body::pages(&self.tree, self.settings.normalize_charset))
+    }
+
+    /// What was noted about its make.
+    pub fn flags(&self) -> MimeFlags {
+        let mut flags = self.tree.flags;
+        flags.truncated_header |= self.tree.nodes[0].header.is_too_long();
+        flags
+    }
+
+    /// The envelope's sender, by what `Received` and other fields say; None if nothing says it.
+    pub fn envelope_from(&self) -> Option<&Bytes> {
+        self.envelope_from.get_or_init(|| forms::envelope_from(self)).as_ref()
+    }
+
+    /// When the message came, in seconds since 1970.
+    pub fn now(&self) -> i64 {
+        self.now
+    }
+
+    /// What the configuration says.
+    pub fn settings(&self) -> &'s TextSettings {
+        self.settings
+    }
+}

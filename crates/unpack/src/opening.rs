@@ -282,6 +282,9 @@ impl<'a> Opening<'a> {
         into: &mut Vec<u8>,
     ) -> (usize, End) {
         const STEP: usize = 64 << 10;
+        // From here on the ratio must hold for what was read so far, too: a bomb of some megabytes would otherwise only
+        // be known by its end, hundreds of megabytes later.
+        const EARLY: u64 = 32 << 20;
         if let Some(limit) = self.root.over {
             return (0, End::Over(limit));
         }
@@ -291,13 +294,14 @@ impl<'a> Opening<'a> {
         let mut state = Decompress::new(false);
         let end = loop {
             if into.len() == into.capacity() {
-                into.reserve(into.len().clamp(STEP, 4 << 20));
+                into.reserve_exact(into.len().clamp(STEP, 4 << 20));
             }
             let used = usize::try_from(state.total_in()).unwrap_or(input.len());
             let before = into.len();
             let status = state.decompress_vec(&input[used.min(input.len())..], into, FlushDecompress::None);
-            if let Err(limit) = self.spend(packed, (into.len() - start) as u64, (into.len() - before) as u64)
-            {
+            let made = (into.len() - start) as u64;
+            let held_against = if made > EARLY { packed.min(state.total_in()) } else { packed };
+            if let Err(limit) = self.spend(held_against, made, (into.len() - before) as u64) {
                 break End::Over(limit);
             }
             match status {

@@ -18,8 +18,14 @@ pub struct Reading {
 impl Reading {
     /// Reads a message as [`crate::read`] does, up to the first container that must be unpacked.
     pub fn mail(raw: Bytes, limits: &Limits) -> Reading {
+        Reading::mended(raw, None, limits)
+    }
+
+    /// The same for one whose line endings were mended, together with what it was before
+    /// ([`Message::read_mended`]).
+    pub fn mended(raw: Bytes, unmended: Option<Bytes>, limits: &Limits) -> Reading {
         let mut budget = Budget::new(limits);
-        let message = Message::read(raw, &mut budget);
+        let message = Message::read_mended(raw, unmended, &mut budget);
         Reading::begin(message, budget)
     }
 

@@ -478,7 +478,9 @@ fn bomb_that_contains_itself() {
 
 #[test]
 fn bomb_of_one_gzip() {
-    let file = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..], &zeros(128), &[0; 8]].concat();
+    // So large that the ratio to the whole file is only met after 256 MiB.
+    let file = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..], &zeros(2048), &[0; 8]].concat();
+    assert!(file.len() > 1 << 20, "{}", file.len());
     let message = bomb("zeros.gz", file);
     assert!(is_over(&message, Limit::Ratio));
     assert!(message.parts[1].body.len() >= 1 << 20, "what was read until then is kept");

@@ -55,7 +55,7 @@ pub struct Resources {
 #[rustfmt::skip]
 pub static CHECKS: &[Entry] = &[
     Entry { name: "malware", wave: Wave::Facts, meaning: "malware, by the embedded scanner and engines outside", symbols: Symbols::Made(malware::symbols), build: malware::build },
-    Entry { name: "attachments", wave: Wave::Facts, meaning: "names and types of attachments that are not let in", symbols: Symbols::Fixed(attachments::SYMBOLS), build: attachments::build },
+    Entry { name: "attachments", wave: Wave::Facts, meaning: "names and types of attachments that are not let in", symbols: Symbols::Made(attachments::symbols), build: attachments::build },
     Entry { name: "names", wave: Wave::Facts, meaning: "names of client, HELO, sender and recipients, for restrictions", symbols: Symbols::Fixed(envelope::SYMBOLS), build: envelope::build },
     Entry { name: "auth", wave: Wave::Facts, meaning: "sender authentication: SPF, DKIM, DMARC, ARC, each with a section of its own", symbols: Symbols::Fixed(auth::SYMBOLS), build: auth::build },
     Entry { name: "access", wave: Wave::Facts, meaning: "what access maps say, for restrictions", symbols: Symbols::Fixed(access::SYMBOLS), build: access::build },

@@ -128,6 +128,14 @@ impl CheckSet {
         found
     }
 
+    /// What is found in a file that was made here, by those checks alone whose findings speak of parts.
+    pub async fn file(&self, mail: &Mail) -> Found {
+        const OF_PARTS: [&str; 4] = ["malware", "attachments", "structure", "content"];
+        let nothing = Found::default();
+        let asked = self.facts.iter().filter(|check| OF_PARTS.contains(&check.name()));
+        run(asked, |check| check.on_mail(mail, &nothing)).await
+    }
+
     /// What is found about recipients who would get a message, for it has this score for them. `known` holds all that was
     /// found before.
     pub async fn after_data(

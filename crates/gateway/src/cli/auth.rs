@@ -207,7 +207,7 @@ impl Case<'_> {
         let content = local::without_from_line(bytes.into());
         let memory = self.config.limits.memory.bytes();
         let mended = local::mended(content, memory, &std::env::temp_dir(), Stray::Normalize).await;
-        mended.map(|(raw, _)| raw).map_err(|unfit| unfit.reply().to_string())
+        mended.map(|mended| mended.raw).map_err(|unfit| unfit.reply().to_string())
     }
 }
 

@@ -169,6 +169,9 @@ fn decision(page: &mut Page, number: usize, verdict: &VerdictRecord) {
     if !verdict.reason.is_empty() {
         page.fact("reason", &verdict.reason);
     }
+    for part in &verdict.parts {
+        page.fact("part", &format!("{}: {}", part.shown(), part.done));
+    }
     if !verdict.outcome.is_empty() {
         page.fact("outcome", &verdict.outcome);
     }

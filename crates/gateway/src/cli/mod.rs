@@ -11,11 +11,13 @@ pub mod explain;
 pub mod filter;
 pub mod greylist;
 pub mod history;
+pub mod import;
 pub mod init;
 pub mod limits;
 pub mod open;
 pub mod quarantine;
 pub mod reload;
+pub mod rules;
 pub mod scan;
 
 use std::fmt;

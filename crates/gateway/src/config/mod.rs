@@ -1,5 +1,6 @@
 //! Configuration: what was typed ([`typed`]), read from files with the place of every value remembered.
 
+pub mod attachments;
 pub mod auth;
 mod de;
 pub mod dmarc_reports;
@@ -11,6 +12,7 @@ pub mod load;
 pub mod maps;
 pub mod next_hop;
 pub mod p0f;
+pub mod parts;
 pub mod protection;
 mod reference;
 pub mod restrictions;

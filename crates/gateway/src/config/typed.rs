@@ -5,16 +5,18 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use gatepost_mail::{Action, Category, Direction, OnFault, Points};
+use gatepost_mail::{Action, Category, Defang, Direction, OnFault, Points};
 use gatepost_wire::smtp::Stray;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::attachments::{AttachmentRule, AttachmentSet, Attachments};
 use super::auth::{ArcCheck, Authentication, DkimCheck, DmarcCheck, Signing, SpfCheck};
 pub use super::dmarc_reports::DmarcReports;
 pub use super::greylist::{Greylist, GreylistMode};
 pub use super::lists::*;
 use super::p0f::P0f;
+use super::parts::{Disclaimer, Language, PartAction};
 pub use super::restrictions::Restrictions;
 use super::scanners::{CommandScanner, IcapScanner, MalwareNames};
 use super::units::{Net, Seconds, Size};
@@ -505,44 +507,6 @@ pub enum ClamdScan {
     Parts,
 }
 
-/// Attachment rules.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Attachments {
-    /// Use them.
-    pub enabled: bool,
-    /// Use the built-in list of dangerous names and types (programs, scripts, shortcuts, double extensions, CLSIDs).
-    pub builtin: bool,
-    /// Own rules, tried in order before the built-in list; the first that matches a part decides.
-    pub rule: Vec<AttachmentRule>,
-    /// What happens to a message it fails on.
-    pub on_fault: OnFault,
-}
-
-/// All conditions that are given must hold; patterns are regular expressions without case.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AttachmentRule {
-    /// Name of the rule, shown as evidence.
-    pub name: String,
-    /// `true`: what matches is let in. `false`: banned.
-    pub allow: bool,
-    /// Pattern for any of the part's names.
-    pub filename: Option<String>,
-    /// Pattern for the path with all the containers it lies in, `invoice.zip/invoice.pdf.exe`.
-    pub path: Option<String>,
-    /// Declared media types, `application/x-msdownload`, `image/*`.
-    pub declared: Vec<String>,
-    /// Types by content, by short name or family: `exe`, `executable`, `script`, `zip`, `archive`.
-    pub detected: Vec<String>,
-    /// Encrypted, or not.
-    pub encrypted: Option<bool>,
-    /// Nested deeper than this.
-    pub deeper_than: Option<u32>,
-    /// Larger than this.
-    pub larger_than: Option<Size>,
-}
-
 /// The test pattern of unsolicited mail.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -583,18 +547,41 @@ pub struct Policy {
     /// spammy and unchecked are marked, spam, unauthenticated, restricted, oversized,
     /// banned and virus are refused.
     pub actions: BTreeMap<Category, Action>,
+    /// Sets of attachment rules that count for it: `default` is `[[checks.attachments.rule]]` with the built-in list, the
+    /// others are `[checks.attachments.set.NAME]`. What sets that are not named here find counts for nothing. Empty: none
+    /// counts. Built-in: `["default"]`.
+    pub attachments: Option<Vec<String>>,
     /// Categories of which a copy is kept in quarantine, whatever the action. Built-in: none.
     pub keep: Option<Vec<Category>>,
     /// What the client is told, by category: `replies.virus = "550 5.7.1 Virus detected: {reason} (id {id})"`.
     /// In braces: id, reason, category, score, policy, hostname.
     pub replies: BTreeMap<Category, String>,
-    /// Put before the subject, by category: `subject_tags.spammy = "[SPAM?] "`. Only where the action is `mark`.
+    /// Put before the subject, by category: `subject_tags.spammy = "[SPAM?] "`. Only where the action is `mark` or `wrap`.
     pub subject_tags: BTreeMap<Category, String>,
     /// Put behind the recipient's local part, by category: `extensions.spammy = "+spam"`. Only where the action is
-    /// `mark`.
+    /// `mark` or `wrap`.
     pub extensions: BTreeMap<Category, String>,
     /// Spam headers are added from so many points on. Built-in: -999, always.
     pub headers_from: Option<Points>,
+    /// What is done with the part in which something was found: `parts.banned = "rename"`, `parts.MACRO = "clean"`. By
+    /// category (`virus`, `banned`, `unchecked`) where its action is `strip`; built-in: replace. By symbol, which goes before
+    /// its category; a symbol that is in no category needs no action: what is said here is done whenever the mail is
+    /// delivered. The original is kept in quarantine.
+    pub parts: BTreeMap<String, PartAction>,
+    /// The new name of a part that is renamed. In braces: name, id. Built-in: `{name}.disarmed`.
+    pub rename_to: Option<String>,
+    /// What is taken out of HTML when mail of a category is delivered: `defang.clean = ["scripts", "tracking-pixels"]`. The
+    /// lists of all categories that the mail is in go together. `[]`: nothing.
+    pub defang: BTreeMap<Category, Vec<Defang>>,
+    /// Put at the top of what the reader sees when mail of a category is delivered: `warnings.unchecked = "built-in"`, or a
+    /// text of your own. In braces: id, reason, category, score, hostname. `""`: none. Never in signed or encrypted mail.
+    pub warnings: BTreeMap<Category, String>,
+    /// Added at the bottom of what is delivered. Never to signed or encrypted mail, nor to mail that holds it already.
+    pub disclaimer: Disclaimer,
+    /// Text of the message that wraps another, where the action is `wrap`. In braces: id, reason, category, score, hostname.
+    pub wrap_text: Option<String>,
+    /// Language of the texts that are built in: `strip_text`, `wrap_text`, `bounce_text`, `warnings`. Built-in: en.
+    pub language: Option<Language>,
     /// Text put in place of an attachment that is stripped. In braces: id, reason, name, hostname.
     pub strip_text: Option<String>,
     /// What senders read in a bounce, where the action is `bounce` and gatepost sends it. In braces: id, reason,
@@ -841,12 +828,6 @@ impl Default for Clamd {
             required: false,
             on_fault: OnFault::Defer,
         }
-    }
-}
-
-impl Default for Attachments {
-    fn default() -> Attachments {
-        Attachments { enabled: true, builtin: true, rule: Vec::new(), on_fault: OnFault::Defer }
     }
 }
 

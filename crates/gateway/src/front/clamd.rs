@@ -20,7 +20,6 @@ use gatepost_mail::{
     Action, Category, Envelope, FileType, Finding, OnFault, Protocol, Session as MailSession, Verdict,
 };
 use gatepost_wire::clamd_server::{Command, Session, StreamReader};
-use gatepost_wire::smtp::StrayReport;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
@@ -29,7 +28,7 @@ use tokio::time::error::Elapsed;
 use super::Front;
 use super::asker::{Asker, Gone, Wire, settle};
 use super::listen::Place;
-use super::local::{self, mended};
+use super::local::{self, Mended, mended};
 use super::spool::Spool;
 use crate::pipeline::Judged;
 use crate::resources::net::Stream;
@@ -381,7 +380,7 @@ async fn look(front: &Arc<Front>, content: Bytes, name: Option<String>, receivin
                 Err(unfit) => return Looked::Error(format!("{}.", unfit.reply().text)),
             }
         }
-        false => (content, StrayReport::default()),
+        false => Mended::as_it_is(content),
     };
     let (envelope, answers) = (Envelope::default(), Answers::Each);
     let arrival = local::arrival(pipeline, session, envelope, content, answers, false, receiving).await;

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gatepost_mail::{Action, Address, Edit, Envelope, Place, Recipient, Reply, Session, Verdict};
-use gatepost_wire::smtp::StrayReport;
 
 use super::direction;
 use super::handback::{Fate, Form, HandBack};
-pub use super::mend::{Unfit, mended};
+pub use super::mend::{Mended, Unfit, mended};
 use crate::config::units::Net;
 use crate::pipeline::{Arrival, Judged, Pipeline};
 use crate::verdict::Answers;
@@ -22,13 +21,14 @@ pub async fn arrival(
     pipeline: &Pipeline,
     session: Session,
     envelope: Envelope,
-    (raw, stray): (Bytes, StrayReport),
+    message: Mended,
     answers: Answers,
     after_queue: bool,
     receiving: Duration,
 ) -> Arrival {
     let early = pipeline.checks.envelope(&session, &envelope).await;
-    Arrival { session, envelope, raw, stray, early, answers, after_queue, receiving }
+    let Mended { raw, stray, unmended } = message;
+    Arrival { session, envelope, raw, stray, unmended, early, answers, after_queue, receiving }
 }
 
 /// Fills in which way the mail of a session goes to these recipients.
@@ -95,7 +95,7 @@ pub async fn mark(pipeline: &Pipeline, arrival: Arrival) -> Filtered {
     let strictest = judged.verdicts.iter().max_by_key(|verdict| (verdict.action, verdict.category));
     let verdict = strictest.unwrap_or_else(|| judged.worst());
     let message = &judged.mail.message;
-    let mut edits = of_header(verdict);
+    let mut edits = of_header(&verdict.edits);
     for nth in 0..message.headers.all(ACTION_FIELD).count() {
         edits.push(Edit::RemoveHeader { name: ACTION_FIELD.into(), nth });
     }
@@ -112,9 +112,10 @@ pub async fn mark(pipeline: &Pipeline, arrival: Arrival) -> Filtered {
     }
 }
 
-/// What was done, in the name of an action.
+/// What was done, in the name of an action. What lacks something is stripped, whatever its verdict is called.
 pub(super) fn action(judged: &Judged, fate: &Fate) -> Action {
-    let actions = judged.verdicts.iter().map(|verdict| verdict.action);
+    let done = |verdict: &Verdict| if verdict.takes_out() { Action::Strip } else { verdict.action };
+    let actions = judged.verdicts.iter().map(done);
     match fate {
         Fate::Continue { .. } => actions.filter(|action| action.delivers()).max().unwrap_or(Action::Deliver),
         Fate::Reply(reply) if reply.is_permanent() => Action::Refuse,
@@ -124,47 +125,36 @@ pub(super) fn action(judged: &Judged, fate: &Fate) -> Action {
     }
 }
 
-/// A verdict's changes of the header alone, for whoever only asks for an opinion. Parts stay: what is taken out of a
-/// message must be kept somewhere, and there nothing is. A signature of the message without them would be a wrong one, so
-/// it is left out then.
-pub(super) fn of_header(verdict: &Verdict) -> Vec<Edit> {
-    let is_part = |edit: &Edit| matches!(edit, Edit::ReplacePart { .. });
-    let strips = verdict.edits.iter().any(is_part);
+/// Changes of the header alone, for whoever only asks for an opinion (parts stay: what is taken out of a message must be kept
+/// somewhere, and there nothing is) or can change nothing else. A signature of the message with another body would be a
+/// wrong one, so it is left out then.
+pub(super) fn of_header(edits: &[Edit]) -> Vec<Edit> {
+    let differs = edits.iter().any(Edit::changes_body);
     let is_signature = |edit: &Edit| match edit {
         Edit::AddFolded { name, .. } => name == "DKIM-Signature" || name.starts_with("ARC-"),
         _ => false,
     };
-    let goes = |edit: &Edit| is_part(edit) || (strips && is_signature(edit));
-    verdict.edits.iter().filter(|edit| !goes(edit)).cloned().collect()
+    let goes = |edit: &Edit| edit.changes_body() || (differs && is_signature(edit));
+    edits.iter().filter(|edit| !goes(edit)).cloned().collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use gatepost_mail::{Bounce, Category, PartId, Points};
+    use gatepost_mail::PartId;
 
     use super::*;
 
     #[test]
     fn no_signature_of_a_body_that_stays_another() {
         let on_top = |name: &str| Edit::AddFolded { name: name.into(), value: "x".into(), place: Place::Top };
+        let plain = vec![on_top("ARC-Seal"), on_top("DKIM-Signature"), on_top("Authentication-Results")];
+        assert_eq!(of_header(&plain), plain);
+        let text = Edit::AddText { text: "x".into(), html: String::new(), place: Place::Bottom };
         let strip = Edit::ReplacePart { part: PartId(0), text: "gone".into() };
-        let mut verdict = Verdict {
-            recipients: Vec::new(),
-            policy: "default".into(),
-            category: Category::Clean,
-            score: Points::thousandths(0),
-            weighed: Vec::new(),
-            action: Action::Strip,
-            keep: false,
-            edits: vec![on_top("ARC-Seal"), on_top("DKIM-Signature"), on_top("Authentication-Results")],
-            extension: None,
-            reply: Reply::new(250, "2.0.0", "Ok"),
-            reason: String::new(),
-            bounce: Bounce::default(),
-        };
-        assert_eq!(of_header(&verdict).len(), 3);
-        verdict.edits.push(strip);
-        assert_eq!(of_header(&verdict), [on_top("Authentication-Results")]);
+        for edit in [text, strip, Edit::Wrap { text: "x".into() }] {
+            let edits = [&plain[..], &[edit]].concat();
+            assert_eq!(of_header(&edits), [on_top("Authentication-Results")]);
+        }
     }
 
     #[test]

@@ -22,12 +22,8 @@ const PIECE: usize = 64 << 10;
 /// and LF are mended and reported. What is too large for memory goes to a file, and what is clean is not copied.
 ///
 /// More than `memory` bytes go to a file in `folder`. A fault there is logged.
-pub async fn mended(
-    content: Bytes,
-    memory: u64,
-    folder: &Path,
-    stray: Stray,
-) -> Result<(Bytes, StrayReport), Unfit> {
+pub async fn mended(content: Bytes, memory: u64, folder: &Path, stray: Stray) -> Result<Mended, Unfit> {
+    let before = content.clone();
     let mended = match content.len() {
         ..LARGE => mend(content, memory, folder, stray),
         _ => {
@@ -38,11 +34,32 @@ pub async fn mended(
     };
     match mended {
         Ok((_, report)) if report.refused => Err(Unfit::Stray),
-        Ok(mended) => Ok(mended),
+        Ok((raw, stray)) => {
+            let changed = (stray.bare_lf, stray.bare_cr, stray.nul) != (0, 0, 0);
+            Ok(Mended { raw, stray, unmended: changed.then_some(before) })
+        }
         Err(error) => {
             tracing::error!(%error, folder = %folder.display(), "cannot hold a message");
             Err(Unfit::NoSpace)
         }
+    }
+}
+
+/// A message with the line endings it would have in SMTP.
+#[derive(Debug)]
+pub struct Mended {
+    /// The message.
+    pub raw: Bytes,
+    /// What was mended.
+    pub stray: StrayReport,
+    /// What it was before, if anything was mended: whoever only hears a verdict goes on with that, so it is looked at too.
+    pub unmended: Option<Bytes>,
+}
+
+impl Mended {
+    /// Content that needs no mending.
+    pub fn as_it_is(raw: Bytes) -> Mended {
+        Mended { raw, stray: StrayReport::default(), unmended: None }
     }
 }
 

@@ -375,6 +375,7 @@ impl Server {
                 envelope: message.envelope.clone(),
                 raw: collected.raw,
                 stray: collected.stray,
+                unmended: None,
                 early,
                 answers: Answers::OneCopy,
                 after_queue: false,

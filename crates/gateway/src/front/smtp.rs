@@ -700,6 +700,7 @@ impl<'a> Client<'a> {
             envelope: open.envelope.clone(),
             raw,
             stray: report.clone(),
+            unmended: None,
             early,
             answers: if lmtp || prdr { Answers::Each } else { Answers::One },
             after_queue: self.front.listener.after_queue,

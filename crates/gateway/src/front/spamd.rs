@@ -14,13 +14,12 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use flate2::read::ZlibDecoder;
 use gatepost_mail::{Action, Address, Envelope, Headers, Protocol, Recipient, Session, Verdict};
-use gatepost_wire::smtp::StrayReport;
 use gatepost_wire::spamd::{self, Method, Refusal, Request, RequestReader, Score};
 
 use super::Front;
 use super::asker::{Asker, Gone, Wire, settle};
 use super::listen::Place;
-use super::local::{self, Unfit, mended};
+use super::local::{self, Mended, Unfit, mended};
 use super::spool::Spool;
 use crate::pipeline::Judged;
 use crate::resources::net::Stream;
@@ -163,9 +162,9 @@ impl Client<'_> {
         inflating.await.unwrap_or_else(|_| Err(not_judged("zlib: reading panicked")))
     }
 
-    async fn judge(&self, request: &Request, mended: (Bytes, StrayReport), receiving: Duration) -> Judged {
+    async fn judge(&self, request: &Request, mended: Mended, receiving: Duration) -> Judged {
         let pipeline = &self.front.pipeline;
-        let envelope = envelope(request.user.as_deref(), &Headers::parse(first_lines(&mended.0)).0);
+        let envelope = envelope(request.user.as_deref(), &Headers::parse(first_lines(&mended.raw)).0);
         let mut session = Session {
             protocol: Protocol::Local,
             listener: self.front.listener.name.clone(),
@@ -308,7 +307,7 @@ fn address(text: &str) -> Option<Address> {
 
 /// The message with its header changed, or that header alone, in pieces.
 fn changed(judged: &Judged, verdict: &Verdict, method: Method) -> Vec<Bytes> {
-    let mut chunks = gatepost_mail::apply(&judged.mail.message, &local::of_header(verdict)).chunks;
+    let mut chunks = gatepost_mail::apply(&judged.mail.message, &local::of_header(&verdict.edits)).chunks;
     if method == Method::Headers {
         cut_behind_header(&mut chunks);
     }

@@ -64,7 +64,7 @@ fn disposition(judged: &Judged, dmarc: &Dmarc, wanted: Policy) -> Disposition {
         {
             Disposition::Reject
         }
-        (Outcome::Fail, Action::Mark | Action::Quarantine | Action::Strip)
+        (Outcome::Fail, Action::Mark | Action::Wrap | Action::Quarantine | Action::Strip)
             if wanted != Policy::None && verdict.category <= Category::Unauthenticated =>
         {
             Disposition::Quarantine

@@ -1,11 +1,11 @@
 //! From a judged message to its record.
 
-use gatepost_mail::{Address, Mail, PartId, Protocol, Scope, Session, Verdict, sha256_hex};
+use gatepost_mail::{Address, Mail, PartId, Protocol, Scope, Session, Treated, Verdict, sha256_hex};
 
 use super::{Done, Judged, micros};
 use crate::records::{
-    AuthenticationRecord, DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, VerdictRecord,
-    WeighedRecord,
+    AuthenticationRecord, DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, TreatedRecord,
+    VerdictRecord, WeighedRecord,
 };
 
 /// The record, as far as the story has gone.
@@ -153,8 +153,21 @@ fn verdict_record(judged: &Judged, verdict: &Verdict, done: Option<&Done>) -> Ve
         action: verdict.action,
         reason: verdict.reason.clone(),
         weighed: weighed.collect(),
+        parts: treated(&judged.mail, verdict),
         outcome: outcomes.join("; "),
     }
+}
+
+fn treated(mail: &Mail, verdict: &Verdict) -> Vec<TreatedRecord> {
+    if !verdict.action.delivers() {
+        return Vec::new();
+    }
+    let record = |treated: &Treated| TreatedRecord {
+        path: mail.message.path(treated.part),
+        name: mail.message.part(treated.part).name().map(str::to_owned),
+        done: treated.to_string(),
+    };
+    verdict.treated.iter().map(record).collect()
 }
 
 fn replies(done: &Done) -> Vec<String> {

@@ -155,6 +155,7 @@ mod tests {
             action,
             keep: false,
             edits: Vec::new(),
+            treated: Vec::new(),
             extension: None,
             reply: Reply::new(250, "2.0.0", "Ok"),
             reason: String::new(),

@@ -11,6 +11,8 @@ use crate::config::typed::LogFormat;
 
 /// Longest address, reason or Message-ID in a line, in characters.
 const MAX_TEXT: usize = 200;
+/// Parts of which is told what was done.
+const MAX_PARTS: usize = 5;
 /// Recipients that are named; the others are counted.
 const MAX_RECIPIENTS: usize = 20;
 
@@ -35,6 +37,9 @@ pub fn log_line(record: &Record, elapsed: Duration) -> String {
     }
     if !fields.message_id.is_empty() {
         add(format_args!(", Message-ID: {}", fields.message_id));
+    }
+    if !fields.parts.is_empty() {
+        add(format_args!(", parts: {}", fields.parts));
     }
     add(format_args!(", mail_id: {}, Hits: {}, size: {}", fields.mail_id, fields.hits, fields.size));
     if !fields.faults.is_empty() {
@@ -72,6 +77,8 @@ pub struct Fields {
     pub hits: String,
     /// Bytes.
     pub size: u64,
+    /// What was done with parts: `a.exe replaced; b.doc cleaned`.
+    pub parts: String,
     /// Checks that could not look: `clamd:main timeout`.
     pub faults: String,
     /// Milliseconds.
@@ -106,6 +113,7 @@ pub fn fields(record: &Record, elapsed: Duration) -> Fields {
         mail_id: record.id.clone(),
         hits: if is_scored(record) { record.score.to_string() } else { "-".into() },
         size: record.size,
+        parts: parts(record),
         faults: faults.join("; "),
         elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
     }
@@ -134,6 +142,7 @@ pub fn log(record: &Record, elapsed: Duration, format: LogFormat) {
                 mail_id = %f.mail_id,
                 hits = %f.hits,
                 size = f.size,
+                parts = %f.parts,
                 faults = %f.faults,
                 elapsed_ms = f.elapsed_ms,
                 "{} {}", f.result, f.content
@@ -186,6 +195,7 @@ fn outcomes(record: &Record) -> Vec<&'static str> {
         _ if record.is_advice() => action.name(),
         Action::Deliver => "Relayed",
         Action::Mark => "RelayedTagged",
+        Action::Wrap => "RelayedWrapped",
         Action::Strip => "RelayedStripped",
         Action::Quarantine => "Quarantined",
         Action::Discard => "Discarded",
@@ -202,6 +212,22 @@ fn outcomes(record: &Record) -> Vec<&'static str> {
         }
     }
     names
+}
+
+/// What was done with parts, each once.
+fn parts(record: &Record) -> String {
+    let mut all: Vec<String> = Vec::new();
+    for part in record.verdicts.iter().flat_map(|verdict| &verdict.parts) {
+        let text = clean(&format!("{} {}", part.shown(), part.done), 80);
+        if !all.contains(&text) {
+            all.push(text);
+        }
+        if all.len() > MAX_PARTS {
+            all[MAX_PARTS] = "…".into();
+            break;
+        }
+    }
+    all.join("; ")
 }
 
 fn recipients(record: &Record) -> String {

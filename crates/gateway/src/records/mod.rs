@@ -25,7 +25,7 @@ pub use logline::{Fields, fields, log, log_line};
 pub use metrics::{Lookups, Metrics, WorkerCounts};
 pub use record::{
     AuthenticationRecord, DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, Scanned,
-    VerdictRecord, WeighedRecord,
+    TreatedRecord, VerdictRecord, WeighedRecord,
 };
 pub use release::{
     Deliver, Delivery, Release, ReleaseError, Released, Secret, check_secret, find, forward, release,

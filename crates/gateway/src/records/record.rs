@@ -215,9 +215,35 @@ pub struct VerdictRecord {
     pub reason: String,
     /// What each finding counted.
     pub weighed: Vec<WeighedRecord>,
+    /// What was done with parts of what was delivered.
+    #[serde(default)]
+    pub parts: Vec<TreatedRecord>,
     /// What became of it: `delivered: 250 2.0.0 Ok`, `refused: 550 …`, `held: l/l1bnIZN88okd`, `discarded`,
     /// `bounced: 250 2.0.0 Ok`, `deferred: 451 …`; `advised` where somebody only asked.
     pub outcome: String,
+}
+
+/// What was done with a part.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TreatedRecord {
+    /// Where it stands; empty for the message itself.
+    pub path: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// `replaced`, `renamed to a.exe.disarmed`, `cleaned`, `defanged: scripts, forms`; in brackets behind it why it is not
+    /// what was asked for.
+    pub done: String,
+}
+
+impl TreatedRecord {
+    /// What people call it: its name, else where it stands.
+    pub fn shown(&self) -> &str {
+        match (self.name.as_deref(), self.path.as_str()) {
+            (Some(name), _) => name,
+            (None, "") => "message",
+            (None, path) => path,
+        }
+    }
 }
 
 /// What a finding counted in a verdict.

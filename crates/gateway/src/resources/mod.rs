@@ -8,6 +8,7 @@ pub mod machine;
 pub mod maps;
 pub mod net;
 pub mod notices;
+pub mod rules;
 pub mod state;
 pub mod tls;
 pub mod watch;

@@ -272,6 +272,7 @@ pub fn force(verdicts: &mut Vec<Verdict>, forced: &[(usize, Action, String)]) {
         own.recipients = vec![*recipient];
         (own.action, own.reason) = (*action, reason.clone());
         (own.category, own.edits, own.extension) = (Category::Restricted, Vec::new(), None);
+        own.treated.clear();
         own.reply = Reply::new(250, "2.0.0", "Ok");
         verdicts[at].recipients.retain(|place| place != recipient);
         if verdicts[at].recipients.is_empty() {

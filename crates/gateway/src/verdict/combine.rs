@@ -28,12 +28,12 @@ pub struct Plan {
     pub deliveries: Vec<Delivery>,
     /// Verdicts whose recipients get nothing now: the message is held in the vault for them.
     pub hold: Vec<usize>,
-    /// Verdicts that want a copy in the vault besides, and those whose recipients get a stripped message, be it, with
-    /// [`Answers::OneCopy`], only because another's verdict strips: what was taken out must be somewhere.
+    /// Verdicts that want a copy in the vault besides, and those whose recipients get a message without parts, be it, with
+    /// [`Answers::OneCopy`], only because another's verdict takes them out: what was taken out must be somewhere.
     pub keep: Vec<usize>,
     /// Recipients of [`Plan::keep`].
     kept_for: Vec<usize>,
-    /// Recipients who get a stripped message, in order.
+    /// Recipients who get a message of which something was taken out, in order.
     stripped: Vec<usize>,
     answers: Answers,
     /// What is meant to become of it for each recipient.
@@ -145,7 +145,9 @@ fn strictest(verdicts: &[Verdict]) -> Option<usize> {
     let delivering = (0..verdicts.len()).filter(|&place| verdicts[place].action.delivers());
     delivering.max_by_key(|&place| {
         let verdict = &verdicts[place];
-        (verdict.action, verdict.category, verdict.score, std::cmp::Reverse(place))
+        // What takes out what is bad goes before what only marks it.
+        let takes = (verdict.takes_out(), verdict.action == Action::Wrap, !verdict.treated.is_empty());
+        (takes, verdict.action, verdict.category, verdict.score, std::cmp::Reverse(place))
     })
 }
 
@@ -169,7 +171,9 @@ impl Plan {
             }
         };
         match (judged.action, self.answers) {
-            (Action::Deliver | Action::Mark | Action::Strip, _) => self.deliver(recipient, verdict, verdicts),
+            (Action::Deliver | Action::Mark | Action::Wrap | Action::Strip, _) => {
+                self.deliver(recipient, verdict, verdicts)
+            }
             (Action::Quarantine, _) => {
                 hold();
                 Fate::Hold(reply)
@@ -191,7 +195,7 @@ impl Plan {
             Answers::OneCopy => strictest(verdicts).unwrap_or(verdict),
             Answers::One | Answers::Each => verdict,
         };
-        if verdicts[edits].action == Action::Strip {
+        if verdicts[edits].takes_out() {
             self.stripped.push(recipient);
         }
         let same = |delivery: &Delivery| {
@@ -518,6 +522,7 @@ mod tests {
             action,
             keep,
             edits: Vec::new(),
+            treated: Vec::new(),
             extension,
             reply,
             reason: String::new(),
@@ -790,6 +795,28 @@ mod tests {
         let dry = plan.without_vault(&verdicts);
         assert!(dry.deliveries.is_empty() && dry.entry(&verdicts, &[]).is_empty());
         assert!(plan.conclude(&results("22")).one.is_positive());
+    }
+
+    /// With one copy, what takes something out goes before what only marks: nobody gets what another's policy takes out of it.
+    #[test]
+    fn one_copy_lacks_what_any_policy_takes_out() {
+        use gatepost_mail::{Defang, PartId, Treated, Treatment};
+        let treated = |how| vec![Treated { part: PartId(1), how, note: String::new(), findings: Vec::new() }];
+        for (words, how, strictest, kept) in [
+            ("deliver mark", Treatment::Cleaned, 0, &[0, 1][..]),
+            ("deliver wrap", Treatment::Renamed("x".into()), 0, &[0, 1]),
+            ("deliver mark", Treatment::Defanged(vec![Defang::Scripts]), 0, &[]),
+            ("deliver wrap", Treatment::Defanged(vec![Defang::Scripts]), 1, &[]),
+            ("deliver strip", Treatment::Defanged(vec![Defang::Scripts]), 1, &[0, 1]),
+        ] {
+            let mut verdicts = verdicts(words);
+            verdicts[0].treated = treated(how);
+            verdicts[0].edits =
+                vec![Edit::AddHeader { name: "A".into(), value: "b".into(), place: Place::Top }];
+            let plan = plan(&verdicts, 2, Answers::OneCopy);
+            assert!(plan.deliveries.iter().all(|delivery| delivery.edits == strictest), "{words}: {plan:?}");
+            assert_eq!(plan.entry(&verdicts, &[]), kept, "{words}");
+        }
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! From findings and faults to verdicts.
 //!
 //! Each category that a mail is in asks for the action its policy has for it. Of those that do not deliver, the worst
-//! category decides; where all deliver, stripping goes before marking and marking before plain delivery, and among
-//! equals the worst category decides. So spam is refused although its header is malformed, too, and malformed headers
+//! category decides; where all deliver, stripping goes before wrapping, wrapping before marking and marking before plain
+//! delivery, and among equals the worst category decides. So spam is refused although its header is malformed, too, and malformed headers
 //! are delivered: a harmless finding never opens the door to a harmful one.
+
+mod parts;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use gatepost_mail::{
-    Action, Bounce, Category, Edit, Fault, Finding, Mail, OnFault, PartId, Points, Reply, Scope, Verdict,
-    Weighed,
+    Action, Bounce, Category, Edit, Fault, Finding, Mail, OnFault, Points, Reply, Scope, Verdict, Weighed,
 };
+use parts::Changed;
 
 use super::bounce;
 use super::opinion;
@@ -113,6 +115,9 @@ impl Assessment {
             if matches!(finding.scope, Scope::Recipient(_)) && group.own.binary_search(&place).is_err() {
                 continue;
             }
+            if policy.ignores(&finding.symbol) {
+                continue;
+            }
             let worth = policy.worth(&finding.symbol);
             let first = counted.insert(finding.symbol.as_ref());
             let points = if first { worth.points } else { Points::ZERO };
@@ -165,7 +170,7 @@ impl Judge<'_> {
     fn verdicts(&self, recipients: Vec<usize>) -> Vec<Verdict> {
         let mut decision = self.decide();
         self.heed_faults(&mut decision);
-        let edits = self.edits(&mut decision);
+        let mut changed = self.edits(&mut decision);
         match (decision.action, self.case.after_queue) {
             (Action::Refuse, true)
                 if !self.policies.refuses_after_queue(&self.case.mail.session.listener) =>
@@ -174,16 +179,18 @@ impl Judge<'_> {
             }
             // The sender's server makes the bounce, and knows best to whom.
             (Action::Bounce, false) => decision.action = Action::Refuse,
-            (Action::Bounce, true) => return self.bounced(decision, recipients, edits),
+            (Action::Bounce, true) => return self.bounced(decision, recipients, changed),
             _ => {}
         }
-        let edits = if decision.action.delivers() || self.case.advice { edits } else { Vec::new() };
-        vec![self.verdict(&decision, recipients, edits)]
+        if !decision.action.delivers() && !self.case.advice {
+            changed = Changed::default();
+        }
+        vec![self.verdict(&decision, recipients, changed)]
     }
 
     /// After the queue it is we who tell the sender, if that can be done safely. Where not, the message is held. Edits
     /// are for whoever only asks for advice.
-    fn bounced(&self, decision: Decision, recipients: Vec<usize>, edits: Vec<Edit>) -> Vec<Verdict> {
+    fn bounced(&self, decision: Decision, recipients: Vec<usize>, changed: Changed) -> Vec<Verdict> {
         let Case { mail, findings, .. } = self.case;
         let (categories, domains) = (&self.assessment.categories, &self.policies.domains);
         let wanted = |&place: &usize| mail.envelope.recipients.get(place).is_some_and(bounce::is_wanted);
@@ -201,13 +208,13 @@ impl Judge<'_> {
         let mut verdicts = Vec::new();
         if !untold.is_empty() || told.is_empty() {
             let held = Decision { action: Action::Quarantine, ..decision };
-            let mut verdict = self.verdict(&held, untold, edits.clone());
+            let mut verdict = self.verdict(&held, untold, changed.clone());
             verdict.reason = template::plain(&format!("{}; not bounced: {why}", verdict.reason), MAX_REASON);
             verdict.bounce = Bounce::Unsafe(why);
             verdicts.push(verdict);
         }
         if !told.is_empty() {
-            let mut verdict = self.verdict(&decision, told, edits);
+            let mut verdict = self.verdict(&decision, told, changed);
             verdict.bounce = self.told(&decision, &verdict);
             verdicts.push(verdict);
         }
@@ -229,7 +236,7 @@ impl Judge<'_> {
         Bounce::Tell { refusal, text }
     }
 
-    fn verdict(&self, decision: &Decision, recipients: Vec<usize>, edits: Vec<Edit>) -> Verdict {
+    fn verdict(&self, decision: &Decision, recipients: Vec<usize>, changed: Changed) -> Verdict {
         let reason = self.reason(decision);
         let extension = self.marked(&self.policy.extensions).next().filter(|_| decision.action.delivers());
         Verdict {
@@ -239,7 +246,8 @@ impl Judge<'_> {
             score: self.assessment.score,
             action: decision.action,
             keep: self.keep(decision.action),
-            edits,
+            edits: changed.edits,
+            treated: changed.treated,
             extension: extension.map(str::to_owned),
             reply: self.reply(decision, &reason),
             reason,
@@ -273,21 +281,25 @@ impl Judge<'_> {
     }
 
     /// Changes for delivery. Where stripping turns out impossible, the decision becomes quarantine.
-    fn edits(&self, decision: &mut Decision) -> Vec<Edit> {
+    fn edits(&self, decision: &mut Decision) -> Changed {
         if !decision.action.delivers() && !self.case.advice {
-            return Vec::new();
+            return Changed::default();
         }
         let mut edits = self.header_edits(decision);
-        if decision.action == Action::Strip {
-            match self.replacements() {
-                Some(replacements) => edits.extend(replacements),
-                None => {
-                    decision.action = Action::Quarantine;
-                    decision.cause = DecidedBy::NothingToStrip;
-                }
+        if !decision.action.delivers() {
+            return Changed { edits, ..Changed::default() };
+        }
+        match self.content_edits(decision) {
+            Some(mut content) => {
+                edits.append(&mut content.edits);
+                Changed { edits, ..content }
+            }
+            None => {
+                decision.action = Action::Quarantine;
+                decision.cause = DecidedBy::NothingToStrip;
+                Changed { edits, ..Changed::default() }
             }
         }
-        edits
     }
 
     fn header_edits(&self, decision: &Decision) -> Vec<Edit> {
@@ -316,31 +328,8 @@ impl Judge<'_> {
     fn marked<'t>(&self, table: &'t BTreeMap<Category, String>) -> impl Iterator<Item = &'t str> {
         let worst_first = self.assessment.categories.iter().rev();
         worst_first
-            .filter(|category| self.policy.action(**category) == Action::Mark)
+            .filter(|category| matches!(self.policy.action(**category), Action::Mark | Action::Wrap))
             .filter_map(|category| table.get(category).map(String::as_str))
-    }
-
-    /// A text for each MIME part with something to be stripped; None if something was found that is in no part.
-    fn replacements(&self) -> Option<Vec<Edit>> {
-        let message = &self.case.mail.message;
-        let mut by_entity: BTreeMap<PartId, Vec<&Finding>> = BTreeMap::new();
-        for weighed in &self.assessment.weighed {
-            if weighed.category.is_none_or(|category| self.policy.action(category) != Action::Strip) {
-                continue;
-            }
-            let finding = &self.case.findings[weighed.finding];
-            let Scope::Part(part) = finding.scope else { return None };
-            by_entity.entry(message.replaceable(part)?).or_default().push(finding);
-        }
-        let replacements = by_entity.into_iter().map(|(part, findings)| Edit::ReplacePart {
-            part,
-            text: self.policy.strip_text.fill(|field| match field {
-                Field::Name => message.parts[part.0].name().unwrap_or("without a name").to_owned(),
-                Field::Reason => evidences(findings.iter().copied()),
-                other => self.field(other, ""),
-            }),
-        });
-        Some(replacements.collect())
     }
 
     /// Whether a copy is kept. Not of deferred mail: the sender holds it, and each new try would leave another copy.
@@ -366,7 +355,7 @@ impl Judge<'_> {
             (Action::Quarantine | Action::Discard | Action::Bounce, _) => {
                 Reply::new(250, "2.0.0", format!("Ok: taken, id {id}"))
             }
-            (Action::Deliver | Action::Mark | Action::Strip, _) => {
+            (Action::Deliver | Action::Mark | Action::Wrap | Action::Strip, _) => {
                 Reply::new(250, "2.0.0", format!("Ok, id {id}"))
             }
         }
@@ -463,7 +452,7 @@ fn joined(texts: impl Iterator<Item = String>) -> String {
 mod tests {
     use super::*;
     use crate::verdict::testing::{ATTACHED, CATALOGUE, PLAIN, case, fault, mail, one, policies};
-    use gatepost_mail::Place;
+    use gatepost_mail::{PartId, Place};
     use proptest::prelude::*;
 
     /// Findings from names in capitals, parted by spaces: `VIRUS@2` stands in part 2, `FIVE>1` is of recipient 1.

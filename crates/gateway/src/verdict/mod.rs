@@ -8,16 +8,19 @@
 //! [`Verdict`]: gatepost_mail::Verdict
 
 mod admit;
+mod attachments;
 mod bounce;
 mod combine;
 mod judge;
 mod opinion;
+mod parts;
 mod policy;
 mod postpone;
 mod rewrite;
 mod template;
 #[cfg(test)]
 mod testing;
+mod texts;
 mod when;
 
 pub use admit::{Admission, Request, Restrictions, Stage, Step, force};

@@ -1,11 +1,14 @@
 //! Policies: the configuration's `default_policy` and `policy` tables, checked and compiled.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use gatepost_mail::{Action, Address, Category, Counts, Finding, Points, Session};
 
+use super::attachments;
+use super::parts::{self, PartLayer, PartRules};
 use super::template::{Notice, ReplyTemplate};
+use super::texts;
 use super::when::{self, Folded, When};
 use crate::config::Problem;
 use crate::config::typed::{self, Config, HeaderNames, RefuseAfterQueue};
@@ -54,7 +57,8 @@ impl Policies {
                      make it the last, or put what it says into default_policy",
                 ));
             }
-            list.push(Policy::compile(&[layer, &base], when, &catalogue, &mut problems));
+            let policy = Policy::compile(&[layer, &base], when, &catalogue, &mut problems);
+            list.push(policy.muting(attachments::muted(config, [layer.typed, base.typed])));
         }
         if !when::is_empty(&config.default_policy.when) {
             let message = "default_policy is for whatever no other policy matches; \
@@ -62,7 +66,9 @@ impl Policies {
             problems.push(Problem::new("default_policy.when", message));
         }
         check_name(&base, &mut names, &mut problems);
-        list.push(Policy::compile(&[&base], When::default(), &catalogue, &mut problems));
+        let last = Policy::compile(&[&base], When::default(), &catalogue, &mut problems);
+        list.push(last.muting(attachments::muted(config, [base.typed])));
+        attachments::check(config, &mut problems);
         let refusing = (config.listeners().into_iter())
             .filter(|listener| listener.refuse_after_queue == RefuseAfterQueue::Refuse)
             .map(|listener| listener.name);
@@ -156,6 +162,8 @@ pub(super) struct Policy {
     /// In bytes; None is no limit.
     pub max_size: Option<u64>,
     worth: HashMap<Box<str>, Worth>,
+    /// Symbols that are nothing to it, as if they had not been found.
+    muted: HashSet<Box<str>>,
     actions: BTreeMap<Category, Action>,
     keep: BTreeSet<Category>,
     /// Replies of the categories whose action is refuse, bounce or defer.
@@ -163,6 +171,7 @@ pub(super) struct Policy {
     pub subject_tags: BTreeMap<Category, String>,
     pub extensions: BTreeMap<Category, String>,
     pub headers_from: Points,
+    pub parts: PartRules,
     pub strip_text: Notice,
     pub bounce_text: Notice,
 }
@@ -178,6 +187,17 @@ impl Policy {
     /// What a symbol is worth.
     pub fn worth(&self, symbol: &str) -> Worth {
         self.worth.get(symbol).copied().unwrap_or_default()
+    }
+
+    /// Whether a symbol is one of a set of attachment rules that does not count here.
+    pub fn ignores(&self, symbol: &str) -> bool {
+        self.muted.contains(symbol)
+    }
+
+    fn muting(mut self, muted: HashSet<Box<str>>) -> Policy {
+        self.worth.retain(|symbol, _| !muted.contains(symbol));
+        self.muted = muted;
+        self
     }
 
     /// What happens to a category.
@@ -225,6 +245,10 @@ impl Policy {
         });
         let actions = BTreeMap::from(actions);
         check_marks(top, &actions, problems);
+        let worth = worths(layers, catalogue);
+        let category_of = |symbol: &str| worth.get(symbol).map(|worth| worth.category);
+        parts::check(&top.key, top.typed, &actions, category_of, problems);
+        let of_parts: Vec<&PartLayer> = layers.iter().map(|layer| &layer.parts).collect();
         let keep = layers.iter().find_map(|l| l.typed.keep.as_ref()).into_iter().flatten().copied();
         Policy {
             name: top.name(),
@@ -232,7 +256,8 @@ impl Policy {
             spammy_at,
             spam_at,
             max_size: max_size.filter(|size| *size > 0),
-            worth: worths(layers, catalogue),
+            worth,
+            muted: HashSet::new(),
             replies: replies(layers, &actions, problems),
             keep: keep.collect(),
             subject_tags: merged(layers, |typed| &typed.subject_tags),
@@ -241,14 +266,9 @@ impl Policy {
                 .iter()
                 .find_map(|layer| layer.typed.headers_from)
                 .unwrap_or(Points::thousandths(-999_000)),
-            strip_text: layers
-                .iter()
-                .find_map(|layer| layer.strip_text.clone())
-                .unwrap_or_else(builtin_notice),
-            bounce_text: layers
-                .iter()
-                .find_map(|layer| layer.bounce_text.clone())
-                .unwrap_or_else(builtin_bounce),
+            parts: PartRules::compile(&of_parts),
+            strip_text: parts::nearest_text(&of_parts, |layer| layer.strip_text.as_ref(), texts::strip),
+            bounce_text: parts::nearest_text(&of_parts, |layer| layer.bounce_text.as_ref(), texts::bounce),
             actions,
         }
     }
@@ -274,8 +294,7 @@ struct Layer<'a> {
     key: String,
     typed: &'a typed::Policy,
     replies: BTreeMap<Category, ReplyTemplate>,
-    strip_text: Option<Notice>,
-    bounce_text: Option<Notice>,
+    parts: PartLayer<'a>,
 }
 
 impl<'a> Layer<'a> {
@@ -289,8 +308,11 @@ impl<'a> Layer<'a> {
         let mut problem = |part: String, message: String| {
             problems.push(Problem::new(format!("{key}.{part}"), message));
         };
-        let symbols = typed.weights.keys().map(|name| ("weights", name));
-        for (table, name) in symbols.chain(typed.categories.keys().map(|name| ("categories", name))) {
+        let is_symbol = |name: &&String| Category::ALL.iter().all(|category| category.name() != *name);
+        let symbols = (typed.weights.keys().map(|name| ("weights", name)))
+            .chain(typed.categories.keys().map(|name| ("categories", name)))
+            .chain(typed.parts.keys().filter(is_symbol).map(|name| ("parts", name)));
+        for (table, name) in symbols {
             if !catalogue.contains_key(name) {
                 let nearest = nearest(name, catalogue.keys().map(String::as_str));
                 problem(format!("{table}.{name}"), format!("no check finds a symbol {name}{nearest}"));
@@ -328,13 +350,8 @@ impl<'a> Layer<'a> {
                 Err(message) => problem(format!("replies.{category}"), message),
             }
         }
-        let strip_text = typed.strip_text.as_deref().and_then(|text| {
-            Notice::parse(text).map_err(|message| problem("strip_text".into(), message)).ok()
-        });
-        let bounce_text = typed.bounce_text.as_deref().and_then(|text| {
-            Notice::parse_bounce(text).map_err(|message| problem("bounce_text".into(), message)).ok()
-        });
-        Layer { key, typed, replies, strip_text, bounce_text }
+        let parts = PartLayer::read(&key, typed, problems);
+        Layer { key, typed, replies, parts }
     }
 
     fn name(&self) -> Arc<str> {
@@ -419,7 +436,7 @@ fn merged<T: Clone>(
 }
 
 /// Which actions make sense for a category.
-fn check_action(category: Category, action: Action) -> Result<(), String> {
+pub(super) fn check_action(category: Category, action: Action) -> Result<(), String> {
     use {Action::*, Category::*};
     match (category, action) {
         (Clean, Deliver | Mark | Quarantine) => Ok(()),
@@ -433,12 +450,12 @@ fn check_action(category: Category, action: Action) -> Result<(), String> {
     }
 }
 
-/// Subject tags and extensions stand only where the action is `mark`; elsewhere they would silently do nothing.
+/// Subject tags and extensions stand only where the action is `mark` or `wrap`; elsewhere they would silently do nothing.
 fn check_marks(top: &Layer, actions: &BTreeMap<Category, Action>, problems: &mut Vec<Problem>) {
     let tags = top.typed.subject_tags.keys().map(|category| ("subject_tags", category));
     for (table, category) in tags.chain(top.typed.extensions.keys().map(|c| ("extensions", c))) {
         let action = actions.get(category).copied().unwrap_or(builtin_action(*category));
-        if action != Action::Mark {
+        if !matches!(action, Action::Mark | Action::Wrap) {
             problems.push(Problem::new(
                 format!("{}.{table}.{category}", top.key),
                 format!(
@@ -603,31 +620,6 @@ fn builtin_reply(category: Category, class: u16) -> ReplyTemplate {
     ReplyTemplate::parse(text, builtin_enhanced(category)).expect("a built-in reply is well-formed")
 }
 
-fn builtin_notice() -> Notice {
-    Notice::parse(
-        "The attachment {name} was removed from this message by {hostname}.\n\
-         Reason: {reason}\n\
-         \n\
-         The original message is held under the id {id}; whoever runs the mail\n\
-         system can look into it and release it.\n",
-    )
-    .expect("the built-in notice is well-formed")
-}
-
-fn builtin_bounce() -> Notice {
-    Notice::parse_bounce(
-        "This is the mail system at {hostname}.\n\
-         \n\
-         Your message was not delivered to: {recipients}\n\
-         \n\
-         It was not accepted because of what it contains: {reason}\n\
-         \n\
-         Trying again without a change will not help. If you need help, write to\n\
-         postmaster@{hostname} and mention the id {id}.\n",
-    )
-    .expect("the built-in text is well-formed")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -713,6 +705,34 @@ mod tests {
             "default_policy.replies.virus",
             "must be 5xx",
         ),
+        // Parts and texts.
+        ("default_policy.parts.MACROO = 'clean'", "default_policy.parts.MACROO", "no check finds a symbol"),
+        ("default_policy.parts.FIVEE = 'clean'", "default_policy.parts.FIVEE", "the nearest is FIVE"),
+        ("default_policy.parts.banned = 'rename'", "default_policy.parts.banned", "set actions.banned"),
+        ("default_policy.parts.spam = 'clean'", "default_policy.parts.spam", "not about a part"),
+        (
+            "default_policy.parts.BANNED = 'clean'",
+            "default_policy.parts.BANNED",
+            "counts as banned, whose action is refuse",
+        ),
+        (
+            "default_policy = {actions = {banned = 'strip'}, parts = {banned = 'clean'}}\n\
+             policy = [{name = 'a', parts = {BANNED = 'rename'}, actions = {banned = 'mark'}}]",
+            "policy[0].parts.BANNED",
+            "whose action is mark",
+        ),
+        ("default_policy.rename_to = 'x'", "default_policy.rename_to", "must hold {name}"),
+        ("default_policy.rename_to = '{name}'", "default_policy.rename_to", "something besides"),
+        ("default_policy.rename_to = '../{name}.x'", "default_policy.rename_to", "slashes"),
+        ("default_policy.rename_to = '{reason}{name}'", "default_policy.rename_to", "unknown field {reason}"),
+        (
+            "default_policy.warnings.spammy = '{name}'",
+            "default_policy.warnings.spammy",
+            "unknown field {name}",
+        ),
+        ("default_policy.warnings.spammy = ' '", "default_policy.warnings.spammy", "must say something"),
+        ("default_policy.wrap_text = ''", "default_policy.wrap_text", "must say something"),
+        ("default_policy.actions.clean = 'wrap'", "default_policy.actions.clean", "cannot be met with wrap"),
         // Names and conditions.
         ("policy = [{}]", "policy[0].name", "needs a name"),
         (
@@ -942,6 +962,5 @@ mod tests {
                 assert!(reply.text.contains("(id x)"), "{reply}");
             }
         }
-        assert!(builtin_notice().fill(|_| "x".into()).contains("The attachment x was removed"));
     }
 }

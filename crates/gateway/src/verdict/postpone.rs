@@ -44,6 +44,7 @@ pub fn postpone(verdicts: &mut Vec<Verdict>, at: usize, late: &Late) {
         action: Action::Defer,
         keep: false,
         edits: Vec::new(),
+        treated: Vec::new(),
         extension: None,
         reply: Reply::new(451, "4.7.1", text),
         reason,

@@ -1,5 +1,5 @@
-//! Texts with fields in braces: replies to the client, the text put in place of a stripped attachment, and the text of
-//! a bounce.
+//! Texts with fields in braces: replies to the client, the text put in place of a stripped attachment, the name of one
+//! that is renamed, texts about a mail as a whole, and the text of a bounce.
 
 use gatepost_mail::Reply;
 
@@ -36,6 +36,18 @@ const REPLY_FIELDS: &[(&str, Field)] = &[
 /// Fields of the text in place of an attachment.
 const NOTICE_FIELDS: &[(&str, Field)] =
     &[("id", Field::Id), ("reason", Field::Reason), ("name", Field::Name), ("hostname", Field::Hostname)];
+
+/// Fields of texts about a mail: what wraps it, what stands at its top.
+const MAIL_FIELDS: &[(&str, Field)] = &[
+    ("id", Field::Id),
+    ("reason", Field::Reason),
+    ("category", Field::Category),
+    ("score", Field::Score),
+    ("hostname", Field::Hostname),
+];
+
+/// Fields of the new name of an attachment.
+const NAME_FIELDS: &[(&str, Field)] = &[("name", Field::Name), ("id", Field::Id)];
 
 /// Fields of the text of a bounce.
 const BOUNCE_FIELDS: &[(&str, Field)] = &[
@@ -112,7 +124,7 @@ fn parse_enhanced(text: &str) -> Option<u16> {
     numbers.next().is_none().then_some(class)
 }
 
-/// A text of several lines: put in place of an attachment, or read in a bounce.
+/// A text of several lines: put in place of an attachment, before a mail, or read in a bounce. Or a new name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Notice(Template);
 
@@ -131,6 +143,31 @@ impl Notice {
             return Err("the text that stands for an attachment must say something".into());
         }
         Template::parse(text, NOTICE_FIELDS).map(Notice)
+    }
+
+    /// Reads a text about a mail, of any number of lines.
+    pub fn parse_about_mail(text: &str) -> Result<Notice, String> {
+        if text.trim().is_empty() {
+            return Err("the text must say something".into());
+        }
+        Template::parse(text, MAIL_FIELDS).map(Notice)
+    }
+
+    /// Reads the pattern of new names.
+    pub fn parse_name(text: &str) -> Result<Notice, String> {
+        let unfit = |c: char| c.is_control() || matches!(c, '/' | '\\' | '"');
+        if text.trim() != text || text.contains(unfit) || text.chars().count() > 100 {
+            return Err("a pattern of names is at most 100 characters, without spaces around it, slashes, quotes and \
+                        control characters"
+                .into());
+        }
+        let name = Template::parse(text, NAME_FIELDS)?;
+        match name.pieces.contains(&Piece::Field(Field::Name)) && name.pieces.len() > 1 {
+            true => Ok(Notice(name)),
+            false => {
+                Err("the new name must hold {name} and something besides, as {name}.disarmed does".into())
+            }
+        }
     }
 
     /// The text, its fields filled in: without control characters and of bounded length, but any script.

@@ -23,6 +23,7 @@ pub const CATALOGUE: &[(&str, Counts)] = &[
     ("UNCHECKED", Counts::As(Category::Unchecked)),
     ("BANNED", Counts::As(Category::Banned)),
     ("VIRUS", Counts::As(Category::Virus)),
+    ("ATTACHMENT_TO_RENAME", Counts::Points(Points::ZERO)),
     ("HALF", Counts::Points(Points::thousandths(500))),
     ("ONE", Counts::Points(Points::thousandths(1000))),
     ("FIVE", Counts::Points(Points::thousandths(5000))),

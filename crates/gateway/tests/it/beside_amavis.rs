@@ -67,7 +67,7 @@ fn subject(name: &str) -> String {
 
 /// A zip archive of one stored member (APPNOTE.TXT sections 4.3.7, 4.3.12 and 4.3.16). What is encrypted has twelve
 /// octets before it (section 6.1); nobody here has the key, so nobody sees that there is none.
-fn zip(name: &str, content: &[u8], encrypted: bool) -> Vec<u8> {
+pub fn zip(name: &str, content: &[u8], encrypted: bool) -> Vec<u8> {
     let stored = [if encrypted { &b"no key here!"[..] } else { b"" }, content].concat();
     let packed = u32::try_from(stored.len()).expect("a small member");
     let crc = !content.iter().fold(u32::MAX, |crc, octet| {

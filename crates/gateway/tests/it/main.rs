@@ -4,7 +4,9 @@ mod rig;
 
 mod after_queue;
 mod ampdp;
+mod attachments;
 mod auth;
+mod bad_parts;
 mod beside_amavis;
 mod beside_clamav_milter;
 mod beside_clamsmtp;
@@ -50,4 +52,5 @@ mod spamd;
 mod spoofed;
 mod state;
 mod two_queues;
+mod unmended;
 mod worker;

@@ -3,7 +3,7 @@
 
 mod fronts;
 mod letters;
-mod packing;
+pub mod packing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -39,6 +39,12 @@ const DIFFERENCES: &[(&[&str], Quirk, Left, &str)] = &[
         "for the mail server the header ends at the first line that is no field, and that is how it tells the filter",
     ),
     (&["queue"], Quirk::StrayLineEnd, Left::Header, "in the queue's files every line ends in LF"),
+    (
+        &["spamd check", "spamd process", "clamd", "http", "filter", "scan"],
+        Quirk::StrayLineEnd,
+        Left::Header,
+        "whoever only hears a verdict goes on with what it has, so that is looked at beside what was mended",
+    ),
     (&["milter"], Quirk::NulInHeader, Left::Header, "the protocol's strings end in NUL"),
     (
         &["clamd"],

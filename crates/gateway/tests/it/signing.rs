@@ -46,7 +46,7 @@ fn verifying(opendkim: &Opendkim) -> Postfix {
 }
 
 /// Letters of which something is changed before they are signed.
-fn letters() -> [String; 4] {
+fn letters() -> [String; 6] {
     let head = "From: Somebody <somebody@example.org>\nTo: <user@example.test>\nDate: Thu, 01 Jan 2026 00:00:00 +0000\n\
         Message-ID: <1@example.org>\nSubject: =?utf-8?Q?H=C3=A4?= folded\n  over  two lines\n";
     [
@@ -54,11 +54,18 @@ fn letters() -> [String; 4] {
         format!("{head}\n{GTUBE}\n"),
         format!("{head}Content-Type: text/x-odd\n\n{}\n", eicar()),
         format!("{head}\n{}", "a line of some length, to fill it\n".repeat(20_000)),
+        format!(
+            "{head}MIME-Version: 1.0\nContent-Type: text/html; charset=utf-8\n\n<p>Grüße<script>x()</script></p>\n"
+        ),
+        format!(
+            "{head}MIME-Version: 1.0\nContent-Type: application/octet-stream; name=run.vbs\n\nMsgBox 1\n"
+        ),
     ]
 }
 
 const CHANGES: &str = "[default_policy]\nactions.spam = \"mark\"\nactions.virus = \"strip\"\n\
-    subject_tags.spam = \"[SPAM] \"\nstrip_text = \"taken out: {name}\"\n";
+    subject_tags.spam = \"[SPAM] \"\nstrip_text = \"taken out: {name}\"\nactions.banned = \"wrap\"\ndefang.clean = [\"scripts\"]\n\
+    disclaimer.text = \"Ours only.\"\n";
 
 fn signing(keys: &Keys, setup: Setup) -> Setup {
     setup.globally("domains = [\"example.org\"]").with(CHANGES).with(&keys.config)
@@ -93,6 +100,8 @@ fn all_verify(from: SocketAddr, postfix: &Postfix, keys: &Keys) {
         seen.push(mail);
     }
     assert!(seen[1].contains("Subject: [SPAM] ") && seen[2].contains("taken out"), "{}", seen[1]);
+    assert!(!seen[4].contains("<script>") && seen[5].contains("message/rfc822"), "{}", seen[4]);
+    assert!(seen[0].contains("Ours only.") && seen[1].contains("Ours only."), "{}", seen[0]);
 }
 
 #[test]
@@ -113,7 +122,7 @@ fn mail_that_goes_through_is_signed_as_it_leaves() {
     assert_eq!(dialog.message("somebody@example.org", &["user@example.test"], letter).code, 250);
     assert!(
         !postfix
-            .delivered("user", 5)
+            .delivered("user", 7)
             .iter()
             .find(|mail| mail.contains("a@elsewhere.test"))
             .unwrap()

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use gatepost_mail::{
-    Address, Changes, Direction, Edit, Envelope, HeaderChange, Place, Protocol, Recipient, Reply, Session,
+    Address, Changes, Direction, Envelope, HeaderChange, Place, Protocol, Recipient, Reply, Session,
 };
 use gatepost_wire::ampdp::{Judge, Path, Response, ReturnValue};
 use gatepost_wire::smtp::{StrayReport, check_address};
@@ -20,7 +20,7 @@ use super::file::{self, FileError, Reading};
 use super::{Answer, failure};
 use crate::config::typed::HoldIn;
 use crate::front::handback::{Fate, Form, HandBack, Onward};
-use crate::front::{Front, direction};
+use crate::front::{Front, direction, local};
 use crate::pipeline::{Arrival, Carrier, Shipment};
 use crate::records::text;
 use crate::verdict::{Answers, Conclusion};
@@ -127,6 +127,7 @@ async fn decide(
         envelope: envelope.clone(),
         raw,
         stray,
+        unmended: None,
         early,
         answers,
         after_queue: false,
@@ -261,11 +262,12 @@ impl Carrier for Hand {
     }
 
     fn carry<'a>(&'a mut self, shipment: Shipment<'a>) -> BoxFuture<'a, Vec<Reply>> {
-        if shipment.edits.iter().any(|edit| matches!(edit, Edit::ReplacePart { .. })) {
+        if shipment.needs_body {
             let text = "An attachment of this message is not let in, and cannot be taken out here";
             return Box::pin(async move { vec![Reply::new(554, "5.6.1", text)] });
         }
-        self.0.carry(shipment)
+        let edits = local::of_header(shipment.edits);
+        Box::pin(async move { self.0.carry(Shipment { edits: &edits, ..shipment }).await })
     }
 
     fn hold(&mut self, reason: &str) -> bool {

@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Buf, Bytes};
-use gatepost_wire::smtp::StrayReport;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, timeout};
 
 use super::super::Front;
-use super::super::local::{self, Unfit};
+use super::super::local::{self, Mended, Unfit};
 use super::super::spool::Spool;
 use super::Failure;
 
@@ -28,11 +27,7 @@ const NO_SPACE: &str = "insufficient storage; ask again later";
 /// Reads a whole message within the session's limits of size and time.
 ///
 /// Line endings are mended, and a separator of mailboxes before it is left out.
-pub(super) async fn read(
-    front: &Front,
-    headers: &HeaderMap,
-    body: Incoming,
-) -> Result<(Bytes, StrayReport), Failure> {
+pub(super) async fn read(front: &Front, headers: &HeaderMap, body: Incoming) -> Result<Mended, Failure> {
     let content = collect(front, headers, body).await?;
     if content.is_empty() {
         // No mail server makes such a message; whoever should have sent it has failed.

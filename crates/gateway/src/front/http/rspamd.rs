@@ -14,9 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use gatepost_mail::{
-    Action, Bounce, Category, Changes, Edit, HeaderChange, Message, Place, Reply, Verdict, text,
-};
+use gatepost_mail::{Action, Bounce, Category, Changes, HeaderChange, Message, Place, Reply, Verdict, text};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -109,15 +107,19 @@ impl Carrier for Hand {
     }
 
     fn carry<'a>(&'a mut self, shipment: Shipment<'a>) -> BoxFuture<'a, Vec<Reply>> {
-        if !self.takes_body && shipment.edits.iter().any(|edit| matches!(edit, Edit::ReplacePart { .. })) {
+        if self.takes_body {
+            return self.hand.carry(shipment);
+        }
+        if shipment.needs_body {
             return Box::pin(async { vec![not_to_be_mended()] });
         }
-        self.hand.carry(shipment)
+        let edits = local::of_header(shipment.edits);
+        Box::pin(async move { self.hand.carry(Shipment { edits: &edits, ..shipment }).await })
     }
 }
 
 fn not_to_be_mended() -> Reply {
-    Reply::new(554, "5.6.0", "A part must be replaced, and the client of this check cannot do that")
+    Reply::new(554, "5.6.0", "A part must be changed, and the client of this check cannot do that")
 }
 
 /// The client delivers to all recipients or to none. Where verdicts deliver to some only, nobody gets the message: its
@@ -139,6 +141,7 @@ fn refuse_for_all(judged: &mut Judged) {
         verdict.reply = reply.clone();
         (verdict.keep, verdict.extension, verdict.bounce) = (false, None, Bounce::None);
         verdict.edits.clear();
+        verdict.treated.clear();
     }
 }
 
@@ -152,9 +155,10 @@ fn opinion(judged: &Judged) -> Fate {
         // We would have told the sender; here nobody does, so nobody may forget it.
         Action::Quarantine | Action::Bounce => Fate::Hold(verdict.reason.clone()),
         Action::Discard => Fate::Discard,
-        Action::Strip => Fate::Reply(not_to_be_mended()),
-        Action::Deliver | Action::Mark => {
-            let changes = gatepost_mail::changes(&judged.mail.message, &verdict.edits);
+        _ if verdict.needs_body() => Fate::Reply(not_to_be_mended()),
+        Action::Deliver | Action::Mark | Action::Wrap | Action::Strip => {
+            let edits = local::of_header(&verdict.edits);
+            let changes = gatepost_mail::changes(&judged.mail.message, &edits);
             Fate::Continue { recipients: Vec::new(), changes, message: Vec::new() }
         }
     }
@@ -457,6 +461,7 @@ impl Links {
 
 #[cfg(test)]
 mod tests {
+    use gatepost_mail::Edit;
     use gatepost_mail::{Budget, Limits};
     use serde_json::json;
 

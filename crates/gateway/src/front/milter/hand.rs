@@ -59,6 +59,7 @@ pub(super) async fn lacking(judged: &Judged, told: &[Bytes], actions: Actions) -
             recipients: &delivery.recipients,
             extension: verdicts[delivery.verdict].extension.as_deref(),
             edits: &verdicts[delivery.edits].edits,
+            needs_body: verdicts[delivery.edits].needs_body(),
         };
         trial.carry(shipment).await;
     }

@@ -137,6 +137,7 @@ async fn arrival(
         envelope,
         raw,
         stray: StrayReport { bare_cr: taken.stray, ..StrayReport::default() },
+        unmended: None,
         early,
         answers: Answers::OneCopy,
         after_queue: true,
@@ -383,6 +384,10 @@ mod tests {
         }
     }
 
+    fn shipment<'a>(mail: &'a Mail, recipients: &'a [usize], extension: Option<&'a str>) -> Shipment<'a> {
+        Shipment { mail, recipients, extension, edits: &[], needs_body: false }
+    }
+
     /// A message between two folders, with this control file.
     fn hand(folder: &std::path::Path, records: &str) -> (Hand, Mail) {
         let path = |name: &str| folder.join(name);
@@ -404,7 +409,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut hand, mail) =
             hand(folder.path(), "S<a@b.test>\nRPFD:<c@d.test>\nH??Subject: x\nH??no field");
-        let shipment = Shipment { mail: &mail, recipients: &[0], extension: None, edits: &[] };
+        let shipment = shipment(&mail, &[0], None);
         let replies = hand.carry(shipment).await;
         assert!(replies[0].is_permanent(), "{replies:?}");
         assert!(hand.onward.is_empty() && hand.unfit.is_some());
@@ -421,7 +426,7 @@ mod tests {
         hand.onward = (0..MANY).map(|place| (place, Some("+spam".to_owned()))).collect();
         let began = Instant::now();
         let all: Vec<usize> = (0..MANY).collect();
-        let shipment = Shipment { mail: &mail, recipients: &all, extension: Some("+spam"), edits: &[] };
+        let shipment = shipment(&mail, &all, Some("+spam"));
         let (control, _) = hand.edited(&shipment).unwrap();
         // Some 0.2 seconds, and half a minute where each recipient is looked for among all.
         assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());

@@ -10,7 +10,7 @@ use crate::rig::eicar;
 pub enum Quirk {
     /// A NUL in the header.
     NulInHeader,
-    /// Line ends other than CRLF among others.
+    /// Line ends other than CRLF among others, or other bytes that are mended.
     StrayLineEnd,
     /// No header at all, or a line in it that is no field, or no empty line behind it.
     BrokenHeader,
@@ -487,7 +487,7 @@ impl Letters {
         self.exact(
             "NUL in the header",
             crlf((nul + "\nHello\n").as_bytes()),
-            &[Quirk::NulInHeader, Quirk::HardlyMail],
+            &[Quirk::NulInHeader, Quirk::HardlyMail, Quirk::StrayLineEnd],
         );
     }
 
@@ -515,7 +515,7 @@ impl Letters {
             self.add(format!("bytes {}", bytes.escape_ascii()), [head.as_bytes(), bytes].concat());
         }
         let nul = head.clone() + "a\0b\0\0c\n";
-        self.exact("NUL in the body", crlf(nul.as_bytes()), &[Quirk::HardlyMail]);
+        self.exact("NUL in the body", crlf(nul.as_bytes()), &[Quirk::HardlyMail, Quirk::StrayLineEnd]);
         let head = crlf(head.as_bytes());
         for (name, body) in [
             ("bare LF", b"one\ntwo\r\nthree\n\r\n".as_slice()),

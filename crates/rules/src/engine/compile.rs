@@ -1,0 +1,299 @@
+//! Makes rules ready.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::prefilter::Prefilter;
+use super::{Compiled, Engine, Group, Meta, Problem, ScoreSet, Test, Texts, UNKNOWN, Work};
+use crate::conf::{Definition, Expression, Place, Rule, RuleSet};
+use crate::meta;
+use crate::regex::{Pattern, rarity};
+use crate::texts::HeaderRequest;
+
+/// The most hits of one rule with `multiple` and no `maxhits`.
+const MAX_HITS: u32 = 1_000;
+/// How seldom literal texts must be for a rule to be found by them (`regex::rarity`).
+const RARE: f64 = 4.5;
+/// From how many rules of one field on a pass ahead is worth it.
+const GROUP: usize = 4;
+
+impl Engine {
+    /// Makes rules ready for a score set. Rules with a score of 0 in it are off.
+    pub fn new(rules: &RuleSet, set: ScoreSet) -> Engine {
+        let names: Vec<Arc<str>> = rules.rules.keys().map(|name| Arc::from(&**name)).collect();
+        let index: HashMap<Arc<str>, u32> = names.iter().cloned().zip(0..).collect();
+        let mut builder = Builder::default();
+        let compiled: Vec<Compiled> = rules
+            .rules
+            .values()
+            .zip(&names)
+            .zip(0..)
+            .map(|((rule, name), id)| builder.rule(rule, name.clone(), id, set))
+            .collect();
+        let mut bands: Vec<i64> =
+            compiled.iter().filter(|rule| rule.score != 0.0).map(|rule| rule.priority).collect();
+        bands.sort_unstable();
+        bands.dedup();
+        let (metas, problems) = metas(rules, &index);
+        let limited = ["shortcircuit_min_ham_score", "shortcircuit_max_spam_score"];
+        let may_stop = compiled.iter().any(|rule| rule.shortcircuit.is_some() && rule.score != 0.0)
+            || limited.iter().any(|name| rules.settings.is_set(name));
+        let mut evals = builder.evals;
+        evals.sort_by_key(|(place, id)| (compiled[*id as usize].priority, *place, *id));
+        let headers = builder.headers.iter().chain(&builder.mime).map(|(_, pending)| pending);
+        let texts = [&builder.body, &builder.rawbody, &builder.full, &builder.uri].into_iter().chain(headers);
+        let mut found: Vec<(i64, u32)> = texts
+            .flat_map(|all| all.literal.iter())
+            .map(|(id, _)| (compiled[*id as usize].priority, *id))
+            .collect();
+        found.sort_unstable();
+        let texts = |pending: Pending| pending.build(&compiled, 1);
+        let group = |(field, pending): (HeaderRequest, Pending)| Group {
+            field,
+            texts: pending.build(&compiled, GROUP),
+        };
+        Engine {
+            headers: builder.headers.into_iter().map(group).collect(),
+            mime: builder.mime.into_iter().map(group).collect(),
+            body: texts(builder.body),
+            rawbody: texts(builder.rawbody),
+            full: texts(builder.full),
+            uri: texts(builder.uri),
+            rules: compiled,
+            index,
+            settings: rules.settings.clone(),
+            set,
+            bands,
+            found,
+            evals,
+            metas,
+            prefixes: prefixes(rules),
+            may_stop,
+            problems,
+        }
+    }
+
+    /// The memory that the passes over texts take, in bytes.
+    pub fn prefilter_memory(&self) -> usize {
+        let groups = self.headers.iter().chain(&self.mime).map(|group| &group.texts);
+        let texts = [&self.body, &self.rawbody, &self.full, &self.uri].into_iter().chain(groups);
+        texts.filter_map(|texts| texts.prefilter.as_ref()).map(Prefilter::memory).sum()
+    }
+}
+
+/// Prefixes count only where subjects are rewritten.
+fn prefixes(rules: &RuleSet) -> HashMap<Arc<str>, String> {
+    if rules.settings.pairs("rewrite_header").is_none_or(|pairs| !pairs.contains_key("Subject")) {
+        return HashMap::new();
+    }
+    let all =
+        rules.rules.values().filter_map(|rule| Some((Arc::from(&*rule.name), rule.subject_prefix.clone()?)));
+    all.collect()
+}
+
+/// Rules of one kind of text, sorted out.
+#[derive(Default)]
+struct Pending {
+    literal: Vec<(u32, Vec<Vec<u8>>)>,
+    always: Vec<u32>,
+    negated: Vec<u32>,
+}
+
+impl Pending {
+    fn add(&mut self, id: u32, pattern: Option<&Pattern>, negated: bool) {
+        let texts = pattern.and_then(Pattern::required);
+        match texts.filter(|texts| texts.iter().all(|text| rarity(text) >= RARE)) {
+            Some(texts) => {
+                self.literal.push((id, texts));
+                if negated {
+                    self.negated.push(id);
+                }
+            }
+            None => self.always.push(id),
+        }
+    }
+
+    fn build(mut self, rules: &[Compiled], least: usize) -> Texts {
+        if self.literal.len() < least {
+            self.always.extend(self.literal.drain(..).map(|(id, _)| id));
+            self.negated.clear();
+        }
+        let ids: Vec<u32> = self.literal.iter().map(|(id, _)| *id).collect();
+        let prefilter = Prefilter::new(self.literal.into_iter());
+        if prefilter.is_none() {
+            self.always.extend(ids);
+            self.negated.clear();
+        }
+        self.always.sort_by_key(|id| (rules[*id as usize].priority, *id));
+        Texts { prefilter, always: self.always, negated: self.negated }
+    }
+}
+
+#[derive(Default)]
+struct Builder {
+    headers: Vec<(HeaderRequest, Pending)>,
+    mime: Vec<(HeaderRequest, Pending)>,
+    body: Pending,
+    rawbody: Pending,
+    full: Pending,
+    uri: Pending,
+    evals: Vec<(Place, u32)>,
+}
+
+impl Builder {
+    fn rule(&mut self, rule: &Rule, name: Arc<str>, id: u32, set: ScoreSet) -> Compiled {
+        let score = rule.scores[set.index()];
+        let multiple = rule.has_flag("multiple");
+        let most =
+            rule.flag_value("maxhits").and_then(|most| most.parse().ok()).unwrap_or(MAX_HITS).min(MAX_HITS);
+        let off = score == 0.0;
+        Compiled {
+            name,
+            score,
+            priority: rule.priority,
+            multiple,
+            most: if multiple { most.max(1) } else { 1 },
+            no_subject: rule.has_flag("nosubject"),
+            net: rule.has_flag("net"),
+            learn: rule.has_flag("learn"),
+            shortcircuit: rule.shortcircuit,
+            description: rule.description.as_deref().map(Arc::from),
+            work: if off && !matches!(rule.definition, Definition::Meta(_)) {
+                Work::Nothing
+            } else {
+                self.work(rule, id, multiple)
+            },
+        }
+    }
+
+    fn work(&mut self, rule: &Rule, id: u32, multiple: bool) -> Work {
+        match &rule.definition {
+            Definition::Header { field, negated, unset, expression } => {
+                let pattern = pattern(expression);
+                group(&mut self.headers, field).add(id, pattern.as_ref(), *negated);
+                let test = Test::new(expression, multiple, pattern.as_ref());
+                Work::Match { test, negated: *negated, unset: unset.clone() }
+            }
+            Definition::Exists(field) => {
+                group(&mut self.headers, field).always.push(id);
+                Work::Exists
+            }
+            Definition::Body(expression) => matched(&mut self.body, id, expression, multiple),
+            Definition::RawBody(expression) => matched(&mut self.rawbody, id, expression, multiple),
+            Definition::Full(expression) => matched(&mut self.full, id, expression, multiple),
+            Definition::Uri(expression) => matched(&mut self.uri, id, expression, multiple),
+            Definition::MimeHeader { name, raw, negated, unset, expression } => {
+                let field = HeaderRequest { name: name.to_string(), raw: *raw, ..HeaderRequest::default() };
+                // Values are short, and there are few of them.
+                group(&mut self.mime, &field).always.push(id);
+                Work::Mime {
+                    test: Test::new(expression, multiple, pattern(expression).as_ref()),
+                    negated: *negated,
+                    unset: unset.clone(),
+                    range: range(rule.flag_value("range")),
+                    concat: rule.has_flag("concat"),
+                }
+            }
+            Definition::UriDetail(conditions) => {
+                self.evals.push((Place::Body, id));
+                let test = |expression| Test::new(expression, false, pattern(expression).as_ref());
+                Work::Uri(
+                    conditions.iter().map(|one| (one.field, one.negated, test(&one.expression))).collect(),
+                )
+            }
+            Definition::Eval { place, function, args } => {
+                self.evals.push((*place, id));
+                Work::Call { function: function.clone(), args: args.clone(), place: *place }
+            }
+            Definition::Meta(_) => Work::Meta,
+            Definition::Empty => Work::Nothing,
+        }
+    }
+}
+
+/// The rules of a field.
+fn group<'a>(groups: &'a mut Vec<(HeaderRequest, Pending)>, field: &HeaderRequest) -> &'a mut Pending {
+    let place = groups.iter().position(|(other, _)| other == field).unwrap_or_else(|| {
+        groups.push((field.clone(), Pending::default()));
+        groups.len() - 1
+    });
+    &mut groups[place].1
+}
+
+fn matched(texts: &mut Pending, id: u32, expression: &Expression, multiple: bool) -> Work {
+    let pattern = pattern(expression);
+    texts.add(id, pattern.as_ref(), false);
+    Work::Match { test: Test::new(expression, multiple, pattern.as_ref()), negated: false, unset: None }
+}
+
+/// The expression, read again; with templates in it nothing can be said ahead.
+fn pattern(expression: &Expression) -> Option<Pattern> {
+    if !expression.templates.is_empty() {
+        return None;
+    }
+    Pattern::plain(&expression.inside, &expression.modifiers).ok()
+}
+
+/// `range=1-3` of mimeheader: the first and last part, from 1.
+fn range(text: Option<&str>) -> (usize, usize) {
+    let all = (0, 1000);
+    let Some(text) = text else { return all };
+    let number = |text: &str, default| if text.is_empty() { Some(default) } else { text.parse().ok() };
+    let found = match text.split_once('-') {
+        Some((first, last)) => number(first, 0).zip(number(last, 1000)),
+        None => text.parse().ok().map(|only| (only, only)),
+    };
+    found.unwrap_or(all)
+}
+
+/// Meta rules, each behind those it depends on. Those that depend on each other in a circle never hit.
+fn metas(rules: &RuleSet, index: &HashMap<Arc<str>, u32>) -> (Vec<Meta>, Vec<Problem>) {
+    let mut names: Vec<&str> = rules.scored.keys().chain(rules.rules.keys()).map(|name| &**name).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut open: BTreeMap<u32, Meta> = BTreeMap::new();
+    for (rule, id) in rules.rules.values().zip(0..) {
+        let Definition::Meta(text) = &rule.definition else { continue };
+        let expanded = meta::expand(text, &rule.name, names.iter().copied());
+        let id_of = |name: &str| index.get(name).copied().unwrap_or(UNKNOWN);
+        let steps = meta::parse(&expanded, id_of).ok().flatten();
+        let depends = meta::names(&expanded).iter().map(|name| id_of(name)).collect();
+        open.insert(id, Meta { rule: id, steps, depends });
+    }
+    let mut waiting: HashMap<u32, usize> = HashMap::new();
+    let mut needed_by: HashMap<u32, Vec<u32>> = HashMap::new();
+    for (id, meta) in &open {
+        let needs: Vec<u32> = meta.depends.iter().copied().filter(|other| open.contains_key(other)).collect();
+        waiting.insert(*id, needs.len());
+        needs.into_iter().for_each(|other| needed_by.entry(other).or_default().push(*id));
+    }
+    let mut ready: Vec<u32> = open.keys().rev().copied().filter(|id| waiting[id] == 0).collect();
+    let mut ordered = Vec::with_capacity(open.len());
+    while let Some(id) = ready.pop() {
+        ordered.extend(open.remove(&id));
+        for other in needed_by.get(&id).into_iter().flatten() {
+            if let Some(count) = waiting.get_mut(other) {
+                *count -= 1;
+                if *count == 0 {
+                    ready.push(*other);
+                }
+            }
+        }
+    }
+    let name = |id: u32| rules.rules.keys().nth(id as usize).map_or("", |name| &**name);
+    let mut problems = Vec::new();
+    for meta in open.values() {
+        let others: Vec<&str> =
+            meta.depends.iter().filter(|id| open.contains_key(id)).map(|id| name(*id)).collect();
+        let rule = name(meta.rule).to_string();
+        let message =
+            format!("rules: excluding meta test {rule}, unsolved meta dependencies: {}", others.join(", "));
+        problems.push(Problem { rule, message });
+    }
+    ordered.extend(open.into_values().map(|meta| Meta {
+        rule: meta.rule,
+        steps: None,
+        depends: Box::default(),
+    }));
+    (ordered, problems)
+}

@@ -1,0 +1,291 @@
+//! Perl's regular expressions, as SpamAssassin applies them: to octets, under `/aa`.
+//!
+//! An expression is read into a tree (`syntax`), which is handed to an engine of linear time where it means the same there
+//! (`linear`), else to PCRE2 (`pcre`) with limits on its steps. So nothing that stands in a rule can run away: what needs more
+//! is a fault.
+
+mod linear;
+mod literals;
+mod pcre;
+mod set;
+mod syntax;
+
+use std::ops::Range;
+
+pub use literals::{fold, rarity};
+pub use set::is_space;
+pub use syntax::SyntaxError;
+
+/// The size of automaton up to which the linear engine is preferred, in bytes.
+const SMALL: usize = 1 << 20;
+/// The largest automaton, in bytes.
+const LARGE: usize = 64 << 20;
+/// How much of an expression is shown around an error, in bytes.
+const SHOWN: usize = 200;
+/// The most steps that one search takes in PCRE2.
+const MATCH_LIMIT: u32 = 500_000;
+/// How deep its interpreter may nest. Compiled code has no use for it.
+const DEPTH_LIMIT: u32 = 5_000;
+/// The memory that its interpreter may take for one search, in kB.
+const HEAP_LIMIT: u32 = 4_096;
+/// The stack of its compiled code, in bytes.
+const JIT_STACK: usize = 256 * 1024;
+
+/// An expression that was read, and is not compiled yet.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    parsed: syntax::Parsed,
+}
+
+/// Which engine matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Linear time.
+    Linear,
+    /// PCRE2, under limits.
+    Backtracking,
+}
+
+/// A search that did not come to an end within its limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overrun {
+    /// What PCRE2 says.
+    pub message: String,
+}
+
+/// A compiled expression.
+#[derive(Debug)]
+pub struct Matcher(Engine);
+
+#[derive(Debug)]
+enum Engine {
+    Linear(regex_automata::meta::Regex),
+    Backtracking(pcre2::bytes::Regex),
+}
+
+impl Pattern {
+    /// Reads an expression with its delimiters and modifiers: `/…/i`, `m{…}`, `m!…!s`. The error is worded as SpamAssassin's.
+    pub fn literal(text: &[u8]) -> Result<Pattern, String> {
+        let (inside, modifiers) = delimited(text)?;
+        Pattern::plain(inside, modifiers)
+    }
+
+    /// Reads what stands between the delimiters.
+    pub fn plain(inside: &[u8], modifiers: &[u8]) -> Result<Pattern, String> {
+        let worded = |error: SyntaxError| {
+            let (before, after) = inside.split_at(error.at.min(inside.len()));
+            let before = &before[before.len().saturating_sub(SHOWN)..];
+            let after = &after[..after.len().min(SHOWN)];
+            format!(
+                "{} in regex; marked by <-- HERE in m/{} <-- HERE {}/",
+                error.message,
+                String::from_utf8_lossy(before),
+                String::from_utf8_lossy(after)
+            )
+        };
+        Ok(Pattern { parsed: syntax::parse(inside, modifiers).map_err(worded)? })
+    }
+
+    /// Texts of which every match contains one, both folded (`fold`); `None`: there are none.
+    pub fn required(&self) -> Option<Vec<Vec<u8>>> {
+        literals::required(&self.parsed.node)
+    }
+
+    /// Whether it may match the empty text.
+    pub fn matches_empty(&self) -> bool {
+        syntax::lengths(&self.parsed.node).0 == 0
+    }
+
+    /// The names of its groups.
+    pub fn names(&self) -> &[Box<str>] {
+        &self.parsed.names
+    }
+
+    /// Whether it asks for a character that no octet is, and so may never match what its author meant.
+    pub fn is_wide(&self) -> bool {
+        self.parsed.wide
+    }
+
+    /// Which engine it will be given, by its form.
+    pub fn kind(&self) -> Kind {
+        if self.parsed.names.is_empty() && linear::fits(&self.parsed.node) {
+            Kind::Linear
+        } else {
+            Kind::Backtracking
+        }
+    }
+
+    /// Compiles it. The error: PCRE2 cannot do what it asks for.
+    pub fn compile(&self) -> Result<Matcher, String> {
+        self.compile_for(false)
+    }
+
+    /// Compiles it so that matches end where Perl's do, to find one after the other.
+    pub fn compile_exact(&self) -> Result<Matcher, String> {
+        self.compile_for(self.ends_with_newline())
+    }
+
+    fn compile_for(&self, exact: bool) -> Result<Matcher, String> {
+        let linear = |size| {
+            let fits = self.parsed.names.is_empty() && !exact;
+            fits.then(|| linear::build(&self.parsed.node, size))
+                .flatten()
+                .map(|regex| Matcher(Engine::Linear(regex)))
+        };
+        if let Some(matcher) = linear(SMALL) {
+            return Ok(matcher);
+        }
+        // PCRE2 has no room for the largest expressions; an automaton of many megabytes is better than none.
+        self.backtracking().or_else(|why| linear(LARGE).ok_or(why))
+    }
+
+    /// Compiles it for PCRE2, whatever its form.
+    pub fn backtracking(&self) -> Result<Matcher, String> {
+        let limits = format!(
+            "(*LIMIT_MATCH={MATCH_LIMIT})(*LIMIT_DEPTH={DEPTH_LIMIT})(*LIMIT_HEAP={HEAP_LIMIT})(*LF)"
+        );
+        let text = pcre::write(&self.parsed.node)?;
+        pcre2::bytes::RegexBuilder::new()
+            .jit_if_available(true)
+            .max_jit_stack_size(Some(JIT_STACK))
+            .build(&format!("{limits}{text}"))
+            .map(|regex| Matcher(Engine::Backtracking(regex)))
+            .map_err(|error| error.to_string())
+    }
+
+    /// Whether a match may be told one newline longer than Perl tells it.
+    fn ends_with_newline(&self) -> bool {
+        fn holds(node: &syntax::Node) -> bool {
+            use syntax::Node;
+            match node {
+                Node::Assert(assert) => *assert == syntax::Assert::TextEndOrNewline,
+                Node::Capture { node, .. } | Node::Repeat { node, .. } => holds(node),
+                Node::Concat(nodes) | Node::Alt(nodes) => nodes.iter().any(holds),
+                _ => false,
+            }
+        }
+        holds(&self.parsed.node)
+    }
+}
+
+impl Matcher {
+    /// The first match that begins at `from` or later; what stands before is seen by look-behinds.
+    pub fn find(&self, text: &[u8], from: usize) -> Result<Option<Range<usize>>, Overrun> {
+        if from > text.len() {
+            return Ok(None);
+        }
+        match &self.0 {
+            Engine::Linear(regex) => {
+                let input = regex_automata::Input::new(text).span(from..text.len());
+                Ok(regex.find(input).map(|found| found.range()))
+            }
+            Engine::Backtracking(regex) => {
+                let found = regex.find_at(text, from).map_err(overrun)?;
+                // \K in a look-ahead can put the start behind the end.
+                Ok(found.map(|found| found.start()..found.end().max(found.start())))
+            }
+        }
+    }
+
+    /// As `find`, with the texts of named groups that took part and are not empty.
+    pub fn captures(&self, text: &[u8], from: usize) -> Result<Option<Captured>, Overrun> {
+        let Engine::Backtracking(regex) = &self.0 else {
+            return Ok(self.find(text, from)?.map(|range| (range, Vec::new())));
+        };
+        if from > text.len() {
+            return Ok(None);
+        }
+        let mut places = regex.capture_locations();
+        let Some(found) = regex.captures_read_at(&mut places, text, from).map_err(overrun)? else {
+            return Ok(None);
+        };
+        let range = found.start()..found.end().max(found.start());
+        let named = regex.capture_names().iter().enumerate().filter_map(|(index, name)| {
+            let (start, end) = places.get(index)?;
+            let text = text.get(start..end).filter(|text| !text.is_empty())?;
+            Some((name.as_deref()?.to_string(), text.to_vec()))
+        });
+        Ok(Some((range, named.collect())))
+    }
+
+    /// Where a group by number stands in the first match, if it took part. Only for `Pattern::backtracking`.
+    pub fn group(&self, text: &[u8], number: usize) -> Result<Option<Range<usize>>, Overrun> {
+        let Engine::Backtracking(regex) = &self.0 else { return Ok(None) };
+        let mut places = regex.capture_locations();
+        let found = regex.captures_read_at(&mut places, text, 0).map_err(overrun)?;
+        Ok(found.and_then(|_| places.get(number)).map(|(start, end)| start..end))
+    }
+
+    /// Which engine it is.
+    pub fn kind(&self) -> Kind {
+        match &self.0 {
+            Engine::Linear(_) => Kind::Linear,
+            Engine::Backtracking(_) => Kind::Backtracking,
+        }
+    }
+}
+
+/// Where a match is, and the texts of its named groups.
+pub type Captured = (Range<usize>, Vec<(String, Vec<u8>)>);
+
+fn overrun(error: pcre2::Error) -> Overrun {
+    Overrun { message: error.to_string() }
+}
+
+/// What stands between the delimiters, and the modifiers behind them.
+pub fn delimited(text: &[u8]) -> Result<(&[u8], &[u8]), String> {
+    let (inside, end) = match text {
+        [b'/', rest @ ..] => (rest, b'/'),
+        [b'm', open, rest @ ..] | [b'q', b'r', open, rest @ ..] => match open {
+            b'{' => (rest, b'}'),
+            b'(' => (rest, b')'),
+            b'<' => (rest, b'>'),
+            b'[' => (rest, b']'),
+            b'\\' => return Err("backslash delimiter not allowed".into()),
+            other if other.is_ascii_alphanumeric() || *other == b'_' => {
+                return Err("missing regexp delimiters".into());
+            }
+            other => (rest, *other),
+        },
+        _ => return Err("missing regexp delimiters".into()),
+    };
+    let modifiers = inside.iter().rev().take_while(|b| b.is_ascii_lowercase() && **b != b'e').count();
+    let Some(close) = (inside.len() - modifiers).checked_sub(1).filter(|&at| inside[at] == end) else {
+        return Err("invalid end delimiter/mods".into());
+    };
+    let (pattern, modifiers) = (&inside[..close], &inside[close + 1..]);
+    if memchr::memmem::find(pattern, b"(?{").is_some() || memchr::memmem::find(pattern, b"(??{").is_some() {
+        return Err("eval (?{}) found".into());
+    }
+    if !matches!(end, b'}' | b')' | b']') && unescaped(pattern, end) {
+        return Err(format!("unquoted delimiter '{}' found", char::from(end)));
+    }
+    Ok((pattern, modifiers))
+}
+
+/// Whether a delimiter stands in it without a backslash before it.
+fn unescaped(pattern: &[u8], delimiter: u8) -> bool {
+    let mut escaped = false;
+    pattern.iter().any(|&byte| {
+        let found = byte == delimiter && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        found
+    })
+}
+
+/// Whether SpamAssassin says of it, when it lints, that it always matches; and why.
+pub fn always_matches(pattern: &[u8]) -> Option<&'static str> {
+    let double = pattern
+        .windows(2)
+        .enumerate()
+        .any(|(at, pair)| pair == b"||" && (at == 0 || pattern[at - 1] != b'\\'));
+    if pattern.is_empty() {
+        Some("empty")
+    } else if double {
+        Some("contains '||'")
+    } else if pattern.starts_with(b"|") || pattern.ends_with(b"|") && !pattern.ends_with(b"\\|") {
+        Some("starts or ends with '|'")
+    } else {
+        None
+    }
+}

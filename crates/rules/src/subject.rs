@@ -1,0 +1,119 @@
+//! What the engine asks of a message, and how `Texts` answers.
+
+use bytes::Bytes;
+
+use crate::conf::Settings;
+use crate::regex::{Matcher, Pattern};
+use crate::texts::{HeaderRequest, Networks, Redirector, Registry, TextSettings, Texts, Uri, idn_to_ascii};
+
+/// A message as rules see it. All texts are bytes: SpamAssassin hands its expressions octets, never characters.
+pub trait Subject {
+    /// The value of a field as a `header` rule reads it: the values of all such fields (or addresses, names …) one after the
+    /// other, with `\n` between them where they do not end in one. `None`: the field, or what is asked of it, is not there.
+    fn header(&self, request: &HeaderRequest) -> Option<Bytes>;
+
+    /// The value of a field in each MIME part, the whole message being the first, in the order of the parts; `None` for a part
+    /// without it. `ALL` is all header fields of a part.
+    fn mime_headers(&self, name: &str, raw: bool) -> Vec<Option<Bytes>>;
+
+    /// The rendered text, a paragraph each, the subject first.
+    fn body(&self) -> &[Bytes];
+
+    /// The decoded text before rendering, in chunks of 2 to 4 kB.
+    fn rawbody(&self) -> &[Bytes];
+
+    /// The message as it came.
+    fn full(&self) -> &[u8];
+
+    /// The addresses of pages found in the text, in HTML and in DKIM signatures.
+    fn uris(&self) -> &[Uri];
+}
+
+impl Subject for Texts<'_> {
+    fn header(&self, request: &HeaderRequest) -> Option<Bytes> {
+        Texts::header(self, request).joined()
+    }
+
+    fn mime_headers(&self, name: &str, raw: bool) -> Vec<Option<Bytes>> {
+        Texts::mime_headers(self, name, raw)
+    }
+
+    fn body(&self) -> &[Bytes] {
+        Texts::body(self)
+    }
+
+    fn rawbody(&self) -> &[Bytes] {
+        Texts::rawbody(self)
+    }
+
+    fn full(&self) -> &[u8] {
+        Texts::full(self)
+    }
+
+    fn uris(&self) -> &[Uri] {
+        Texts::uris(self)
+    }
+}
+
+/// What rules files say about texts.
+pub fn text_settings(settings: &Settings) -> TextSettings {
+    let size = |name| settings.number(name).map_or(0, |number| number.max(0.0) as usize);
+    let words = |name: &str| -> std::collections::HashSet<Vec<u8>> {
+        let all = settings.words(name).into_iter().flatten();
+        all.map(|word| idn_to_ascii(word.as_bytes()).to_ascii_lowercase()).collect()
+    };
+    let mut text = TextSettings {
+        normalize_charset: settings.flag("normalize_charset"),
+        body_part_scan_size: size("body_part_scan_size"),
+        rawbody_part_scan_size: size("rawbody_part_scan_size"),
+        registry: Registry {
+            tlds: words("util_rb_tld"),
+            two_level: words("util_rb_2tld"),
+            three_level: words("util_rb_3tld"),
+        },
+        redirectors: settings
+            .lines("redirector_pattern")
+            .iter()
+            .filter_map(|line| redirector(line))
+            .collect(),
+        trusted_networks: networks(settings, "trusted_networks", Networks::loopback()),
+        internal_networks: networks(settings, "internal_networks", Networks::loopback()),
+        msa_networks: networks(settings, "msa_networks", Networks::default()).unwrap_or_default(),
+        envelope_sender_header: settings.get("envelope_sender_header").map(String::from),
+        parse_dkim_uris: settings.flag("parse_dkim_uris"),
+        ..TextSettings::default()
+    };
+    if settings.is_set("originating_ip_headers") || !settings.lines("originating_ip_headers").is_empty() {
+        let lines = settings.lines("originating_ip_headers").iter();
+        text.originating_ip_headers =
+            lines.flat_map(|line| line.split_whitespace()).map(String::from).collect();
+    }
+    text
+}
+
+/// A list of networks, if it is configured. What could not be read was told when the file was.
+fn networks(settings: &Settings, name: &str, mut list: Networks) -> Option<Networks> {
+    let written = settings.networks(name)?;
+    for network in written {
+        // It was read once already.
+        let _ = list.add(&network.to_string());
+    }
+    Some(list)
+}
+
+/// A `redirector_pattern`.
+#[derive(Debug)]
+struct Pointer(Matcher);
+
+fn redirector(line: &str) -> Option<Box<dyn Redirector>> {
+    let matcher = Pattern::literal(line.as_bytes()).ok()?.backtracking().ok()?;
+    Some(Box::new(Pointer(matcher)))
+}
+
+impl Redirector for Pointer {
+    fn target<'a>(&self, uri: &'a [u8]) -> Option<&'a [u8]> {
+        // What takes too long to find out leads nowhere.
+        let place = self.0.group(uri, 1).ok().flatten()?;
+        uri.get(place)
+    }
+}
