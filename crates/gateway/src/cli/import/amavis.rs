@@ -331,7 +331,7 @@ impl Reader<'_> {
         for entry in entries {
             let text = self.text(entry).unwrap_or_default();
             let bare = text.trim_start_matches('!');
-            let yes = (text.len() - bare.len()) % 2 == 0;
+            let yes = (text.len() - bare.len()).is_multiple_of(2);
             match Key::read(bare) {
                 Some(key) => {
                     let said = Value::Word(if yes { "1" } else { "0" }.into());
