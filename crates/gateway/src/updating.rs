@@ -63,7 +63,7 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// Somebody else is updating.
+/// Why no source was looked at.
 #[derive(Debug)]
 pub enum Unable {
     /// Somebody else is at it.
@@ -154,11 +154,10 @@ impl Updater {
         let (what, content) =
             blocking(move || try_out(kind, &content, time).map(|what| (what, content))).await?;
         let what = if by.is_empty() { what } else { format!("{what}, {by}") };
-        if manner.dry_run {
-            return Ok(Outcome::New(what));
-        }
         let same = known.on_disk.as_ref() == Some(&state.sha256);
-        blocking(move || place.install(&content, &state)).await?;
+        if !manner.dry_run {
+            blocking(move || place.install(&content, &state)).await?;
+        }
         Ok(if same { Outcome::Same } else { Outcome::New(what) })
     }
 
