@@ -211,8 +211,11 @@ fn mail_end(text: &[u8], from: usize) -> Option<usize> {
     (length > 0 && digits.get(length) == Some(&b']')).then_some(at + 1 + length + 2)
 }
 
+/// What stands in brackets, where the entry ends, and a comment behind.
+type Bracketed<'t> = (&'t [u8], usize, Option<&'t [u8]>);
+
 /// What stands in brackets, where the entry ends, and a comment behind. The widest that is followed as it should counts.
-fn bracketed(text: &[u8], open: usize) -> Option<(&[u8], usize, Option<&[u8]>)> {
+fn bracketed(text: &[u8], open: usize) -> Option<Bracketed<'_>> {
     let start = skip(text, open + 1);
     let first = memchr::memchr2(b'>', b'@', &text[start..]).map(|at| start + at)?;
     let run = first + text[first..].iter().take_while(|byte| !is_space(**byte)).count();

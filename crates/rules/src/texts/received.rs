@@ -158,7 +158,8 @@ fn cleaned(value: &[u8]) -> Option<Vec<u8>> {
 fn has_words(line: &[u8], words: &[u8]) -> bool {
     memchr::memmem::find_iter(line, words).any(|at| {
         let end = at + words.len();
-        !(at > 0 && is_word(line[at - 1])) && !line.get(end).is_some_and(|byte| is_word(*byte))
+        let before = at.checked_sub(1).map(|at| line[at]);
+        [before, line.get(end).copied()].into_iter().flatten().all(|byte| !is_word(byte))
     })
 }
 
@@ -584,7 +585,8 @@ fn named_servers(line: &[u8], hop: &mut Draft) -> Outcome {
 }
 
 fn is_exchange(line: &[u8]) -> bool {
-    ["Microsoft SMTP Server", "mapi id"].iter().any(|name| {
+    let has = |text: &str| memchr::memmem::find(line, text.as_bytes()).is_some();
+    ["Microsoft SMTP Server", "mapi id"].iter().filter(|name| has(name)).any(|name| {
         let version = format!(" with {name} %?{{(%C{{)}}) }}%w.%w.%w.%w");
         search(&format!("{version} "), line).or_else(|| search(&format!("{version}%$"), line)).is_some()
     })

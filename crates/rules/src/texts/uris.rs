@@ -261,11 +261,11 @@ const fn classes() -> [u8; 256] {
                     | 0xa0
             );
         let word = c.is_ascii_alphanumeric() || c == b'_';
-        classes[byte] = ends as u8 * ENDS
-            | starts as u8 * STARTS
-            | ends_mail as u8 * ENDS_MAIL
-            | bare as u8 * STARTS_BARE
-            | word as u8 * WORD;
+        classes[byte] = (ends as u8 * ENDS)
+            | (starts as u8 * STARTS)
+            | (ends_mail as u8 * ENDS_MAIL)
+            | (bare as u8 * STARTS_BARE)
+            | (word as u8 * WORD);
         byte += 1;
     }
     classes
