@@ -7,6 +7,7 @@
 mod compile;
 mod evaluate;
 mod prefilter;
+mod search;
 mod tags;
 #[cfg(test)]
 mod tests;

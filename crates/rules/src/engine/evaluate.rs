@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::search::{Search, excerpt, may_match};
 use super::tags::{filled, keep};
 use super::{
     Answer, Area, Call, Compiled, Engine, Evals, Evidence, Fault, Hit, Limits, Outcome, Test, Texts, UNKNOWN,
@@ -13,11 +14,8 @@ use super::{
 };
 use crate::conf::{Place, Shortcircuit, UriField};
 use crate::meta;
-use crate::regex::{Matcher, Pattern, fold};
 use crate::subject::Subject;
 
-/// The most values of tags that one rule captures.
-const MAX_CAPTURES: usize = 1_000;
 /// The most faults that are told.
 const MAX_FAULTS: usize = 100;
 
@@ -671,65 +669,4 @@ impl<'a> Run<'a> {
             found: Vec::new(),
         });
     }
-}
-
-/// A search over several texts.
-struct Search {
-    most: u32,
-    times: u32,
-    evidence: Option<Evidence>,
-    captured: Vec<(String, Vec<u8>)>,
-}
-
-impl Search {
-    /// Matches in one text, one after the other, until there are enough.
-    fn one(
-        &mut self,
-        matcher: &Matcher,
-        captures: bool,
-        chunk: usize,
-        text: &[u8],
-        shown: usize,
-    ) -> Result<(), String> {
-        let mut from = 0;
-        while self.times < self.most && from <= text.len() {
-            let found = if captures {
-                matcher.captures(text, from).map(|found| {
-                    found.map(|(range, named)| {
-                        if self.captured.len() < MAX_CAPTURES {
-                            self.captured.extend(named);
-                        }
-                        range
-                    })
-                })
-            } else {
-                matcher.find(text, from)
-            };
-            let Some(range) = found.map_err(|overrun| overrun.message)? else { break };
-            self.times += 1;
-            // After an empty match the next may not be empty at the same place.
-            from = if range.is_empty() { range.end + 1 } else { range.end };
-            self.evidence.get_or_insert_with(|| Evidence {
-                chunk,
-                text: excerpt(text, &range, shown),
-                range,
-            });
-        }
-        Ok(())
-    }
-}
-
-/// Whether a literal text of the expression stands in one of the texts.
-fn may_match(pattern: &Pattern, texts: &[(usize, &[u8])], folded: &mut Vec<u8>) -> bool {
-    let Some(required) = pattern.required() else { return true };
-    texts.iter().any(|(_, text)| {
-        folded.clear();
-        folded.extend(text.iter().map(|byte| fold(*byte)));
-        required.iter().any(|wanted| memchr::memmem::find(folded, wanted).is_some())
-    })
-}
-
-fn excerpt(text: &[u8], range: &Range<usize>, shown: usize) -> Vec<u8> {
-    let text = text.get(range.clone()).unwrap_or_default();
-    text[..text.len().min(shown)].to_vec()
 }

@@ -1,10 +1,10 @@
-//! One automaton for the beginnings of many expressions, for those that have no literal text: which of them may match in a
-//! text at all. What cannot be said there (look-arounds, references) is left out, so that more may be found, never less.
+//! Automata for the beginnings of expressions that have no literal text: which of them may match in a text at all. What cannot
+//! be said there (look-arounds, references) is left out, so that more may be found, never less.
 
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson;
 use regex_automata::util::pool::Pool;
-use regex_automata::{Input, MatchKind, PatternSet};
+use regex_automata::{Input, MatchKind};
 use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, Hir, Repetition};
 
 use super::Pattern;
@@ -12,13 +12,13 @@ use super::set::ByteSet;
 use super::syntax::{Node, lengths};
 
 /// How many bytes of the beginning are looked at, at least.
-const LENGTH: usize = 5;
+const LENGTH: usize = 6;
 /// Repetitions beyond that count as endless.
 const MAX_COUNT: u32 = 4;
-/// What the lazy automaton may take for each thread that uses it, in bytes.
-const CACHE: usize = 6 << 20;
-/// The largest automaton it is made from, in bytes.
-const MAX_SIZE: usize = 16 << 20;
+/// What one lazy automaton may take for each thread that uses it, in bytes.
+const CACHE: usize = 1 << 20;
+/// The largest automaton that one is made from, in bytes.
+const MAX_SIZE: usize = 4 << 20;
 /// Ordinary text: what is found in it is found everywhere.
 const SAMPLE: &str = "Hi Robert,\n\nthank you very much for your message of 12 January 2024; I have looked at what you sent us. We \
     could meet on Monday at 10:30, or in the week after. Please tell me whether this is convenient for your group, and who \
@@ -28,61 +28,62 @@ const SAMPLE: &str = "Hi Robert,\n\nthank you very much for your message of 12 J
 
 type MakeCache = Box<dyn Fn() -> Cache + Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>;
 
-/// Beginnings of expressions.
-pub struct Prefixes {
+/// Beginnings of expressions, an automaton for each: one for several has too many states.
+#[derive(Debug)]
+pub struct Prefixes(Vec<Beginning>);
+
+struct Beginning {
     automaton: DFA,
     caches: Pool<Cache, MakeCache>,
-    count: usize,
 }
 
-impl std::fmt::Debug for Prefixes {
+impl std::fmt::Debug for Beginning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Prefixes").field("count", &self.count).finish_non_exhaustive()
+        f.write_str("Beginning")
     }
 }
 
 impl Prefixes {
-    /// Of expressions that `is_telling`; `None`: there are none, or they are too large.
+    /// Of expressions that `is_telling`; `None`: there are none, or one is too large.
     pub fn new(patterns: &[&Pattern]) -> Option<Prefixes> {
-        if patterns.is_empty() {
-            return None;
-        }
-        let all: Vec<Hir> = patterns.iter().map(|pattern| beginning(&pattern.parsed.node, LENGTH)).collect();
-        let automaton = automaton(&all)?;
-        let own = automaton.clone();
-        let make: MakeCache = Box::new(move || own.create_cache());
-        Some(Prefixes { automaton, caches: Pool::new(make), count: patterns.len() })
+        let part = |pattern: &&Pattern| {
+            let automaton = automaton(&pattern.parsed.node)?;
+            let own = automaton.clone();
+            let make: MakeCache = Box::new(move || own.create_cache());
+            Some(Beginning { automaton, caches: Pool::new(make) })
+        };
+        let parts: Vec<Beginning> = patterns.iter().map(part).collect::<Option<_>>()?;
+        (!parts.is_empty()).then_some(Prefixes(parts))
     }
 
     /// Whether the beginning of an expression is seldom enough to be looked for.
     pub fn is_telling(pattern: &Pattern) -> bool {
-        let Some(automaton) = automaton(&[beginning(&pattern.parsed.node, LENGTH)]) else { return false };
-        let mut found = PatternSet::new(1);
-        let searched =
-            automaton.try_which_overlapping_matches(&mut automaton.create_cache(), &Input::new(SAMPLE), &mut found);
-        searched.is_ok() && found.is_empty()
+        let Some(automaton) = automaton(&pattern.parsed.node) else { return false };
+        let input = Input::new(SAMPLE).earliest(true);
+        matches!(automaton.try_search_fwd(&mut automaton.create_cache(), &input), Ok(None))
     }
 
     /// Calls for each expression, by its place, that may match in the text.
     pub fn scan(&self, text: &[u8], mut each: impl FnMut(usize)) {
-        let mut found = PatternSet::new(self.count);
-        let mut cache = self.caches.get();
-        if self.automaton.try_which_overlapping_matches(&mut cache, &Input::new(text), &mut found).is_err() {
-            // It has given up: then any may match.
-            (0..self.count).for_each(each);
-            return;
+        for (place, part) in self.0.iter().enumerate() {
+            let mut cache = part.caches.get();
+            let input = Input::new(text).earliest(true);
+            // If the automaton gives up, it may.
+            if !matches!(part.automaton.try_search_fwd(&mut cache, &input), Ok(None)) {
+                each(place);
+            }
         }
-        found.iter().for_each(|pattern| each(pattern.as_usize()));
     }
 }
 
-fn automaton(all: &[Hir]) -> Option<DFA> {
+fn automaton(node: &Node) -> Option<DFA> {
     let config = thompson::Config::new()
         .utf8(false)
         .nfa_size_limit(Some(MAX_SIZE))
         .which_captures(thompson::WhichCaptures::None);
-    let nfa = thompson::Compiler::new().configure(config).build_many_from_hir(all).ok()?;
-    let config = DFA::config().match_kind(MatchKind::All).cache_capacity(CACHE).skip_cache_capacity_check(true);
+    let nfa = thompson::Compiler::new().configure(config).build_from_hir(&beginning(node, LENGTH)).ok()?;
+    let config =
+        DFA::config().match_kind(MatchKind::All).cache_capacity(CACHE).skip_cache_capacity_check(true);
     DFA::builder().configure(config).build_from_nfa(nfa).ok()
 }
 
@@ -119,7 +120,12 @@ fn beginning(node: &Node, length: usize) -> Hir {
             let whole = beginning(node, usize::MAX);
             let min = (*min).min(needed);
             let max = max.filter(|max| *max <= MAX_COUNT);
-            Hir::repetition(Repetition { min, max: max.map(|max| max.max(min)), greedy: true, sub: Box::new(whole) })
+            Hir::repetition(Repetition {
+                min,
+                max: max.map(|max| max.max(min)),
+                greedy: true,
+                sub: Box::new(whole),
+            })
         }
         Node::Backref(..) | Node::Conditional(_) => anything(),
         Node::Verbatim(text) if !text.starts_with("(*") => anything(),
