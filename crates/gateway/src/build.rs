@@ -23,14 +23,16 @@ use crate::effects::sign::Signing;
 use crate::front::Front;
 use crate::front::protect::Guard;
 use crate::front::queue::Between;
+use crate::noticing::Noticer;
 use crate::pipeline::{Pipeline, Store};
-use crate::records::{Lookups, Metrics};
+use crate::records::{Lookups, Metrics, VerdictCounts};
 use crate::reporting::Reporter;
 use crate::resources::callahead::{AskNextHop, NoNextHop};
 use crate::resources::dns::{Dns, DnsCounters, Resolve};
 use crate::resources::notices::{NoNotice, Notify};
 use crate::resources::state::Memory;
 use crate::resources::tls::{ClientTls, ServerTls};
+use crate::resources::verdicts::{VerdictCounters, Verdicts};
 use crate::verdict::{Policies, Restrictions};
 
 /// The judging part alone: what `scan` needs, and the daemon as well.
@@ -42,7 +44,9 @@ pub fn pipeline(
     let dns = Arc::new(Dns::counting(&config.checks.dns, counters(&metrics))?);
     let state = store.as_ref().map_or_else(Memory::small, |store| store.state.clone());
     let notices = notices(config);
-    let resources = Resources { dns, state, next_hops: call_ahead(config), notices };
+    let VerdictCounts { hits, misses } = metrics.verdicts();
+    let verdicts = Verdicts::new(&config.checks.verdict_cache, VerdictCounters { hits, misses });
+    let resources = Resources { dns, state, next_hops: call_ahead(config), notices, verdicts };
     let symbols = catalogue::symbols(config);
     let checks = CheckSet::build(config, &resources);
     let policies =
@@ -76,7 +80,12 @@ pub fn problems(config: &Config) -> Vec<Problem> {
         Err(problems) => return problems,
     };
     let (_, never) = watch::channel(false);
-    fronts(config, &pipeline, &metrics, &never).and_then(by_address).err().unwrap_or_default()
+    let mut problems =
+        fronts(config, &pipeline, &metrics, &never).and_then(by_address).err().unwrap_or_default();
+    if problems.is_empty() {
+        problems.extend(noticer(config).err().into_iter().flatten());
+    }
+    problems
 }
 
 /// The resolver of a configuration, for whoever only looks names up.
@@ -169,15 +178,25 @@ pub fn release_hops(config: &Config) -> Result<Arc<ReleaseHops>, Vec<Problem>> {
 /// What makes and sends DMARC reports: by the next hop of released mail, which without `quarantine.release_to` is that of
 /// the first listener that has one.
 pub fn reporter(config: &Config) -> Result<Reporter, Vec<Problem>> {
-    let listeners = config.listeners();
-    let with_hop = listeners.iter().find(|listener| !listener.next_hop.is_empty());
     Ok(Reporter {
         settings: config.dmarc_reports.clone(),
         hostname: config.hostname.clone(),
         dns: Arc::new(Dns::build(&config.checks.dns)?),
         hops: release_hops(config)?,
-        listener: with_hop.or(listeners.first()).map(|listener| listener.name.clone()).unwrap_or_default(),
+        listener: own_mail_by(config),
     })
+}
+
+/// What makes and sends notices, by the same way; None where nobody is to be told of anything.
+pub fn noticer(config: &Config) -> Result<Option<Noticer>, Vec<Problem>> {
+    Noticer::new(config, release_hops(config)?, own_mail_by(config))
+}
+
+/// The listener whose next hop takes mail of our own: the first that has one.
+fn own_mail_by(config: &Config) -> String {
+    let listeners = config.listeners();
+    let with_hop = listeners.iter().find(|listener| !listener.next_hop.is_empty());
+    with_hop.or(listeners.first()).map(|listener| listener.name.clone()).unwrap_or_default()
 }
 
 /// Folder for messages too large for memory.

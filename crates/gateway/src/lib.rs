@@ -7,12 +7,14 @@ pub mod config;
 pub mod effects;
 pub mod front;
 pub mod logging;
+pub mod noticing;
 pub mod pipeline;
 pub mod privileges;
 pub mod records;
 pub mod reporting;
 pub mod resources;
 pub mod serve;
+pub mod updating;
 pub mod verdict;
 pub mod worker;
 

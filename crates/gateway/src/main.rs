@@ -33,9 +33,12 @@ enum Command {
     Explain(cli::open::Args<cli::explain::ExplainArgs>),
     Auth(cli::auth::Args),
     Dkim(cli::dkim::Args),
+    Rules(cli::rules::Args),
     Dmarc(cli::open::Args<cli::dmarc::DmarcArgs>),
+    Notices(cli::open::Args<cli::notices::NoticesArgs>),
     Greylist(cli::greylist::Args),
     Limits(cli::limits::Args),
+    Update(cli::update::Args),
     #[command(hide = true)]
     Worker(worker::Args),
 }
@@ -81,9 +84,12 @@ fn main() -> ExitCode {
             Command::Explain(args) => cli::open::explain(args).await,
             Command::Auth(args) => cli::auth::run(args).await,
             Command::Dkim(args) => cli::dkim::run(args).await,
+            Command::Rules(args) => cli::rules::run(args),
             Command::Dmarc(args) => cli::open::dmarc(args).await,
+            Command::Notices(args) => cli::open::notices(args).await,
             Command::Greylist(args) => cli::greylist::run(args).await,
             Command::Limits(args) => cli::limits::run(args).await,
+            Command::Update(args) => cli::update::run(args).await,
         }
     })
 }

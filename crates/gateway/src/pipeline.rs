@@ -9,6 +9,7 @@
 
 mod admit;
 mod dmarc;
+mod notice;
 mod parts;
 mod record_of;
 mod sign;
@@ -57,6 +58,8 @@ pub struct Pipeline {
     tells_results: bool,
     /// Whether authors' domains are told in DMARC's aggregate reports.
     reports: bool,
+    /// What notices need.
+    noticed: notice::Noticed,
     /// What signs outgoing mail.
     signing: Option<Arc<Signing>>,
     limits: Limits,
@@ -159,6 +162,7 @@ pub struct Judged {
     pub found: Found,
     /// Verdicts, one for each group of recipients.
     pub verdicts: Vec<Verdict>,
+    notice: Option<records::NoticeRecord>,
     times: BTreeMap<String, u64>,
     began: Instant,
 }
@@ -183,6 +187,7 @@ impl Pipeline {
             authserv_ids: config.authserv_ids(),
             tells_results: config.authentication.results,
             reports: config.dmarc_reports.records(),
+            noticed: notice::Noticed::new(config),
             signing: None,
             limits: Limits {
                 depth: reading.depth,
@@ -217,6 +222,14 @@ impl Pipeline {
         if let Some(signing) = &self.signing {
             signing.reload();
         }
+    }
+
+    /// Signatures of malware have changed, somebody says. What is remembered of the old ones is forgotten when this
+    /// returns; engines take the new ones beside it.
+    pub fn renew(self: &Arc<Pipeline>) {
+        self.checks.forget();
+        let pipeline = self.clone();
+        tokio::spawn(async move { pipeline.checks.renew().await });
     }
 
     /// The way of a message.
@@ -344,7 +357,8 @@ impl Pipeline {
             }
         }
         times.insert("sign".to_owned(), micros(started.elapsed()));
-        Judged { id, mail, found, verdicts, times, began }
+        let notice = (!advice).then(|| self.noticed.of(&mail, &verdicts, arrival.after_queue)).flatten();
+        Judged { id, mail, found, verdicts, notice, times, began }
     }
 
     /// Reading is work for the processor. What is large goes to a thread of its own so that other sessions are not kept

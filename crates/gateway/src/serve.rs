@@ -27,6 +27,7 @@ use crate::front::Front;
 use crate::front::listen::{Handed, Listening, Sessions, Socket, accept, bind};
 use crate::front::queue::{self, Between};
 use crate::logging::{self, Logging};
+use crate::noticing::Noticer;
 use crate::pipeline::{Pipeline, Store};
 use crate::privileges;
 use crate::records::{self, Health, Journal, Metrics, Vault};
@@ -145,6 +146,8 @@ struct Daemon {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     tending: Tending,
+    /// Who tells people by mail what became of messages; None where nobody is told.
+    noticer: Option<Arc<Noticer>>,
     sessions: Arc<Sessions>,
     pipeline: Arc<Pipeline>,
     handed: Handed,
@@ -189,6 +192,7 @@ impl Daemon {
         let store = open_store(&config, &metrics).await?;
         let pipeline = build::pipeline(&config, Some(store.clone()), metrics.clone())
             .map_err(|problems| cli::problem_list(&loaded.locate(problems)))?;
+        let noticer = noticer(&loaded, &store).await?;
         let socket = config.state_socket();
         let answering = state::serve(&socket, store.state.clone());
         let answering = answering.inspect_err(|error| {
@@ -199,6 +203,7 @@ impl Daemon {
             file,
             sessions: Sessions::new(metrics.clone()),
             tending: Tending::new(metrics.clone(), health.clone()),
+            noticer,
             pipeline: Arc::new(pipeline),
             handed: sockets.handed,
             listeners: BTreeMap::new(),
@@ -379,6 +384,8 @@ impl Daemon {
                 _ = tending.tick() => {
                     let _ = sd_notify::notify(&[NotifyState::Watchdog]);
                     self.tending.look(&self.pipeline, &self.store);
+                    self.tending.notice(&self.noticer, &self.store);
+                    self.tending.update(&self.config);
                 }
                 _ = expiring.tick() => {
                     self.tending.expire(&self.config, &self.store);
@@ -407,12 +414,14 @@ impl Daemon {
         }
         let pipeline = build::pipeline(&loaded.config, Some(self.store.clone()), self.metrics.clone())
             .map_err(|problems| cli::problem_list(&loaded.locate(problems)))?;
+        let noticer = noticer(&loaded, &self.store).await?;
         let before = std::mem::replace(&mut self.pipeline, Arc::new(pipeline));
         if let Err(error) = self.listen(&loaded, BTreeMap::new()).await {
             self.pipeline = before;
             return Err(error);
         }
         self.warm();
+        self.noticer = noticer;
         self.logging.set_level(&loaded.config.log);
         self.config = loaded.config;
         Ok(())
@@ -447,6 +456,16 @@ impl Daemon {
             tracing::error!(%error, "what was remembered last is forgotten");
         }
     }
+}
+
+/// Who tells people by mail what became of messages, from before the first message on.
+async fn noticer(loaded: &Loaded, store: &Store) -> Result<Option<Arc<Noticer>>, String> {
+    let noticer = build::noticer(&loaded.config);
+    let noticer = noticer.map_err(|problems| cli::problem_list(&loaded.locate(problems)))?.map(Arc::new);
+    if let Some(noticer) = &noticer {
+        noticer.begin(&store.journal).await.map_err(|error| error.to_string())?;
+    }
+    Ok(noticer)
 }
 
 async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store, String> {

@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn a_file_that_was_cut_up() {
-        let file: Vec<u8> = b"PK\x03\x04".iter().copied().chain((0..200).map(|n: u8| n.wrapping_mul(37))).collect();
+        let file: Vec<u8> =
+            b"PK\x03\x04".iter().copied().chain((0..200).map(|n: u8| n.wrapping_mul(37))).collect();
         let text = base64_encode(&file);
         let cut = |places: &[usize], headers: &[&str]| {
             let ends = places.iter().copied().chain([text.len()]);

@@ -17,6 +17,7 @@ mod forms;
 mod header;
 mod html;
 mod ip;
+mod mailboxes;
 mod networks;
 mod pattern;
 mod perl;

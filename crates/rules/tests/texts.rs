@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use gatepost_mail::Message;
-use gatepost_rules::texts::{Given, HeaderRequest, Registry, TextSettings, Texts};
+use gatepost_rules::texts::{Given, HeaderRequest, Networks, Registry, TextSettings, Texts};
 
 /// Where Debian puts the list of top-level domains.
 const TLDS: &str = "/usr/share/spamassassin/20_aux_tlds.cf";
@@ -27,7 +27,7 @@ fn texts_are_those_of_spamassassin() {
         Some(folder) => (mails(&PathBuf::from(folder)), 0.0),
         None => (mails(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mails")), 1.0),
     };
-    let report = compare(&files, &[]);
+    let report = compare(&files, &[], &defaults());
     assert!(report.agreement() >= least, "{}", report.text);
     println!("{}", report.text);
 }
@@ -43,8 +43,62 @@ fn texts_of_the_suites_are_those_of_spamassassin() {
     let folders = ["spamassassin/nice", "spamassassin/spam", "ham-signed", "mime-evasion"];
     let all: Vec<PathBuf> = folders.iter().flat_map(|folder| mails(&root.join(folder))).collect();
     let files: Vec<PathBuf> = all.into_iter().step_by(5).collect();
-    let report = compare(&files, &[]);
+    let report = compare(&files, &[], &defaults());
     assert!(report.agreement() >= 0.995, "{}", report.text);
+}
+
+#[test]
+fn settings_change_texts_as_in_spamassassin() {
+    if !Path::new(TLDS).exists() {
+        eprintln!("skipped: SpamAssassin is not installed");
+        return;
+    }
+    let files = mails(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mails"));
+    let networks = |mut networks: Networks, texts: &[&str]| {
+        texts.iter().for_each(|text| networks.add(text).unwrap());
+        networks
+    };
+    let plain = TextSettings {
+        normalize_charset: false,
+        body_part_scan_size: 1000,
+        rawbody_part_scan_size: 3000,
+        ..defaults()
+    };
+    let trusting = TextSettings {
+        trusted_networks: Some(networks(Networks::loopback(), &["!192.0.2.5", "10/8", "192.0.2.0/24"])),
+        internal_networks: Some(networks(Networks::loopback(), &["10.0.0.0/8"])),
+        msa_networks: networks(Networks::default(), &["192.0.2.1"]),
+        originating_ip_headers: vec!["X-Originating-IP".into()],
+        envelope_sender_header: Some("Return-Path".into()),
+        parse_dkim_uris: false,
+        ..defaults()
+    };
+    for (settings, own) in [
+        (&["normalize_charset 0", "body_part_scan_size 1000", "rawbody_part_scan_size 3000"][..], plain),
+        (
+            &[
+                "trusted_networks !192.0.2.5 10/8 192.0.2.0/24",
+                "internal_networks 10.0.0.0/8",
+                "msa_networks 192.0.2.1",
+                "originating_ip_headers X-Originating-IP",
+                "envelope_sender_header Return-Path",
+                "parse_dkim_uris 0",
+            ],
+            trusting,
+        ),
+    ] {
+        let report = compare(&files, settings, &own);
+        assert!(report.agreement() >= 1.0, "{settings:?}\n{}", report.text);
+    }
+}
+
+fn defaults() -> TextSettings {
+    TextSettings {
+        registry: registry(),
+        line_feeds: false,
+        originating_ip_headers: Vec::new(),
+        ..TextSettings::default()
+    }
 }
 
 /// All files below a folder, in order.
@@ -83,20 +137,15 @@ impl Report {
 
 type Told = BTreeMap<(String, String), String>;
 
-fn compare(files: &[PathBuf], settings: &[&str]) -> Report {
+/// Compares, with settings as SpamAssassin reads them and as we do.
+fn compare(files: &[PathBuf], settings: &[&str], own: &TextSettings) -> Report {
     let theirs = oracle(files, settings);
-    let own = TextSettings {
-        registry: registry(),
-        line_feeds: false,
-        originating_ip_headers: Vec::new(),
-        ..TextSettings::default()
-    };
     let mut report = Report { kinds: BTreeMap::new(), text: String::new() };
     let mut shown: BTreeMap<String, usize> = BTreeMap::new();
     for file in files {
         let name = file.to_string_lossy().into_owned();
         let raw = Bytes::from(std::fs::read(file).unwrap_or_default());
-        let ours = told(&Texts::new(&Message::unread(raw), Given::default(), &own));
+        let ours = told(&Texts::new(&Message::unread(raw), Given::default(), own));
         let empty = Told::new();
         let theirs = theirs.get(&name).unwrap_or(&empty);
         let keys: std::collections::BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();

@@ -16,6 +16,8 @@ pub const END: &[u8] = b"zEND\0";
 pub const PING: &[u8] = b"zPING\0";
 /// Asks for [`Answer::Version`].
 pub const VERSION: &[u8] = b"zVERSION\0";
+/// Has the signatures read again; asks for [`Answer::Reloading`]. Not in a session.
+pub const RELOAD: &[u8] = b"zRELOAD\0";
 /// Announces content, sent as frames ([`frame_header`]) and ended by [`END_OF_STREAM`].
 pub const INSTREAM: &[u8] = b"zINSTREAM\0";
 /// Announces an open file, passed over a unix socket as ancillary data along with one octet of any value.
@@ -52,6 +54,8 @@ pub enum Answer {
     Error(String),
     /// `PONG`.
     Pong,
+    /// `RELOADING`.
+    Reloading,
     /// `ClamAV 1.4.2/27500/Thu Jan  2 09:37:08 2025`: engine, version and date of the signatures.
     Version(String),
 }
@@ -130,6 +134,9 @@ fn answer(text: &str) -> Answer {
     if text == "PONG" {
         return Answer::Pong;
     }
+    if text == "RELOADING" {
+        return Answer::Reloading;
+    }
     if text.starts_with("ClamAV ") && !text.ends_with("ERROR") {
         return Answer::Version(text.into());
     }
@@ -157,6 +164,7 @@ mod tests {
             ("stream:  FOUND", None, Answer::Found("unnamed".into())),
             ("PONG", None, Answer::Pong),
             ("4: PONG", Some(4), Answer::Pong),
+            ("RELOADING", None, Answer::Reloading),
             (version, None, Answer::Version(version.into())),
             ("5: ClamAV 1.4.2/27500/Thu Jan  2 09:37:08 2025", Some(5), Answer::Version(version.into())),
             ("1: INSTREAM size limit exceeded. ERROR", Some(1), error("INSTREAM size limit exceeded.")),

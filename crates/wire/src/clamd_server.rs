@@ -135,8 +135,9 @@ impl Session {
                 text
             }
             None if window > COMMAND_LIMIT => return Err(CommandTooLong),
-            // Of the old kind, what comes at once is a command; but a path may come in pieces.
-            None if plain && (ended || is_whole(buf)) => buf.split(),
+            // Of the old kind, what comes at once is a command; but a path may come in pieces. freshclam puts a NUL behind
+            // its RELOAD.
+            None if plain && (ended || is_whole(without_nul(buf))) => buf.split(),
             None => return Ok(None),
         };
         let mut text = &text[usize::from(!plain)..];
@@ -144,6 +145,9 @@ impl Session {
             && let Some(shorter) = text.strip_suffix(b"\r")
         {
             text = shorter;
+        }
+        if plain {
+            text = without_nul(text);
         }
         let command = parse(text, plain);
         Ok(Some(self.in_session(command, plain)))
@@ -273,6 +277,10 @@ impl Replies<'_> {
 /// Text of ours on one line, whatever it was made from.
 fn plain(text: &str) -> Vec<u8> {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>().into_bytes()
+}
+
+fn without_nul(text: &[u8]) -> &[u8] {
+    text.strip_suffix(b"\0").unwrap_or(text)
 }
 
 /// A command of the old kind that needs no more to be one.
@@ -422,6 +430,9 @@ mod tests {
             ("VERSIONCOMMANDS\n", "UNKNOWN COMMAND\n"),
             ("STATS\n", "UNKNOWN COMMAND\n"),
             ("zRELOAD\0", "RELOADING\0"),
+            // freshclam's.
+            ("RELOAD\0", "RELOADING\n"),
+            ("RELOAD\n", "RELOADING\n"),
             ("SCAN /a b\n", "/a b: Eicar-Test-Signature FOUND\n"),
             ("zSCAN /a\nb\0", "/a\nb: Eicar-Test-Signature FOUND\0"),
             ("zCONTSCAN /a\0", "/a: OK\0"),

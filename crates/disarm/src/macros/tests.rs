@@ -443,3 +443,69 @@ fn other_programs_open(folder: &Path, documents: &[PathBuf]) {
         }
     }
 }
+
+/// Documents with bytes changed, put in and cut off: no panic, and what comes out is settled. With GATEPOST_DAMAGES set, so
+/// often for each document of the suites.
+#[test]
+fn damaged_documents() {
+    let text = vec![("WordDocument".to_owned(), vec![0x13; 700]), ("1Table".to_owned(), vec![7; 5000])];
+    let types =
+        "<Types><Default Extension=\"bin\" ContentType=\"application/vnd.ms-office.vbaProject\"/></Types>";
+    let sheet = [&[9, 8, 4, 0, 0, 6, 5, 0, 0x85, 0, 8, 0, 26, 0, 0, 0, 0, 1, 1, 0, 10, 0, 0, 0][..], &[0; 2]]
+        .concat();
+    let mut all: Vec<Vec<u8>> = vec![
+        with_project(text, "Macros"),
+        with_project(vec![("Workbook".to_owned(), sheet)], "_VBA_PROJECT_CUR"),
+        zipped(&[
+            ("[Content_Types].xml", types),
+            ("word/vbaProject.bin", "x"),
+            ("word/a.xml", "<instrText>DDE</instrText>"),
+        ]),
+        zipped(&[("mimetype", "x"), ("Basic/a.xml", "<x/>"), ("content.xml", "<a><event-listener/></a>")]),
+        b"{\\rtf1{\\object{\\*\\objdata 0102\\bin3 abc}}{\\field{\\*\\fldinst DDE}}}".to_vec(),
+        b"%PDF-1.4 <</Type/ObjStm/Filter/Fl>>\nstream\nx\nendstream /J#53 /AA".to_vec(),
+    ];
+    let many = std::env::var("GATEPOST_DAMAGES").ok().and_then(|many| many.parse().ok());
+    if many.is_some() {
+        let small =
+            |path: &PathBuf| std::fs::read(path).ok().filter(|content| (8..60_000).contains(&content.len()));
+        all.extend(documents().iter().filter_map(small));
+    }
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = |below: usize| {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below.max(1) as u64).unwrap_or_default()
+    };
+    let limits = Limits { bytes: 8 << 20, memory: 8 << 20, ..Limits::default() };
+    for document in &all {
+        let detected = FileType::detect(document);
+        for _ in 0..many.unwrap_or(150) {
+            let mut damaged = document.clone();
+            for _ in 0..=next(4) {
+                let at = next(damaged.len());
+                match next(6) {
+                    0 => damaged.truncate(at.max(8)),
+                    1 => damaged.insert(at, next(256) as u8),
+                    2 => damaged[at] = [0, 0xff, 0xfe, 0x80][next(4)],
+                    3 => damaged[at] ^= 1 << next(8),
+                    4 => {
+                        let from = next(damaged.len());
+                        damaged[at] = damaged[from];
+                    }
+                    _ => damaged[at] = next(256) as u8,
+                }
+            }
+            if let Ok(Some(made)) = remove_macros(&damaged, detected, &limits) {
+                let again = remove_macros(&made, detected, &Limits::default());
+                assert!(
+                    !matches!(again, Ok(Some(_))),
+                    "not settled: {}",
+                    String::from_utf8_lossy(&damaged).escape_debug()
+                );
+            }
+        }
+    }
+}

@@ -13,6 +13,7 @@ use crate::resources::callahead::AskNextHop;
 use crate::resources::dns::Resolve;
 use crate::resources::notices::Notify;
 use crate::resources::state::State;
+use crate::resources::verdicts::Verdicts;
 
 /// One check of the catalogue.
 pub struct Entry {
@@ -49,6 +50,8 @@ pub struct Resources {
     pub next_hops: Arc<dyn AskNextHop>,
     /// Who tells the postmaster.
     pub notices: Arc<dyn Notify>,
+    /// What malware engines said before.
+    pub verdicts: Arc<Verdicts>,
 }
 
 /// All checks, in the order that their findings are shown in.

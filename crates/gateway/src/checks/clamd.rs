@@ -4,24 +4,33 @@
 mod client;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
-use gatepost_mail::{Cause, DefectKind, Fault, Mail, Message, OnFault, PartId, begins_with_field};
+use gatepost_mail::{Cause, DefectKind, Mail, Message, Part, PartId, begins_with_field};
 use tokio::time::timeout;
 
 use super::Health;
-use super::malware::{Engine, External, Hit, Scan};
+use super::malware::engine::{Common, Engine, External, Hit, Scan, externals};
+use super::malware::{Names, Outside};
 use super::run::seconds;
 use crate::config::Problem;
 use crate::config::typed::{Clamd as Settings, ClamdScan, ClamdTransfer};
+use crate::resources::verdicts::{Digest, Epoch, Kind, Memory, Named};
 use client::{Client, Failure, Looked, MOST_CONNECTIONS, Place};
 
 /// Longest that asking after its health may take.
 const HEALTH_TIME: Duration = Duration::from_secs(5);
+
+/// The version of its signatures is good for so long; it is asked every ten seconds.
+const VERSION_TIME: Duration = Duration::from_secs(60);
+
+/// After RELOAD clamd goes on with the old signatures until it has read the new ones, and nobody can see when that is.
+const RELOAD_TIME: Duration = Duration::from_secs(120);
 
 /// Parts of one message scanned at once.
 const PARTS_AT_ONCE: usize = 4;
@@ -31,32 +40,27 @@ const PARTS_AT_ONCE: usize = 4;
 const MAIL_PREFIX: &[u8] = b"Received: from client by gatepost\r\n";
 
 /// Makes an engine for each daemon.
-pub(super) fn build(daemons: &BTreeMap<String, Settings>) -> (Vec<External>, Vec<Problem>) {
-    let mut problems = Vec::new();
-    let externals = daemons
-        .iter()
-        .map(|(name, settings)| External {
-            engine: Box::new(Clamd::new(name, settings, &mut problems)),
-            group: settings.group,
-            required: settings.required,
-        })
-        .collect();
-    (externals, problems)
+pub(super) fn build(
+    daemons: &BTreeMap<String, Settings>,
+    outside: &Outside,
+    problems: &mut Vec<Problem>,
+) -> Vec<External> {
+    externals(daemons, |name, settings| Box::new(Clamd::new(name, settings, outside, problems)))
 }
 
 /// One daemon as an engine.
 struct Clamd {
-    /// `clamd:main`
-    name: String,
+    common: Common,
     client: Client,
     scan: ClamdScan,
-    time: Duration,
     max_size: usize,
-    on_fault: OnFault,
+    names: Arc<Names>,
+    memory: Memory,
 }
 
 impl Clamd {
-    fn new(name: &str, settings: &Settings, problems: &mut Vec<Problem>) -> Clamd {
+    fn new(name: &str, settings: &Settings, outside: &Outside, problems: &mut Vec<Problem>) -> Clamd {
+        let common = Common::new("clamd", name, settings, problems);
         let mut wrong = |key: &str, message: String| {
             problems.push(Problem::new(format!("checks.clamd.{name}.{key}"), message));
         };
@@ -71,31 +75,35 @@ impl Clamd {
         if !(1..=MOST_CONNECTIONS).contains(&settings.connections) {
             wrong("connections", format!("must be from 1 to {MOST_CONNECTIONS}"));
         }
-        if settings.time.duration().is_zero() {
-            wrong("time", "must be at least 1 second".into());
-        }
         let max_size = usize::try_from(settings.max_size.bytes()).unwrap_or(usize::MAX);
         if !(1..=u32::MAX as usize / 2).contains(&max_size) {
             wrong("max_size", "must be from 1 byte to 2047 MiB".into());
         }
+        let by_file = local && settings.transfer != ClamdTransfer::Instream;
         Clamd {
-            name: format!("clamd:{name}"),
-            client: Client::new(
-                place,
-                local && settings.transfer != ClamdTransfer::Instream,
-                settings.connections,
-            ),
+            common,
+            client: Client::new(place, by_file, settings.connections),
             scan: settings.scan,
-            time: settings.time.duration(),
             max_size,
-            on_fault: settings.on_fault,
+            names: outside.names.clone(),
+            memory: outside.verdicts.engine(),
         }
     }
 
     /// Scans what is to be scanned; what is found before a failure stays found.
     async fn look(&self, message: &Message, scan: &mut Scan) -> Result<(), Failure> {
+        let epoch = self.memory.epoch();
+        if self.has_known_virus(epoch, message).await {
+            // It cannot pass for clean any more, so it need not be looked at as a whole. Every other part still is, since
+            // it may be delivered without the one that is known.
+            self.look_at_parts(epoch, message, scan).await?;
+            if scan.skipped.is_empty() {
+                scan.seen.push(None);
+            }
+            return Ok(());
+        }
         let prefix = if begins_with_field(&message.raw) { MAIL_PREFIX } else { b"" };
-        match self.ask(prefix, &message.raw).await? {
+        match self.ask(epoch, prefix, &message.raw).await? {
             Looked::TooLarge => scan.skipped.push((None, message.raw.len())),
             Looked::Clean => scan.seen.push(None),
             Looked::Found(name) => {
@@ -109,13 +117,33 @@ impl Clamd {
             // To say where it is, for what was found; else for what clamd may not have found.
             ClamdScan::Auto => !scan.hits.is_empty() || !scan.skipped.is_empty() || is_ambiguous(message),
         };
-        if parts { self.look_at_parts(message, scan).await } else { Ok(()) }
+        if parts { self.look_at_parts(epoch, message, scan).await } else { Ok(()) }
     }
 
-    async fn look_at_parts(&self, message: &Message, scan: &mut Scan) -> Result<(), Failure> {
+    /// Whether a part is known to be a virus. What only counts as spam, or could not be looked into, is none.
+    async fn has_known_virus(&self, epoch: Option<Epoch>, message: &Message) -> bool {
+        let Some(epoch) = epoch.filter(|epoch| self.memory.has_found(*epoch)) else { return false };
+        if self.scan == ClamdScan::Message {
+            return false;
+        }
+        for (_, part) in scanned(message) {
+            let known = self.memory.known(epoch, digest(b"", &part.body).await);
+            if known.is_some_and(|known| known.iter().any(|named| self.names.is_virus(&named.name))) {
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn look_at_parts(
+        &self,
+        epoch: Option<Epoch>,
+        message: &Message,
+        scan: &mut Scan,
+    ) -> Result<(), Failure> {
         let mut scans = Vec::new();
-        for (id, part) in message.parts().filter(|(_, part)| !part.container && !part.body.is_empty()) {
-            scans.push(self.look_at_part(id, &part.body));
+        for (id, part) in scanned(message) {
+            scans.push(self.look_at_part(epoch, id, &part.body));
         }
         let mut results = stream::iter(scans).buffered(PARTS_AT_ONCE);
         while let Some(result) = results.next().await {
@@ -137,50 +165,65 @@ impl Clamd {
         Ok(())
     }
 
-    async fn look_at_part(&self, id: PartId, body: &Bytes) -> Result<(PartId, Looked), Failure> {
-        Ok((id, self.ask(b"", body).await?))
+    async fn look_at_part(
+        &self,
+        epoch: Option<Epoch>,
+        id: PartId,
+        body: &Bytes,
+    ) -> Result<(PartId, Looked), Failure> {
+        Ok((id, self.ask(epoch, b"", body).await?))
     }
 
-    /// Nothing is sent that is too large by the configuration.
-    async fn ask(&self, prefix: &'static [u8], bytes: &Bytes) -> Result<Looked, Failure> {
+    /// Nothing is sent that is too large by the configuration, or that clamd has seen before.
+    async fn ask(
+        &self,
+        epoch: Option<Epoch>,
+        prefix: &'static [u8],
+        bytes: &Bytes,
+    ) -> Result<Looked, Failure> {
         if prefix.len() + bytes.len() > self.max_size {
             return Ok(Looked::TooLarge);
         }
-        self.client.scan(prefix, bytes).await
-    }
-
-    fn fault(&self, failure: Failure) -> Fault {
-        Fault {
-            check: self.name.clone(),
-            cause: failure.cause,
-            detail: failure.detail,
-            answer: self.on_fault,
+        let Some(epoch) = epoch else { return self.client.scan(prefix, bytes).await };
+        let digest = digest(prefix, bytes).await;
+        let known = self.memory.known(epoch, digest);
+        self.memory.count(known.is_some());
+        if let Some(known) = known {
+            return Ok(known.first().map_or(Looked::Clean, |named| Looked::Found(named.name.clone())));
         }
+        let looked = self.client.scan(prefix, bytes).await?;
+        match &looked {
+            Looked::Clean => self.memory.keep(epoch, digest, Vec::new()),
+            Looked::Found(name) => self.memory.keep(epoch, digest, vec![Named::new(name, "")]),
+            Looked::TooLarge => {}
+        }
+        Ok(looked)
     }
 }
 
+/// The parts that are looked at by themselves.
+fn scanned(message: &Message) -> impl Iterator<Item = (PartId, &Part)> {
+    message.parts().filter(|(_, part)| !part.container && !part.body.is_empty())
+}
+
+async fn digest(prefix: &'static [u8], bytes: &Bytes) -> Digest {
+    Digest::of(Kind::Content, vec![Bytes::from_static(prefix), bytes.clone()]).await
+}
+
 impl Engine for Clamd {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn time(&self) -> Duration {
-        self.time
-    }
-
-    fn on_fault(&self) -> OnFault {
-        self.on_fault
+    fn common(&self) -> &Common {
+        &self.common
     }
 
     fn scan<'a>(&'a self, mail: &'a Mail) -> BoxFuture<'a, Scan> {
         Box::pin(async {
-            let mut scan = Scan::default();
-            let outcome = timeout(self.time, self.look(&mail.message, &mut scan)).await;
+            let (mut scan, time) = (Scan::default(), self.common.time);
+            let outcome = timeout(time, self.look(&mail.message, &mut scan)).await;
             let outcome = outcome.unwrap_or_else(|_| {
-                let detail = format!("{}: no answer within {}", self.client.place(), seconds(self.time));
+                let detail = format!("{}: no answer within {}", self.client.place(), seconds(time));
                 Err(Failure { cause: Cause::Timeout, detail })
             });
-            scan.fault = outcome.err().map(|failure| self.fault(failure));
+            scan.fault = outcome.err().map(|failure| self.common.fault(failure.cause, failure.detail));
             scan
         })
     }
@@ -192,7 +235,27 @@ impl Engine for Clamd {
                 Ok(Err(failure)) => Err(failure.detail),
                 Err(_) => Err(format!("{}: no answer within {}", self.client.place(), seconds(HEALTH_TIME))),
             };
-            Health { name: self.name.clone(), vital: self.on_fault != OnFault::Accept, state }
+            match &state {
+                Ok(version) => self.memory.tell(version, Some(VERSION_TIME)),
+                Err(_) => self.memory.lose(),
+            }
+            self.common.health(state)
+        })
+    }
+
+    fn forget(&self) {
+        self.memory.forget(RELOAD_TIME);
+    }
+
+    fn renew<'a>(&'a self) -> BoxFuture<'a, ()> {
+        Box::pin(async {
+            let reloading = timeout(HEALTH_TIME, self.client.reload()).await;
+            let why = match reloading {
+                Ok(Ok(())) => return,
+                Ok(Err(failure)) => failure.detail,
+                Err(_) => format!("{}: no answer within {}", self.client.place(), seconds(HEALTH_TIME)),
+            };
+            tracing::warn!(engine = self.common.name, "not told to reload its signatures: {why}");
         })
     }
 }
@@ -215,6 +278,9 @@ fn is_ambiguous(message: &Message) -> bool {
         }
     })
 }
+
+#[cfg(test)]
+mod cached;
 
 #[cfg(test)]
 mod tests {
@@ -328,7 +394,7 @@ mod tests {
         let mut settings = Settings { socket: socket.into(), ..Settings::default() };
         change(&mut settings);
         let mut problems = Vec::new();
-        let engine = Clamd::new("main", &settings, &mut problems);
+        let engine = Clamd::new("main", &settings, &testing::outside(), &mut problems);
         assert_eq!(problems, []);
         engine
     }
@@ -552,7 +618,8 @@ mod tests {
                 "transfer",
             ),
         ] {
-            let (_, problems) = build(&BTreeMap::from([("main".to_string(), change)]));
+            let mut problems = Vec::new();
+            build(&BTreeMap::from([("main".to_string(), change)]), &testing::outside(), &mut problems);
             let keys: Vec<_> = problems.iter().map(|problem| problem.key.clone()).collect();
             assert_eq!(keys, [format!("checks.clamd.main.{key}")]);
         }

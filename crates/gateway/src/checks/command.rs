@@ -5,14 +5,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use gatepost_mail::{Cause, Fault, Mail, Message, OnFault, PartId};
+use gatepost_mail::{Cause, Mail, Message, PartId};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use regex::{Regex, RegexBuilder};
@@ -22,10 +24,12 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::Health;
-use super::malware::{Engine, External, Hit, Scan};
+use super::malware::engine::{Common, Engine, External, Hit, Scan, externals};
+use super::malware::{Names, Outside};
 use super::run::seconds;
 use crate::config::Problem;
 use crate::config::scanners::CommandScanner;
+use crate::resources::verdicts::{Digest, Epoch, Kind, Memory, Named};
 
 /// Of what a program prints, so much is kept from each stream.
 const OUTPUT: u64 = 1 << 20;
@@ -35,6 +39,9 @@ const SHOWN: usize = 300;
 
 /// Names that one scan may yield.
 const NAMES: usize = 100;
+
+/// Files in a folder of signatures that are looked at.
+const MOST_SIGNATURES: usize = 10_000;
 
 /// Folders of scans start so.
 const PREFIX: &str = "gatepost-scan-";
@@ -46,29 +53,40 @@ const STALE: Duration = Duration::from_secs(24 * 3600);
 pub(super) fn build(
     programs: &BTreeMap<String, CommandScanner>,
     data: &Path,
-) -> (Vec<External>, Vec<Problem>) {
-    let mut problems = Vec::new();
-    let externals = programs
-        .iter()
-        .map(|(name, settings)| External {
-            engine: Box::new(Program::new(name, settings, data, &mut problems)),
-            group: settings.group,
-            required: settings.required,
-        })
-        .collect();
-    (externals, problems)
+    outside: &Outside,
+    problems: &mut Vec<Problem>,
+) -> Vec<External> {
+    externals(programs, |name, settings| Box::new(Program::new(name, settings, data, outside, problems)))
 }
 
 /// One program as an engine.
 struct Program {
-    /// `command:clamscan`
-    name: String,
+    common: Common,
     command: Vec<String>,
     answers: Answers,
+    signatures: Vec<PathBuf>,
     folder: PathBuf,
     turns: Semaphore,
-    time: Duration,
-    on_fault: OnFault,
+    names: Arc<Names>,
+    memory: Memory,
+}
+
+/// What a message is known by.
+struct Digests {
+    message: Digest,
+    parts: Digest,
+}
+
+impl Digests {
+    async fn of(message: &Message) -> Digests {
+        let mut pieces = Vec::new();
+        for (id, part) in message.parts().filter(|(_, part)| !part.container && !part.body.is_empty()) {
+            pieces.extend([Bytes::copy_from_slice(&id.0.to_le_bytes()), part.body.clone()]);
+        }
+        let parts = Digest::of(Kind::Parts, pieces).await;
+        let whole = vec![Bytes::copy_from_slice(parts.as_bytes()), message.raw.clone()];
+        Digests { message: Digest::of(Kind::Message, whole).await, parts }
+    }
 }
 
 /// What exit codes and output mean.
@@ -97,35 +115,17 @@ impl Failure {
 }
 
 impl Program {
-    fn new(name: &str, settings: &CommandScanner, data: &Path, problems: &mut Vec<Problem>) -> Program {
+    fn new(
+        name: &str,
+        settings: &CommandScanner,
+        data: &Path,
+        outside: &Outside,
+        problems: &mut Vec<Problem>,
+    ) -> Program {
+        let common = Common::new("command", name, settings, problems);
+        check_answers(name, settings, problems);
         let mut wrong =
             |key: &str, why: String| problems.push(Problem::new(format!("checks.command.{name}.{key}"), why));
-        if settings.command.first().is_none_or(String::is_empty) {
-            wrong(
-                "command",
-                "names no program; write [\"/usr/bin/clamscan\", \"--no-summary\", \"{}\"]".into(),
-            );
-        } else if !settings.command.iter().skip(1).any(|argument| argument.contains("{}")) {
-            wrong(
-                "command",
-                "has no argument with `{}`, so the program is not told where the files are".into(),
-            );
-        }
-        if settings.infected.is_empty() && settings.infected_output.is_none() {
-            wrong("infected", "name the exit codes that mean infected, or give `infected_output`".into());
-        }
-        if settings.clean.is_empty() && settings.clean_output.is_none() {
-            wrong("clean", "name the exit codes that mean clean, or give `clean_output`".into());
-        }
-        if let Some(both) = settings.clean.iter().find(|code| settings.infected.contains(code)) {
-            wrong("clean", format!("{both} means infected already"));
-        }
-        if settings.at_once == 0 {
-            wrong("at_once", "must be at least 1".into());
-        }
-        if settings.time.duration().is_zero() {
-            wrong("time", "must be at least 1 second".into());
-        }
         let mut compiled = |key: &str, pattern: &Option<String>| {
             let pattern = pattern.as_deref()?;
             match RegexBuilder::new(pattern).multi_line(true).build() {
@@ -143,18 +143,47 @@ impl Program {
             infected_output: compiled("infected_output", &settings.infected_output),
             name: compiled("name", &settings.name),
         };
-        Program {
-            name: format!("command:{name}"),
+        let program = Program {
+            common,
             command: settings.command.clone(),
             answers,
+            signatures: settings.signatures.clone(),
             folder: settings.folder.clone().unwrap_or_else(|| data.join("scan")),
             turns: Semaphore::new(settings.at_once.max(1) as usize),
-            time: settings.time.duration(),
-            on_fault: settings.on_fault,
+            names: outside.names.clone(),
+            memory: outside.verdicts.engine(),
+        };
+        program.reload();
+        program
+    }
+
+    /// What is found in a message, now or in one that was the same.
+    async fn look(&self, message: &Message) -> Result<Vec<Hit>, Failure> {
+        let Some(epoch) = self.memory.epoch() else { return self.scan_now(message).await };
+        let digests = Digests::of(message).await;
+        let known = [digests.message, digests.parts];
+        let known = known.into_iter().find_map(|digest| self.memory.known(epoch, digest));
+        self.memory.count(known.is_some());
+        if let Some(known) = known {
+            return Ok(known.iter().map(Hit::from).collect());
+        }
+        let hits = self.scan_now(message).await?;
+        self.remember(epoch, digests, &hits);
+        Ok(hits)
+    }
+
+    /// The same message is known by what was found. So is another that has the same parts, if a virus is in one of them: what
+    /// its header may add makes it no cleaner.
+    fn remember(&self, epoch: Epoch, digests: Digests, hits: &[Hit]) {
+        let named = |hits: Vec<&Hit>| -> Vec<Named> { hits.into_iter().cloned().map(Named::from).collect() };
+        self.memory.keep(epoch, digests.message, named(hits.iter().collect()));
+        let placed: Vec<&Hit> = hits.iter().filter(|hit| hit.part.is_some()).collect();
+        if placed.iter().any(|hit| self.names.is_virus(&hit.name)) {
+            self.memory.keep(epoch, digests.parts, named(placed));
         }
     }
 
-    async fn look(&self, message: &Message) -> Result<Vec<Hit>, Failure> {
+    async fn scan_now(&self, message: &Message) -> Result<Vec<Hit>, Failure> {
         let _turn =
             self.turns.acquire().await.map_err(|_| Failure::new(Cause::Unavailable, "shutting down"))?;
         let (parent, message) = (self.folder.clone(), message.clone());
@@ -201,30 +230,44 @@ impl Program {
     }
 }
 
+/// What can be wrong with the command and what its answers mean.
+fn check_answers(name: &str, settings: &CommandScanner, problems: &mut Vec<Problem>) {
+    let mut wrong =
+        |key: &str, why: String| problems.push(Problem::new(format!("checks.command.{name}.{key}"), why));
+    if settings.command.first().is_none_or(String::is_empty) {
+        wrong("command", "names no program; write [\"/usr/bin/clamscan\", \"--no-summary\", \"{}\"]".into());
+    } else if !settings.command.iter().skip(1).any(|argument| argument.contains("{}")) {
+        wrong("command", "has no argument with `{}`, so the program is not told where the files are".into());
+    }
+    if settings.infected.is_empty() && settings.infected_output.is_none() {
+        wrong("infected", "name the exit codes that mean infected, or give `infected_output`".into());
+    }
+    if settings.clean.is_empty() && settings.clean_output.is_none() {
+        wrong("clean", "name the exit codes that mean clean, or give `clean_output`".into());
+    }
+    if let Some(both) = settings.clean.iter().find(|code| settings.infected.contains(code)) {
+        wrong("clean", format!("{both} means infected already"));
+    }
+    if settings.at_once == 0 {
+        wrong("at_once", "must be at least 1".into());
+    }
+}
+
 impl Engine for Program {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn time(&self) -> Duration {
-        self.time
-    }
-
-    fn on_fault(&self) -> OnFault {
-        self.on_fault
+    fn common(&self) -> &Common {
+        &self.common
     }
 
     fn scan<'a>(&'a self, mail: &'a Mail) -> BoxFuture<'a, Scan> {
         Box::pin(async {
-            let outcome = timeout(self.time, self.look(&mail.message)).await.unwrap_or_else(|_| {
-                let detail = format!("not done within {}", seconds(self.time));
-                Err(Failure::new(Cause::Timeout, detail))
+            let time = self.common.time;
+            let outcome = timeout(time, self.look(&mail.message)).await.unwrap_or_else(|_| {
+                Err(Failure::new(Cause::Timeout, format!("not done within {}", seconds(time))))
             });
             match outcome {
                 Ok(hits) => Scan { hits, seen: vec![None], ..Scan::default() },
                 Err(Failure { cause, detail }) => {
-                    let fault = Fault { check: self.name.clone(), cause, detail, answer: self.on_fault };
-                    Scan { fault: Some(fault), ..Scan::default() }
+                    Scan { fault: Some(self.common.fault(cause, detail)), ..Scan::default() }
                 }
             }
         })
@@ -236,9 +279,36 @@ impl Engine for Program {
             true => Ok(program.to_owned()),
             false => Err(format!("{program}: there is no such program")),
         };
-        let vital = self.on_fault != OnFault::Accept;
-        Box::pin(std::future::ready(Health { name: self.name.clone(), vital, state }))
+        Box::pin(std::future::ready(self.common.health(state)))
     }
+
+    /// What it said is good as long as its signatures stay the same.
+    fn reload(&self) {
+        self.memory.tell(&stamp(&self.signatures), None);
+    }
+
+    fn forget(&self) {
+        self.memory.forget(Duration::ZERO);
+    }
+}
+
+/// State of files and of those in folders, as they stand on disk: another text when one has changed.
+fn stamp(paths: &[PathBuf]) -> String {
+    let mut stamp = String::new();
+    let mut add = |path: &Path| {
+        let state = fs::metadata(path).map(|data| (data.ino(), data.len(), data.ctime(), data.ctime_nsec()));
+        stamp.push_str(&format!("{}: {:?}\n", path.display(), state.ok()));
+    };
+    for path in paths {
+        add(path);
+        let mut files: Vec<PathBuf> = match fs::read_dir(path) {
+            Ok(entries) => entries.flatten().take(MOST_SIGNATURES).map(|entry| entry.path()).collect(),
+            Err(_) => continue,
+        };
+        files.sort();
+        files.iter().for_each(|file| add(file));
+    }
+    stamp
 }
 
 impl Answers {

@@ -465,6 +465,7 @@ pub(crate) mod testing {
     use crate::resources::callahead::NoNextHop;
     use crate::resources::notices::NoNotice;
     use crate::resources::state::Memory;
+    use crate::resources::verdicts::Verdicts;
 
     /// Names by this resolver, and an empty memory.
     pub fn with_dns(dns: impl Resolve + 'static) -> Resources {
@@ -473,6 +474,7 @@ pub(crate) mod testing {
             state: Memory::small(),
             next_hops: Arc::new(NoNextHop),
             notices: Arc::new(NoNotice),
+            verdicts: Verdicts::new(&Default::default(), Default::default()),
         }
     }
 

@@ -3,6 +3,7 @@
 //! It is no check by itself: the check for malware asks it beside the other engines.
 
 pub mod hashes;
+mod trial;
 
 use std::collections::HashSet;
 use std::fs;
@@ -12,17 +13,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use boreal::{Compiler, MetadataValue};
-
 use boreal::scanner::{EvaluatedRule, ScanError, ScanParams};
+use boreal::{Compiler, MetadataValue};
 use gatepost_mail::{Cause, Fault, Message, OnFault, Origin, Part, PartId};
 
+use super::malware::engine::Hit;
 use crate::config::Problem;
 use crate::config::typed::Embedded;
+use crate::config::update::{Installed, SourceKind};
+use crate::resources::verdicts::{Digest, Epoch, Kind, Memory, Named};
 use hashes::Hashes;
+pub use trial::try_out;
 
 /// Rules that are always there.
 const BUILT_IN: &str = include_str!("embedded/eicar.yar");
+
+/// What was found is remembered of content from this size on; a smaller one is scanned sooner than it is digested.
+const WORTH_REMEMBERING: usize = 16 << 10;
 
 /// The scanner. Its rules and lists are replaced as a whole when files change; a scan that runs keeps its own.
 #[derive(Debug)]
@@ -33,17 +40,8 @@ pub struct Scanner {
     loaded: ArcSwap<Loaded>,
     /// The files as they were when they were last read, well or not.
     stamp: Mutex<Stamp>,
-}
-
-/// Something that a rule or list knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hit {
-    /// Where; None when only the message as a whole shows it.
-    pub part: Option<PartId>,
-    /// What it is called.
-    pub name: String,
-    /// By what it was found: `yara` or `hash`.
-    pub by: &'static str,
+    /// What was found before.
+    memory: Option<Memory>,
 }
 
 /// What a scan yields.
@@ -63,9 +61,9 @@ pub struct Stamp(Vec<(PathBuf, Option<State>)>);
 type State = (u64, u64, i64, i64);
 
 impl Scanner {
-    /// Reads and compiles everything. Each mistake is told with key, file and line.
-    pub fn build(typed: &Embedded) -> Result<Scanner, Vec<Problem>> {
-        let files = Files { rules: typed.rules.clone(), hashes: typed.hashes.clone() };
+    /// Reads and compiles everything, with what updates have installed. Each mistake is told with key, file and line.
+    pub fn build(typed: &Embedded, installed: Vec<Installed>) -> Result<Scanner, Vec<Problem>> {
+        let files = Files { rules: typed.rules.clone(), hashes: typed.hashes.clone(), installed };
         let stamp = files.stamp();
         let loaded = files.load()?;
         Ok(Scanner {
@@ -74,16 +72,33 @@ impl Scanner {
             on_fault: typed.on_fault,
             loaded: ArcSwap::from_pointee(loaded),
             stamp: Mutex::new(stamp),
+            memory: None,
         })
+    }
+
+    /// The same with a memory of what it found.
+    #[must_use]
+    pub fn remembering(self, memory: Memory) -> Scanner {
+        memory.tell("", None);
+        Scanner { memory: Some(memory), ..self }
+    }
+
+    /// Forgets what it found before.
+    pub fn forget(&self) {
+        if let Some(memory) = &self.memory {
+            memory.forget(Duration::ZERO);
+        }
     }
 
     /// Looks at the message as it came and at each part, within the configured time. It computes and does not wait:
     /// run it where that is allowed when the message is large.
     pub fn scan(&self, message: &Message) -> Scan {
+        // The epoch first: what new rules find may be kept under the old one, but not the other way round.
+        let memory = self.memory.as_ref().and_then(|memory| Some((memory, memory.epoch()?)));
         let loaded = self.loaded.load_full();
         let mut scan = Scan::default();
-        let mut run =
-            Run { loaded: &loaded, yara: loaded.yara.clone(), deadline: Instant::now() + self.time };
+        let deadline = Instant::now() + self.time;
+        let mut run = Run { loaded: &loaded, yara: loaded.yara.clone(), deadline, memory };
         let mut seen = HashSet::new();
         let whole = |part: &Part| !part.container || part.origin == Origin::Archive;
         let parts = message.parts().filter(|(_, part)| whole(part) && !part.body.is_empty());
@@ -124,7 +139,10 @@ impl Scanner {
             }
             *last = now;
         }
-        Some(self.files.load().map(|loaded| self.loaded.store(Arc::new(loaded))))
+        Some(self.files.load().map(|loaded| {
+            self.loaded.store(Arc::new(loaded));
+            self.forget();
+        }))
     }
 }
 
@@ -133,27 +151,49 @@ struct Run<'a> {
     loaded: &'a Loaded,
     yara: boreal::Scanner,
     deadline: Instant,
+    memory: Option<(&'a Memory, Epoch)>,
 }
 
 impl Run<'_> {
-    /// Looks at one body. An error says that the time is up.
+    /// Looks at one body, unless it is remembered. An error says why it was not looked at to its end.
     fn look(&mut self, part: Option<PartId>, body: &[u8], hits: &mut Vec<Hit>) -> Result<(), String> {
+        let mut tell =
+            |found: &[Named]| found.iter().for_each(|named| note(hits, Hit { part, ..named.into() }));
+        let Some((memory, epoch)) = self.memory.filter(|_| body.len() >= WORTH_REMEMBERING) else {
+            let mut found = Vec::new();
+            let scanned = self.scan(body, &mut found);
+            tell(&found);
+            return scanned;
+        };
+        let digest = Digest::new(Kind::Content, [body]);
+        let known = memory.known(epoch, digest);
+        memory.count(known.is_some());
+        if let Some(known) = known {
+            tell(&known);
+            return Ok(());
+        }
+        let mut found = Vec::new();
+        let scanned = self.scan(body, &mut found);
+        tell(&found);
+        if scanned.is_ok() {
+            memory.keep(epoch, digest, found);
+        }
+        scanned
+    }
+
+    fn scan(&mut self, body: &[u8], found: &mut Vec<Named>) -> Result<(), String> {
         let late = || "the time for one message (checks.embedded.time) is up".to_owned();
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(late());
         }
-        for name in self.loaded.hashes.look_up(body) {
-            note(hits, Hit { part, name: name.to_owned(), by: "hash" });
-        }
+        found.extend(self.loaded.hashes.look_up(body).map(|name| Named::new(name, "hash")));
         self.yara.set_scan_params(scan_params(left));
         let (result, error) = match self.yara.scan_mem(body) {
             Ok(result) => (result, None),
             Err((error, result)) => (result, Some(error)),
         };
-        for rule in &result.rules {
-            note(hits, Hit { part, name: shown_name(&self.yara, rule), by: "yara" });
-        }
+        found.extend(result.rules.iter().map(|rule| Named::new(shown_name(&self.yara, rule), "yara")));
         match error {
             None => Ok(()),
             Some(ScanError::Timeout) => Err(late()),
@@ -203,6 +243,8 @@ struct Loaded {
 struct Files {
     rules: Option<PathBuf>,
     hashes: Vec<PathBuf>,
+    /// Of `[update.source.NAME]`; those that have not been fetched yet are absent.
+    installed: Vec<Installed>,
 }
 
 impl Files {
@@ -224,17 +266,15 @@ impl Files {
         if let Err(error) = compiler.add_rules_str_in_namespace(BUILT_IN, "built-in") {
             problems.push(Problem::new(KEY, format!("the built-in rules: {error}")));
         }
-        if let Some(folder) = &self.rules {
-            match listed(folder, &["yar", "yara"]) {
-                Ok(files) => {
-                    for file in files {
-                        let added = compiler.add_rules_file_in_namespace(&file, file.to_string_lossy());
-                        if let Err(error) = added {
-                            problems.push(Problem::new(KEY, told(&file, &error.to_string())));
-                        }
-                    }
-                }
-                Err(message) => problems.push(Problem::new(KEY, message)),
+        let listed = self.rules.as_deref().map_or(Ok(Vec::new()), |folder| listed(folder, &["yar", "yara"]));
+        let files = listed.unwrap_or_else(|message| {
+            problems.push(Problem::new(KEY, message));
+            Vec::new()
+        });
+        let files = files.into_iter().map(|file| (KEY.to_owned(), file));
+        for (key, file) in files.chain(self.fetched(SourceKind::Yara)) {
+            if let Err(error) = compiler.add_rules_file_in_namespace(&file, file.to_string_lossy()) {
+                problems.push(Problem::new(key, told(&file, &error.to_string())));
             }
         }
         compiler.finalize()
@@ -242,26 +282,31 @@ impl Files {
 
     fn load_hashes(&self, problems: &mut Vec<Problem>) -> Hashes {
         let mut hashes = Hashes::default();
+        let mut files: Vec<(String, PathBuf)> = Vec::new();
         for (place, path) in self.hashes.iter().enumerate() {
             let key = format!("checks.embedded.hashes[{place}]");
-            let files = match hash_files(path) {
-                Ok(files) => files,
-                Err(message) => {
-                    problems.push(Problem::new(key, message));
-                    continue;
-                }
+            match hash_files(path) {
+                Ok(listed) => files.extend(listed.into_iter().map(|file| (key.clone(), file))),
+                Err(message) => problems.push(Problem::new(key, message)),
+            }
+        }
+        files.extend(self.fetched(SourceKind::Hashes));
+        for (key, file) in files {
+            let added = match fs::read(&file) {
+                Ok(text) => hashes.add(&file, &text),
+                Err(error) => Err(vec![format!("{}: {error}", file.display())]),
             };
-            for file in files {
-                let added = match fs::read(&file) {
-                    Ok(text) => hashes.add(&file, &text),
-                    Err(error) => Err(vec![format!("{}: {error}", file.display())]),
-                };
-                for mistake in added.err().into_iter().flatten() {
-                    problems.push(Problem::new(&key, mistake));
-                }
+            for mistake in added.err().into_iter().flatten() {
+                problems.push(Problem::new(&key, mistake));
             }
         }
         hashes
+    }
+
+    /// What updates have installed, with the keys that it comes from.
+    fn fetched(&self, kind: SourceKind) -> impl Iterator<Item = (String, PathBuf)> {
+        let there = self.installed.iter().filter(move |one| one.kind == kind && one.path.exists());
+        there.map(|one| (one.key.clone(), one.path.clone()))
     }
 
     /// State of every file that would be read now, and of the folders they are in.
@@ -275,6 +320,7 @@ impl Files {
             paths.push(path.clone());
             paths.extend(hash_files(path).unwrap_or_default());
         }
+        paths.extend(self.installed.iter().map(|one| one.path.clone()));
         let state = |path: &Path| {
             let data = fs::metadata(path).ok()?;
             Some((data.ino(), data.len(), data.ctime(), data.ctime_nsec()))
@@ -325,7 +371,7 @@ mod tests {
     }
 
     fn built_in() -> Scanner {
-        Scanner::build(&Embedded::default()).unwrap()
+        Scanner::build(&Embedded::default(), Vec::new()).unwrap()
     }
 
     fn names(scan: &Scan) -> Vec<&str> {
@@ -400,7 +446,7 @@ mod tests {
             hashes: vec![folder.path().into()],
             ..Embedded::default()
         };
-        let scanner = Scanner::build(&typed).unwrap();
+        let scanner = Scanner::build(&typed, Vec::new()).unwrap();
         assert_eq!(scanner.summary(), "3 YARA rules, 1 hashes");
         let found = |raw: &str| {
             let scan = scanner.scan(&message(raw));
@@ -427,7 +473,7 @@ mod tests {
             hashes: vec![folder.path().join("absent.hdb"), list],
             ..Embedded::default()
         };
-        let problems = Scanner::build(&typed).unwrap_err();
+        let problems = Scanner::build(&typed, Vec::new()).unwrap_err();
         let told: Vec<_> =
             problems.iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect();
         assert_eq!(told.len(), 3, "{told:#?}");
@@ -447,7 +493,7 @@ mod tests {
             told[2]
         );
         let typed = Embedded { rules: Some(folder.path().join("absent")), ..Embedded::default() };
-        assert_eq!(Scanner::build(&typed).unwrap_err()[0].key, "checks.embedded.rules");
+        assert_eq!(Scanner::build(&typed, Vec::new()).unwrap_err()[0].key, "checks.embedded.rules");
     }
 
     #[test]
@@ -457,7 +503,7 @@ mod tests {
         let rule = |word: &str| format!("rule R {{ strings: $a = \"{word}\" condition: $a }}");
         fs::write(&rules, rule("needle")).unwrap();
         let typed = Embedded { rules: Some(folder.path().into()), ..Embedded::default() };
-        let scanner = Scanner::build(&typed).unwrap();
+        let scanner = Scanner::build(&typed, Vec::new()).unwrap();
         let finds =
             |word: &str| !scanner.scan(&message(format!("Subject: x\r\n\r\n{word}\r\n"))).hits.is_empty();
         assert_eq!(scanner.reload_if_changed(), None);
@@ -477,10 +523,46 @@ mod tests {
         assert!(!finds("haystack"));
     }
 
+    /// Only new rules look at a large content again.
+    #[test]
+    fn what_was_found_is_remembered_until_rules_change() {
+        use crate::resources::verdicts::{VerdictCounters, Verdicts};
+        let folder = tempfile::tempdir().unwrap();
+        let rule = |name: &str, word: &str| {
+            let text = format!("rule {name} {{ strings: $a = \"{word}\" condition: $a }}");
+            fs::write(folder.path().join(format!("{name}.yar")), text).unwrap();
+        };
+        rule("One", "needle");
+        let counters = VerdictCounters::default();
+        let memory = Verdicts::new(&Default::default(), counters.clone()).engine();
+        let typed = Embedded { rules: Some(folder.path().into()), ..Embedded::default() };
+        let scanner = Scanner::build(&typed, Vec::new()).unwrap().remembering(memory);
+        let look = |subject: &str, body: &str| {
+            let scan = scanner.scan(&message(format!("Subject: {subject}\r\n\r\n{body}\r\n")));
+            (
+                scan.hits.iter().map(|hit| (hit.part, hit.name.clone())).collect::<Vec<_>>(),
+                counters.hits.get(),
+            )
+        };
+        let large = format!("needle haystack {}", "x".repeat(WORTH_REMEMBERING));
+        let found = |names: &[&str]| -> Vec<(Option<PartId>, String)> {
+            names.iter().map(|name| (Some(PartId(0)), format!("YARA.{name}"))).collect()
+        };
+        assert_eq!(look("a", &large), (found(&["One"]), 0));
+        assert_eq!(look("b", &large), (found(&["One"]), 1), "the same part in another message");
+        assert_eq!(look("b", &large), (found(&["One"]), 3), "and the same message");
+        assert_eq!(look("b", "a needle"), (found(&["One"]), 3), "what is small is not worth it");
+        rule("Two", "haystack");
+        assert_eq!(scanner.reload_if_changed(), Some(Ok(())));
+        assert_eq!(look("b", &large), (found(&["One", "Two"]), 3));
+        scanner.forget();
+        assert_eq!(look("b", &large), (found(&["One", "Two"]), 3));
+    }
+
     #[test]
     fn when_the_time_is_up_it_is_a_fault() {
         let typed = Embedded { time: crate::config::units::Seconds::new(0), ..Embedded::default() };
-        let scan = Scanner::build(&typed).unwrap().scan(&message("Subject: x\r\n\r\nhello\r\n"));
+        let scan = Scanner::build(&typed, Vec::new()).unwrap().scan(&message("Subject: x\r\n\r\nhello\r\n"));
         let fault = scan.fault.unwrap();
         assert_eq!((fault.cause, fault.answer), (Cause::Timeout, OnFault::Defer));
     }
@@ -496,7 +578,8 @@ mod tests {
         let lists = tempfile::tempdir().unwrap();
         let list = lists.path().join("clam.hdb");
         fs::write(&list, md5_line(&known, "ClamAV-Test-File")).unwrap();
-        let scanner = Scanner::build(&Embedded { hashes: vec![list], ..Embedded::default() }).unwrap();
+        let scanner =
+            Scanner::build(&Embedded { hashes: vec![list], ..Embedded::default() }, Vec::new()).unwrap();
         let names_of_files = [
             "clam.exe",
             "clam.zip",

@@ -9,24 +9,32 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
-use gatepost_mail::{Cause, Fault, Mail, Message, OnFault};
+use gatepost_mail::{Cause, Mail, Message};
 use gatepost_wire::icap::{self as wire, Answer, Url};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::Health;
-use super::malware::{Engine, External, Hit, Scan};
+use super::malware::Outside;
+use super::malware::engine::{Common, Engine, External, Hit, Scan, externals};
 use super::run::seconds;
 use crate::config::Problem;
 use crate::config::scanners::IcapScanner;
 use crate::resources::net::{Stream, connect_tcp};
+use crate::resources::verdicts::{Digest, Epoch, Kind, Memory, Named};
 
 /// Longest to wait for a connection to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// Longest that asking after its health may take.
 const HEALTH_TIME: Duration = Duration::from_secs(5);
+
+/// The tag of its signatures is good for so long; it is asked every ten seconds.
+const TAG_TIME: Duration = Duration::from_secs(60);
+
+/// After signatures have changed, the server may go on with the old ones for so long.
+const RELOAD_TIME: Duration = Duration::from_secs(120);
 
 /// A connection that was idle for longer is not used again.
 const IDLE_TIME: Duration = Duration::from_secs(10);
@@ -35,29 +43,22 @@ const IDLE_TIME: Duration = Duration::from_secs(10);
 const MOST_CONNECTIONS: u32 = 1000;
 
 /// Makes an engine for each scanner.
-pub(super) fn build(scanners: &BTreeMap<String, IcapScanner>) -> (Vec<External>, Vec<Problem>) {
-    let mut problems = Vec::new();
-    let externals = scanners
-        .iter()
-        .map(|(name, settings)| External {
-            engine: Box::new(Icap::new(name, settings, &mut problems)),
-            group: settings.group,
-            required: settings.required,
-        })
-        .collect();
-    (externals, problems)
+pub(super) fn build(
+    scanners: &BTreeMap<String, IcapScanner>,
+    outside: &Outside,
+    problems: &mut Vec<Problem>,
+) -> Vec<External> {
+    externals(scanners, |name, settings| Box::new(Icap::new(name, settings, outside, problems)))
 }
 
 /// One scanner as an engine.
 struct Icap {
-    /// `icap:main`
-    name: String,
+    common: Common,
     url: Url,
     permits: Semaphore,
     idle: Mutex<Vec<Connection>>,
-    time: Duration,
     max_size: usize,
-    on_fault: OnFault,
+    memory: Memory,
 }
 
 struct Connection {
@@ -65,15 +66,30 @@ struct Connection {
     used: Instant,
 }
 
+/// What one message has of the scanner while it is shown to it.
+struct AtWork<'a> {
+    connection: Option<Connection>,
+    _permit: SemaphorePermit<'a>,
+}
+
 /// What came of one file.
 struct Looked {
-    names: Vec<String>,
+    said: Said,
     /// The connection is at its beginning again.
     again: bool,
 }
 
+/// What a scanner says of one file.
+#[derive(Default)]
+struct Said {
+    names: Vec<String>,
+    /// It does not say what it found, only that it does not let the file pass.
+    unsaid: bool,
+}
+
 impl Icap {
-    fn new(name: &str, settings: &IcapScanner, problems: &mut Vec<Problem>) -> Icap {
+    fn new(name: &str, settings: &IcapScanner, outside: &Outside, problems: &mut Vec<Problem>) -> Icap {
+        let common = Common::new("icap", name, settings, problems);
         let mut wrong =
             |key: &str, why: String| problems.push(Problem::new(format!("checks.icap.{name}.{key}"), why));
         let url = Url::parse(&settings.url).unwrap_or_else(|| {
@@ -83,48 +99,38 @@ impl Icap {
         if !(1..=MOST_CONNECTIONS).contains(&settings.connections) {
             wrong("connections", format!("must be from 1 to {MOST_CONNECTIONS}"));
         }
-        if settings.time.duration().is_zero() {
-            wrong("time", "must be at least 1 second".into());
-        }
         let max_size = usize::try_from(settings.max_size.bytes()).unwrap_or(usize::MAX);
         if max_size == 0 {
             wrong("max_size", "must be at least 1 byte".into());
         }
         Icap {
-            name: format!("icap:{name}"),
+            common,
             url,
             permits: Semaphore::new(settings.connections.clamp(1, MOST_CONNECTIONS) as usize),
             idle: Mutex::default(),
-            time: settings.time.duration(),
             max_size,
-            on_fault: settings.on_fault,
+            memory: outside.verdicts.engine(),
         }
     }
 
-    /// Shows every part; what is found before a failure stays found.
+    /// Shows every part that is not known; what is found before a failure stays found.
     async fn look(&self, message: &Message, scan: &mut Scan) -> io::Result<()> {
-        let _permit = self.permits.acquire().await.map_err(io::Error::other)?;
-        let mut connection = self.take_idle();
+        let epoch = self.memory.epoch();
+        let mut at_work = None;
         for (id, part) in message.parts().filter(|(_, part)| !part.container && !part.body.is_empty()) {
             if part.body.len() > self.max_size {
                 scan.skipped.push((Some(id), part.body.len()));
                 continue;
             }
             let name = part.name().unwrap_or("part");
-            let looked = match connection.take() {
-                // A connection that the scanner has closed meanwhile is found out by its first use.
-                Some(mut used) => match self.show(&mut used, name, &part.body).await {
-                    Ok(looked) => (used, looked),
-                    Err(_) => self.show_anew(name, &part.body).await?,
-                },
-                None => self.show_anew(name, &part.body).await?,
+            let names = match epoch {
+                None => self.show_next(&mut at_work, name, &part.body).await?.names,
+                Some(epoch) => self.known_or_shown(epoch, &mut at_work, name, &part.body).await?,
             };
-            let (used, Looked { names, again }) = looked;
             scan.hits.extend(names.into_iter().map(|name| Hit { part: Some(id), name, by: "" }));
             scan.seen.push(Some(id));
-            connection = again.then_some(used);
         }
-        if let Some(mut connection) = connection {
+        if let Some(AtWork { connection: Some(mut connection), .. }) = at_work {
             connection.used = Instant::now();
             self.idle().push(connection);
         }
@@ -133,6 +139,58 @@ impl Icap {
             scan.seen.push(None);
         }
         Ok(())
+    }
+
+    /// What is found in one file, now or before. What is bad is so under every name; what is clean was so under this one.
+    async fn known_or_shown<'a>(
+        &'a self,
+        epoch: Epoch,
+        at_work: &mut Option<AtWork<'a>>,
+        name: &str,
+        body: &Bytes,
+    ) -> io::Result<Vec<String>> {
+        let content = Digest::of(Kind::Content, vec![body.clone()]).await;
+        let named = Digest::new(Kind::Named, [name.as_bytes(), content.as_bytes()]);
+        let known = self.memory.known(epoch, content).or_else(|| self.memory.known(epoch, named));
+        self.memory.count(known.is_some());
+        if let Some(known) = known {
+            return Ok(known.iter().map(|named| named.name.clone()).collect());
+        }
+        let Said { names, unsaid } = self.show_next(at_work, name, body).await?;
+        if names.is_empty() {
+            self.memory.keep(epoch, named, Vec::new());
+        } else if !unsaid {
+            self.memory.keep(epoch, content, names.iter().map(|name| Named::new(name, "")).collect());
+        }
+        Ok(names)
+    }
+
+    /// Shows the next file of a message, over the connection that the one before has left.
+    async fn show_next<'a>(
+        &'a self,
+        at_work: &mut Option<AtWork<'a>>,
+        name: &str,
+        body: &Bytes,
+    ) -> io::Result<Said> {
+        let mut work = match at_work.take() {
+            Some(work) => work,
+            None => {
+                let _permit = self.permits.acquire().await.map_err(io::Error::other)?;
+                AtWork { connection: self.take_idle(), _permit }
+            }
+        };
+        let looked = match work.connection.take() {
+            // A connection that the scanner has closed meanwhile is found out by its first use.
+            Some(mut used) => match self.show(&mut used, name, body).await {
+                Ok(looked) => (used, looked),
+                Err(_) => self.show_anew(name, body).await?,
+            },
+            None => self.show_anew(name, body).await?,
+        };
+        let (used, Looked { said, again }) = looked;
+        work.connection = again.then_some(used);
+        *at_work = Some(work);
+        Ok(said)
     }
 
     async fn show_anew(&self, name: &str, body: &Bytes) -> io::Result<(Connection, Looked)> {
@@ -171,8 +229,8 @@ impl Icap {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                     // It need not hear the rest of what it has judged already.
-                    if let Some((names, whole)) = judged(&input, body)? {
-                        return Ok(Looked { names, again: sent && whole });
+                    if let Some((said, whole)) = judged(&input, body)? {
+                        return Ok(Looked { said, again: sent && whole });
                     }
                 }
             }
@@ -189,7 +247,8 @@ impl Icap {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn options(&self) -> io::Result<String> {
+    /// Name of the service, and the tag of its signatures.
+    async fn options(&self) -> io::Result<(String, String)> {
         let mut connection = self.connect().await?;
         connection.stream.write_all(&wire::options(&self.url)).await?;
         let mut input = BytesMut::new();
@@ -199,7 +258,7 @@ impl Icap {
             }
             match wire::answer(&input).map_err(|error| io::Error::other(error.to_string()))? {
                 None => {}
-                Some(Answer::Options { service, .. }) => return Ok(service),
+                Some(Answer::Options { service, tag }) => return Ok((service, tag)),
                 Some(Answer::Failed(why)) => return Err(io::Error::other(why)),
                 Some(_) => return Err(io::Error::other("an answer to another question")),
             }
@@ -209,56 +268,42 @@ impl Icap {
 
 /// What was found, once the answer is here as far as it matters, and whether nothing of it is still to come. A page that is not
 /// the content itself stands in the place of something bad.
-fn judged(input: &[u8], body: &Bytes) -> io::Result<Option<(Vec<String>, bool)>> {
+fn judged(input: &[u8], body: &Bytes) -> io::Result<Option<(Said, bool)>> {
     let failed = |why: String| Err(io::Error::other(why));
+    let blocked = |how: String| Ok(Some((Said { names: vec![how], unsaid: true }, false)));
     match wire::answer(input).map_err(|error| io::Error::other(error.to_string()))? {
         None => Ok(None),
-        Some(Answer::Clean) => Ok(Some((Vec::new(), true))),
-        Some(Answer::Found(names)) => Ok(Some((names, false))),
+        Some(Answer::Clean) => Ok(Some((Said::default(), true))),
+        Some(Answer::Found(names)) => Ok(Some((Said { names, unsaid: false }, false))),
         Some(Answer::Failed(why)) => failed(why),
         Some(Answer::Options { .. }) => failed("an answer to another question".into()),
         Some(Answer::Changed { status: 200, body: Some(at) }) => {
             let back = wire::unchunk(input.get(at..).unwrap_or_default(), body.len());
-            Ok(match back.map_err(|error| io::Error::other(error.to_string()))? {
-                None => None,
-                Some(back) if back == *body => Some((Vec::new(), false)),
-                Some(_) => Some((vec!["replaced by the scanner".into()], false)),
-            })
+            match back.map_err(|error| io::Error::other(error.to_string()))? {
+                None => Ok(None),
+                Some(back) if back == *body => Ok(Some((Said::default(), false))),
+                Some(_) => blocked("replaced by the scanner".into()),
+            }
         }
-        Some(Answer::Changed { status, .. }) => Ok(Some((vec![format!("blocked with {status}")], false))),
+        Some(Answer::Changed { status, .. }) => blocked(format!("blocked with {status}")),
     }
 }
 
 impl Engine for Icap {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn time(&self) -> Duration {
-        self.time
-    }
-
-    fn on_fault(&self) -> OnFault {
-        self.on_fault
+    fn common(&self) -> &Common {
+        &self.common
     }
 
     fn scan<'a>(&'a self, mail: &'a Mail) -> BoxFuture<'a, Scan> {
         Box::pin(async {
-            let mut scan = Scan::default();
-            let outcome = timeout(self.time, self.look(&mail.message, &mut scan)).await;
+            let (mut scan, time) = (Scan::default(), self.common.time);
+            let outcome = timeout(time, self.look(&mail.message, &mut scan)).await;
             let failure = match outcome {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some((Cause::Unavailable, format!("{}: {error}", self.url))),
-                Err(_) => {
-                    Some((Cause::Timeout, format!("{}: no answer within {}", self.url, seconds(self.time))))
-                }
+                Err(_) => Some((Cause::Timeout, format!("{}: no answer within {}", self.url, seconds(time)))),
             };
-            scan.fault = failure.map(|(cause, detail)| Fault {
-                check: self.name.clone(),
-                cause,
-                detail,
-                answer: self.on_fault,
-            });
+            scan.fault = failure.map(|(cause, detail)| self.common.fault(cause, detail));
             scan
         })
     }
@@ -266,12 +311,25 @@ impl Engine for Icap {
     fn health<'a>(&'a self) -> BoxFuture<'a, Health> {
         Box::pin(async {
             let state = match timeout(HEALTH_TIME, self.options()).await {
-                Ok(Ok(service)) => Ok(service),
-                Ok(Err(error)) => Err(format!("{}: {error}", self.url)),
-                Err(_) => Err(format!("{}: no answer within {}", self.url, seconds(HEALTH_TIME))),
+                Ok(Ok((service, tag))) => {
+                    // Without a tag nobody can tell when its signatures change.
+                    if tag.is_empty() {
+                        self.memory.lose();
+                    } else {
+                        self.memory.tell(&tag, Some(TAG_TIME));
+                    }
+                    return self.common.health(Ok(service));
+                }
+                Ok(Err(error)) => format!("{}: {error}", self.url),
+                Err(_) => format!("{}: no answer within {}", self.url, seconds(HEALTH_TIME)),
             };
-            Health { name: self.name.clone(), vital: self.on_fault != OnFault::Accept, state }
+            self.memory.lose();
+            self.common.health(Err(state))
         })
+    }
+
+    fn forget(&self) {
+        self.memory.forget(RELOAD_TIME);
     }
 }
 

@@ -126,6 +126,14 @@ pub trait Check: Send + Sync {
     /// Reads again what it took from files, if they have changed. May block; called every few seconds, off the path
     /// of mail.
     fn reload(&self) {}
+
+    /// Somebody says that signatures of malware have changed: forgets what it remembers of the old ones.
+    fn forget(&self) {}
+
+    /// And takes the new ones, or has them taken.
+    fn renew<'a>(&'a self) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// State of something that a check depends on.
@@ -251,6 +259,13 @@ pub(crate) mod testing {
             ..Message::unread(raw.to_owned().into())
         };
         Mail { session: Session::default(), envelope: Envelope::default(), message }
+    }
+
+    /// What malware engines share, with an empty memory.
+    pub(in crate::checks) fn outside() -> super::malware::Outside {
+        use crate::resources::verdicts::{VerdictCounters, Verdicts};
+        let verdicts = Verdicts::new(&Default::default(), VerdictCounters::default());
+        super::malware::Outside { names: Default::default(), verdicts }
     }
 
     /// A mail of one part and these defects.

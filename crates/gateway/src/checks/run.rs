@@ -158,6 +158,16 @@ impl CheckSet {
         self.all().for_each(|check| check.reload());
     }
 
+    /// Signatures of malware have changed: lets every check forget what it remembers of the old ones.
+    pub fn forget(&self) {
+        self.all().for_each(|check| check.forget());
+    }
+
+    /// And take the new ones, or have them taken.
+    pub async fn renew(&self) {
+        join_all(self.all().map(|check| check.renew())).await;
+    }
+
     fn all(&self) -> impl Iterator<Item = &Box<dyn Check>> {
         self.facts.iter().chain(&self.conclusions)
     }

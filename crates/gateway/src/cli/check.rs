@@ -134,6 +134,7 @@ async fn report_of(name: String, loaded: Result<Loaded, Vec<Located>>, probes: &
     lines.extend(files::folders(&loaded.config));
     lines.extend(files::queues(&loaded.config));
     lines.extend(files::rules(&loaded.config));
+    lines.extend(files::updates(&loaded.config));
     lines.extend(files::ampdp(&loaded.config));
     lines.extend(files::workers(&loaded.config));
     lines.extend(relay::lines(&loaded.config));

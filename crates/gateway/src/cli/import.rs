@@ -64,10 +64,7 @@ impl Notes {
 
 /// Exit status 0, 1 if something could not be translated, 2 if a file cannot be read.
 pub fn run(args: &Args) -> ExitCode {
-    let (files, import): (_, fn(&[(PathBuf, String)]) -> Imported) = match &args.what {
-        What::Amavis { files } => (files, amavis::import),
-        What::MailScanner { files } => (files, mailscanner::import),
-    };
+    let (What::Amavis { files } | What::MailScanner { files }) = &args.what;
     let read = match read_all(files) {
         Ok(read) => read,
         Err(why) => {
@@ -75,7 +72,10 @@ pub fn run(args: &Args) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let Imported { toml, notes } = import(&read);
+    let Imported { toml, notes } = match args.what {
+        What::Amavis { .. } => amavis::import(&read),
+        What::MailScanner { .. } => mailscanner::import(&read),
+    };
     let mut text = String::new();
     if !notes.0.is_empty() {
         text.push_str("# Not translated:\n");
@@ -124,7 +124,11 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<(PathBuf, String)>, String> {
 /// A file as text; what is not UTF-8 is Latin-1.
 fn read(path: &Path) -> Result<String, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-    if fs::metadata(path).map_err(failed)?.len() > LARGEST {
+    let data = fs::metadata(path).map_err(failed)?;
+    if !data.is_file() {
+        return Err(format!("{}: is no plain file", path.display()));
+    }
+    if data.len() > LARGEST {
         return Err(format!("{}: is larger than 16 MiB", path.display()));
     }
     let bytes = fs::read(path).map_err(failed)?;

@@ -1,6 +1,7 @@
 //! Commands: they read arguments, call the program's parts, and print.
 //!
-//! Exit statuses: 0 done, 1 not found or not (wholly) done, 2 wrong usage or configuration, 75 cannot be done now.
+//! Exit statuses: 0 done, 1 not found or not (wholly) done, 2 wrong usage or configuration, 75 cannot be done now. `update` has
+//! two more.
 
 pub mod auth;
 pub mod check;
@@ -14,10 +15,13 @@ pub mod history;
 pub mod import;
 pub mod init;
 pub mod limits;
+pub mod notices;
 pub mod open;
 pub mod quarantine;
 pub mod reload;
+pub mod rules;
 pub mod scan;
+pub mod update;
 
 use std::fmt;
 use std::io::{self, BufRead, Write};

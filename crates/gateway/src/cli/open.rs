@@ -9,6 +9,7 @@ use gatepost_mail::Reply;
 use super::dmarc::DmarcArgs;
 use super::explain::ExplainArgs;
 use super::history::HistoryArgs;
+use super::notices::NoticesArgs;
 use super::quarantine::QuarantineArgs;
 use super::{Io, TRY_LATER};
 use crate::build;
@@ -71,6 +72,18 @@ pub async fn dmarc(args: Args<DmarcArgs>) -> ExitCode {
     let reporter =
         || build::reporter(&loaded.config).map_err(|problems| super::problem_list(&loaded.locate(problems)));
     with_terminal(async |io| super::dmarc::run(&args.command, &opened.journal, reporter, io).await).await
+}
+
+/// `gatepost notices …`
+pub async fn notices(args: Args<NoticesArgs>) -> ExitCode {
+    let opened = match Opened::new(args.config).await {
+        Ok(opened) => opened,
+        Err(code) => return code,
+    };
+    let loaded = &opened.loaded;
+    let noticer =
+        || build::noticer(&loaded.config).map_err(|problems| super::problem_list(&loaded.locate(problems)));
+    with_terminal(async |io| super::notices::run(&args.command, &opened.journal, noticer, io).await).await
 }
 
 struct Opened {

@@ -248,7 +248,7 @@ fn read(file: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// Every file below the folders, in order; what is named itself is taken whatever it is.
-fn list(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+pub(super) fn list(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
     let mut folders: Vec<PathBuf> = Vec::new();
     for path in named {

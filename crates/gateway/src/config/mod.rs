@@ -11,6 +11,7 @@ mod lists;
 pub mod load;
 pub mod maps;
 pub mod next_hop;
+pub mod notices;
 pub mod p0f;
 pub mod parts;
 pub mod protection;
@@ -21,6 +22,7 @@ pub mod state;
 mod tree;
 pub mod typed;
 pub mod units;
+pub mod update;
 mod validate;
 pub mod worker;
 

@@ -33,6 +33,15 @@ impl Language {
     /// All of them.
     #[cfg(test)]
     pub const ALL: [Language; 3] = [Language::En, Language::Fr, Language::De];
+
+    /// The name in configuration, and of the folder of its templates.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Language::En => "en",
+            Language::Fr => "fr",
+            Language::De => "de",
+        }
+    }
 }
 
 /// Added at the bottom of what is delivered, to the text and to the HTML of it.

@@ -18,7 +18,8 @@ pub use super::lists::*;
 use super::p0f::P0f;
 use super::parts::{Disclaimer, Language, PartAction};
 pub use super::restrictions::Restrictions;
-use super::scanners::{CommandScanner, IcapScanner, MalwareNames};
+pub use super::scanners::Clamd;
+use super::scanners::{CommandScanner, IcapScanner, MalwareNames, VerdictCache};
 use super::units::{Net, Seconds, Size};
 
 /// The whole configuration.
@@ -79,8 +80,12 @@ pub struct Config {
     pub journal: Journal,
     /// Aggregate reports to the domains that ask for them.
     pub dmarc_reports: DmarcReports,
+    /// Mails that tell what became of messages.
+    pub notices: super::notices::Notices,
     /// What is remembered from one message to the next.
     pub state: super::state::State,
+    /// Rules and hash lists that are fetched.
+    pub update: super::update::Update,
     /// Metrics and health over HTTP.
     pub metrics: Metrics,
 }
@@ -399,6 +404,8 @@ pub struct Checks {
     pub command: BTreeMap<String, CommandScanner>,
     /// Scanners that speak ICAP, each under a name of its own: `[checks.icap.sophos]`.
     pub icap: BTreeMap<String, IcapScanner>,
+    /// What is remembered of malware scanners' answers.
+    pub verdict_cache: VerdictCache,
     /// What names of malware mean, each under the name that its symbol is made from: `[checks.malware_names.sanesecurity]`
     /// finds `VIRUS_SANESECURITY`.
     pub malware_names: BTreeMap<String, MalwareNames>,
@@ -455,32 +462,6 @@ pub enum EngineGroup {
     Primary,
     /// Asked only when every primary engine failed.
     Secondary,
-}
-
-/// The daemon keeps its signatures in memory and is asked over its socket.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Clamd {
-    /// Its socket: `unix:/run/clamav/clamd.ctl` or `tcp:127.0.0.1:3310`.
-    pub socket: String,
-    /// How the message reaches it: `fildes` hands over a file descriptor (unix sockets only, fastest), `instream`
-    /// sends the bytes, `auto` takes the first where the socket is local.
-    pub transfer: ClamdTransfer,
-    /// Scan the message whole, its decoded parts, or `auto`: whole, and by itself each part that was found in a way
-    /// that ClamAV may not follow.
-    pub scan: ClamdScan,
-    /// Connections to it at once.
-    pub connections: u32,
-    /// Longest a scan may take.
-    pub time: Seconds,
-    /// Messages and parts larger than this are not sent to it but noted as unchecked: keep it at clamd's StreamMaxLength.
-    pub max_size: Size,
-    /// Which group of engines it is in. The embedded scanner is in none: it always looks.
-    pub group: EngineGroup,
-    /// Its failure counts even when another engine of its group, or a secondary one, could look.
-    pub required: bool,
-    /// What happens to a message that it, and every engine that could stand in for it, fails on.
-    pub on_fault: OnFault,
 }
 
 /// How a message reaches clamd.
@@ -580,7 +561,8 @@ pub struct Policy {
     pub disclaimer: Disclaimer,
     /// Text of the message that wraps another, where the action is `wrap`. In braces: id, reason, category, score, hostname.
     pub wrap_text: Option<String>,
-    /// Language of the texts that are built in: `strip_text`, `wrap_text`, `bounce_text`, `warnings`. Built-in: en.
+    /// Language of the texts that are built in: `strip_text`, `wrap_text`, `bounce_text`, `warnings`, and of notices to
+    /// recipients and senders. Built-in: en, and for notices `notices.language`.
     pub language: Option<Language>,
     /// Text put in place of an attachment that is stripped. In braces: id, reason, name, hostname.
     pub strip_text: Option<String>,
@@ -694,7 +676,9 @@ impl Default for Config {
             quarantine: Quarantine::default(),
             journal: Journal::default(),
             dmarc_reports: DmarcReports::default(),
+            notices: Default::default(),
             state: super::state::State::default(),
+            update: Default::default(),
             metrics: Metrics::default(),
         }
     }
@@ -810,22 +794,6 @@ impl Default for Embedded {
             rules: None,
             hashes: Vec::new(),
             time: Seconds::new(30),
-            on_fault: OnFault::Defer,
-        }
-    }
-}
-
-impl Default for Clamd {
-    fn default() -> Clamd {
-        Clamd {
-            socket: "unix:/run/clamav/clamd.ctl".into(),
-            transfer: ClamdTransfer::Auto,
-            scan: ClamdScan::Auto,
-            connections: 16,
-            time: Seconds::new(60),
-            max_size: Size::mebibytes(25),
-            group: EngineGroup::Primary,
-            required: false,
             on_fault: OnFault::Defer,
         }
     }

@@ -87,6 +87,10 @@ impl Config {
         self.validate_limits(&mut problems);
         self.validate_keeping(&mut problems);
         problems.0.extend(self.protection_problems());
+        problems.0.extend(self.notices_problems());
+        for (key, message) in self.update.problems() {
+            problems.add(key, message);
+        }
         if let Some(message) = self.dmarc_reports.problem() {
             problems.add("dmarc_reports.email", message);
         }

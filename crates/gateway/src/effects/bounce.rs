@@ -4,15 +4,15 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
-use gatepost_mail::{Address, Envelope, Mail, Message, Parameters, Recipient, Reply, encode_text};
+use gatepost_mail::{Address, Envelope, Mail, Message, Parameters, Recipient, Reply};
 use gatepost_wire::smtp;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::report::{Fate, Kind, Report, answering, plain_part, printable, report};
+
 /// Most of the header that is given back, in bytes.
 const HEADER: usize = 32 * 1024;
-/// Longest value of a status field, in characters.
-const VALUE: usize = 500;
 
 /// Recipients that share a reason.
 #[derive(Clone, Copy, Debug)]
@@ -43,42 +43,24 @@ pub fn notification(mail: &Mail, sender: &Address, failed: &[Failed], teller: Te
     let boundary = format!("{id}/bounce");
     let date = now.to_zoned(TimeZone::system()).strftime("%a, %d %b %Y %H:%M:%S %z");
     let texts: Vec<&str> = failed.iter().map(|failed| failed.text.trim_end()).collect();
-    let (text_encoding, text) = encode_text(texts.join("\n\n").as_bytes());
-    let (header_encoding, header) = encode_text(&header_of(&mail.message));
-    let answered = answered_id(&mail.message)
-        .map(|id| format!("In-Reply-To: {id}\r\nReferences: {id}\r\n"))
-        .unwrap_or_default();
-    let status = status(mail, failed, hostname);
-    let message = format!(
+    let answered = answering(&mail.message.message_id());
+    let head = format!(
         "From: Mail Delivery System <MAILER-DAEMON@{hostname}>\r\n\
          To: <{sender}>\r\n\
          Subject: Your message was not delivered\r\n\
          Date: {date}\r\n\
          Message-ID: <bounce.{id}@{hostname}>\r\n\
          {answered}\
-         Auto-Submitted: auto-replied\r\n\
-         MIME-Version: 1.0\r\n\
-         Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=\"{boundary}\"\r\n\
-         \r\n\
-         --{boundary}\r\n\
-         Content-Description: Notification\r\n\
-         Content-Type: text/plain; charset=utf-8\r\n\
-         Content-Transfer-Encoding: {text_encoding}\r\n\
-         \r\n\
-         {text}\r\n\
-         --{boundary}\r\n\
-         Content-Description: Delivery report\r\n\
-         Content-Type: message/delivery-status\r\n\
-         \r\n\
-         {status}\r\n\
-         --{boundary}\r\n\
-         Content-Description: Header of the undelivered message\r\n\
-         Content-Type: text/rfc822-headers\r\n\
-         Content-Transfer-Encoding: {header_encoding}\r\n\
-         \r\n\
-         {header}\r\n\
-         --{boundary}--\r\n"
+         Auto-Submitted: auto-replied\r\n"
     );
+    let message = report(&Report {
+        head: &head,
+        boundary: &boundary,
+        readable: &plain_part(&texts.join("\n\n")),
+        kind: Kind::Delivery,
+        fields: &status(mail, failed, hostname),
+        header: &header_of(&mail.message),
+    });
     let envelope = Envelope {
         sender: None,
         parameters: Parameters { smtputf8: international, eight_bit: international, ..Parameters::default() },
@@ -98,26 +80,24 @@ fn status(mail: &Mail, failed: &[Failed], hostname: &str) -> String {
     for Failed { recipients, refusal, .. } in failed {
         let of = |&place: &usize| mail.envelope.recipients.get(place);
         for recipient in recipients.iter().filter_map(of) {
-            add(format_args!("\r\n"));
             let original = parameter(&recipient.parameters, "ORCPT").and_then(|value| value.split_once(';'));
-            if let Some((kind, Some(address))) =
-                original.map(|(kind, address)| (kind, smtp::xtext_decode(address)))
-            {
-                add(format_args!("Original-Recipient: {}; {}\r\n", printable(kind), ascii(&address)));
-            }
-            let address = recipient.address.to_string();
-            let kind = if address.is_ascii() { "rfc822" } else { "utf-8" };
-            add(format_args!("Final-Recipient: {kind}; {}\r\n", ascii(&address)));
-            let status = if refusal.enhanced.is_empty() { "5.0.0" } else { &refusal.enhanced };
-            add(format_args!("Action: failed\r\nStatus: {}\r\n", printable(status)));
-            add(format_args!("Diagnostic-Code: smtp; {}\r\n", printable(&refusal.to_string())));
+            let original = original.and_then(|(kind, address)| Some((kind, smtp::xtext_decode(address)?)));
+            let (address, reply) = (recipient.address.to_string(), refusal.to_string());
+            let fate = Fate {
+                original: original.as_ref().map(|(kind, address)| (*kind, address.as_str())),
+                address: &address,
+                action: "failed",
+                status: if refusal.enhanced.is_empty() { "5.0.0" } else { &refusal.enhanced },
+                diagnostic: Some(&reply),
+            };
+            add(format_args!("{fate}"));
         }
     }
     fields
 }
 
 /// The header, field by field as far as it is not too long.
-fn header_of(message: &Message) -> Vec<u8> {
+pub fn header_of(message: &Message) -> Vec<u8> {
     let headers = &message.headers;
     let mut header = Vec::new();
     for field in headers.fields.iter().filter(|field| !headers.name(field).is_empty()) {
@@ -130,39 +110,11 @@ fn header_of(message: &Message) -> Vec<u8> {
     header
 }
 
-/// The Message-ID, if it is one that can be written into a field of ours.
-fn answered_id(message: &Message) -> Option<String> {
-    let id = message.message_id();
-    let inner = id.strip_prefix('<')?.strip_suffix('>')?;
-    let fit = inner.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>".contains(&byte));
-    (fit && (1..=200).contains(&inner.len())).then_some(id)
-}
-
 fn parameter<'a>(parameters: &'a [String], keyword: &str) -> Option<&'a str> {
     parameters.iter().find_map(|parameter| {
         let (found, value) = parameter.split_once('=')?;
         found.eq_ignore_ascii_case(keyword).then_some(value)
     })
-}
-
-/// An address in ASCII: what lies beyond is written as utf-8-addr-xtext (RFC 6533 section 3).
-fn ascii(address: &str) -> String {
-    if address.is_ascii() {
-        return printable(address);
-    }
-    let mut out = String::new();
-    for c in address.chars().take(VALUE) {
-        match c {
-            '!'..='~' if !matches!(c, '+' | '=' | '\\') => out.push(c),
-            _ => write!(out, "\\x{{{:X}}}", u32::from(c)).unwrap_or_default(),
-        }
-    }
-    out
-}
-
-/// On one line of printable ASCII.
-fn printable(text: &str) -> String {
-    text.chars().take(VALUE).map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
 }
 
 #[cfg(test)]

@@ -6,4 +6,5 @@ pub mod maildir;
 pub mod notice;
 pub mod relay;
 pub mod release;
+mod report;
 pub mod sign;

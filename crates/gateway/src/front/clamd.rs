@@ -143,8 +143,12 @@ impl Client<'_> {
             Command::Ping => replies.pong(out),
             Command::Version => replies.version(VERSION, out),
             Command::VersionCommands => replies.commands(VERSION, out),
-            // Rules and lists are read again by themselves when they change.
-            Command::Reload => replies.reloading(out),
+            // freshclam says so (NotifyClamd). What the old signatures made of contents counts no longer.
+            Command::Reload => {
+                tracing::info!(listener = self.front.listener.name, "told that signatures have changed");
+                self.front.pipeline.renew();
+                replies.reloading(out);
+            }
             Command::Stats => {
                 let limits = &self.front.limits;
                 replies.stats(self.front.pipeline.judging_now(), limits.judging, out);

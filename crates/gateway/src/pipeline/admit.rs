@@ -163,7 +163,7 @@ impl Pipeline {
         let conclusion = verdict::plan(&verdicts, mail.envelope.recipients.len(), Answers::One).conclude(&[]);
         let reply = conclusion.one.clone();
         let (times, began) = (BTreeMap::new(), Instant::now());
-        let judged = Judged { id, mail, found: all, verdicts, times, began };
+        let judged = Judged { id, mail, found: all, verdicts, notice: None, times, began };
         let done = Done { conclusion, held: None, next_hop: None, time: Duration::ZERO };
         self.record(&judged, Some(&done)).await;
         Some(reply)

@@ -48,6 +48,7 @@ pub(super) fn make(judged: &Judged, done: Option<&Done>) -> Record {
         replies: done.map(replies).unwrap_or_default(),
         next_hop: done.and_then(|done| done.next_hop.clone()),
         quarantine: done.and_then(|done| done.held.clone()),
+        notice: judged.notice.clone(),
     }
 }
 

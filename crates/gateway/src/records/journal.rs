@@ -5,11 +5,13 @@
 //! the vault's files carry their records, see [`super::reconcile`].
 
 mod dmarc;
+mod notices;
 mod query;
 mod state;
 mod writer;
 
 pub use dmarc::{DmarcMessage, Due, Imported, Pending, ReceivedFilter, ReceivedLine, ReportState, Reported};
+pub use notices::{Making, NoticeContent, NoticeItem, NoticePending, NoticeState, NoticeWaiting};
 pub use query::{Entry, Filter};
 pub use state::{CLAIM_TIME, Claim, Event, EventKind, State, Ticket};
 
@@ -264,6 +266,7 @@ async fn migrate(pool: &SqlitePool) -> Result<(), sqlx::migrate::MigrateError> {
     let migrator = Migrator::with_migrations(vec![
         migration(1, "journal", include_str!("../../migrations/0001_journal.sql")),
         migration(2, "dmarc", include_str!("../../migrations/0002_dmarc.sql")),
+        migration(3, "notices", include_str!("../../migrations/0003_notices.sql")),
     ]);
     let mut tried = 1;
     loop {

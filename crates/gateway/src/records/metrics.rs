@@ -87,6 +87,15 @@ pub struct Lookups {
     pub failures: Counter,
 }
 
+/// Counters of what malware engines need not see again.
+#[derive(Clone, Debug, Default)]
+pub struct VerdictCounts {
+    /// Contents that were known.
+    pub hits: Counter,
+    /// Contents that an engine had to look at.
+    pub misses: Counter,
+}
+
 /// All metrics of the daemon. Every method is cheap: an atomic addition, for labels behind a read lock.
 pub struct Metrics {
     registry: Registry,
@@ -104,6 +113,7 @@ pub struct Metrics {
     vault_messages: Gauge<u64, AtomicU64>,
     journal_dropped: Counter,
     lookups: Lookups,
+    verdicts: VerdictCounts,
     workers: WorkerCounts,
     resident: Gauge<u64, AtomicU64>,
 }
@@ -133,6 +143,7 @@ impl Metrics {
             vault_messages: Gauge::default(),
             journal_dropped: Counter::default(),
             lookups: Lookups::default(),
+            verdicts: VerdictCounts::default(),
             workers: WorkerCounts::default(),
             resident: Gauge::default(),
         };
@@ -193,6 +204,12 @@ impl Metrics {
             "Records lost because the journal could not be written",
             self.journal_dropped.clone(),
         );
+        self.register_resources();
+    }
+
+    /// Workers, what malware engines said before, name look-ups, memory.
+    fn register_resources(&mut self) {
+        let registry = &mut self.registry;
         let workers = &self.workers;
         registry.register("gatepost_workers", "Workers that run", workers.alive.clone());
         registry.register(
@@ -204,6 +221,17 @@ impl Metrics {
             "gatepost_worker_deaths",
             "Workers that died or had to be killed, by cause",
             workers.deaths.clone(),
+        );
+        let verdicts = &self.verdicts;
+        registry.register(
+            "gatepost_verdict_cache_hits",
+            "Contents that a malware engine need not see, for it has seen them before",
+            verdicts.hits.clone(),
+        );
+        registry.register(
+            "gatepost_verdict_cache_misses",
+            "Contents that a malware engine had to look at",
+            verdicts.misses.clone(),
         );
         let dns = &self.lookups;
         registry.register("gatepost_dns_questions", "Names looked up", dns.questions.clone());
@@ -308,6 +336,11 @@ impl Metrics {
         self.lookups.clone()
     }
 
+    /// The counters of what malware engines said before.
+    pub fn verdicts(&self) -> VerdictCounts {
+        self.verdicts.clone()
+    }
+
     /// The counters of workers.
     pub fn workers(&self) -> WorkerCounts {
         self.workers.clone()
@@ -365,6 +398,7 @@ mod tests {
         metrics.vault(Usage { messages: 3, bytes: 4096 });
         metrics.journal_dropped().inc_by(5);
         metrics.lookups().cached.inc_by(4);
+        metrics.verdicts().hits.inc();
         metrics.workers().alive.inc();
         metrics.workers().died(Cause::Limit);
         metrics.workers().messages.inc();
@@ -390,6 +424,8 @@ mod tests {
             r#"gatepost_vault_messages 3"#,
             r#"gatepost_journal_dropped_total 5"#,
             r#"gatepost_dns_cached_total 4"#,
+            r#"gatepost_verdict_cache_hits_total 1"#,
+            r#"gatepost_verdict_cache_misses_total 0"#,
             r#"gatepost_workers 1"#,
             r#"gatepost_worker_messages_total 1"#,
             r#"gatepost_worker_deaths_total{cause="limit"} 1"#,

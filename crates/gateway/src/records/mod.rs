@@ -18,14 +18,15 @@ pub(crate) mod samples;
 pub use http::{Health, router};
 pub use id::{ID_LENGTH, is_id, new_id};
 pub use journal::{
-    DmarcMessage, Due, Entry, Event, EventKind, Filter, Imported, Journal, JournalError, Pending,
-    ReceivedFilter, ReceivedLine, ReportState, Reported, State,
+    DmarcMessage, Due, Entry, Event, EventKind, Filter, Imported, Journal, JournalError, Making,
+    NoticeContent, NoticeItem, NoticePending, NoticeState, NoticeWaiting, Pending, ReceivedFilter,
+    ReceivedLine, ReportState, Reported, State,
 };
 pub use logline::{Fields, fields, log, log_line};
-pub use metrics::{Lookups, Metrics, WorkerCounts};
+pub use metrics::{Lookups, Metrics, VerdictCounts, WorkerCounts};
 pub use record::{
-    AuthenticationRecord, DefectRecord, FaultRecord, FindingRecord, PartRecord, Record, Scanned,
-    TreatedRecord, VerdictRecord, WeighedRecord,
+    AuthenticationRecord, DefectRecord, FaultRecord, FindingRecord, NoticeRecord, PartRecord, Record,
+    Scanned, TreatedRecord, VerdictRecord, WeighedRecord,
 };
 pub use release::{
     Deliver, Delivery, Release, ReleaseError, Released, Secret, check_secret, find, forward, release,

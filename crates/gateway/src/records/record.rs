@@ -77,6 +77,18 @@ pub struct Record {
     pub next_hop: Option<String>,
     /// Key of the original in the vault, when it is held: `l/l1bnIZN88okd`.
     pub quarantine: Option<String>,
+    /// What notices about it need besides; not set where nobody is told of its sender or header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<NoticeRecord>,
+}
+
+/// What notices need of a message besides the rest of its record.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NoticeRecord {
+    /// Its sender is one of ours, and a person, and may be told by mail what became of it.
+    pub sender: bool,
+    /// Its header, as far as it is not too long.
+    pub header: String,
 }
 
 /// A judged file or request: its record, and what it is called. What `gatepost scan --json` prints a line of.

@@ -103,6 +103,7 @@ pub async fn expire(
     }
     report.records = journal.purge_before(before(now, records.keep_days)).await?;
     journal.dmarc_expire(now, before(now, records.keep_days)).await?;
+    journal.notices_expire(now, before(now, records.keep_days)).await?;
     Ok(report)
 }
 

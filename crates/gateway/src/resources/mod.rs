@@ -2,12 +2,16 @@
 
 pub mod callahead;
 pub mod dns;
+pub mod fetch;
 pub mod limits;
 pub mod lines;
 pub mod machine;
 pub mod maps;
 pub mod net;
 pub mod notices;
+pub mod openpgp;
+pub mod rules;
 pub mod state;
 pub mod tls;
+pub mod verdicts;
 pub mod watch;

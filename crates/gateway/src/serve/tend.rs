@@ -1,4 +1,4 @@
-//! What the daemon looks after while it runs: health, metrics, retention.
+//! What the daemon looks after while it runs: health, metrics, retention, reports, updates.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,9 +9,11 @@ use tokio::task::JoinHandle;
 use crate::build;
 use crate::checks::Health as State;
 use crate::config::typed::Config;
+use crate::noticing::{self, Noticer};
 use crate::pipeline::{Pipeline, Store};
 use crate::records::{self, Health, Metrics};
 use crate::reporting::{Round, last_midnight};
+use crate::updating::{Manner, Outcome, Unable, Updater};
 
 /// A round of looking that takes longer is told as ill health itself: what was known before it is too old.
 const LONGEST_LOOK: Duration = Duration::from_secs(90);
@@ -26,6 +28,12 @@ pub(super) struct Tending {
     looking_since: Instant,
     expiring: Option<JoinHandle<()>>,
     reporting: Option<JoinHandle<()>>,
+    noticing: Option<JoinHandle<()>>,
+    updating: Option<JoinHandle<()>>,
+    /// When rules and lists are asked for next, and how often that was to be done when this was set.
+    update_at: Option<(Instant, Duration)>,
+    /// Sources whose state is told.
+    sources: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Tending {
@@ -38,6 +46,10 @@ impl Tending {
             looking_since: Instant::now(),
             expiring: None,
             reporting: None,
+            noticing: None,
+            updating: None,
+            update_at: None,
+            sources: Arc::default(),
         }
     }
 
@@ -117,6 +129,91 @@ impl Tending {
             }
         }));
     }
+
+    /// Notes what somebody is to be told of, and tells it when it is due. A next hop that hangs holds up notices alone.
+    pub fn notice(&mut self, noticer: &Option<Arc<Noticer>>, store: &Store) {
+        let Some(noticer) = noticer.clone().filter(|_| !is_running(&self.noticing)) else { return };
+        let journal = store.journal.clone();
+        self.noticing = Some(tokio::spawn(async move {
+            match noticer.round(&journal, false).await {
+                Ok(round) if round == noticing::Round::default() => {}
+                Ok(round) => tracing::info!("{round}"),
+                Err(error) => tracing::error!(%error, "notices wait"),
+            }
+        }));
+    }
+
+    /// Fetches rules and hash lists when it is time, for the first time soon after the start. What is installed is taken by
+    /// whoever watches the files.
+    pub fn update(&mut self, config: &Config) {
+        let every = config.update.every.duration();
+        if is_running(&self.updating) {
+            return;
+        }
+        if every.is_zero() || config.update.source.is_empty() {
+            return forget_sources(&self.health, &self.sources, BTreeSet::new());
+        }
+        match self.update_at.filter(|(_, before)| *before == every) {
+            None => self.update_at = Some((Instant::now() + jitter(every), every)),
+            Some((at, _)) if Instant::now() < at => {}
+            Some(_) => {
+                self.update_at = Some((Instant::now() + every + jitter(every), every));
+                match Updater::build(config) {
+                    Ok(updater) => {
+                        let (health, sources) = (self.health.clone(), self.sources.clone());
+                        self.updating =
+                            Some(tokio::spawn(async move { update(&updater, &health, &sources).await }));
+                    }
+                    Err(why) => tracing::error!("rules and lists cannot be fetched: {why}"),
+                }
+            }
+        }
+    }
+}
+
+/// One round. A source that fails is told of beside the health, for mail is judged by what is there.
+async fn update(updater: &Updater, health: &Health, sources: &Mutex<BTreeSet<String>>) {
+    let tell = |name: &str, outcome: &Outcome| {
+        let state = match outcome {
+            Outcome::New(what) => {
+                tracing::info!(source = name, "new rules or hashes: {what}");
+                Ok(())
+            }
+            Outcome::Same => Ok(()),
+            Outcome::Failed(why) => {
+                tracing::warn!(source = name, "not updated, what is installed stays: {why}");
+                Err(why.clone())
+            }
+        };
+        health.set_aside(&source_key(name), state);
+    };
+    match updater.round(&[], Manner::default(), tell).await {
+        Ok(_) => {}
+        Err(Unable::Busy) => tracing::info!("an update is under way already"),
+        Err(Unable::Folder(why)) => tracing::error!("rules and lists cannot be installed: {why}"),
+    }
+    forget_sources(health, sources, updater.names().map(str::to_owned).collect());
+}
+
+/// Forgets how sources are that are configured no longer.
+fn forget_sources(health: &Health, sources: &Mutex<BTreeSet<String>>, now: BTreeSet<String>) {
+    let mut known = sources.lock().unwrap_or_else(PoisonError::into_inner);
+    known.difference(&now).for_each(|gone| health.remove(&source_key(gone)));
+    *known = now;
+}
+
+fn source_key(name: &str) -> String {
+    format!("update:{name}")
+}
+
+/// A random time, up to a tenth of another and ten minutes.
+fn jitter(every: Duration) -> Duration {
+    let mut random = [0; 4];
+    // Without randomness all ask at the same time, which harms nobody here.
+    let _ = getrandom::fill(&mut random);
+    (every / 10)
+        .min(Duration::from_secs(600))
+        .mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX))
 }
 
 /// Tells how the engines are, and forgets those that a reload has removed: a broken one must not be held against us for

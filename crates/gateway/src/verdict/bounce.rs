@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use gatepost_mail::{Address, Category, Direction, Finding, Mail, Message, Recipient, Via};
 
+use crate::config::notices::is_machine;
 use crate::config::units::is_among;
 
 /// Findings that prove that the sender's domain has sent the message: each of them means that the domain of the
@@ -35,6 +36,21 @@ pub(super) fn unsafe_because(
         return Some("the sender may be forged");
     }
     None
+}
+
+/// Whether a message's sender may be told by mail what became of it, once it was taken: a person, proven to be one of ours,
+/// whatever was found in the message. No other domain's word counts for that, and nobody is told under a name that is not
+/// ours, logged in or not: who has somebody's password writes under any sender.
+pub fn may_tell(mail: &Mail, domains: &[String], after_queue: bool) -> bool {
+    let Some(sender) = &mail.envelope.sender else { return false };
+    let session = &mail.session;
+    // After the queue the address may be our own mail server's; see `is_proven`.
+    let inside = session.direction != Direction::Inbound && (session.via != Via::Direct || !after_queue);
+    (session.user.is_some() || inside)
+        && is_among(sender.domain(), domains)
+        && !is_machine(sender.local())
+        && !is_automatic(&mail.message)
+        && mail.envelope.recipients.iter().any(is_wanted)
 }
 
 /// Whether a recipient's failure may be told of. NEVER, and lists without FAILURE, say no (RFC 3461 section 4.1).
@@ -129,6 +145,38 @@ mod tests {
         ] {
             let found = why(PLAIN, sender, session.clone(), symbols, category);
             assert_eq!(found, expected, "{sender} {session:?} {symbols} {category}");
+        }
+    }
+
+    #[test]
+    fn whom_notices_may_reach() {
+        let user = Session { user: Some("alice".into()), ..Session::default() };
+        let direct = Session { direction: Direction::Outbound, ..Session::default() };
+        let vacation = format!("Auto-Submitted: auto-replied\r\n{PLAIN}");
+        for (raw, sender, session, after_queue, expected) in [
+            (PLAIN, "a@example.org", &user, false, true),
+            (PLAIN, "a@example.org", &user, true, true),
+            (PLAIN, "a@elsewhere.test", &user, false, false),
+            (PLAIN, "", &user, false, false),
+            (PLAIN, "owner-list@example.org", &user, false, false),
+            (vacation.as_str(), "a@example.org", &user, false, false),
+            (PLAIN, "a@example.org", &direct, false, true),
+            (PLAIN, "a@example.org", &direct, true, false),
+            (PLAIN, "a@example.org", &told(Direction::Outbound), true, true),
+            (PLAIN, "a@elsewhere.test", &direct, false, false),
+            (PLAIN, "a@example.org", &told(Direction::Inbound), false, false),
+        ] {
+            let mut mail = mail(raw, &["user@elsewhere.test"]);
+            mail.envelope.sender = Address::new(sender);
+            mail.session = session.clone();
+            let domains = ["example.org".to_owned()];
+            assert_eq!(
+                may_tell(&mail, &domains, after_queue),
+                expected,
+                "{sender} {session:?} {after_queue}"
+            );
+            mail.envelope.recipients[0].parameters = vec!["NOTIFY=NEVER".into()];
+            assert!(!may_tell(&mail, &domains, after_queue), "who says NEVER means it");
         }
     }
 

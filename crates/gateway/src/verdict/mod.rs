@@ -24,6 +24,7 @@ mod texts;
 mod when;
 
 pub use admit::{Admission, Request, Restrictions, Stage, Step, force};
+pub use bounce::may_tell;
 pub use combine::{Answers, Conclusion, Delivery, Outcome, Plan, plan};
 pub use judge::{Case, judge};
 pub use opinion::{Opinion, opinion};

@@ -123,7 +123,8 @@ mod tests {
     /// What, why, who did it, the id, and whom to ask.
     #[test]
     fn every_text_says_what_a_reader_needs() {
-        let told: [(fn(Language) -> Notice, &[Field]); 4] = [
+        type Text = fn(Language) -> Notice;
+        let told: [(Text, &[Field]); 4] = [
             (strip, &[Field::Name, Field::Reason, Field::Id, Field::Hostname]),
             (wrap, &[Field::Category, Field::Reason, Field::Id, Field::Hostname]),
             (warning, &[Field::Category, Field::Reason, Field::Id, Field::Hostname]),

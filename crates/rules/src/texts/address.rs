@@ -14,8 +14,18 @@ pub(crate) struct Entry {
     pub address: Option<Vec<u8>>,
 }
 
-/// The entries of a value as it stands, not decoded.
+/// The entries of a value as it stands, not decoded. Where fewer come out than there are commas for, the grammar is asked.
 pub(crate) fn parse(value: &[u8]) -> Vec<Entry> {
+    let entries = leniently(value);
+    let wanted = memchr::memchr_iter(b',', value).count() + 1;
+    if entries.len() >= wanted || trim_end(value).is_empty() {
+        return entries;
+    }
+    let by_grammar = super::mailboxes::parse(&without_double_backslashes(value));
+    if by_grammar.len() > entries.len() { by_grammar } else { entries }
+}
+
+fn leniently(value: &[u8]) -> Vec<Entry> {
     let mut text = without_double_backslashes(trim_end(value));
     drop_group(&mut text);
     let mut entries = Vec::new();
@@ -172,7 +182,11 @@ fn units_end(text: &[u8], from: usize) -> usize {
 
 /// Where the address of mail ends that begins there.
 fn mail_end(text: &[u8], from: usize) -> Option<usize> {
-    let quoted = if text.get(from)? == &b'"' { quoted_end(text, from).filter(|end| text.get(*end) == Some(&b'@')) } else { None };
+    let quoted = if text.get(from)? == &b'"' {
+        quoted_end(text, from).filter(|end| text.get(*end) == Some(&b'@'))
+    } else {
+        None
+    };
     let at = match quoted {
         Some(end) => end,
         None => {
@@ -197,8 +211,11 @@ fn mail_end(text: &[u8], from: usize) -> Option<usize> {
     (length > 0 && digits.get(length) == Some(&b']')).then_some(at + 1 + length + 2)
 }
 
+/// What stands in brackets, where the entry ends, and a comment behind.
+type Bracketed<'t> = (&'t [u8], usize, Option<&'t [u8]>);
+
 /// What stands in brackets, where the entry ends, and a comment behind. The widest that is followed as it should counts.
-fn bracketed(text: &[u8], open: usize) -> Option<(&[u8], usize, Option<&[u8]>)> {
+fn bracketed(text: &[u8], open: usize) -> Option<Bracketed<'_>> {
     let start = skip(text, open + 1);
     let first = memchr::memchr2(b'>', b'@', &text[start..]).map(|at| start + at)?;
     let run = first + text[first..].iter().take_while(|byte| !is_space(**byte)).count();
@@ -362,6 +379,7 @@ mod tests {
             ("Foo <not an address>", &[("Foo ", "")]),
             ("\"joe@example.com\"", &[("", "joe@example.com")]),
             ("<a@b><a@b>", &[("", "")]),
+            ("<a@b>,<c@d>", &[("", "a@b"), ("", "c@d")]),
             ("<a@b> <a@b>", &[("", "a@b")]),
             ("a@b@c", &[("", "a@b")]),
             ("\"Foo <x@y.com>", &[("", "x@y.com")]),

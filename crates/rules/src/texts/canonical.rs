@@ -19,7 +19,12 @@ const REDIRECTIONS: usize = 64;
 const MOST_FORMS: usize = 256;
 
 /// The address itself and all its forms, each once. `wide`: it is characters, not octets.
-pub(crate) fn forms(uri: &[u8], wide: bool, redirectors: &[Box<dyn Redirector>], registry: &Registry) -> Vec<Bytes> {
+pub(crate) fn forms(
+    uri: &[u8],
+    wide: bool,
+    redirectors: &[Box<dyn Redirector>],
+    registry: &Registry,
+) -> Vec<Bytes> {
     let mut forms = Forms { waiting: vec![uri.to_vec()], made: Vec::new(), wide, redirectors, registry };
     let mut at = 0;
     while at < forms.waiting.len().min(REDIRECTIONS) && forms.made.len() < MOST_FORMS {

@@ -97,7 +97,7 @@ fn digits(text: &[u8]) -> Vec<u8> {
     if digits.len() > 3 && digits.len() < 6 {
         digits.truncate(3);
     }
-    while digits.len() % 3 != 0 {
+    while !digits.len().is_multiple_of(3) {
         digits.push(b'0');
     }
     if digits.len() == 3 { digits.iter().flat_map(|digit| [*digit, *digit]).collect() } else { digits }

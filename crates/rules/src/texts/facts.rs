@@ -12,7 +12,7 @@ use super::resolve::resolve;
 pub(crate) const LONGEST_URI: usize = 8192;
 /// No more addresses than that are kept of a page, and no more octets of them.
 const MOST_URIS: usize = 20_000;
-const MOST_OCTETS: usize = 8 << 20;
+const MOST_OCTETS: usize = 4 << 20;
 
 /// What is told of a page, under the names of SpamAssassin's HTMLEval.
 #[derive(Clone, Debug, Default)]

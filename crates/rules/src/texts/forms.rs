@@ -241,17 +241,34 @@ fn host_in<'a>(registry: &Registry, value: &'a [u8]) -> Option<&'a [u8]> {
     }
     let mut at = 0;
     while at < value.len() {
-        let begins = !is_space(value[at])
-            && !at.checked_sub(1).is_some_and(|at| matches!(value[at], b'.' | b'_' | b'-'));
-        match host_from(registry, value, at).filter(|_| begins) {
-            Some(host) if valid(host) => return Some(host),
-            Some(host) => at += host.len(),
-            None => {
-                // Nothing begins in what has no end.
-                let run = value[at..].iter().take_while(|byte| !is_space(**byte)).count();
-                let hopeless = begins && run <= 252;
-                at += if hopeless { run.max(1) } else { 1 };
+        let run = value[at..].iter().take_while(|byte| !is_space(**byte)).count();
+        if let Some(host) = valid_host(registry, value, at..at + run) {
+            return Some(host);
+        }
+        at += run + 1;
+    }
+    None
+}
+
+/// The first valid host in a run without white space.
+fn valid_host<'a>(registry: &Registry, value: &'a [u8], run: std::ops::Range<usize>) -> Option<&'a [u8]> {
+    const LONGEST: usize = 251;
+    let goes_on = |byte: Option<&u8>| matches!(byte, Some(b'.' | b'_' | b'-'));
+    let dots = memchr::memchr_iter(b'.', &value[run.clone()]).map(|dot| run.start + dot);
+    let ends: Vec<(usize, usize)> = dots
+        .filter_map(|dot| Some((dot, tld_end(registry, value, dot)?)))
+        .filter(|(_, end)| !goes_on(value.get(*end)))
+        .collect();
+    let mut at = run.start;
+    while at < run.end && !ends.is_empty() {
+        let within = ends.partition_point(|(dot, _)| *dot <= at + LONGEST);
+        let end = ends[..within].last().filter(|(dot, _)| *dot > at).map(|(_, end)| *end);
+        match end.filter(|_| at == 0 || !goes_on(value.get(at - 1))) {
+            Some(end) if is_fqdn_valid(&idn_to_ascii(&value[at..end]).to_ascii_lowercase()) => {
+                return Some(&value[at..end]);
             }
+            Some(end) => at = end,
+            None => at += 1,
         }
     }
     None

@@ -19,7 +19,7 @@ struct Network {
 }
 
 impl Networks {
-    /// Loopback, which is in each of SpamAssassin's lists.
+    /// Loopback, with which SpamAssassin's `trusted_networks` and `internal_networks` begin.
     pub fn loopback() -> Networks {
         let mut networks = Networks::default();
         for text in ["127.0.0.0/8", "::1"] {

@@ -32,7 +32,13 @@ pub(crate) fn matches<'t>(pattern: &str, text: &'t [u8]) -> Option<Found<'t>> {
 /// Whether something in the text is like that.
 pub(crate) fn search<'t>(pattern: &str, text: &'t [u8]) -> Option<Found<'t>> {
     let mut matcher = Matcher { text, found: Found::default(), steps: STEPS };
-    (0..text.len()).any(|at| matcher.go(pattern.as_bytes(), None, at)).then_some(matcher.found)
+    let literal = pattern.find('%').map_or(pattern, |end| &pattern[..end]).as_bytes();
+    let found = if literal.is_empty() {
+        (0..text.len()).any(|at| matcher.go(pattern.as_bytes(), None, at))
+    } else {
+        memchr::memmem::find_iter(text, literal).any(|at| matcher.go(pattern.as_bytes(), None, at))
+    };
+    found.then_some(matcher.found)
 }
 
 /// What must follow a part of a pattern.

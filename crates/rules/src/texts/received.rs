@@ -158,7 +158,8 @@ fn cleaned(value: &[u8]) -> Option<Vec<u8>> {
 fn has_words(line: &[u8], words: &[u8]) -> bool {
     memchr::memmem::find_iter(line, words).any(|at| {
         let end = at + words.len();
-        !(at > 0 && is_word(line[at - 1])) && !line.get(end).is_some_and(|byte| is_word(*byte))
+        let before = at.checked_sub(1).map(|at| line[at]);
+        [before, line.get(end).copied()].into_iter().flatten().all(|byte| !is_word(byte))
     })
 }
 
@@ -515,7 +516,8 @@ fn web_mail(line: &[u8], hop: &mut Draft) -> Outcome {
         let mut from = 0;
         while let Some(range) = ip::find(line, from) {
             from = range.start + 1;
-            let goes_on = line.get(range.end).is_some_and(|byte| is_word(*byte) || matches!(byte, b'.' | b'-'));
+            let goes_on =
+                line.get(range.end).is_some_and(|byte| is_word(*byte) || matches!(byte, b'.' | b'-'));
             // The farthest within reach counts.
             let mut gaps = (10..=80).rev().filter(|_| !goes_on).filter_map(|gap| line.get(range.end + gap..));
             if let Some(found) = gaps.find_map(|rest| matches("by %b with HTTP", rest)) {
@@ -583,7 +585,8 @@ fn named_servers(line: &[u8], hop: &mut Draft) -> Outcome {
 }
 
 fn is_exchange(line: &[u8]) -> bool {
-    ["Microsoft SMTP Server", "mapi id"].iter().any(|name| {
+    let has = |text: &str| memchr::memmem::find(line, text.as_bytes()).is_some();
+    ["Microsoft SMTP Server", "mapi id"].iter().filter(|name| has(name)).any(|name| {
         let version = format!(" with {name} %?{{(%C{{)}}) }}%w.%w.%w.%w");
         search(&format!("{version} "), line).or_else(|| search(&format!("{version}%$"), line)).is_some()
     })

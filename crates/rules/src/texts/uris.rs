@@ -133,7 +133,13 @@ impl<'a> Finder<'a> {
     }
 
     /// Adds an address with its forms; gives its place. `wide`: it is characters. `must_have_domain`: else it does not count.
-    fn add(&mut self, uri: Bytes, wide: bool, types: &BTreeSet<&'static str>, must_have_domain: bool) -> Option<usize> {
+    fn add(
+        &mut self,
+        uri: Bytes,
+        wide: bool,
+        types: &BTreeSet<&'static str>,
+        must_have_domain: bool,
+    ) -> Option<usize> {
         if self.uris.len() >= MOST_URIS || self.octets > MOST_OCTETS {
             return None;
         }
@@ -255,11 +261,11 @@ const fn classes() -> [u8; 256] {
                     | 0xa0
             );
         let word = c.is_ascii_alphanumeric() || c == b'_';
-        classes[byte] = ends as u8 * ENDS
-            | starts as u8 * STARTS
-            | ends_mail as u8 * ENDS_MAIL
-            | bare as u8 * STARTS_BARE
-            | word as u8 * WORD;
+        classes[byte] = (ends as u8 * ENDS)
+            | (starts as u8 * STARTS)
+            | (ends_mail as u8 * ENDS_MAIL)
+            | (bare as u8 * STARTS_BARE)
+            | (word as u8 * WORD);
         byte += 1;
     }
     classes

@@ -389,7 +389,9 @@ const ZIP: &[u8] =
 fn what_documents_are_made_of() {
     use Origin::{Archive, Embedded};
     const SCRIPT: &[u8] = b"#!/bin/sh\nexit\n";
-    let table: &[(FileType, &str, Origin, &str, &[u8], &[&str])] = &[
+    /// The document, the part's name, how it was found, its declared type, its content; what is found.
+    type Row = (FileType, &'static str, Origin, &'static str, &'static [u8], &'static [&'static str]);
+    let table: &[Row] = &[
         // Sources of macros and scripts, whatever they are called.
         (FileType::PDF, "JavaScript", Embedded, "text/plain", b"app.alert(1)", &[]),
         (FileType::OLE, "Module.js", Embedded, "text/plain", b"Sub AutoOpen()", &[]),

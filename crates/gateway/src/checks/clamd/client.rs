@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use gatepost_mail::Cause;
-use gatepost_wire::clamd::{self as wire, Answer};
+use gatepost_wire::clamd::{self as wire, Answer, Numbered};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
@@ -155,7 +155,7 @@ impl Client {
             Answer::Error(why) => {
                 return Err(Failure { cause: Cause::Limit, detail: format!("{}: {why}", self.place) });
             }
-            Answer::Pong | Answer::Version(_) => {
+            Answer::Pong | Answer::Version(_) | Answer::Reloading => {
                 return Err(self.broken(io::Error::other("an answer to another command")));
             }
         };
@@ -177,6 +177,29 @@ impl Client {
             Answer::Version(version) => Ok(version),
             _ => Err(self.broken(io::Error::other("no version to VERSION"))),
         }
+    }
+
+    /// Tells it that its signatures have changed. It answers at once, and reads them then.
+    pub async fn reload(&self) -> Result<(), Failure> {
+        let (mut stream, mut buf) = (self.connect().await?, BytesMut::new());
+        let answer = async {
+            // No command of a session, so the answer has no number.
+            let numbered = match &mut stream {
+                Stream::Unix(stream) => {
+                    stream.write_all(wire::RELOAD).await?;
+                    read_numbered(stream, &mut buf).await?
+                }
+                Stream::Tcp(stream) => {
+                    stream.write_all(wire::RELOAD).await?;
+                    read_numbered(stream, &mut buf).await?
+                }
+            };
+            match numbered.answer {
+                Answer::Reloading => Ok(()),
+                other => Err(io::Error::other(format!("it answers {other:?}"))),
+            }
+        };
+        answer.await.map_err(|why| self.broken(why))
     }
 
     /// The session that was used last, if it still seems good; one that was idle for too long takes all older ones
@@ -348,17 +371,22 @@ async fn instream<S: AsyncRead + AsyncWrite>(
 }
 
 /// Reads the answer to command `id`.
-async fn read_answer<R: AsyncRead + Unpin>(mut reader: R, buf: &mut BytesMut, id: u32) -> io::Result<Answer> {
+async fn read_answer<R: AsyncRead + Unpin>(reader: R, buf: &mut BytesMut, id: u32) -> io::Result<Answer> {
+    let numbered = read_numbered(reader, buf).await?;
+    match numbered.id {
+        Some(got) if got == id => Ok(numbered.answer),
+        _ => Err(io::Error::other(match numbered.answer {
+            // An error of the session itself, such as COMMAND READ TIMED OUT, bears no number.
+            Answer::Error(why) => why,
+            _ => "an answer to a command that was not given".into(),
+        })),
+    }
+}
+
+async fn read_numbered<R: AsyncRead + Unpin>(mut reader: R, buf: &mut BytesMut) -> io::Result<Numbered> {
     loop {
         if let Some(numbered) = wire::read_answer(buf).map_err(io::Error::other)? {
-            return match numbered.id {
-                Some(got) if got == id => Ok(numbered.answer),
-                _ => Err(io::Error::other(match numbered.answer {
-                    // An error of the session itself, such as COMMAND READ TIMED OUT, bears no number.
-                    Answer::Error(why) => why,
-                    _ => "an answer to a command that was not given".into(),
-                })),
-            };
+            return Ok(numbered);
         }
         if reader.read_buf(buf).await? == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "clamd closed the connection"));

@@ -28,7 +28,7 @@ fn settings(command: &[&str]) -> CommandScanner {
 
 fn program(settings: &CommandScanner, data: &Path) -> Program {
     let mut problems = Vec::new();
-    let program = Program::new("test", settings, data, &mut problems);
+    let program = Program::new("test", settings, data, &testing::outside(), &mut problems);
     assert_eq!(problems, []);
     program
 }
@@ -121,7 +121,7 @@ fn mistakes_are_told() {
         let mut wrong = settings(&["/bin/true", "{}"]);
         change(&mut wrong);
         let mut problems = Vec::new();
-        Program::new("test", &wrong, Path::new("/tmp"), &mut problems);
+        Program::new("test", &wrong, Path::new("/tmp"), &testing::outside(), &mut problems);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert_eq!(problems[0].key, format!("checks.command.test.{key}"));
         assert!(problems[0].message.contains(why), "{}", problems[0].message);
@@ -149,4 +149,47 @@ async fn clamscan_is_such_a_scanner() {
         let mail = testing::mail("Subject: a\r\n\r\n", &[("multipart/mixed", ""), ("text/plain", text)]);
         assert_eq!(told(clamscan.scan(&mail).await), expected);
     }
+}
+
+/// The same message is not scanned again, nor another with the same parts if one of them is a virus, until signatures change.
+#[tokio::test]
+async fn what_was_scanned_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let (runs, signatures) = (folder.path().join("runs"), folder.path().join("signatures"));
+    fs::create_dir(&signatures).unwrap();
+    let text = format!(
+        "echo run >>{}; grep -q fail $1/p001 && exit 7; grep -q worm $1/p002 && echo \"$1/p002: Worm FOUND\" && exit 1; \
+         grep -q worm $1/message && echo \"$1/message: Worm FOUND\" && exit 1; exit 0",
+        runs.display()
+    );
+    let path = script(folder.path(), &text);
+    let mut settings = settings(&[&path, "{}"]);
+    settings.signatures = vec![signatures.clone()];
+    let program = program(&settings, folder.path());
+    let look = async |subject: &str, parts: [&str; 2]| {
+        let all = [("multipart/mixed", ""), ("text/plain", parts[0]), ("text/plain", parts[1])];
+        let mail = testing::mail(&format!("Subject: {subject}\r\n\r\n"), &all);
+        let said = told(program.scan(&mail).await);
+        (said, fs::read_to_string(&runs).unwrap_or_default().lines().count())
+    };
+    let said = |names: &str, runs: usize| (names.to_owned(), runs);
+    let worm = "Worm in Some(2)";
+    assert_eq!(look("a", ["text", "a worm"]).await, said(worm, 1));
+    assert_eq!(look("a", ["text", "a worm"]).await, said(worm, 1));
+    assert_eq!(look("b", ["text", "a worm"]).await, said(worm, 1));
+    assert_eq!(look("c", ["other text", "a worm"]).await, said(worm, 2));
+    assert_eq!(look("d", ["text", "good"]).await, said("", 3));
+    assert_eq!(look("d", ["text", "good"]).await, said("", 3));
+    // Clean parts make no clean message.
+    assert_eq!(look("worm", ["text", "good"]).await, said("Worm in None", 4));
+    for run in [5, 6] {
+        assert_eq!(look("e", ["fail", "good"]).await, said("Unavailable: exit status: 7: ", run));
+    }
+    fs::write(signatures.join("daily.cvd"), "new").unwrap();
+    program.reload();
+    assert_eq!(look("a", ["text", "a worm"]).await, said(worm, 7));
+    program.reload();
+    assert_eq!(look("a", ["text", "a worm"]).await, said(worm, 7));
+    program.forget();
+    assert_eq!(look("a", ["text", "a worm"]).await, said(worm, 8));
 }

@@ -9,7 +9,9 @@ use nix::unistd::AccessFlags;
 use super::Line;
 use crate::config::Config;
 use crate::config::typed::ListenerProtocol;
+use crate::config::update::Source;
 use crate::privileges;
+use crate::updating;
 
 /// The host's name and the user to become.
 pub(super) fn host(config: &Config) -> Vec<Line> {
@@ -57,6 +59,19 @@ pub(super) fn folders(config: &Config) -> Vec<Line> {
         lines.push(line);
     }
     lines
+}
+
+/// Rules and hash lists that are fetched: their keys, and whether they are there.
+pub(super) fn updates(config: &Config) -> Vec<Line> {
+    let line = |(name, source): (&String, &Source)| {
+        let what = format!("update source {name}");
+        match updating::check(config, name, source) {
+            Ok(true) => Line::good(what, "installed"),
+            Ok(false) => Line::doubtful(what, "not fetched yet; `gatepost update` does it now"),
+            Err(why) => Line::bad(what, why),
+        }
+    };
+    config.update.source.iter().map(line).collect()
 }
 
 /// Folders of Sendmail's queues: they are Sendmail's, so they must be there.

@@ -13,6 +13,15 @@ use super::{Imported, Notes};
 pub(super) fn import(files: &[(PathBuf, String)]) -> Imported {
     let mut imported = Imported::default();
     let config = Config::read(files, &mut imported.notes);
+    if !config.values.keys().any(|name| name.contains("banned") && !is_elsewhere(name)) {
+        let file = files.last().map(|(file, _)| file.as_path()).unwrap_or(Path::new("-"));
+        imported.notes.add(
+            file,
+            1,
+            "nothing about banned attachments is assigned here or in the files before",
+        );
+        return imported;
+    }
     let mut reader = Reader { config: &config, notes: &mut imported.notes };
     let tables = reader.tables();
     let paths = reader.rules("$banned_namepath_re", true);
@@ -322,7 +331,7 @@ impl Reader<'_> {
         for entry in entries {
             let text = self.text(entry).unwrap_or_default();
             let bare = text.trim_start_matches('!');
-            let yes = (text.len() - bare.len()) % 2 == 0;
+            let yes = (text.len() - bare.len()).is_multiple_of(2);
             match Key::read(bare) {
                 Some(key) => {
                     let said = Value::Word(if yes { "1" } else { "0" }.into());

@@ -98,20 +98,25 @@ struct Options {
 
 impl Options {
     fn read(&mut self, path: &Path, content: &str, notes: &mut Notes) {
-        let mut variables: HashMap<String, String> = HashMap::new();
+        self.lines(path, content, &mut HashMap::new());
+        self.tell(notes);
+    }
+
+    fn lines(&mut self, path: &Path, content: &str, variables: &mut HashMap<String, String>) {
         for (place, line) in content.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let Some((key, value)) = line.split_once('=') else {
-                if line.to_ascii_lowercase().starts_with("include ") {
-                    notes.add(path, place + 1, "other files are not followed: give them, too");
+            if let Some(included) = line.strip_prefix("include ").map(str::trim) {
+                for (path, content) in files_of(Path::new(included)) {
+                    self.lines(&path, &content, variables);
                 }
                 continue;
-            };
+            }
+            let Some((key, value)) = line.split_once('=') else { continue };
             let mut value = value.split(" #").next().unwrap_or_default().trim().to_owned();
-            for (name, with) in &variables {
+            for (name, with) in variables.iter() {
                 value = value.replace(name, with);
             }
             match key.trim() {
@@ -121,6 +126,10 @@ impl Options {
                 key => drop(self.values.insert(plain_key(key), (value, path.to_owned(), place + 1))),
             }
         }
+    }
+
+    /// Tells of options that no table says.
+    fn tell(&self, notes: &mut Notes) {
         for key in SHORT {
             if let Some((value, path, line)) = self.values.get(key).filter(|(value, ..)| !value.is_empty()) {
                 let what = format!(
@@ -164,6 +173,25 @@ impl Options {
             }
         }
     }
+}
+
+/// The files that `include` names: one, or all of a folder (`/etc/MailScanner/conf.d/*`). They include no others.
+fn files_of(path: &Path) -> Vec<(PathBuf, String)> {
+    let mut files = match (path.file_name(), path.parent()) {
+        (Some(name), Some(folder)) if name == "*" => {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect()
+        }
+        _ => vec![path.to_owned()],
+    };
+    files.sort();
+    let with_text = |path: PathBuf| {
+        let text = super::read(&path).ok()?;
+        let kept = text.lines().filter(|line| !line.trim_start().starts_with("include "));
+        let text = kept.collect::<Vec<_>>().join("\n");
+        Some((path, text))
+    };
+    files.into_iter().filter_map(with_text).collect()
 }
 
 /// A value for everybody, and others for some.

@@ -1,0 +1,204 @@
+//! Lists of addresses by the grammar (RFC 5322 section 3.4), up to the first error: SpamAssassin's second reading, for lists of
+//! which its lenient one gets too little.
+
+use super::address::Entry;
+use super::perl::is_space;
+
+/// No more addresses are read of one field.
+const MOST: usize = 10_000;
+
+/// The entries of a list; one without address has the whole list for its name.
+pub(crate) fn parse(value: &[u8]) -> Vec<Entry> {
+    let mut list = List { text: value, at: 0, entries: Vec::new() };
+    while list.entries.len() < MOST && list.next() {
+        list.at += 1;
+    }
+    list.entries
+}
+
+struct List<'t> {
+    text: &'t [u8],
+    at: usize,
+    entries: Vec<Entry>,
+}
+
+impl List<'_> {
+    /// Reads an address or a group; whether a comma follows.
+    fn next(&mut self) -> bool {
+        self.skip();
+        if self.at == self.text.len() {
+            return false;
+        }
+        let start = self.at;
+        let phrase = self.phrase();
+        match self.byte() {
+            b'<' => self.bracketed(phrase),
+            b':' => {
+                self.at += 1;
+                self.members();
+            }
+            _ => {
+                self.at = start;
+                let address = self.address();
+                self.push(None, address);
+            }
+        }
+        self.skip();
+        self.byte() == b','
+    }
+
+    /// The members of a group, up to its semicolon.
+    fn members(&mut self) {
+        loop {
+            self.skip();
+            if matches!(self.byte(), b';' | 0) || self.entries.len() >= MOST {
+                break;
+            }
+            let start = self.at;
+            let phrase = self.phrase();
+            if self.byte() == b'<' {
+                self.bracketed(phrase);
+            } else {
+                self.at = start;
+                let address = self.address();
+                self.push(None, address);
+            }
+            self.skip();
+            if self.byte() != b',' {
+                break;
+            }
+            self.at += 1;
+        }
+        if self.byte() == b';' {
+            self.at += 1;
+        }
+    }
+
+    fn bracketed(&mut self, phrase: Option<Vec<u8>>) {
+        self.at += 1;
+        self.skip();
+        if self.byte() == b'@'
+            && let Some(colon) = memchr::memchr2(b':', b'>', &self.text[self.at..])
+                .filter(|at| self.text[self.at + at] == b':')
+        {
+            self.at += colon + 1;
+        }
+        let address = self.address();
+        if self.byte() == b'>' {
+            self.at += 1;
+        }
+        self.push(phrase, address);
+    }
+
+    fn push(&mut self, phrase: Option<Vec<u8>>, address: Option<Vec<u8>>) {
+        let phrase = if phrase.is_none() && address.is_none() { Some(self.text.to_vec()) } else { phrase };
+        self.entries.push(Entry { phrase, address });
+    }
+
+    fn byte(&self) -> u8 {
+        self.text.get(self.at).copied().unwrap_or(0)
+    }
+
+    /// White space and comments.
+    fn skip(&mut self) {
+        let mut depth = 0;
+        while let Some(byte) = self.text.get(self.at) {
+            match byte {
+                b'(' => depth += 1,
+                b')' if depth > 0 => depth -= 1,
+                b'\\' if depth > 0 => self.at += 1,
+                _ if depth > 0 || is_space(*byte) => {}
+                _ => break,
+            }
+            self.at += 1;
+        }
+        self.at = self.at.min(self.text.len());
+    }
+
+    /// Words and quoted strings with single spaces between.
+    fn phrase(&mut self) -> Option<Vec<u8>> {
+        let mut words: Vec<Vec<u8>> = Vec::new();
+        while let Some(word) = self.word(true) {
+            words.push(word);
+            self.skip();
+        }
+        (!words.is_empty()).then(|| words.join(&b' '))
+    }
+
+    /// An atom with dots, or a quoted string without its quotes.
+    fn word(&mut self, unquote: bool) -> Option<Vec<u8>> {
+        if self.byte() != b'"' {
+            let special =
+                |byte: &u8| is_space(*byte) || byte.is_ascii_control() || b"()<>[]:;@\\,\"".contains(byte);
+            let length = self.text[self.at..].iter().take_while(|byte| !special(byte)).count();
+            let word = self.text[self.at..self.at + length].to_vec();
+            self.at += length;
+            return (length > 0).then_some(word);
+        }
+        let start = self.at;
+        let mut word = Vec::new();
+        self.at += 1;
+        while let Some(byte) = self.text.get(self.at) {
+            self.at += 1;
+            match byte {
+                b'"' => return Some(if unquote { word } else { self.text[start..self.at].to_vec() }),
+                b'\\' => {
+                    word.extend(self.text.get(self.at));
+                    self.at += 1;
+                }
+                _ => word.push(*byte),
+            }
+        }
+        self.at = start;
+        None
+    }
+
+    /// `local@domain`
+    fn address(&mut self) -> Option<Vec<u8>> {
+        self.skip();
+        let local = self.word(false)?;
+        self.skip();
+        if self.byte() != b'@' {
+            return None;
+        }
+        self.at += 1;
+        self.skip();
+        let domain = if self.byte() == b'[' {
+            let length = memchr::memchr(b']', &self.text[self.at..])? + 1;
+            let literal = self.text[self.at..self.at + length].to_vec();
+            self.at += length;
+            literal
+        } else {
+            self.word(true)?
+        };
+        self.skip();
+        Some([&local[..], b"@", &domain].concat())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_read_up_to_the_first_error() {
+        for (value, expected) in [
+            ("<a@b.example", &["a@b.example"][..]),
+            ("<a@b.example>,<c@d.example>", &["a@b.example", "c@d.example"]),
+            ("<a@[192.0.2.1] [x]>", &["a@[192.0.2.1]"]),
+            ("a@b.example c@d.example", &["a@b.example"]),
+            ("Foo <a@b.example> x, c@d.example", &["a@b.example"]),
+            ("G: a@b.example, c@d.example;", &["a@b.example", "c@d.example"]),
+            ("<@r.example:a@b.example>, (c) c@d.example", &["a@b.example", "c@d.example"]),
+            ("a@b.example, , c@d.example", &["a@b.example", "", "c@d.example"]),
+            ("undisclosed-recipients:;", &[]),
+            ("\"x", &[""]),
+        ] {
+            let found: Vec<_> = parse(value.as_bytes())
+                .into_iter()
+                .map(|entry| String::from_utf8(entry.address.unwrap_or_default()).unwrap())
+                .collect();
+            assert_eq!(found, expected, "{value}");
+        }
+    }
+}
