@@ -8,6 +8,8 @@ mod define;
 mod finish;
 mod known;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

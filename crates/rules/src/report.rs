@@ -121,28 +121,8 @@ impl Report<'_> {
                 let all: Vec<String> = self.outcome.names().iter().map(scored).collect();
                 joined(&all.iter().map(String::as_str).collect::<Vec<_>>(), separator)
             }
-            "SUBTESTS" => {
-                let mut names: Vec<&str> = self
-                    .subtests()
-                    .flat_map(|hit| std::iter::repeat_n(&*hit.name, hit.times as usize))
-                    .collect();
-                names.sort_unstable();
-                joined(&names, separator)
-            }
-            "SUBTESTSCOLLAPSED" => {
-                let mut names: Vec<String> = self
-                    .subtests()
-                    .map(|hit| {
-                        if hit.times > 1 {
-                            format!("{}({})", hit.name, hit.times)
-                        } else {
-                            hit.name.to_string()
-                        }
-                    })
-                    .collect();
-                names.sort_unstable();
-                joined(&names.iter().map(String::as_str).collect::<Vec<_>>(), separator)
-            }
+            "SUBTESTS" => self.subtests_joined(separator),
+            "SUBTESTSCOLLAPSED" => self.subtests_collapsed(separator),
             "REPORT" => format!("\n{}", self.report()),
             "SUMMARY" => self.summary(),
             "SUBJPREFIX" => self.outcome.subject_prefix.clone(),
@@ -175,6 +155,23 @@ impl Report<'_> {
                 values.iter().map(|value| crate::conf::characters(value)).collect::<Vec<_>>().join(" ")
             }
         })
+    }
+
+    fn subtests_joined(&self, separator: &str) -> String {
+        let mut names: Vec<&str> =
+            self.subtests().flat_map(|hit| std::iter::repeat_n(&*hit.name, hit.times as usize)).collect();
+        names.sort_unstable();
+        joined(&names, separator)
+    }
+
+    fn subtests_collapsed(&self, separator: &str) -> String {
+        let shown = |hit: &Hit| match hit.times {
+            1 => hit.name.to_string(),
+            times => format!("{}({times})", hit.name),
+        };
+        let mut names: Vec<String> = self.subtests().map(shown).collect();
+        names.sort_unstable();
+        joined(&names.iter().map(String::as_str).collect::<Vec<_>>(), separator)
     }
 
     fn subtests(&self) -> impl Iterator<Item = &Hit> {

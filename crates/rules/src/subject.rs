@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::conf::Settings;
-use crate::regex::{Matcher, Pattern};
+use crate::regex::{Matcher, Pattern, fold};
 use crate::texts::{HeaderRequest, Networks, Redirector, Registry, TextSettings, Texts, Uri, idn_to_ascii};
 
 /// A message as rules see it. All texts are bytes: SpamAssassin hands its expressions octets, never characters.
@@ -101,19 +101,54 @@ fn networks(settings: &Settings, name: &str, mut list: Networks) -> Option<Netwo
     Some(list)
 }
 
-/// A `redirector_pattern`.
+/// A `redirector_pattern`, with texts of which what it matches contains one.
 #[derive(Debug)]
-struct Pointer(Matcher);
+struct Pointer {
+    matcher: Matcher,
+    required: Option<Vec<Vec<u8>>>,
+}
 
 fn redirector(line: &str) -> Option<Box<dyn Redirector>> {
-    let matcher = Pattern::literal(line.as_bytes()).ok()?.backtracking().ok()?;
-    Some(Box::new(Pointer(matcher)))
+    let pattern = Pattern::literal(line.as_bytes()).ok()?;
+    Some(Box::new(Pointer { matcher: pattern.backtracking().ok()?, required: pattern.required() }))
 }
 
 impl Redirector for Pointer {
     fn target<'a>(&self, uri: &'a [u8]) -> Option<&'a [u8]> {
+        if let Some(required) = &self.required {
+            let folded: Vec<u8> = uri.iter().map(|byte| fold(*byte)).collect();
+            if !required.iter().any(|text| memchr::memmem::find(&folded, text).is_some()) {
+                return None;
+            }
+        }
         // What takes too long to find out leads nowhere.
-        let place = self.0.group(uri, 1).ok().flatten()?;
+        let place = self.matcher.group(uri, 1).ok().flatten()?;
         uri.get(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::{Options, Reader};
+
+    #[test]
+    fn settings_of_texts() {
+        let conf = "util_rb_tld com org\nutil_rb_2tld co.uk\ntrusted_networks 192.0.2. !192.0.2.9\n\
+                    redirector_pattern m'^http:\\/\\/x\\.example\\/r\\/(.*)$'i\n\
+                    originating_ip_headers X-My-IP X-Other\nbody_part_scan_size 1000\nnormalize_charset 0";
+        let mut reader = Reader::new(Options::default());
+        reader.read("t.cf", conf.as_bytes(), &mut |_| Err(String::new()));
+        let set = reader.finish();
+        assert_eq!(set.warnings, []);
+        let settings = text_settings(&set.settings);
+        assert!(settings.registry.is_tld(b"COM") && !settings.registry.is_tld(b"net"));
+        assert!(settings.registry.two_level.contains(&b"co.uk"[..]));
+        assert!(settings.trusted_networks.is_some() && settings.internal_networks.is_none());
+        assert_eq!(settings.originating_ip_headers, ["X-My-IP", "X-Other"]);
+        assert_eq!((settings.body_part_scan_size, settings.normalize_charset), (1000, false));
+        let target = |uri: &'static [u8]| settings.redirectors[0].target(uri);
+        assert_eq!(target(b"HTTP://x.example/r/www.example.org"), Some(&b"www.example.org"[..]));
+        assert_eq!(target(b"http://www.example.org/"), None);
     }
 }

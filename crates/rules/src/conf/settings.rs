@@ -357,6 +357,13 @@ impl Settings {
                 }
                 _ => Err(Refused::Invalid),
             },
+            _ => return self.set_checked(name, value),
+        })
+    }
+
+    /// Values that are looked at before they are taken.
+    fn set_checked(&mut self, name: &'static str, value: &[u8]) -> Option<Result<(), Refused>> {
+        Some(match name {
             "adsp_override" if words(value).count() == 1 => {
                 let pairs = self.pairs.entry(name).or_default();
                 pairs.insert(characters(value).to_lowercase(), "discardable".into());

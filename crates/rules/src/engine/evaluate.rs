@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::search::{Search, excerpt, may_match};
 use super::tags::{filled, keep};
 use super::{
     Answer, Area, Call, Compiled, Engine, Evals, Evidence, Fault, Hit, Limits, Outcome, Test, Texts, UNKNOWN,
@@ -13,11 +14,8 @@ use super::{
 };
 use crate::conf::{Place, Shortcircuit, UriField};
 use crate::meta;
-use crate::regex::Matcher;
 use crate::subject::Subject;
 
-/// The most values of tags that one rule captures.
-const MAX_CAPTURES: usize = 1_000;
 /// The most faults that are told.
 const MAX_FAULTS: usize = 100;
 
@@ -290,15 +288,19 @@ impl<'a> Run<'a> {
 
     fn scan(&mut self, texts: &Texts, chunks: &[&[u8]]) -> Vec<Candidate> {
         let mut found = Vec::new();
-        let Some(prefilter) = &texts.prefilter else { return found };
         let mut stamps = vec![0u32; self.engine.rules.len()];
         for (chunk, text) in (0u32..).zip(chunks) {
-            prefilter.scan(text, &mut self.folded, |id| {
-                if stamps[id as usize] != chunk + 1 {
-                    stamps[id as usize] = chunk + 1;
-                    found.push((id, chunk));
-                }
-            });
+            if let Some(prefilter) = &texts.prefilter {
+                prefilter.scan(text, &mut self.folded, |id| {
+                    if stamps[id as usize] != chunk + 1 {
+                        stamps[id as usize] = chunk + 1;
+                        found.push((id, chunk));
+                    }
+                });
+            }
+            if let Some(prefixes) = &texts.prefixes {
+                prefixes.scan(text, |place| found.push((texts.begun[place], chunk)));
+            }
         }
         found.sort_unstable();
         found
@@ -317,18 +319,44 @@ impl<'a> Run<'a> {
         self.settle(id, area, false, found);
     }
 
-    /// Looks for an expression in texts, one after the other: for the first match, or for so many.
     fn search(
         &mut self,
         rule: &Compiled,
         test: &Test,
         chunks: &mut dyn Iterator<Item = (usize, &[u8])>,
     ) -> Option<Found> {
-        let own;
+        if !self.limits.timed {
+            return self.search_in(rule, test, chunks);
+        }
+        let begun = Instant::now();
+        let found = self.search_in(rule, test, chunks);
+        *self.outcome.times.entry(rule.name.clone()).or_default() += begun.elapsed();
+        found
+    }
+
+    /// Looks for an expression in texts, one after the other: for the first match, or for so many.
+    fn search_in(
+        &mut self,
+        rule: &Compiled,
+        test: &Test,
+        chunks: &mut dyn Iterator<Item = (usize, &[u8])>,
+    ) -> Option<Found> {
+        let (own, mut kept);
+        let mut chunks = chunks;
         let matcher = if test.expression.templates.is_empty() {
             test.matcher().map_err(Clone::clone)
         } else {
-            match filled(&test.expression, &self.outcome.tags, self.subject)? {
+            let filled = filled(&test.expression, &self.outcome.tags, self.subject)?;
+            let texts: Vec<(usize, &[u8])> = chunks.collect();
+            let matcher = match filled {
+                // To compile it takes longer than to see that it cannot match.
+                Ok(pattern) if !may_match(&pattern, &texts, &mut self.folded) => return Some(Found::No),
+                Ok(pattern) => pattern.compile(),
+                Err(why) => Err(why),
+            };
+            kept = texts.into_iter();
+            chunks = &mut kept;
+            match matcher {
                 Ok(matcher) => {
                     own = matcher;
                     Ok(&own)
@@ -641,55 +669,4 @@ impl<'a> Run<'a> {
             found: Vec::new(),
         });
     }
-}
-
-/// A search over several texts.
-struct Search {
-    most: u32,
-    times: u32,
-    evidence: Option<Evidence>,
-    captured: Vec<(String, Vec<u8>)>,
-}
-
-impl Search {
-    /// Matches in one text, one after the other, until there are enough.
-    fn one(
-        &mut self,
-        matcher: &Matcher,
-        captures: bool,
-        chunk: usize,
-        text: &[u8],
-        shown: usize,
-    ) -> Result<(), String> {
-        let mut from = 0;
-        while self.times < self.most && from <= text.len() {
-            let found = if captures {
-                matcher.captures(text, from).map(|found| {
-                    found.map(|(range, named)| {
-                        if self.captured.len() < MAX_CAPTURES {
-                            self.captured.extend(named);
-                        }
-                        range
-                    })
-                })
-            } else {
-                matcher.find(text, from)
-            };
-            let Some(range) = found.map_err(|overrun| overrun.message)? else { break };
-            self.times += 1;
-            // After an empty match the next may not be empty at the same place.
-            from = if range.is_empty() { range.end + 1 } else { range.end };
-            self.evidence.get_or_insert_with(|| Evidence {
-                chunk,
-                text: excerpt(text, &range, shown),
-                range,
-            });
-        }
-        Ok(())
-    }
-}
-
-fn excerpt(text: &[u8], range: &Range<usize>, shown: usize) -> Vec<u8> {
-    let text = text.get(range.clone()).unwrap_or_default();
-    text[..text.len().min(shown)].to_vec()
 }

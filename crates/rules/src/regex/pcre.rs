@@ -48,25 +48,7 @@ fn node_to(node: &Node, out: &mut String) -> Result<(), String> {
             }
         }
         Node::Alt(branches) => branches_to(branches, out)?,
-        Node::Repeat { node, min, max, greed } => {
-            if matches!(**node, Node::Set(_)) || matches!(&**node, Node::Bytes(bytes) if bytes.len() == 1) {
-                node_to(node, out)?;
-            } else {
-                wrapped("(?:", node, out)?;
-            }
-            match (min, max) {
-                (0, None) => out.push('*'),
-                (1, None) => out.push('+'),
-                (0, Some(1)) => out.push('?'),
-                (min, None) => write!(out, "{{{min},}}").unwrap_or_default(),
-                (min, Some(max)) => write!(out, "{{{min},{max}}}").unwrap_or_default(),
-            }
-            out.push_str(match greed {
-                Greed::Greedy => "",
-                Greed::Lazy => "?",
-                Greed::Possessive => "+",
-            });
-        }
+        Node::Repeat { node, min, max, greed } => repeat_to(node, *min, *max, *greed, out)?,
         Node::Look { ahead, negated, node } => look_to(*ahead, *negated, node, out)?,
         Node::Atomic(node) => wrapped("(?>", node, out)?,
         Node::BranchReset(branches) => {
@@ -94,6 +76,27 @@ fn node_to(node: &Node, out: &mut String) -> Result<(), String> {
         Node::Keep => out.push_str("\\K"),
         Node::Verbatim(text) => out.push_str(text),
     }
+    Ok(())
+}
+
+fn repeat_to(node: &Node, min: u32, max: Option<u32>, greed: Greed, out: &mut String) -> Result<(), String> {
+    if matches!(node, Node::Set(_)) || matches!(node, Node::Bytes(bytes) if bytes.len() == 1) {
+        node_to(node, out)?;
+    } else {
+        wrapped("(?:", node, out)?;
+    }
+    match (min, max) {
+        (0, None) => out.push('*'),
+        (1, None) => out.push('+'),
+        (0, Some(1)) => out.push('?'),
+        (min, None) => write!(out, "{{{min},}}").unwrap_or_default(),
+        (min, Some(max)) => write!(out, "{{{min},{max}}}").unwrap_or_default(),
+    }
+    out.push_str(match greed {
+        Greed::Greedy => "",
+        Greed::Lazy => "?",
+        Greed::Possessive => "+",
+    });
     Ok(())
 }
 
