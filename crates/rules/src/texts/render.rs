@@ -321,9 +321,8 @@ impl Renderer {
         if first(text).is_some_and(|c| counted(c, wide)) && !ends.is_empty() {
             *self.obfuscation.get_or_insert(0) += 1;
         }
-        let word = |c: char, wide: bool| {
-            if wide { c.is_alphanumeric() || c == '_' } else { c.is_ascii_alphanumeric() || c == '_' }
-        };
+        let word =
+            |c: char, wide: bool| c == '_' || if wide { is_letter(c) } else { c.is_ascii_alphanumeric() };
         // The longest run of at most seven before which a word begins or ends.
         let start = (1..=ends.len().min(7)).rev().find(|count| {
             let place = ends.len() - count;
@@ -412,6 +411,12 @@ impl Renderer {
         }
         if wide { Text::chars(out) } else { Text::octets(narrow(&out).unwrap_or(out)) }
     }
+}
+
+/// A letter or a digit; `²` and `½` are numbers, but no digits.
+fn is_letter(c: char) -> bool {
+    let number = matches!(c, '²' | '³' | '¹' | '¼'..='¾' | '\u{2070}'..='\u{2189}' | '\u{2460}'..='\u{2793}' | '\u{3192}'..='\u{32bf}');
+    c.is_alphanumeric() && (!number || c.is_alphabetic())
 }
 
 /// The piece's own text.
