@@ -134,10 +134,12 @@ fn numbered(text: &[u8]) -> Option<(u32, usize)> {
         [b'x' | b'X', rest @ ..] => (rest, 16, 1),
         _ => (text, 10, 0),
     };
-    let length = digits.iter().take_while(|byte| char::from(**byte).is_digit(radix)).count();
+    // A NUL is a zero there.
+    let digit = |byte: u8| if byte == 0 && radix == 16 { Some(0) } else { char::from(byte).to_digit(radix) };
+    let length = digits.iter().take_while(|byte| digit(**byte).is_some()).count();
     let mut number: u32 = 0;
-    for digit in &digits[..length] {
-        number = number * radix + char::from(*digit).to_digit(radix)?;
+    for value in digits[..length].iter().filter_map(|byte| digit(*byte)) {
+        number = number * radix + value;
         if number > 0x10_ffff {
             return None;
         }

@@ -9,7 +9,7 @@ const MOST: usize = 10_000;
 
 /// The entries of a list; one without address has the whole list for its name.
 pub(crate) fn parse(value: &[u8]) -> Vec<Entry> {
-    let mut list = List { text: value, at: 0, entries: Vec::new() };
+    let mut list = List { text: value, at: 0, entries: Vec::new(), broken: false };
     while list.entries.len() < MOST && list.next() {
         list.at += 1;
     }
@@ -20,6 +20,8 @@ struct List<'t> {
     text: &'t [u8],
     at: usize,
     entries: Vec<Entry>,
+    /// A comment has no end.
+    broken: bool,
 }
 
 impl List<'_> {
@@ -95,6 +97,7 @@ impl List<'_> {
     }
 
     fn push(&mut self, phrase: Option<Vec<u8>>, address: Option<Vec<u8>>) {
+        let (phrase, address) = if self.broken { (None, None) } else { (phrase, address) };
         let phrase = if phrase.is_none() && address.is_none() { Some(self.text.to_vec()) } else { phrase };
         self.entries.push(Entry { phrase, address });
     }
@@ -117,6 +120,7 @@ impl List<'_> {
             self.at += 1;
         }
         self.at = self.at.min(self.text.len());
+        self.broken |= depth > 0;
     }
 
     /// Words and quoted strings with single spaces between.

@@ -64,7 +64,11 @@ pub(crate) fn read(value: &[u8]) -> Line {
     {
         hop.ip = found.ip.unwrap_or_default().to_vec();
     }
-    if hop.ip.is_empty() || hop.by.is_empty() { Line::Unknown } else { Line::Hop(Box::new(hop.finish())) }
+    if hop.ip.is_empty() || hop.by.is_empty() || hop.by == b"0" {
+        Line::Unknown
+    } else {
+        Line::Hop(Box::new(hop.finish()))
+    }
 }
 
 /// With single spaces, without the date; None where the field tells of no peer at all.
