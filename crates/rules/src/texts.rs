@@ -4,6 +4,7 @@
 //! its rules were written against those texts. Everything is made when it is first asked for, in linear time.
 
 mod address;
+mod auth;
 mod body;
 mod canonical;
 mod charset;
@@ -27,8 +28,10 @@ mod render;
 mod request;
 mod resolve;
 mod style;
+mod tags;
 mod tree;
 mod uris;
+mod written;
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -164,7 +167,7 @@ impl<'s> Texts<'s> {
         }
         if let Some(client) = &given.client {
             source =
-                [&received::written(client, given.sender.as_deref(), given.now)[..], &source].concat().into();
+                [&written::written(client, given.sender.as_deref(), given.now)[..], &source].concat().into();
         }
         Texts {
             settings,

@@ -17,10 +17,20 @@ use gatepost_rules::texts::{Given, HeaderRequest, Networks, Registry, TextSettin
 /// Where Debian puts the list of top-level domains.
 const TLDS: &str = "/usr/share/spamassassin/20_aux_tlds.cf";
 
+/// Whether SpamAssassin is there, with the modules that it uses for addresses and names where it finds them.
+fn is_installed() -> bool {
+    let modules = ["-MMail::SpamAssassin", "-MEmail::Address::XS", "-MNet::LibIDN", "-e1"];
+    let perl = || Command::new("perl").args(modules).stderr(Stdio::null()).status();
+    let installed = Path::new(TLDS).exists() && perl().is_ok_and(|status| status.success());
+    if !installed {
+        eprintln!("skipped: spamassassin, libemail-address-xs-perl or libnet-libidn-perl is not installed");
+    }
+    installed
+}
+
 #[test]
 fn texts_are_those_of_spamassassin() {
-    if !Path::new(TLDS).exists() {
-        eprintln!("skipped: SpamAssassin is not installed");
+    if !is_installed() {
         return;
     }
     let (files, least) = match std::env::var_os("TEXTS_FOLDER") {
@@ -36,8 +46,11 @@ fn texts_are_those_of_spamassassin() {
 fn texts_of_the_suites_are_those_of_spamassassin() {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/suites");
     let root = std::env::var_os("GATEPOST_SUITES").map_or_else(beside, PathBuf::from);
-    if !Path::new(TLDS).exists() || !root.exists() {
-        eprintln!("skipped: SpamAssassin or the suites are not there");
+    if !root.exists() {
+        eprintln!("skipped: the suites are not there");
+        return;
+    }
+    if !is_installed() {
         return;
     }
     let folders = ["spamassassin/nice", "spamassassin/spam", "ham-signed", "mime-evasion"];
@@ -49,8 +62,7 @@ fn texts_of_the_suites_are_those_of_spamassassin() {
 
 #[test]
 fn settings_change_texts_as_in_spamassassin() {
-    if !Path::new(TLDS).exists() {
-        eprintln!("skipped: SpamAssassin is not installed");
+    if !is_installed() {
         return;
     }
     let files = mails(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mails"));
@@ -89,6 +101,100 @@ fn settings_change_texts_as_in_spamassassin() {
     ] {
         let report = compare(&files, settings, &own);
         assert!(report.agreement() >= 1.0, "{settings:?}\n{}", report.text);
+    }
+}
+
+#[test]
+fn texts_of_broken_mails_are_those_of_spamassassin() {
+    if !is_installed() {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("texts-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let whole = mails(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mails"));
+    let mut random = Random(std::env::var("TEXTS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7));
+    let files: Vec<PathBuf> = (0..300)
+        .map(|number| {
+            let mut mail = std::fs::read(&whole[random.below(whole.len())]).unwrap();
+            mail.truncate(8000);
+            (0..=random.below(20)).for_each(|_| random.harm(&mut mail));
+            let file = folder.join(format!("{number:03}"));
+            std::fs::write(&file, mail).unwrap();
+            file
+        })
+        .collect();
+    let report = compare(&files, &[], &defaults());
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(report.agreement() >= 0.999, "{}", report.text);
+}
+
+/// The same numbers each time, to break mails with.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit.max(1)
+    }
+
+    /// Puts something in, or takes something out.
+    fn harm(&mut self, mail: &mut Vec<u8>) {
+        const PIECES: [&[u8]; 48] = [
+            b"<",
+            b">",
+            b"\"",
+            b"'",
+            b"=",
+            b"&",
+            b"&#",
+            b";",
+            b"--",
+            b"\n",
+            b"\n\n",
+            b" ",
+            b"\t",
+            b"(",
+            b")",
+            b"@",
+            b".",
+            b",",
+            b"/",
+            b"\\",
+            b"<!--",
+            b"-->",
+            b"</a>",
+            b"<a href=",
+            b"<font color=",
+            b"<style>",
+            b"<title>",
+            b"=?utf-8?q?",
+            b"?=",
+            b"http://",
+            b"www.x.com",
+            b"\xe9",
+            b"\xc2\xa0",
+            b"\xa0",
+            b"%41",
+            b"\0",
+            b"[192.0.2.1]",
+            b" by ",
+            b" with ",
+            b"from ",
+            b"\r\n",
+            b"&eacute",
+            b"&#8217;",
+            b"<![CDATA[",
+            b"]]>",
+            b"boundary=",
+            b"charset=",
+            b"mailto:",
+        ];
+        let at = self.below(mail.len());
+        match self.below(5) {
+            0 => drop(mail.drain(at..(at + self.below(20)).min(mail.len()))),
+            1 => mail.iter_mut().skip(at).take(1).for_each(|octet| *octet = self.below(256) as u8),
+            _ => drop(mail.splice(at..at, PIECES[self.below(PIECES.len())].iter().copied())),
+        }
     }
 }
 

@@ -113,7 +113,16 @@ impl<'a> Read<'a> {
             });
         }
         if phrase_end == start {
-            return None;
+            // A blank before a comma is a name, too.
+            let blank = start.checked_sub(1)?;
+            let (comment, end) = tail(text, start)?;
+            return Some(Read {
+                phrase: Some(&text[blank..start]),
+                bracketed: None,
+                bare: None,
+                comment,
+                end,
+            });
         }
         let (comment, end) = tail(text, phrase_end)?;
         Some(Read { phrase: Some(&text[start..phrase_end]), bracketed: None, bare: None, comment, end })

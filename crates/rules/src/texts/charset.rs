@@ -246,14 +246,26 @@ impl Charset {
                 (memchr::memmem::find(&decoded, "\u{fffd}".as_bytes()).is_none()).then_some(decoded)
             }
             Charset::Windows(encoding) => strict(encoding, text).filter(|utf8| !has_control(utf8)),
-            Charset::Euc(encoding) => {
-                text.iter().all(|b| b.is_ascii() || *b >= 0xa1).then(|| strict(encoding, text))?
-            }
+            Charset::Euc(encoding) if is_euc(text) => strict(encoding, text),
+            Charset::Euc(_) => None,
             Charset::Web(encoding) => strict(encoding, text),
             Charset::Jis => Some(jis(text)),
             Charset::Utf7 => Some(utf7(text)),
         }
     }
+}
+
+/// Whether octets above 0x7f stand in pairs, each of the two above 0xa0.
+fn is_euc(text: &[u8]) -> bool {
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        rest = match (first, after) {
+            (0..=0x7f, _) => after,
+            (0xa1..=0xff, [0xa1..=0xff, after @ ..]) => after,
+            _ => return false,
+        };
+    }
+    true
 }
 
 /// Windows-1252, in which anything can be read: what is not defined becomes U+FFFD.

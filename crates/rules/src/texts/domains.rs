@@ -166,6 +166,8 @@ pub fn idn_to_ascii(host: &[u8]) -> Cow<'_, [u8]> {
             host.iter().map(|byte| char::from(*byte)).collect()
         }
     };
+    // A library in C converts it there: what is behind a NUL does not count.
+    let text = text.split('\0').next().unwrap_or_default().to_owned();
     match encoded(&text) {
         Some(encoded) => encoded.into_bytes().into(),
         None => {

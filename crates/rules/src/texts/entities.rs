@@ -1,4 +1,8 @@
-//! Named characters of HTML 4 (section 24), which are those that HTML::Parser knows.
+//! Characters that are named in HTML: the names of HTML 4 (section 24), which are those that HTML::Parser knows, and numbers.
+
+use super::charset::is_utf8;
+use super::perl::{push_char, widen};
+use super::render::Mode;
 
 /// These stand with or without a semicolon.
 #[rustfmt::skip]
@@ -83,6 +87,84 @@ pub(crate) fn named(text: &[u8], shorter: bool) -> Option<(char, usize)> {
 fn look_up(table: &[(&str, char)], name: &[u8]) -> Option<char> {
     let at = table.binary_search_by(|(known, _)| known.as_bytes().cmp(name)).ok()?;
     Some(table[at].1)
+}
+
+/// Text with the characters that are named in it, in UTF-8, and whether it is wide. `shorter`: names that are cut count.
+pub(crate) fn read(text: &[u8], mode: Mode, shorter: bool) -> (Vec<u8>, bool) {
+    let upgraded;
+    let text = if mode == Mode::Octets && !is_utf8(text) {
+        upgraded = widen(text);
+        &upgraded[..]
+    } else {
+        text
+    };
+    let mut wide = mode == Mode::Wide;
+    let mut out = Vec::with_capacity(text.len());
+    let mut high: u32 = 0;
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'&', rest) {
+        if at > 0 {
+            high = 0;
+        }
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
+        let read = match rest.first() {
+            Some(b'#') => numbered(&rest[1..]).map(|(number, length)| (number, length + 1)),
+            _ => {
+                high = 0;
+                named(rest, shorter).map(|(c, length)| (u32::from(c), length))
+            }
+        };
+        let Some((number, length)) = read.filter(|(number, _)| !matches!(number, 0xfffe | 0xffff)) else {
+            out.push(b'&');
+            continue;
+        };
+        rest = &rest[length..];
+        rest = rest.strip_prefix(b";").unwrap_or(rest);
+        wide |= number > 255 && mode != Mode::Octets;
+        high = push_number(&mut out, number, high);
+    }
+    out.extend_from_slice(rest);
+    (out, wide)
+}
+
+/// The number after `&#`, and how long it is.
+fn numbered(text: &[u8]) -> Option<(u32, usize)> {
+    let (digits, radix, skipped) = match text {
+        [b'x' | b'X', rest @ ..] => (rest, 16, 1),
+        _ => (text, 10, 0),
+    };
+    // A NUL is a zero there.
+    let digit = |byte: u8| if byte == 0 && radix == 16 { Some(0) } else { char::from(byte).to_digit(radix) };
+    let length = digits.iter().take_while(|byte| digit(**byte).is_some()).count();
+    let mut number: u32 = 0;
+    for value in digits[..length].iter().filter_map(|byte| digit(*byte)) {
+        number = number * radix + value;
+        if number > 0x10_ffff {
+            return None;
+        }
+    }
+    (number > 0).then_some((number, skipped + length))
+}
+
+/// Puts a character behind; gives the first half of a pair of surrogates if it is one.
+fn push_number(out: &mut Vec<u8>, number: u32, high: u32) -> u32 {
+    let replacement = '\u{fffd}';
+    match number {
+        0xd800..=0xdbff => {
+            push_char(out, replacement);
+            return number;
+        }
+        0xdc00..=0xdfff if high != 0 => {
+            out.truncate(out.len().saturating_sub(3));
+            let c = char::from_u32(((high - 0xd800) << 10) + (number - 0xdc00) + 0x10000);
+            push_char(out, c.unwrap_or(replacement));
+        }
+        0xfdd0..=0xfdef => push_char(out, replacement),
+        _ if number & 0xfffe == 0xfffe => push_char(out, replacement),
+        _ => push_char(out, char::from_u32(number).unwrap_or(replacement)),
+    }
+    0
 }
 
 #[cfg(test)]

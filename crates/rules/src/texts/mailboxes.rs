@@ -9,7 +9,7 @@ const MOST: usize = 10_000;
 
 /// The entries of a list; one without address has the whole list for its name.
 pub(crate) fn parse(value: &[u8]) -> Vec<Entry> {
-    let mut list = List { text: value, at: 0, entries: Vec::new() };
+    let mut list = List { text: value, at: 0, entries: Vec::new(), broken: false };
     while list.entries.len() < MOST && list.next() {
         list.at += 1;
     }
@@ -20,12 +20,18 @@ struct List<'t> {
     text: &'t [u8],
     at: usize,
     entries: Vec<Entry>,
+    /// A comment has no end.
+    broken: bool,
 }
 
 impl List<'_> {
     /// Reads an address or a group; whether a comma follows.
     fn next(&mut self) -> bool {
         self.skip();
+        while self.byte() == b';' {
+            self.at += 1;
+            self.skip();
+        }
         if self.at == self.text.len() {
             return false;
         }
@@ -91,6 +97,7 @@ impl List<'_> {
     }
 
     fn push(&mut self, phrase: Option<Vec<u8>>, address: Option<Vec<u8>>) {
+        let (phrase, address) = if self.broken { (None, None) } else { (phrase, address) };
         let phrase = if phrase.is_none() && address.is_none() { Some(self.text.to_vec()) } else { phrase };
         self.entries.push(Entry { phrase, address });
     }
@@ -113,24 +120,23 @@ impl List<'_> {
             self.at += 1;
         }
         self.at = self.at.min(self.text.len());
+        self.broken |= depth > 0;
     }
 
     /// Words and quoted strings with single spaces between.
     fn phrase(&mut self) -> Option<Vec<u8>> {
         let mut words: Vec<Vec<u8>> = Vec::new();
-        while let Some(word) = self.word(true) {
+        while let Some(word) = self.dotted() {
             words.push(word);
-            self.skip();
         }
-        (!words.is_empty()).then(|| words.join(&b' '))
+        let phrase = words.join(&b' ');
+        (!phrase.is_empty()).then_some(phrase)
     }
 
-    /// An atom with dots, or a quoted string without its quotes.
-    fn word(&mut self, unquote: bool) -> Option<Vec<u8>> {
+    /// An atom, or a quoted string without its quotes.
+    fn word(&mut self) -> Option<Vec<u8>> {
         if self.byte() != b'"' {
-            let special =
-                |byte: &u8| is_space(*byte) || byte.is_ascii_control() || b"()<>[]:;@\\,\"".contains(byte);
-            let length = self.text[self.at..].iter().take_while(|byte| !special(byte)).count();
+            let length = self.text[self.at..].iter().take_while(|byte| is_atom(**byte)).count();
             let word = self.text[self.at..self.at + length].to_vec();
             self.at += length;
             return (length > 0).then_some(word);
@@ -141,7 +147,7 @@ impl List<'_> {
         while let Some(byte) = self.text.get(self.at) {
             self.at += 1;
             match byte {
-                b'"' => return Some(if unquote { word } else { self.text[start..self.at].to_vec() }),
+                b'"' => return Some(word),
                 b'\\' => {
                     word.extend(self.text.get(self.at));
                     self.at += 1;
@@ -153,11 +159,24 @@ impl List<'_> {
         None
     }
 
+    /// Words with dots between, around which there may be white space.
+    fn dotted(&mut self) -> Option<Vec<u8>> {
+        let mut words = self.word()?;
+        self.skip();
+        while self.byte() == b'.' {
+            words.push(b'.');
+            self.at += 1;
+            self.skip();
+            words.extend(self.word().unwrap_or_default());
+            self.skip();
+        }
+        Some(words)
+    }
+
     /// `local@domain`
     fn address(&mut self) -> Option<Vec<u8>> {
         self.skip();
-        let local = self.word(false)?;
-        self.skip();
+        let local = self.dotted()?;
         if self.byte() != b'@' {
             return None;
         }
@@ -169,11 +188,20 @@ impl List<'_> {
             self.at += length;
             literal
         } else {
-            self.word(true)?
+            self.dotted()?
         };
         self.skip();
-        Some([&local[..], b"@", &domain].concat())
+        let plain = local
+            .split(|byte| *byte == b'.')
+            .all(|atom| !atom.is_empty() && atom.iter().all(|byte| is_atom(*byte)));
+        let quote: &[u8] = if plain { b"" } else { b"\"" };
+        Some([quote, &local, quote, b"@", &domain].concat())
     }
+}
+
+/// Whether an octet may stand in an atom.
+fn is_atom(byte: u8) -> bool {
+    !is_space(byte) && !byte.is_ascii_control() && !b"()<>[]:;@\\,\".".contains(&byte)
 }
 
 #[cfg(test)]
@@ -193,6 +221,9 @@ mod tests {
             ("a@b.example, , c@d.example", &["a@b.example", "", "c@d.example"]),
             ("undisclosed-recipients:;", &[]),
             ("\"x", &[""]),
+            (";a@b.example", &["a@b.example"]),
+            ("x, .a@b.example", &["", ""]),
+            ("a. b.@c .example", &["\"a.b.\"@c.example"]),
         ] {
             let found: Vec<_> = parse(value.as_bytes())
                 .into_iter()

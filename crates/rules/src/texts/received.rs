@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
+use super::ip;
 use super::pattern::{Found, matches, search};
 use super::perl::{find, is_space, is_word, starts_with};
-use super::{Client, ip};
 
 /// What a `Received` field is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,62 +40,6 @@ pub(crate) struct Hop {
     pub rdns_not_in_headers: bool,
 }
 
-/// A field for a client, as Postfix writes it.
-pub(crate) fn written(client: &Client, sender: Option<&[u8]>, now: i64) -> Vec<u8> {
-    let word = |text: &str| -> String {
-        let kept = text
-            .chars()
-            .map(|c| if c.is_whitespace() || c.is_control() || "()[]<>;".contains(c) { '!' } else { c });
-        let kept: String = kept.take(255).collect();
-        if kept.is_empty() { "unknown".into() } else { kept }
-    };
-    let name = client.name.as_deref().map_or_else(|| "unknown".to_owned(), word);
-    let ip = match client.ip.to_canonical() {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("IPv6:{ip}"),
-    };
-    let protocol = if client.authenticated { "ESMTPSA" } else { "ESMTP" };
-    let mut field = format!(
-        "Received: from {} ({name} [{ip}])\n\tby {} (Postfix) with {protocol} id {}",
-        word(&client.helo),
-        word(&client.by),
-        word(&client.id)
-    )
-    .into_bytes();
-    if let Some(sender) = sender {
-        field.extend_from_slice(b"\n\t(envelope-from <");
-        field.extend(sender.iter().map(|byte| if is_space(*byte) { b'!' } else { *byte }));
-        field.extend_from_slice(b">)");
-    }
-    field.extend_from_slice(format!("; {}\n", date(now)).as_bytes());
-    field
-}
-
-/// A date as in mail (RFC 5322 section 3.3), in UTC.
-fn date(seconds: i64) -> String {
-    let days = seconds.div_euclid(86_400);
-    let second = seconds.rem_euclid(86_400);
-    // Years begin with March, so that the leap day is the last.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day = shifted.rem_euclid(146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let date = of_year - (153 * month + 2) / 5 + 1;
-    let year = year + era * 400 + i64::from(month >= 10);
-    let months = ["Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"];
-    let weekdays = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    let weekday = weekdays[usize::try_from(days.rem_euclid(7)).unwrap_or(0)];
-    let month = months[usize::try_from(month).unwrap_or(0) % 12];
-    format!(
-        "{weekday}, {date} {month} {year} {:02}:{:02}:{:02} +0000",
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
-}
-
 /// Reads a field's value.
 pub(crate) fn read(value: &[u8]) -> Line {
     let Some(line) = cleaned(value) else { return Line::Ignored };
@@ -120,7 +64,11 @@ pub(crate) fn read(value: &[u8]) -> Line {
     {
         hop.ip = found.ip.unwrap_or_default().to_vec();
     }
-    if hop.ip.is_empty() || hop.by.is_empty() { Line::Unknown } else { Line::Hop(Box::new(hop.finish())) }
+    if hop.ip.is_empty() || hop.by.is_empty() || hop.by == b"0" {
+        Line::Unknown
+    } else {
+        Line::Hop(Box::new(hop.finish()))
+    }
 }
 
 /// With single spaces, without the date; None where the field tells of no peer at all.
@@ -242,7 +190,7 @@ impl Draft {
         if let Some(found) = search(" by %b", line) {
             draft.by = found.by.unwrap_or_default().to_vec();
         }
-        draft.auth = authentication(line).unwrap_or_default();
+        draft.auth = super::auth::authentication(line).unwrap_or_default();
         draft
     }
 
@@ -334,140 +282,6 @@ fn sender(text: &[u8]) -> Bytes {
         text = rest;
     }
     safe(text)
-}
-
-/// How the peer has authenticated itself.
-fn authentication(line: &[u8]) -> Option<Vec<u8>> {
-    let has = |text: &[u8]| memchr::memmem::find(line, text).is_some();
-    if has(b" by ")
-        && let Some(protocol) = authenticated_protocol(line)
-    {
-        return Some(protocol.to_vec());
-    }
-    if let Some(auth) = google(line) {
-        return Some(auth);
-    }
-    for bracket in ["])", ")]"] {
-        for method in ["LOGIN", "PLAIN", "DIGEST-MD5", "CRAM-MD5"] {
-            if has(b"(AUTH: ")
-                && matches(&format!("from %z{bracket} (AUTH: {method} %s%?{{, %z}}) by "), line).is_some()
-            {
-                return Some(method.into());
-            }
-        }
-    }
-    if has(b"authenticated")
-        && ["])", ")]"].iter().any(|bracket| {
-            matches(&format!("from %z{bracket} %z(%zauthenticated%z)%z by"), line).is_some()
-                || matches("from %z] (%c{)})) %z(%zauthenticated%z)%z by", line).is_some()
-        })
-    {
-        return Some(b"Sendmail".to_vec());
-    }
-    if has(b"by mail.gmx.") {
-        for name in ["mail.gmx.net", "mail.gmx.com"] {
-            for protocol in ["ESMTP", "SMTP"] {
-                if search(&format!("from %s* (%E %s*) [%I] by {name} (%C{{)}}) with {protocol}"), line)
-                    .is_some()
-                {
-                    return Some(format!("GMX ({protocol} / {name})").into());
-                }
-            }
-        }
-    }
-    if has(b" (authenticated as ")
-        && search(") by %a (%w.%w.%w%?{.%w}) (authenticated as %a) id ", line).is_some()
-    {
-        return Some(b"CriticalPath".to_vec());
-    }
-    if has(b"(Authenticated sender: ")
-        && let Some(found) = search(") (Authenticated sender: %s) by %s (%X) with ", line)
-    {
-        let server = found.extra.unwrap_or_default();
-        return Some(if server == b"Postfix" {
-            server.to_vec()
-        } else {
-            [b"Postfix (", server, b")"].concat()
-        });
-    }
-    if has(b" (account ")
-        && [&b"HTTP"[..], b"SMTP", b"XIMSS", b"IMAP"]
-            .iter()
-            .any(|way| has(&[b"CommuniGate Pro ", *way].concat()))
-    {
-        return Some(b"Communigate".to_vec());
-    }
-    if has(b" with Microsoft Exchange Server HTTP-DAV") {
-        return Some(b"HTTP-DAV".to_vec());
-    }
-    if has(b" by ")
-        && let Some(at) = find(line, b" (via http", 0)
-    {
-        let rest = &line[at + 6..];
-        let length = if rest.get(4) == Some(&b')') { 4 } else { 5 };
-        if rest.get(length) == Some(&b')') && matches!(rest.get(length + 1), None | Some(b' ' | b';')) {
-            return Some(rest[..length].to_vec());
-        }
-    }
-    None
-}
-
-/// The protocol, where it says that the peer has logged in (RFC 3848), or that it is the web.
-fn authenticated_protocol(line: &[u8]) -> Option<&[u8]> {
-    let mut from = 0;
-    while let Some(at) = find(line, b" with ", from) {
-        from = at + 1;
-        let rest = &line[at + 6..];
-        let word = &rest[..rest.iter().position(|byte| matches!(byte, b' ' | b';')).unwrap_or(rest.len())];
-        let upper = word.to_ascii_uppercase();
-        let known: [&[u8]; 12] = [
-            b"ESMTPA",
-            b"ESMTPSA",
-            b"LMTPA",
-            b"LMTPSA",
-            b"UTF8SMTPA",
-            b"UTF8SMTPSA",
-            b"UTF8LMTPA",
-            b"UTF8LMTPSA",
-            b"ASMTP",
-            b"HTTP",
-            b"HTTPS",
-            b"HTTPU",
-        ];
-        if known.contains(&upper.as_slice()) {
-            return Some(word);
-        }
-    }
-    None
-}
-
-/// Google's submission servers, known by the form of their ids.
-fn google(line: &[u8]) -> Option<Vec<u8>> {
-    let at = memchr::memmem::find(line, b" by mx.google.com with ESMTPS id ")?;
-    let id = &line[at + 33..];
-    let id = std::str::from_utf8(&id[..id.iter().position(|byte| *byte == b' ').unwrap_or(id.len())]).ok()?;
-    let mut parts = id.split('.');
-    let head = parts.next()?;
-    let digits = |text: &str, least: usize, most: usize| {
-        (least..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    let shape = head.match_indices("sm").any(|(at, _)| {
-        let (before, after) = (&head[..at], &head[at + 2..]);
-        let letters = after.len().checked_sub(3).map(|place| after.split_at(place));
-        (1..=4).contains(&before.len())
-            && letters.is_some_and(|(number, word)| {
-                digits(number, 2, 9) && word.bytes().all(|byte| byte.is_ascii_lowercase())
-            })
-    });
-    let sizes = digits(parts.next()?, 1, 3)
-        && digits(parts.next()?, 4, 4)
-        && parts.filter(|part| part.len() >= 2).count() >= 5;
-    if !shape || !sizes {
-        return None;
-    }
-    let version = memchr::memmem::find(line, b"(version=")? + 9;
-    let found = matches("%h cipher=%X)", &line[version..])?;
-    Some([b"GMail - transport=", found.helo?, b" cipher=", found.extra?].concat())
 }
 
 /// After `from`.

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::charset::is_utf8;
 use super::entities;
 use super::facts::{HtmlFacts, Links};
 use super::html::{self, Attribute, Sink};
-use super::perl::{Text, find, is_space, is_wide_space, is_word, narrow, next_char, push_char, widen};
+use super::perl::{Text, find, is_space, is_wide_space, is_word, narrow, next_char};
 use super::style::Styles;
+use super::tags::{Tag, is_namespaced};
 
 /// A part, rendered.
 #[derive(Clone, Debug)]
@@ -135,135 +135,6 @@ struct Renderer {
     anchor: Option<usize>,
 }
 
-/// What there is to know of a tag.
-#[derive(Clone, Copy, Default)]
-struct Kind {
-    element: bool,
-    trick: bool,
-    /// White space it makes.
-    space: &'static [u8],
-}
-
-fn kind(tag: &[u8]) -> Kind {
-    let space: &[u8] = match tag {
-        b"br" | b"div" => b"\n",
-        b"li" | b"th" | b"td" | b"dt" | b"dd" | b"embed" | b"h1" | b"h2" | b"h3" | b"h4" | b"h5" | b"h6" => {
-            b" "
-        }
-        b"p" | b"hr" | b"blockquote" | b"pre" | b"listing" | b"plaintext" | b"xmp" | b"title" => b"\n\n",
-        _ => b"",
-    };
-    let trick = matches!(tag, b"bgsound" | b"embed" | b"listing" | b"plaintext" | b"xmp");
-    let element = matches!(
-        tag,
-        b"a" | b"abbr"
-            | b"acronym"
-            | b"address"
-            | b"area"
-            | b"b"
-            | b"base"
-            | b"bdo"
-            | b"big"
-            | b"blockquote"
-            | b"body"
-            | b"br"
-            | b"button"
-            | b"caption"
-            | b"cite"
-            | b"code"
-            | b"col"
-            | b"colgroup"
-            | b"dd"
-            | b"del"
-            | b"dfn"
-            | b"div"
-            | b"dl"
-            | b"dt"
-            | b"em"
-            | b"fieldset"
-            | b"form"
-            | b"h1"
-            | b"h2"
-            | b"h3"
-            | b"h4"
-            | b"h5"
-            | b"h6"
-            | b"head"
-            | b"hr"
-            | b"html"
-            | b"i"
-            | b"img"
-            | b"input"
-            | b"ins"
-            | b"kbd"
-            | b"label"
-            | b"legend"
-            | b"li"
-            | b"link"
-            | b"map"
-            | b"meta"
-            | b"noscript"
-            | b"object"
-            | b"ol"
-            | b"optgroup"
-            | b"option"
-            | b"p"
-            | b"param"
-            | b"pre"
-            | b"q"
-            | b"samp"
-            | b"script"
-            | b"select"
-            | b"small"
-            | b"span"
-            | b"strong"
-            | b"style"
-            | b"sub"
-            | b"sup"
-            | b"table"
-            | b"tbody"
-            | b"td"
-            | b"textarea"
-            | b"tfoot"
-            | b"th"
-            | b"thead"
-            | b"title"
-            | b"tr"
-            | b"tt"
-            | b"ul"
-            | b"var"
-            | b"applet"
-            | b"basefont"
-            | b"center"
-            | b"dir"
-            | b"font"
-            | b"frame"
-            | b"frameset"
-            | b"iframe"
-            | b"isindex"
-            | b"menu"
-            | b"noframes"
-            | b"s"
-            | b"strike"
-            | b"u"
-            | b"nobr"
-            | b"x-sigsep"
-            | b"x-tab"
-    );
-    Kind { element, trick, space }
-}
-
-/// `o:p`, `st1:place`: tags of word processors.
-fn is_namespaced(tag: &[u8]) -> bool {
-    let rest = match tag {
-        [b'o', b':', rest @ ..] => rest,
-        [b's', b't', digit, b':', rest @ ..] if digit.is_ascii_digit() => rest,
-        _ => return false,
-    };
-    let rest = rest.strip_suffix(b"/").unwrap_or(rest);
-    !rest.is_empty() && rest.iter().all(|byte| is_word(*byte) || *byte == b'-')
-}
-
 impl Sink for Renderer {
     fn start(&mut self, name: &[u8], attributes: &[Attribute<'_>]) {
         if !self.tag(name, 1) {
@@ -331,7 +202,7 @@ impl Renderer {
     /// Counts a tag; whether more is to be done about it.
     fn tag(&mut self, name: &[u8], step: i64) -> bool {
         let namespaced = is_namespaced(name);
-        let kind = kind(name);
+        let kind = Tag::named(name);
         let known = kind.element || namespaced;
         let seen = self.inside.get_mut(name);
         self.elements += u32::from(known);
@@ -358,7 +229,7 @@ impl Renderer {
 
     /// The white space that a tag makes.
     fn space(&mut self, name: &[u8]) {
-        let space = kind(name).space;
+        let space = Tag::named(name).space;
         if space.is_empty() {
             return;
         }
@@ -450,9 +321,8 @@ impl Renderer {
         if first(text).is_some_and(|c| counted(c, wide)) && !ends.is_empty() {
             *self.obfuscation.get_or_insert(0) += 1;
         }
-        let word = |c: char, wide: bool| {
-            if wide { c.is_alphanumeric() || c == '_' } else { c.is_ascii_alphanumeric() || c == '_' }
-        };
+        let word =
+            |c: char, wide: bool| c == '_' || if wide { is_letter(c) } else { c.is_ascii_alphanumeric() };
         // The longest run of at most seven before which a word begins or ends.
         let start = (1..=ends.len().min(7)).rev().find(|count| {
             let place = ends.len() - count;
@@ -543,6 +413,12 @@ impl Renderer {
     }
 }
 
+/// A letter or a digit; `²` and `½` are numbers, but no digits.
+fn is_letter(c: char) -> bool {
+    let number = matches!(c, '²' | '³' | '¹' | '¼'..='¾' | '\u{2070}'..='\u{2189}' | '\u{2460}'..='\u{2793}' | '\u{3192}'..='\u{32bf}');
+    c.is_alphanumeric() && (!number || c.is_alphabetic())
+}
+
 /// The piece's own text.
 fn before_text<'a>(out: &'a [u8], piece: &Piece) -> &'a [u8] {
     &out[piece.start..piece.end]
@@ -628,90 +504,14 @@ impl Attributes<'_> {
 
     fn read(&self, attribute: &Attribute<'_>) -> Vec<u8> {
         let Some(value) = attribute.value else { return attribute.name.to_vec() };
-        let (text, wide) = read_entities(value, self.mode, false);
+        let (text, wide) = entities::read(value, self.mode, false);
         if self.mode == Mode::Narrow && !wide { narrow(&text).unwrap_or(text) } else { text }
     }
 }
 
 /// Text with the characters named in it, and whether it is wide.
 fn decoded(text: &[u8], mode: Mode, cdata: bool) -> (Vec<u8>, bool) {
-    if cdata { (text.to_vec(), mode == Mode::Wide) } else { read_entities(text, mode, true) }
-}
-
-/// Text with the characters that are named in it, in UTF-8, and whether it is wide. `shorter`: names that are cut count.
-fn read_entities(text: &[u8], mode: Mode, shorter: bool) -> (Vec<u8>, bool) {
-    let upgraded;
-    let text = if mode == Mode::Octets && !is_utf8(text) {
-        upgraded = widen(text);
-        &upgraded[..]
-    } else {
-        text
-    };
-    let mut wide = mode == Mode::Wide;
-    let mut out = Vec::with_capacity(text.len());
-    let mut high: u32 = 0;
-    let mut rest = text;
-    while let Some(at) = memchr::memchr(b'&', rest) {
-        if at > 0 {
-            high = 0;
-        }
-        out.extend_from_slice(&rest[..at]);
-        rest = &rest[at + 1..];
-        let read = match rest.first() {
-            Some(b'#') => numbered(&rest[1..]).map(|(number, length)| (number, length + 1)),
-            _ => {
-                high = 0;
-                entities::named(rest, shorter).map(|(c, length)| (u32::from(c), length))
-            }
-        };
-        let Some((number, length)) = read.filter(|(number, _)| !matches!(number, 0xfffe | 0xffff)) else {
-            out.push(b'&');
-            continue;
-        };
-        rest = &rest[length..];
-        rest = rest.strip_prefix(b";").unwrap_or(rest);
-        wide |= number > 255 && mode != Mode::Octets;
-        high = push_number(&mut out, number, high);
-    }
-    out.extend_from_slice(rest);
-    (out, wide)
-}
-
-/// The number after `&#`, and how long it is.
-fn numbered(text: &[u8]) -> Option<(u32, usize)> {
-    let (digits, radix, skipped) = match text {
-        [b'x' | b'X', rest @ ..] => (rest, 16, 1),
-        _ => (text, 10, 0),
-    };
-    let length = digits.iter().take_while(|byte| char::from(**byte).is_digit(radix)).count();
-    let mut number: u32 = 0;
-    for digit in &digits[..length] {
-        number = number * radix + char::from(*digit).to_digit(radix)?;
-        if number > 0x10_ffff {
-            return None;
-        }
-    }
-    (number > 0).then_some((number, skipped + length))
-}
-
-/// Puts a character behind; gives the first half of a pair of surrogates if it is one.
-fn push_number(out: &mut Vec<u8>, number: u32, high: u32) -> u32 {
-    let replacement = '\u{fffd}';
-    match number {
-        0xd800..=0xdbff => {
-            push_char(out, replacement);
-            return number;
-        }
-        0xdc00..=0xdfff if high != 0 => {
-            out.truncate(out.len().saturating_sub(3));
-            let c = char::from_u32(((high - 0xd800) << 10) + (number - 0xdc00) + 0x10000);
-            push_char(out, c.unwrap_or(replacement));
-        }
-        0xfdd0..=0xfdef => push_char(out, replacement),
-        _ if number & 0xfffe == 0xfffe => push_char(out, replacement),
-        _ => push_char(out, char::from_u32(number).unwrap_or(replacement)),
-    }
-    0
+    if cdata { (text.to_vec(), mode == Mode::Wide) } else { entities::read(text, mode, true) }
 }
 
 /// A side of a picture; percent of a small screen; 200 where it isn't told.

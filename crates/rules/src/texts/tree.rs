@@ -388,7 +388,17 @@ fn begin(source: Bytes, depth: u32, flags: &mut MimeFlags) -> (Split, (Node, Wai
     header.fields.retain(|field| !field.name.eq_ignore_ascii_case(b"X-Spam-Relays-Trusted"));
     flags.truncated_header |= header.truncated;
     let head = source.slice(..end);
-    let split = Split { head: if returns { with_returns(head) } else { head }, body: source.slice(end..) };
+    let mut rest = source.slice(end..);
+    let is_over = lines(&head).last().is_some_and(|line| matches!(line, b"\n" | b"\r\n"));
+    if returns && !is_over {
+        // The line at which it is seen that the header is over has got its CR already.
+        let first = lines(&rest).next().map_or(0, <[u8]>::len);
+        let line = with_returns(rest.slice(..first));
+        if line.len() > first {
+            rest = [&line[..], &rest[first..]].concat().into();
+        }
+    }
+    let split = Split { head: if returns { with_returns(head) } else { head }, body: rest };
     let body = match returns.then(|| line_feeds(&split.body)) {
         Some(std::borrow::Cow::Owned(text)) => text.into(),
         _ => split.body.clone(),
@@ -482,6 +492,9 @@ fn store(header: &mut Header, source: &Bytes, field: Option<std::ops::Range<usiz
     let text = source.slice(field);
     let Some(colon) = memchr::memchr(b':', &text) else { return };
     let mut name = text.slice(..colon);
+    if returns {
+        name = with_returns(name);
+    }
     while name.ends_with(b" ") || name.ends_with(b"\t") {
         name.truncate(name.len() - 1);
     }
