@@ -1,3 +1,5 @@
+//! What is read of configuration files: rules, settings, warnings.
+
 use super::*;
 
 fn read(text: &str) -> RuleSet {

@@ -1,3 +1,5 @@
+//! Rules of each kind over texts that are given.
+
 use std::cell::RefCell;
 
 use bytes::Bytes;
