@@ -39,7 +39,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Source {
     /// Folder of .cf and .pre files, or one such file; may be given several times, in the order in which they count.
-    #[arg(long = "rules", value_name = "FOLDER", required = true, num_args = 1..)]
+    #[arg(long = "rules", value_name = "FOLDER", required = true)]
     rules: Vec<PathBuf>,
 }
 
@@ -53,8 +53,8 @@ struct Hits {
     /// Show subrules, whose names begin with two underscores, too.
     #[arg(long)]
     subrules: bool,
-    /// Mails, or folders of them, each file one mail.
-    #[arg(required = true, value_name = "FILE|FOLDER", last = false)]
+    /// Mails, or folders of them, each file one mail. Folders with .cf files that stand before them are rules, too.
+    #[arg(required = true, value_name = "FILE|FOLDER")]
     files: Vec<PathBuf>,
 }
 
@@ -106,8 +106,12 @@ impl Source {
 type Evaluated = Result<Outcome, String>;
 
 fn hits(args: &Hits, io: &mut Io<'_>) -> Result<u8, Failure> {
-    let rules = args.source.load()?;
-    let files = scan::list(&args.files).map_err(Failure::Records)?;
+    // `--rules A B MAIL...` means both A and B.
+    let more = args.files.iter().take_while(|path| holds_rules(path)).count();
+    let (folders, mails) = args.files.split_at(more);
+    let source = Source { rules: [&args.source.rules, folders].concat() };
+    let rules = source.load()?;
+    let files = scan::list(mails).map_err(Failure::Records)?;
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, |many| many.get()).min(files.len().max(1));
     let (sender, results) = mpsc::sync_channel::<(usize, Evaluated)>(threads * 64);
@@ -136,6 +140,13 @@ fn hits(args: &Hits, io: &mut Io<'_>) -> Result<u8, Failure> {
         Ok::<_, Failure>(())
     })?;
     Ok(status)
+}
+
+fn holds_rules(path: &Path) -> bool {
+    let is_rules = |entry: io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "cf"))
+    };
+    std::fs::read_dir(path).is_ok_and(|mut entries| entries.any(is_rules))
 }
 
 /// Prints one line, and what went wrong.

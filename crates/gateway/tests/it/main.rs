@@ -44,6 +44,7 @@ mod policy;
 mod protection;
 mod recipients;
 mod restrictions;
+mod rules;
 mod scanners;
 mod sealing;
 mod sender_auth;

@@ -1,0 +1,119 @@
+//! `gatepost rules`: what rules in SpamAssassin's language find, beside SpamAssassin itself.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::rig::*;
+
+/// Rules of each kind that needs no function, as a site writes them.
+const RULES: &str = r#"util_rb_tld org ly com
+add_header all Status score=_SCORE_ tests=_TESTS(,)_
+body LUCKY /you (?:have|'ve) won/i
+describe LUCKY You have won
+score LUCKY 2.5
+header __FROM_TEST From:addr =~ /\@example\.org$/
+header TWICE Subject =~ /(\w+) \1/
+score TWICE 0.25
+uri SHORT m{^https?://bit\.ly/}
+score SHORT 1
+meta BOTH LUCKY && __FROM_TEST
+score BOTH 0.5
+rawbody BOLD /<b>/
+score BOLD -0.75
+header NO_DATE !exists:Date
+score NO_DATE 0.1
+header NO_DATE Date =~ /./ [if-unset: x]
+tflags LUCKY multiple maxhits=2
+full CHARSET /charset="?koi8-r/i
+score CHARSET 3
+mimeheader ZIP Content-Type =~ /name=.*\.zip/i
+score ZIP 1.5
+"#;
+
+const MAILS: [&str; 5] = [
+    "From: A <a@example.org>\nSubject: Hi\nContent-Type: text/html\n\n<p>You have <b>won</b>\n<a href=\"http://bit.ly/x\">this</a>\n",
+    "From: A <a@example.com>\nSubject: very very\nDate: Thu, 1 Jan 2026 00:00:00 +0000\n\nYou've won. And you have\nwon again.\n",
+    "From: =?utf-8?q?B=C3=A9?= <b@EXAMPLE.org>\nSubject: =?utf-8?b?dmVyeSB2ZXJ5?=\nContent-Type: text/plain; charset=KOI8-R\n\nhttps://bit.ly/abc\n",
+    "From: c@example.org\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nyou have won\n--b\nContent-Type: application/zip; name=a.ZIP\n\nPK\n--b--\n",
+    "Subject: nothing\nDate: Thu, 1 Jan 2026 00:00:00 +0000\nFrom: d@example.net\n\nNothing here.\n",
+];
+
+#[test]
+fn rules_hit_as_in_spamassassin() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["rules", "site", "mails"] {
+        fs::create_dir(path(name)).expect("a folder");
+    }
+    fs::write(path("rules/10_test.cf"), RULES).expect("rules");
+    let plugins =
+        ["Check", "MIMEHeader"].map(|name| format!("loadplugin Mail::SpamAssassin::Plugin::{name}\n"));
+    fs::write(path("site/init.pre"), plugins.concat()).expect("plugins");
+    for (place, mail) in MAILS.iter().enumerate() {
+        fs::write(path(&format!("mails/{place}.eml")), mail).expect("a mail");
+    }
+    let word = |name: &str| path(name).to_str().expect("a plain path").to_owned();
+    let output = run(&["rules", "hits", "--rules", &word("site"), &word("rules"), &word("mails")], b"");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).expect("UTF-8");
+    let lines: Vec<Vec<&str>> = lines.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(lines.len(), MAILS.len());
+    let found: Vec<(&str, &str)> = lines.iter().map(|line| (line[1], line[2])).collect();
+    assert_eq!(found[4], ("0.000", ""));
+    assert_eq!(found[1], ("5.250", "LUCKY,TWICE"));
+    for (place, line) in lines.iter().enumerate() {
+        assert_eq!(line[0], word(&format!("mails/{place}.eml")));
+    }
+    if !needs(&["spamassassin"]) {
+        return;
+    }
+    for (place, (score, names)) in found.into_iter().enumerate() {
+        let (theirs, their_names) = spamassassin(folder.path(), MAILS[place]);
+        assert_eq!(names, their_names, "mail {place}");
+        let ours: f64 = score.parse().expect("a score");
+        assert!((ours - theirs).abs() < 0.06, "mail {place}: {ours}, {theirs}");
+    }
+}
+
+/// Its score, one decimal, and its rules, each once.
+fn spamassassin(folder: &Path, mail: &str) -> (f64, String) {
+    let mut child = Command::new("spamassassin")
+        .args(["-L", "-x", "-p", "/dev/null", "-C"])
+        .arg(folder.join("rules"))
+        .arg(format!("--siteconfigpath={}", folder.join("site").display()))
+        .env("HOME", folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("spamassassin");
+    child.stdin.take().expect("input").write_all(mail.as_bytes()).expect("the mail");
+    let output = child.wait_with_output().expect("its end");
+    let text = String::from_utf8_lossy(&output.stdout).replace("\n\t", "").replace("\n ", " ");
+    let status = text
+        .lines()
+        .find_map(|line| line.strip_prefix("X-Spam-Status: score="))
+        .unwrap_or_else(|| panic!("no status: {text}"));
+    let (score, tests) = status.split_once(" tests=").expect("tests");
+    let mut names: Vec<&str> = tests.split(',').map(str::trim).filter(|name| *name != "none").collect();
+    names.sort_unstable();
+    names.dedup();
+    (score.parse().expect("a score"), names.join(","))
+}
+
+#[test]
+fn mistakes_in_rules_are_told_with_file_and_line() {
+    let folder = folder();
+    let file = folder.path().join("a.cf");
+    fs::write(&file, "body A /a/\nbody B /(/\nnonsense 1\n").expect("rules");
+    let file = file.to_str().expect("a plain path");
+    let output = run(&["rules", "lint", "--rules", file], b"");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("(line 2)") && text.contains("(line 3)") && text.contains(file), "{text}");
+    let output = run(&["rules", "hits", "--rules", "/nonexistent/rules", "/dev/null"], b"");
+    assert_eq!(output.status.code(), Some(75));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nonexistent/rules"));
+}
