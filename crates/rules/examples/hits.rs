@@ -44,6 +44,11 @@ fn main() {
         );
         eprintln!("tried on every text: {}", engine.always_tried().len());
     }
+    let mut by_rule = std::collections::HashMap::new();
+    engine.warm().iter().for_each(|problem| eprintln!("{}: {}", problem.rule, problem.message));
+    if times {
+        eprintln!("all compiled after {:?}", begun.elapsed());
+    }
     let (mut making, mut evaluating) = (Duration::ZERO, Duration::ZERO);
     for path in &mail {
         let Ok(raw) = std::fs::read(path) else { continue };
@@ -54,8 +59,12 @@ fn main() {
         let _ = (texts.body().len(), texts.rawbody().len(), texts.uris().len(), texts.relays());
         making += begun.elapsed();
         let begun = Instant::now();
-        let outcome = engine.evaluate(&texts, &NoEvals, Limits::default());
+        let outcome = engine.evaluate(&texts, &NoEvals, Limits { timed: times, ..Limits::default() });
         evaluating += begun.elapsed();
+        for (name, time) in &outcome.times {
+            let entry: &mut (Duration, u32) = by_rule.entry(name.clone()).or_default();
+            (entry.0, entry.1) = (entry.0 + *time, entry.1 + 1);
+        }
         let mut names: Vec<&str> = outcome
             .hits
             .iter()
@@ -73,6 +82,13 @@ fn main() {
     if times && !mail.is_empty() {
         let count = mail.len() as u32;
         eprintln!("{count} mails: texts {:?}, rules {:?} each", making / count, evaluating / count);
+        let mut slow: Vec<_> = by_rule.into_iter().collect();
+        slow.sort_by_key(|(_, (time, _))| std::cmp::Reverse(*time));
+        let sum: Duration = slow.iter().map(|(_, (time, _))| *time).sum();
+        eprintln!("in expressions {:?} each, of {} rules; the slowest:", sum / count, slow.len());
+        for (name, (time, tried)) in slow.iter().take(60) {
+            eprintln!("{:>9.2?} {tried:>6} {name}", *time / count);
+        }
     }
 }
 

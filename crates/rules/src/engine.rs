@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::conf::{Arg, Expression, Place, Settings, Shortcircuit, UriField};
 use crate::meta::Step;
-use crate::regex::{Matcher, Pattern};
+use crate::regex::{Matcher, Pattern, Prefixes};
 use crate::subject::Subject;
 use crate::texts::HeaderRequest;
 use prefilter::Prefilter;
@@ -137,6 +137,10 @@ struct Group {
 #[derive(Debug, Default)]
 struct Texts {
     prefilter: Option<Prefilter>,
+    /// Beginnings of expressions without literal texts.
+    prefixes: Option<Prefixes>,
+    /// The rules of those beginnings.
+    begun: Vec<u32>,
     /// Rules without literal texts, in order of priority.
     always: Vec<u32>,
     /// Rules that hit unless they match.
@@ -171,11 +175,13 @@ pub struct Limits {
     pub time: Duration,
     /// How much of a matched text is told, in bytes.
     pub excerpt: usize,
+    /// Whether the time of each rule is told.
+    pub timed: bool,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { time: Duration::from_secs(10), excerpt: 200 }
+        Limits { time: Duration::from_secs(10), excerpt: 200, timed: false }
     }
 }
 
@@ -332,6 +338,8 @@ pub struct Outcome {
     pub subject_prefix: String,
     /// Functions that are not native, each once.
     pub unknown: Vec<String>,
+    /// The time that rules took, if it was asked for; those that were tried at all.
+    pub times: HashMap<Arc<str>, Duration>,
 }
 
 impl Outcome {

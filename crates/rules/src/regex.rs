@@ -7,12 +7,14 @@
 mod linear;
 mod literals;
 mod pcre;
+mod prefix;
 mod set;
 mod syntax;
 
 use std::ops::Range;
 
 pub use literals::{fold, rarity};
+pub use prefix::Prefixes;
 pub use set::is_space;
 pub use syntax::SyntaxError;
 

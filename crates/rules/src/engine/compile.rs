@@ -7,7 +7,7 @@ use super::prefilter::Prefilter;
 use super::{Compiled, Engine, Group, Meta, Problem, ScoreSet, Test, Texts, UNKNOWN, Work};
 use crate::conf::{Definition, Expression, Place, Rule, RuleSet};
 use crate::meta;
-use crate::regex::{Pattern, rarity};
+use crate::regex::{Pattern, Prefixes, rarity};
 use crate::texts::HeaderRequest;
 
 /// The most hits of one rule with `multiple` and no `maxhits`.
@@ -42,10 +42,11 @@ impl Engine {
         evals.sort_by_key(|(place, id)| (compiled[*id as usize].priority, *place, *id));
         let headers = builder.headers.iter().chain(&builder.mime).map(|(_, pending)| pending);
         let texts = [&builder.body, &builder.rawbody, &builder.full, &builder.uri].into_iter().chain(headers);
-        let mut found: Vec<(i64, u32)> = texts
-            .flat_map(|all| all.literal.iter())
-            .map(|(id, _)| (compiled[*id as usize].priority, *id))
-            .collect();
+        let ids = texts.flat_map(|all| {
+            let begun = all.begun.iter().map(|(id, _)| *id);
+            all.literal.iter().map(|(id, _)| *id).chain(begun)
+        });
+        let mut found: Vec<(i64, u32)> = ids.map(|id| (compiled[id as usize].priority, id)).collect();
         found.sort_unstable();
         let texts = |pending: Pending| pending.build(&compiled, 1);
         let group = |(field, pending): (HeaderRequest, Pending)| Group {
@@ -95,11 +96,22 @@ fn prefixes(rules: &RuleSet) -> HashMap<Arc<str>, String> {
 #[derive(Default)]
 struct Pending {
     literal: Vec<(u32, Vec<Vec<u8>>)>,
+    begun: Vec<(u32, Pattern)>,
     always: Vec<u32>,
     negated: Vec<u32>,
 }
 
 impl Pending {
+    /// A rule over a longer text: found by literal texts, or else by the beginning of what it looks for.
+    fn add_long(&mut self, id: u32, pattern: Option<&Pattern>) {
+        let before = self.always.len();
+        self.add(id, pattern, false);
+        if let Some(pattern) = pattern.filter(|pattern| self.always.len() > before && Prefixes::is_telling(pattern)) {
+            self.always.pop();
+            self.begun.push((id, pattern.clone()));
+        }
+    }
+
     fn add(&mut self, id: u32, pattern: Option<&Pattern>, negated: bool) {
         let texts = pattern.and_then(Pattern::required);
         match texts.filter(|texts| texts.iter().all(|text| rarity(text) >= RARE)) {
@@ -124,8 +136,13 @@ impl Pending {
             self.always.extend(ids);
             self.negated.clear();
         }
+        let prefixes = Prefixes::new(&self.begun.iter().map(|(_, pattern)| pattern).collect::<Vec<_>>());
+        let mut begun: Vec<u32> = self.begun.iter().map(|(id, _)| *id).collect();
+        if prefixes.is_none() {
+            self.always.append(&mut begun);
+        }
         self.always.sort_by_key(|id| (rules[*id as usize].priority, *id));
-        Texts { prefilter, always: self.always, negated: self.negated }
+        Texts { prefilter, prefixes, begun, always: self.always, negated: self.negated }
     }
 }
 
@@ -222,7 +239,7 @@ fn group<'a>(groups: &'a mut Vec<(HeaderRequest, Pending)>, field: &HeaderReques
 
 fn matched(texts: &mut Pending, id: u32, expression: &Expression, multiple: bool) -> Work {
     let pattern = pattern(expression);
-    texts.add(id, pattern.as_ref(), false);
+    texts.add_long(id, pattern.as_ref());
     Work::Match { test: Test::new(expression, multiple, pattern.as_ref()), negated: false, unset: None }
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::conf::{Place, Shortcircuit, UriField};
 use crate::meta;
-use crate::regex::Matcher;
+use crate::regex::{Matcher, Pattern, fold};
 use crate::subject::Subject;
 
 /// The most values of tags that one rule captures.
@@ -290,15 +290,19 @@ impl<'a> Run<'a> {
 
     fn scan(&mut self, texts: &Texts, chunks: &[&[u8]]) -> Vec<Candidate> {
         let mut found = Vec::new();
-        let Some(prefilter) = &texts.prefilter else { return found };
         let mut stamps = vec![0u32; self.engine.rules.len()];
         for (chunk, text) in (0u32..).zip(chunks) {
-            prefilter.scan(text, &mut self.folded, |id| {
-                if stamps[id as usize] != chunk + 1 {
-                    stamps[id as usize] = chunk + 1;
-                    found.push((id, chunk));
-                }
-            });
+            if let Some(prefilter) = &texts.prefilter {
+                prefilter.scan(text, &mut self.folded, |id| {
+                    if stamps[id as usize] != chunk + 1 {
+                        stamps[id as usize] = chunk + 1;
+                        found.push((id, chunk));
+                    }
+                });
+            }
+            if let Some(prefixes) = &texts.prefixes {
+                prefixes.scan(text, |place| found.push((texts.begun[place], chunk)));
+            }
         }
         found.sort_unstable();
         found
@@ -317,18 +321,44 @@ impl<'a> Run<'a> {
         self.settle(id, area, false, found);
     }
 
-    /// Looks for an expression in texts, one after the other: for the first match, or for so many.
     fn search(
         &mut self,
         rule: &Compiled,
         test: &Test,
         chunks: &mut dyn Iterator<Item = (usize, &[u8])>,
     ) -> Option<Found> {
-        let own;
+        if !self.limits.timed {
+            return self.search_in(rule, test, chunks);
+        }
+        let begun = Instant::now();
+        let found = self.search_in(rule, test, chunks);
+        *self.outcome.times.entry(rule.name.clone()).or_default() += begun.elapsed();
+        found
+    }
+
+    /// Looks for an expression in texts, one after the other: for the first match, or for so many.
+    fn search_in(
+        &mut self,
+        rule: &Compiled,
+        test: &Test,
+        chunks: &mut dyn Iterator<Item = (usize, &[u8])>,
+    ) -> Option<Found> {
+        let (own, mut kept);
+        let mut chunks = chunks;
         let matcher = if test.expression.templates.is_empty() {
             test.matcher().map_err(Clone::clone)
         } else {
-            match filled(&test.expression, &self.outcome.tags, self.subject)? {
+            let filled = filled(&test.expression, &self.outcome.tags, self.subject)?;
+            let texts: Vec<(usize, &[u8])> = chunks.collect();
+            let matcher = match filled {
+                // To compile it takes longer than to see that it cannot match.
+                Ok(pattern) if !may_match(&pattern, &texts, &mut self.folded) => return Some(Found::No),
+                Ok(pattern) => pattern.compile(),
+                Err(why) => Err(why),
+            };
+            kept = texts.into_iter();
+            chunks = &mut kept;
+            match matcher {
                 Ok(matcher) => {
                     own = matcher;
                     Ok(&own)
@@ -687,6 +717,16 @@ impl Search {
         }
         Ok(())
     }
+}
+
+/// Whether a literal text of the expression stands in one of the texts.
+fn may_match(pattern: &Pattern, texts: &[(usize, &[u8])], folded: &mut Vec<u8>) -> bool {
+    let Some(required) = pattern.required() else { return true };
+    texts.iter().any(|(_, text)| {
+        folded.clear();
+        folded.extend(text.iter().map(|byte| fold(*byte)));
+        required.iter().any(|wanted| memchr::memmem::find(folded, wanted).is_some())
+    })
 }
 
 fn excerpt(text: &[u8], range: &Range<usize>, shown: usize) -> Vec<u8> {

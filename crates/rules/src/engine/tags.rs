@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::conf::Expression;
-use crate::regex::{Matcher, Pattern};
+use crate::regex::Pattern;
 use crate::subject::Subject;
 use crate::texts::HeaderRequest;
 
@@ -36,7 +36,7 @@ pub fn filled(
     expression: &Expression,
     tags: &Tags,
     subject: &dyn Subject,
-) -> Option<Result<Matcher, String>> {
+) -> Option<Result<Pattern, String>> {
     let mut inside = expression.inside.to_vec();
     for name in &expression.templates {
         let values = values(name, tags, subject);
@@ -64,7 +64,7 @@ pub fn filled(
             from = at + written.len();
         }
     }
-    Some(Pattern::plain(&inside, &expression.modifiers).and_then(|pattern| pattern.compile()))
+    Some(Pattern::plain(&inside, &expression.modifiers))
 }
 
 fn values(name: &str, tags: &Tags, subject: &dyn Subject) -> Vec<Vec<u8>> {

@@ -5,9 +5,9 @@ use super::set::ByteSet;
 use super::syntax::Node;
 
 /// The most texts for one expression.
-const MAX_TEXTS: usize = 100;
+const MAX_TEXTS: usize = 600;
 /// The most texts a sequence is multiplied out to.
-const MAX_PRODUCT: usize = 60;
+const MAX_PRODUCT: usize = 200;
 /// The longest text that is of use, in bytes.
 const MAX_LENGTH: usize = 24;
 /// The largest class that is written out.
@@ -48,7 +48,7 @@ impl Texts {
     /// How seldom they are found in mail: the worst of them decides, and each costs a little.
     fn worth(&self) -> f64 {
         let worst = self.0.iter().map(|text| rarity(text)).fold(f64::INFINITY, f64::min);
-        worst - self.0.len() as f64 * 0.03
+        worst - self.0.len() as f64 * 0.01
     }
 }
 
