@@ -106,7 +106,9 @@ impl Pending {
     fn add_long(&mut self, id: u32, pattern: Option<&Pattern>) {
         let before = self.always.len();
         self.add(id, pattern, false);
-        if let Some(pattern) = pattern.filter(|pattern| self.always.len() > before && Prefixes::is_telling(pattern)) {
+        if let Some(pattern) =
+            pattern.filter(|pattern| self.always.len() > before && Prefixes::is_telling(pattern))
+        {
             self.always.pop();
             self.begun.push((id, pattern.clone()));
         }

@@ -58,8 +58,11 @@ impl Prefixes {
     pub fn is_telling(pattern: &Pattern) -> bool {
         let Some(automaton) = automaton(&[beginning(&pattern.parsed.node, LENGTH)]) else { return false };
         let mut found = PatternSet::new(1);
-        let searched =
-            automaton.try_which_overlapping_matches(&mut automaton.create_cache(), &Input::new(SAMPLE), &mut found);
+        let searched = automaton.try_which_overlapping_matches(
+            &mut automaton.create_cache(),
+            &Input::new(SAMPLE),
+            &mut found,
+        );
         searched.is_ok() && found.is_empty()
     }
 
@@ -82,7 +85,8 @@ fn automaton(all: &[Hir]) -> Option<DFA> {
         .nfa_size_limit(Some(MAX_SIZE))
         .which_captures(thompson::WhichCaptures::None);
     let nfa = thompson::Compiler::new().configure(config).build_many_from_hir(all).ok()?;
-    let config = DFA::config().match_kind(MatchKind::All).cache_capacity(CACHE).skip_cache_capacity_check(true);
+    let config =
+        DFA::config().match_kind(MatchKind::All).cache_capacity(CACHE).skip_cache_capacity_check(true);
     DFA::builder().configure(config).build_from_nfa(nfa).ok()
 }
 
@@ -119,7 +123,12 @@ fn beginning(node: &Node, length: usize) -> Hir {
             let whole = beginning(node, usize::MAX);
             let min = (*min).min(needed);
             let max = max.filter(|max| *max <= MAX_COUNT);
-            Hir::repetition(Repetition { min, max: max.map(|max| max.max(min)), greedy: true, sub: Box::new(whole) })
+            Hir::repetition(Repetition {
+                min,
+                max: max.map(|max| max.max(min)),
+                greedy: true,
+                sub: Box::new(whole),
+            })
         }
         Node::Backref(..) | Node::Conditional(_) => anything(),
         Node::Verbatim(text) if !text.starts_with("(*") => anything(),
