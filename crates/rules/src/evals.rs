@@ -16,6 +16,8 @@ mod mime;
 mod net;
 mod pattern;
 mod relay;
+#[cfg(test)]
+mod tests;
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
