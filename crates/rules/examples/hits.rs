@@ -1,4 +1,4 @@
-//! Evaluates rules over mail, without functions and without the network.
+//! Evaluates rules over mail, without the network.
 //!
 //! `hits RULES... -- MAIL...`: files or folders of rules in the order in which they count; files or folders of mail. Prints a
 //! line for each mail: its file, its score, the rules that hit. `GATEPOST_SUBRULES=1` shows subrules as well, and
@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use gatepost_mail::{Budget, Limits as ReadingLimits, Message};
 use gatepost_rules::conf::{Options, Reader};
-use gatepost_rules::engine::{Engine, Limits, NoEvals, ScoreSet};
+use gatepost_rules::engine::{Engine, Limits, ScoreSet};
+use gatepost_rules::evals::{Known, Native, Patterns};
 use gatepost_rules::subject::text_settings;
 use gatepost_rules::texts::{Given, Texts};
 
@@ -44,6 +45,7 @@ fn main() {
         );
         eprintln!("tried on every text: {}", engine.always_tried().len());
     }
+    let (known, patterns) = (Known::default(), Patterns::default());
     let mut by_rule = Times::new();
     engine.warm().iter().for_each(|problem| eprintln!("{}: {}", problem.rule, problem.message));
     if times {
@@ -59,7 +61,8 @@ fn main() {
         let _ = (texts.body().len(), texts.rawbody().len(), texts.uris().len(), texts.relays());
         making += begun.elapsed();
         let begun = Instant::now();
-        let outcome = engine.evaluate(&texts, &NoEvals, Limits { timed: times, ..Limits::default() });
+        let evals = Native::new(&texts, engine.settings(), &known, &patterns);
+        let outcome = engine.evaluate(&texts, &evals, Limits { timed: times, ..Limits::default() });
         evaluating += begun.elapsed();
         for (name, time) in &outcome.times {
             let entry: &mut (Duration, u32) = by_rule.entry(name.clone()).or_default();

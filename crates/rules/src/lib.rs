@@ -5,6 +5,7 @@
 
 pub mod conf;
 pub mod engine;
+pub mod evals;
 pub mod lint;
 pub mod meta;
 pub mod regex;

@@ -17,7 +17,7 @@ mod facts;
 mod forms;
 mod header;
 mod html;
-mod ip;
+pub(crate) mod ip;
 mod mailboxes;
 mod networks;
 mod pattern;
@@ -49,8 +49,11 @@ pub use request::HeaderRequest;
 pub use tree::MimeFlags;
 pub use uris::Uri;
 
+pub(crate) use content::ContentType;
+pub(crate) use perl::{Text, find, is_wide_space, is_word, lines, trim, trim_end};
+
 use body::Which;
-use tree::Tree;
+pub(crate) use tree::Tree;
 
 /// What the configuration says about texts, under SpamAssassin's names.
 #[derive(Debug)]
@@ -291,6 +294,11 @@ impl<'s> Texts<'s> {
     /// When the message came, in seconds since 1970.
     pub fn now(&self) -> i64 {
         self.now
+    }
+
+    /// Its parts.
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     /// What the configuration says.

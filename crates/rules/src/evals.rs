@@ -1,0 +1,304 @@
+//! The functions of SpamAssassin's plugins (`eval:` rules), written anew.
+//!
+//! `Native` answers those of one message. Functions that ask over the network answer by what other checks have found
+//! (`Known`), and else as SpamAssassin does without a network. A function that is not in the tables here is not native:
+//! `is_native` says so, for the linter and the documentation.
+
+mod body;
+mod dates;
+mod freemail;
+mod header;
+mod html;
+mod image;
+mod links;
+mod lists;
+mod mime;
+mod net;
+mod pattern;
+mod relay;
+#[cfg(test)]
+mod tests;
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, OnceLock, RwLock};
+
+use bytes::Bytes;
+
+use crate::conf::Settings;
+use crate::engine::{Answer, Call, Evals};
+use crate::regex::{Matcher, Pattern};
+use crate::texts::{HeaderRequest, HtmlFacts, Texts};
+
+/// A function of a plugin.
+type Function = fn(&Native<'_>, &Call<'_>) -> Answer;
+
+static TABLE: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
+    let single = [
+        html::FUNCTIONS,
+        mime::FUNCTIONS,
+        body::FUNCTIONS,
+        header::FUNCTIONS,
+        dates::FUNCTIONS,
+        relay::FUNCTIONS,
+        freemail::FUNCTIONS,
+        links::FUNCTIONS,
+        image::FUNCTIONS,
+    ];
+    let several = lists::FUNCTIONS.iter().chain(net::FUNCTIONS);
+    single.iter().chain(several).flat_map(|table| table.iter().copied()).collect()
+});
+
+/// Whether a function is answered here.
+pub fn is_native(name: &str) -> bool {
+    TABLE.contains_key(name)
+}
+
+/// The names of all functions that are answered here, sorted.
+pub fn names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = TABLE.keys().copied().collect();
+    names.sort_unstable();
+    names
+}
+
+/// A result of SPF (RFC 7208 section 2.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpfResult {
+    /// The client may send for the domain.
+    Pass,
+    /// The domain does not say.
+    Neutral,
+    /// The domain has no record.
+    None,
+    /// The client may not send for it.
+    Fail,
+    /// It should not.
+    Softfail,
+    /// The record is in error.
+    Permerror,
+    /// The DNS did not answer.
+    Temperror,
+}
+
+impl SpfResult {
+    fn parse(text: &[u8]) -> Option<SpfResult> {
+        Some(match text.to_ascii_lowercase().as_slice() {
+            b"pass" => SpfResult::Pass,
+            b"neutral" => SpfResult::Neutral,
+            b"none" => SpfResult::None,
+            b"fail" | b"hardfail" => SpfResult::Fail,
+            b"softfail" => SpfResult::Softfail,
+            b"permerror" => SpfResult::Permerror,
+            b"temperror" => SpfResult::Temperror,
+            _ => return None,
+        })
+    }
+}
+
+/// A DKIM signature that was looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signature {
+    /// The domain of its `i=`, or its `d=`, in lower case.
+    pub identity_domain: String,
+    /// It verifies, has not expired, and its key is long enough.
+    pub valid: bool,
+    /// Its key is one for tests (`t=y`).
+    pub testing: bool,
+}
+
+/// A result of DMARC.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dmarc {
+    /// SPF or DKIM vouch for the author's domain.
+    pub pass: bool,
+    /// `none`, `quarantine`, `reject`; None: the domain has no policy.
+    pub policy: Option<String>,
+}
+
+/// What other checks have found. What is None was not looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// SPF of the envelope's sender.
+    pub spf: Option<SpfResult>,
+    /// SPF of HELO.
+    pub spf_helo: Option<SpfResult>,
+    /// All DKIM signatures.
+    pub dkim: Option<Vec<Signature>>,
+    /// Whether the ARC chain holds; None also if there is none.
+    pub arc: Option<bool>,
+    /// DMARC of the author's domain.
+    pub dmarc: Option<Dmarc>,
+    /// Answers for rules whose functions ask the DNS or a service, by the rule's name.
+    pub rules: HashMap<String, Answer>,
+    /// Hits of rules that have no function (`askdns`).
+    pub others: Vec<(String, Answer)>,
+}
+
+/// Expressions in arguments of functions, compiled once for all messages.
+#[derive(Debug, Default)]
+pub struct Patterns {
+    compiled: RwLock<HashMap<Box<[u8]>, Result<Arc<Matcher>, String>>>,
+    wild: OnceLock<Vec<String>>,
+}
+
+impl Patterns {
+    /// Compiled, without delimiters around it.
+    fn compiled(&self, text: &[u8]) -> Result<Arc<Matcher>, String> {
+        if let Ok(all) = self.compiled.read()
+            && let Some(found) = all.get(text)
+        {
+            return found.clone();
+        }
+        let made = Pattern::plain(text, b"").and_then(|pattern| pattern.compile()).map(Arc::new);
+        if let Ok(mut all) = self.compiled.write() {
+            all.insert(text.into(), made.clone());
+        }
+        made
+    }
+
+    /// The domains of `freemail_domains` with wild cards.
+    fn wild(&self, settings: &Settings) -> &[String] {
+        self.wild.get_or_init(|| {
+            let all = settings.words("freemail_domains").into_iter().flatten();
+            all.filter(|domain| domain.contains(['*', '?'])).cloned().collect()
+        })
+    }
+}
+
+/// What is made out once in a message.
+#[derive(Debug, Default)]
+struct Memo {
+    attachments: OnceCell<mime::Attachments>,
+    uppercase: OnceCell<f64>,
+    base64: OnceCell<usize>,
+    blank: OnceCell<(usize, usize)>,
+    vertical: OnceCell<i64>,
+    stock: OnceCell<usize>,
+    difference: OnceCell<(f64, usize, usize)>,
+    shift: OnceCell<i64>,
+    from: OnceCell<Vec<Vec<u8>>>,
+    to: OnceCell<Vec<Vec<u8>>>,
+    free: OnceCell<Option<Vec<Vec<u8>>>>,
+    images: OnceCell<HashMap<&'static str, image::Pictures>>,
+}
+
+/// Answers functions of plugins for one message.
+#[derive(Debug)]
+pub struct Native<'a> {
+    texts: &'a Texts<'a>,
+    settings: &'a Settings,
+    known: &'a Known,
+    patterns: &'a Patterns,
+    memo: Memo,
+}
+
+impl<'a> Native<'a> {
+    /// For a message. `patterns` is kept as long as the settings are.
+    pub fn new(
+        texts: &'a Texts<'a>,
+        settings: &'a Settings,
+        known: &'a Known,
+        patterns: &'a Patterns,
+    ) -> Native<'a> {
+        Native { texts, settings, known, patterns, memo: Memo::default() }
+    }
+
+    /// The values of a field or pseudo header.
+    fn values(&self, request: &str) -> Vec<Bytes> {
+        self.texts.header(&HeaderRequest::parse(request)).0
+    }
+
+    /// The same in one text, if there is any.
+    fn header(&self, request: &str) -> Option<Bytes> {
+        self.texts.header(&HeaderRequest::parse(request)).joined()
+    }
+
+    /// The same, empty if there is none.
+    fn value(&self, request: &str) -> Bytes {
+        self.header(request).unwrap_or_default()
+    }
+
+    /// The fields of that name, decoded.
+    fn decoded(&self, name: &str) -> Vec<Bytes> {
+        self.texts.tree().nodes[0].header.all(name.as_bytes()).map(|field| field.decoded().clone()).collect()
+    }
+
+    /// Whether that is so for some page.
+    fn pages(&self, hit: impl Fn(&HtmlFacts) -> bool) -> bool {
+        self.texts.html().iter().any(|page| hit(page))
+    }
+
+    /// Whether the message is a page.
+    fn is_page(&self) -> bool {
+        self.value("Content-Type").get(..9).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/html"))
+    }
+
+    fn attachments(&self) -> &mime::Attachments {
+        self.memo.attachments.get_or_init(|| mime::look(self))
+    }
+
+    fn difference(&self) -> (f64, usize, usize) {
+        *self.memo.difference.get_or_init(|| body::difference(self))
+    }
+
+    fn from_addresses(&self) -> &[Vec<u8>] {
+        self.memo.from.get_or_init(|| lists::from_addresses(self))
+    }
+
+    fn to_addresses(&self) -> &[Vec<u8>] {
+        self.memo.to.get_or_init(|| lists::to_addresses(self))
+    }
+
+    fn free_in_body(&self) -> Option<&Vec<Vec<u8>>> {
+        self.memo.free.get_or_init(|| freemail::in_body(self)).as_ref()
+    }
+
+    fn images(&self, kind: &str) -> Option<&image::Pictures> {
+        self.memo.images.get_or_init(|| image::look(self)).get(kind)
+    }
+}
+
+impl Evals for Native<'_> {
+    fn call(&self, call: &Call<'_>) -> Option<Answer> {
+        TABLE.get(call.function).map(|function| function(self, call))
+    }
+
+    fn others(&self) -> Vec<(String, Answer)> {
+        self.known.others.clone()
+    }
+}
+
+fn of(hit: bool) -> Answer {
+    Answer::of(hit)
+}
+
+/// An argument as text; empty if it is missing.
+fn text(call: &Call<'_>, index: usize) -> String {
+    call.args.get(index).map(|arg| arg.text()).unwrap_or_default()
+}
+
+/// An argument as a number; 0 if it is missing.
+fn number(call: &Call<'_>, index: usize) -> f64 {
+    call.args.get(index).map_or(0.0, |arg| arg.number())
+}
+
+/// A setting as a number.
+fn number_of(settings: &Settings, name: &str, default: f64) -> f64 {
+    settings.number(name).unwrap_or(default)
+}
+
+/// Whether `value EXPRESSION` holds, as in `< 384`.
+fn compared(value: f64, expression: &str) -> bool {
+    let expression = expression.trim();
+    let end = expression.find(|c: char| !matches!(c, '<' | '>' | '=' | '!')).unwrap_or(expression.len());
+    let Ok(other) = expression[end..].trim().parse::<f64>() else { return false };
+    match &expression[..end] {
+        "<" => value < other,
+        "<=" => value <= other,
+        ">" => value > other,
+        ">=" => value >= other,
+        "==" => value == other,
+        "!=" => value != other,
+        _ => false,
+    }
+}
