@@ -7,6 +7,7 @@ pub mod conf;
 pub mod engine;
 pub mod lint;
 pub mod meta;
+pub mod own;
 pub mod regex;
 pub mod report;
 pub mod subject;
