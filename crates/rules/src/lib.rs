@@ -8,6 +8,7 @@ pub mod engine;
 pub mod evals;
 pub mod lint;
 pub mod meta;
+pub mod own;
 pub mod regex;
 pub mod report;
 pub mod subject;
