@@ -134,10 +134,13 @@ pub struct Known {
     pub others: Vec<(String, Answer)>,
 }
 
+/// An expression made ready, or why it cannot be.
+type Compiled = Result<Arc<Matcher>, String>;
+
 /// Expressions in arguments of functions, compiled once for all messages.
 #[derive(Debug, Default)]
 pub struct Patterns {
-    compiled: RwLock<HashMap<Box<[u8]>, Result<Arc<Matcher>, String>>>,
+    compiled: RwLock<HashMap<Box<[u8]>, Compiled>>,
     wild: OnceLock<Vec<String>>,
 }
 
@@ -241,7 +244,7 @@ impl<'a> Native<'a> {
         *self.memo.difference.get_or_init(|| body::difference(self))
     }
 
-    fn from_addresses(&self) -> &[Vec<u8>] {
+    fn senders(&self) -> &[Vec<u8>] {
         self.memo.from.get_or_init(|| lists::from_addresses(self))
     }
 

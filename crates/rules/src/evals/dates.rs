@@ -97,7 +97,6 @@ pub(super) fn parse(date: &[u8]) -> Option<i64> {
         }
     }
     line.push(b' ');
-    let mut line = line;
     let (found, order) = [(&DAY_MONTH, [1, 2, 3]), (&MONTH_DAY, [2, 1, 3]), (&SHORT_YEAR, [1, 2, 3])]
         .into_iter()
         .find_map(|(regex, order)| Some((owned(regex, &line)?, order)))?;

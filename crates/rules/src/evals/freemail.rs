@@ -29,7 +29,7 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
         first(native, call, found.iter().map(|one| one.to_ascii_lowercase()).collect(), 1)
     }),
     ("check_freemail_from", |native, call| {
-        let all = native.from_addresses().iter().map(|one| one.to_ascii_lowercase()).collect();
+        let all = native.senders().iter().map(|one| one.to_ascii_lowercase()).collect();
         first(native, call, all, 0)
     }),
     ("check_freemail_body", |native, call| match native.free_in_body() {

@@ -82,10 +82,10 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("check_for_forged_juno_received_headers", |native, _| of(juno(native))),
     ("check_for_forged_gmail_received_headers", |native, _| {
         let length = |name: &str| native.value(name).len();
-        of(hits(&GMAIL, &native.value("From:addr"))
-            && !hits(&GMAIL_WAY, &native.value("X-Received"))
-            && !hits(&GMAIL_AUTH, &native.value("Received"))
-            && !(length("X-Gm-Message-State") >= 60 && length("X-Google-Smtp-Source") >= 60))
+        let signs = length("X-Gm-Message-State") >= 60 && length("X-Google-Smtp-Source") >= 60;
+        let way =
+            hits(&GMAIL_WAY, &native.value("X-Received")) || hits(&GMAIL_AUTH, &native.value("Received"));
+        of(hits(&GMAIL, &native.value("From:addr")) && !way && !signs)
     }),
     ("check_for_matching_env_and_hdr_from", |native, _| {
         of(native.value("EnvelopeFrom:addr").eq_ignore_ascii_case(&native.value("From:addr")))

@@ -21,7 +21,7 @@ macro_rules! both {
 
 pub(super) const FUNCTIONS: &[&[(&str, Function)]] = &[
     both! {
-        "check_from_in_blocklist", "check_from_in_blacklist", |native, _| of(native.from_in("blocklist_from"));
+        "check_from_in_blocklist", "check_from_in_blacklist", |native, _| of(native.sender_is_in("blocklist_from"));
         "check_to_in_blocklist", "check_to_in_blacklist", |native, _| of(native.to_in("blocklist_to"));
         "check_to_in_welcomelist", "check_to_in_whitelist", |native, _| of(native.to_in("welcomelist_to"));
         "check_from_in_welcomelist", "check_from_in_whitelist", |native, _| of(from(native) > 0);
@@ -41,7 +41,7 @@ pub(super) const FUNCTIONS: &[&[(&str, Function)]] = &[
     &[
         ("check_to_in_more_spam", |native, _| of(native.to_in("more_spam_to"))),
         ("check_to_in_all_spam", |native, _| of(native.to_in("all_spam_to"))),
-        ("check_from_in_list", |native, call| of(native.from_in(&text(call, 0)))),
+        ("check_from_in_list", |native, call| of(native.sender_is_in(&text(call, 0)))),
         ("check_to_in_list", |native, call| of(native.to_in(&text(call, 0)))),
         ("check_replyto_in_list", |native, call| {
             let address = native.value("Reply-To:addr");
@@ -115,9 +115,8 @@ impl Native<'_> {
         exact || entries.keys().any(|entry| glob(entry.as_bytes(), &address))
     }
 
-    fn from_in(&self, list: &str) -> bool {
-        self.settings.addresses(list).is_some()
-            && self.from_addresses().iter().any(|one| self.in_list(list, one))
+    fn sender_is_in(&self, list: &str) -> bool {
+        self.settings.addresses(list).is_some() && self.senders().iter().any(|one| self.in_list(list, one))
     }
 
     fn to_in(&self, list: &str) -> bool {
@@ -128,7 +127,7 @@ impl Native<'_> {
 
 /// 1: welcome; -1: it would be if another server had sent it.
 fn from(native: &Native<'_>) -> i8 {
-    if native.from_in("welcomelist_from") {
+    if native.sender_is_in("welcomelist_from") {
         return 1;
     }
     received(native, "welcomelist_from_rcvd")
@@ -143,7 +142,7 @@ fn received(native: &Native<'_>, list: &str) -> i8 {
     let Some(entries) = native.settings.addresses(list) else { return 0 };
     let relays = senders(native);
     let mut result = 0;
-    for address in native.from_addresses().iter().filter(|_| !relays.is_empty()) {
+    for address in native.senders().iter().filter(|_| !relays.is_empty()) {
         let address = address.to_ascii_lowercase();
         let mut forged = false;
         for (_, servers) in entries.iter().filter(|(entry, _)| glob(entry.as_bytes(), &address)) {

@@ -1,3 +1,5 @@
+//! Functions over mails, and what they are made of.
+
 use gatepost_mail::{Budget, Limits, Message};
 
 use super::*;
