@@ -235,8 +235,9 @@ impl Pipeline {
     /// The way of a message.
     pub async fn process(&self, arrival: Arrival, carrier: &mut dyn Carrier) -> Conclusion {
         let answers = arrival.answers;
-        let judged = self.judge(arrival).await;
-        self.settle(&judged, answers, carrier).await
+        // Boxed, as what follows: a session that is idle shall not hold room for it.
+        let judged = Box::pin(self.judge(arrival)).await;
+        Box::pin(self.settle(&judged, answers, carrier)).await
     }
 
     /// The second half of that way, for whoever looks at what was judged before anything is done about it.
@@ -301,8 +302,7 @@ impl Pipeline {
 
         let started = Instant::now();
         let (mut message, unread) = match &turn {
-            // Boxed: a session that is idle shall not hold room for it.
-            Ok(_) => Box::pin(self.read(&manner, (arrival.raw, arrival.unmended), began)).await,
+            Ok(_) => self.read(&manner, (arrival.raw, arrival.unmended), began).await,
             Err(_) => (shallow(arrival.raw, &self.limits), Some(too_slow(self.judging_time))),
         };
         note_stray(&mut message, &arrival.stray);

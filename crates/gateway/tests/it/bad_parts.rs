@@ -391,7 +391,9 @@ fn documents_are_cleaned_of_their_macros() {
     .enumerate()
     {
         let content = std::fs::read(office.join(file)).expect("a document");
-        let name = file.split_once('/').expect("a folder").1;
+        // The password of the one that is encrypted is its own name, which would be tried.
+        let name = file.split_once('/').expect("a folder").1.replace("encrypted", "locked");
+        let name = name.as_str();
         assert_eq!(send(gatepost.smtp, &with_attachment(name, name, &content)).code, 250);
         let received = sink.wait_received(count + 1).remove(count);
         let record = gatepost.records(count + 1).remove(count);
