@@ -258,14 +258,14 @@ impl Pipeline {
     ///
     /// Verdicts that do not deliver have header edits here, too, for whoever asks may deliver all the same.
     pub async fn advise(&self, arrival: Arrival) -> Judged {
-        let judged = self.judge_as(Manner::Advice, arrival).await;
+        let judged = Box::pin(self.judge_as(Manner::Advice, arrival)).await;
         self.record(&judged, None).await;
         judged
     }
 
     /// The same for a file that need be no mail, under its name if it has one.
     pub async fn advise_file(&self, arrival: Arrival, name: Option<String>) -> Judged {
-        let judged = self.judge_as(Manner::File(name), arrival).await;
+        let judged = Box::pin(self.judge_as(Manner::File(name), arrival)).await;
         self.record(&judged, None).await;
         judged
     }
