@@ -12,7 +12,8 @@ use std::sync::mpsc;
 use clap::Subcommand;
 use gatepost_mail::{Budget, Message};
 use gatepost_rules::conf::Rule;
-use gatepost_rules::engine::{Hit, Limits, NoEvals, Outcome};
+use gatepost_rules::engine::{Hit, Limits, Outcome};
+use gatepost_rules::evals::{Known, Native, is_native};
 use gatepost_rules::lint::Lint;
 use gatepost_rules::texts::{Given, Texts};
 
@@ -39,7 +40,8 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Source {
     /// Folder of .cf and .pre files, or one such file; may be given several times, in the order in which they count.
-    #[arg(long = "rules", value_name = "FOLDER", required = true)]
+    /// Default: the rules that gatepost brings.
+    #[arg(long = "rules", value_name = "FOLDER")]
     rules: Vec<PathBuf>,
 }
 
@@ -179,7 +181,9 @@ fn evaluate(rules: &Rules, file: &Path) -> Evaluated {
         let message = Message::read(raw.into(), &mut Budget::new(&limits));
         let given = Given { now: jiff::Timestamp::now().as_second(), ..Given::default() };
         let texts = Texts::new(&message, given, &rules.texts);
-        rules.engine.evaluate(&texts, &NoEvals, Limits::default())
+        let known = Known::default();
+        let evals = Native::new(&texts, rules.engine.settings(), &known, &rules.patterns);
+        rules.engine.evaluate(&texts, &evals, Limits::default())
     }));
     evaluated.map_err(|_| "the evaluation broke off: please report this mail".to_owned())
 }
@@ -232,7 +236,7 @@ fn explain_hit(hit: &Hit, io: &mut Io<'_>) -> Result<(), Failure> {
 
 fn lint(source: &Source, io: &mut Io<'_>) -> Result<u8, Failure> {
     let rules = source.load()?;
-    let lint = Lint::of(&rules.set, &rules.engine, &|_| false);
+    let lint = Lint::of(&rules.set, &rules.engine, &is_native);
     for warning in &lint.warnings {
         writeln!(io.out, "{warning}")?;
     }

@@ -5,6 +5,8 @@ use std::{fs, io};
 
 use gatepost_rules::conf::{Options, Reader, RuleSet};
 use gatepost_rules::engine::{Engine, ScoreSet};
+use gatepost_rules::evals::Patterns;
+use gatepost_rules::own;
 use gatepost_rules::subject::text_settings;
 use gatepost_rules::texts::TextSettings;
 
@@ -48,11 +50,13 @@ pub struct Rules {
     pub engine: Engine,
     /// What they say about texts.
     pub texts: TextSettings,
+    /// Expressions that functions were given.
+    pub patterns: Patterns,
 }
 
 impl Rules {
     /// Reads files and folders in the order in which they count. Of all folders the .pre files come first, since they say
-    /// which plugins there are; then the .cf files, each folder's by name.
+    /// which plugins there are; then the .cf files, each folder's by name. Without any, the rules of our own.
     ///
     /// Errors: a path that cannot be read, with its name. What is wrong inside a file is a warning of the rules.
     pub fn load(paths: &[PathBuf], network: bool) -> io::Result<Rules> {
@@ -72,10 +76,15 @@ impl Rules {
             let content = fs::read(file).map_err(|error| named(file, &error))?;
             reader.read(&file.to_string_lossy(), &content, &mut include);
         }
+        if paths.is_empty() {
+            own::FILES.iter().for_each(|(name, text)| reader.read(name, text.as_bytes(), &mut include));
+        }
         let set = reader.finish();
         let engine = Engine::new(&set, ScoreSet { net: network, bayes: false });
         let texts = text_settings(&set.settings);
-        Ok(Rules { set, engine, texts })
+        // Whatever is compiled now takes nothing of the time that a mail has.
+        engine.warm();
+        Ok(Rules { set, engine, texts, patterns: Patterns::default() })
     }
 }
 

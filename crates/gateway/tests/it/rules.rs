@@ -22,9 +22,9 @@ meta BOTH LUCKY && __FROM_TEST
 score BOTH 0.5
 rawbody BOLD /<b>/
 score BOLD -0.75
-header NO_DATE !exists:Date
+header __DATED exists:Date
+header NO_DATE Date =~ /^UNSET$/ [if-unset: UNSET]
 score NO_DATE 0.1
-header NO_DATE Date =~ /./ [if-unset: x]
 tflags LUCKY multiple maxhits=2
 full CHARSET /charset="?koi8-r/i
 score CHARSET 3
@@ -62,7 +62,7 @@ fn rules_hit_as_in_spamassassin() {
     assert_eq!(lines.len(), MAILS.len());
     let found: Vec<(&str, &str)> = lines.iter().map(|line| (line[1], line[2])).collect();
     assert_eq!(found[4], ("0.000", ""));
-    assert_eq!(found[1], ("5.250", "LUCKY,TWICE"));
+    assert_eq!(found[1], ("2.750", "LUCKY,TWICE"));
     for (place, line) in lines.iter().enumerate() {
         assert_eq!(line[0], word(&format!("mails/{place}.eml")));
     }
@@ -101,6 +101,19 @@ fn spamassassin(folder: &Path, mail: &str) -> (f64, String) {
     names.sort_unstable();
     names.dedup();
     (score.parse().expect("a score"), names.join(","))
+}
+
+/// Without files it says what the rules of our own find.
+#[test]
+fn rules_of_our_own() {
+    let folder = folder();
+    let path = folder.path().join("mail.eml");
+    let mail = "From: Bank <a@example.org>\nSubject: Hi\n\nhttp://192.0.2.7/login\n";
+    fs::write(&path, mail).expect("a mail");
+    let output = run(&["rules", "hits", path.to_str().expect("a plain path")], b"");
+    let line = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(line.contains("GP_LINK_IP") && line.contains("GP_NO_DATE"), "{line}");
 }
 
 #[test]

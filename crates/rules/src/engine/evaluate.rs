@@ -104,7 +104,8 @@ impl<'a> Run<'a> {
             .iter()
             .filter(|hit| !hit.name.starts_with("__"))
             .map(|hit| hit.score * f64::from(hit.times))
-            .sum();
+            // Not the sum of nothing, which is -0.
+            .fold(0.0, |sum, points| sum + points);
     }
 
     /// Canonical forms of addresses of pages, each once.
