@@ -54,10 +54,14 @@ pub fn defang_html(
     if made.len() as u64 > budget.bytes_left() {
         return Err(gatepost_mail::Limit::Bytes.into());
     }
-    Ok(Some(match encoding {
-        Some(encoding) => written(&made, encoding),
-        None => made,
-    }))
+    let Some(encoding) = encoding else { return Ok(Some(made)) };
+    let made = written(&made, encoding);
+    // What stands in several character sets at once may read otherwise when it is written.
+    if round(&text(&made, charset)?.0, goes, &budget)?.is_empty() {
+        Ok(Some(made))
+    } else {
+        Err(Unreadable::Malformed("it reads otherwise once it is written"))
+    }
 }
 
 /// Takes things out until there are none; None if there were none.

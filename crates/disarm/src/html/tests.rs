@@ -459,3 +459,15 @@ proptest! {
         }
     }
 }
+
+/// Found by the fuzzer: bytes that are no UTF-16 among some that are.
+#[test]
+fn what_reads_otherwise_once_it_is_written_is_told() {
+    let page = include_bytes!("../../../../fuzz/corpus/defang/several-charsets");
+    let [first, _, page @ ..] = page.as_slice() else { panic!("a page") };
+    let kinds = [Scripts, Forms, Frames, Objects, RemoteContent, TrackingPixels, Links];
+    let what: Vec<Defang> = (0..7).filter(|bit| first >> bit & 1 == 1).map(|bit| kinds[bit]).collect();
+    let limits = Limits { memory: 16 << 20, ..Limits::default() };
+    let made = defang_html(page, Some("utf-16le"), &what, &limits);
+    assert_eq!(made, Err(Unreadable::Malformed("it reads otherwise once it is written")));
+}
