@@ -12,6 +12,7 @@ mod dns;
 pub mod docs;
 mod exim;
 mod gatepost;
+mod gnupg;
 mod gpg;
 mod home;
 mod mails;
