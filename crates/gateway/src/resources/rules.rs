@@ -58,6 +58,8 @@ impl Rules {
     /// Reads files and folders in the order in which they count. Of all folders the .pre files come first, since they say
     /// which plugins there are; then the .cf files, each folder's by name. Without any, the rules of our own.
     ///
+    /// Expressions are compiled when one is first looked for. Where mail waits for that, [`Engine::warm`] comes first.
+    ///
     /// Errors: a path that cannot be read, with its name. What is wrong inside a file is a warning of the rules.
     pub fn load(paths: &[PathBuf], network: bool) -> io::Result<Rules> {
         let mut files = Vec::new();
@@ -82,8 +84,6 @@ impl Rules {
         let set = reader.finish();
         let engine = Engine::new(&set, ScoreSet { net: network, bayes: false });
         let texts = text_settings(&set.settings);
-        // Whatever is compiled now takes nothing of the time that a mail has.
-        engine.warm();
         Ok(Rules { set, engine, texts, patterns: Patterns::default() })
     }
 }
