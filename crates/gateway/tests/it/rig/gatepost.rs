@@ -308,6 +308,18 @@ impl Gatepost {
         })
     }
 
+    /// The original of a held message, read from the vault as it lies on disk: where there are hundreds, a command for each
+    /// takes minutes.
+    pub fn original(&self, id: &str) -> String {
+        const HEAD: usize = 8 + 4 + 32;
+        let path = self.data().join("vault").join(&id[..1]).join(id);
+        let file = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let length: [u8; 4] = file[8..12].try_into().expect("four octets");
+        let packed = &file[HEAD + u32::from_be_bytes(length) as usize..];
+        let plain = zstd::decode_all(packed).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        String::from_utf8_lossy(&plain).into_owned()
+    }
+
     /// Held messages, once there are `count`.
     pub fn held(&self, count: usize) -> Vec<Value> {
         super::wait_for(&format!("{count} held messages"), Duration::from_secs(20), || {

@@ -102,6 +102,13 @@ pub fn wait_for<T>(what: &str, time: Duration, mut ask: impl FnMut() -> Option<T
     }
 }
 
+/// The waits before so many kills: evenly spread up to so many milliseconds, so that few rounds hit every step, and in an
+/// order in which a machine that is busy for a while misses none of them.
+pub fn spread(kill: u32, millis: u32) -> Duration {
+    const GOLDEN: f64 = 0.618_033_988_749_895;
+    Duration::from_millis(u64::from(millis)).mul_f64((f64::from(kill) * GOLDEN).fract())
+}
+
 /// Whether somebody accepts connections there.
 pub fn answers(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
