@@ -35,7 +35,7 @@ pub fn run(engine: &Engine, subject: &dyn Subject, evals: &dyn Evals, limits: Li
         folded: Vec::new(),
         fields: vec![None; engine.headers.len()],
         stop: None,
-        outcome: Outcome::default(),
+        outcome: Outcome { tags: evals.tags().into_iter().collect(), ..Outcome::default() },
     };
     run.all();
     run.outcome
