@@ -110,14 +110,7 @@ impl Default for TextSettings {
             trusted_networks: None,
             internal_networks: None,
             msa_networks: Networks::default(),
-            originating_ip_headers: [
-                "X-Yahoo-Post-IP",
-                "X-Originating-IP",
-                "X-Apparently-From",
-                "X-SenderIP",
-            ]
-            .map(String::from)
-            .into(),
+            originating_ip_headers: Vec::new(),
             envelope_sender_header: None,
             parse_dkim_uris: true,
             line_feeds: true,
