@@ -32,6 +32,7 @@ use crate::evals::Known;
 use crate::texts::{Texts, idn_to_ascii};
 
 use lists::Lists;
+pub use subtest::code as response_code;
 
 /// The most questions that one message raises; it would have to be made for it to raise more.
 pub const MAX_QUERIES: usize = 500;

@@ -22,6 +22,7 @@ pub mod malware;
 pub mod p0f;
 pub mod rates;
 pub mod recipients;
+pub mod rules;
 pub mod run;
 pub mod structure;
 

@@ -335,15 +335,15 @@ fn hashes_of_what_is_found() {
         (
             "check_hashbl_emails('h.test', 'md5', 'body')",
             "header",
-            &["ccc16384b671d7324efcf3bd73c0ed06.h.test A"],
+            &["4fe148399317c004b57dd37effb6b80d.h.test A"],
         ),
         (
             "check_hashbl_uris('h.test', 'sha1')",
             "header",
             &[
-                "13bb4ff2a72a8ac9db17c47b99c4b5a0c8ae2b36.h.test A",
-                "4f7dd6ec7a3b2a2cd1cf3d1aa3f3ddc6e8a25d6f.h.test A",
-                "x",
+                "49484380bfda12d24feac94cb84a2a89b4749923.h.test A",
+                "6f4c59c309d79db9fb87c7d4fc7a9e35dfe565bb.h.test A",
+                "b82941767ac3f3fdae34fbebf03e1458827c3631.h.test A",
             ],
         ),
         ("check_hashbl_bodyre('h.test', 'raw/num', 'code (\\d+)')", "body", &["12345.h.test A"]),

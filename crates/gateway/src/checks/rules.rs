@@ -1,0 +1,3 @@
+//! Rules in SpamAssassin's language.
+
+pub mod dns;
