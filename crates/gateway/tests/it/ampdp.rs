@@ -73,7 +73,7 @@ impl Desk {
     }
 
     fn connect(&self) -> UnixStream {
-        let stream = UnixStream::connect(self.socket()).expect("gatepost listens");
+        let stream = connect_unix(&self.socket());
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
         stream
     }

@@ -1,6 +1,6 @@
 //! gatepost itself, as it is built for this test run.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
@@ -81,6 +81,17 @@ impl Setup {
     }
 }
 
+/// Whether somebody accepts connections there and does not end them at once. The port alone is open long before all is
+/// ready; one that lets its clients wait for the greeting, or waits for them, is ready as well.
+fn greets(address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else { return false };
+    stream.set_read_timeout(Some(Duration::from_secs(3))).expect("a time limit");
+    match stream.read(&mut [0]) {
+        Ok(read) => read > 0,
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
+}
+
 /// A running gatepost.
 pub struct Gatepost {
     process: Option<Process>,
@@ -111,7 +122,7 @@ impl Gatepost {
         self.spawn();
         let smtp = self.smtp;
         if let Some(process) = &mut self.process {
-            process.wait_until(|| super::answers(smtp).then_some(()));
+            process.wait_until(|| greets(smtp).then_some(()));
         }
     }
 

@@ -54,6 +54,7 @@ pub use swaks::{certificate, swaks};
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -87,6 +88,11 @@ pub fn free_port() -> u16 {
 /// [`free_port`] with its address.
 pub fn free_address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
+}
+
+/// Connects to a socket that may come to be after its server answers elsewhere.
+pub fn connect_unix(path: &Path) -> UnixStream {
+    wait_for("a socket", START, || UnixStream::connect(path).ok())
 }
 
 /// Asks again and again until there is an answer; fails the test when there is none in time.
