@@ -49,6 +49,7 @@ use gatepost_mail::Message;
 pub use canonical::Redirector;
 pub use country::Countries;
 pub use documents::{Document, Documents, Member};
+pub(crate) use domains::tld_end;
 pub use domains::{Registry, idn_to_ascii, is_fqdn_valid};
 pub use facts::{HtmlFacts, HtmlUri};
 pub use forms::HeaderValues;

@@ -1,6 +1,7 @@
 //! Rules in SpamAssassin's language. Each rule that hits is a symbol, which brings its points along: rules come and go while
 //! the catalogue of checks stays as it is.
 
+pub mod dns;
 mod known;
 
 use std::collections::BTreeSet;
@@ -134,7 +135,7 @@ impl RuleCheck {
                 authenticated: session.user.is_some(),
             });
         let now = jiff::Timestamp::now().as_second();
-        Given { sender: Some(Bytes::from(sender)), client, now, metadata: Vec::new() }
+        Given { sender: Some(Bytes::from(sender)), client, now, ..Given::default() }
     }
 
     /// Whether a mail server of ours has put a `Received` field for this client before the message already: where it tells us
