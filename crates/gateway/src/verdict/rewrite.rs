@@ -350,7 +350,10 @@ mod tests {
             (Points::thousandths(score), spammy, tests.to_vec())
         };
         for ((score, spammy, tests), expected) in [
-            (of(0, false, &[]), vec!["No, score=0.0 required=6.3 tests=none autolearn=no version=gatepost"]),
+            (
+                of(0, false, &[]),
+                vec!["No, score=0.0 required=6.3 tests=none autolearn=no\r\n\tversion=gatepost"],
+            ),
             // It would show as 6.3, which is the mark.
             (
                 of(6_290, false, &[test("A", 6_290)]),

@@ -1,3 +1,5 @@
+//! Mails in, findings out.
+
 use std::fs;
 use std::path::Path;
 
