@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-pub use gatepost_auth::dns::{DnsError, Lookup, Mx, Record, RecordData, Records, Resolve, backwards, reverse};
+pub use gatepost_auth::dns::{
+    DnsError, Lookup, Mx, Record, RecordData, Records, Resolve, backwards, reverse,
+};
 use hickory_resolver::proto::rr::RecordType;
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Semaphore;
@@ -261,7 +263,9 @@ impl Resolve for Dns {
             let list = match known.as_ref().as_ref().map_err(Clone::clone)? {
                 Data::A(list) => list.iter().copied().map(Record::from).collect(),
                 Data::Aaaa(list) => list.iter().map(|address| other(address.to_string())).collect(),
-                Data::Mx(list) => list.iter().map(|mx| other(format!("{} {}.", mx.preference, mx.exchange))).collect(),
+                Data::Mx(list) => {
+                    list.iter().map(|mx| other(format!("{} {}.", mx.preference, mx.exchange))).collect()
+                }
                 Data::Names(list) => list.iter().map(|name| other(format!("{name}."))).collect(),
                 Data::Texts(list) => {
                     let record = |strings: &Vec<String>| Record {

@@ -6,6 +6,7 @@ use std::{fs, io};
 use gatepost_rules::conf::{Options, Reader, RuleSet};
 use gatepost_rules::engine::{Engine, ScoreSet};
 use gatepost_rules::evals::Patterns;
+use gatepost_rules::net::Net;
 use gatepost_rules::own;
 use gatepost_rules::subject::text_settings;
 use gatepost_rules::texts::TextSettings;
@@ -52,6 +53,8 @@ pub struct Rules {
     pub texts: TextSettings,
     /// Expressions that functions were given.
     pub patterns: Patterns,
+    /// Those that ask the DNS; none without the network.
+    pub net: Net,
 }
 
 impl Rules {
@@ -84,7 +87,8 @@ impl Rules {
         let texts = text_settings(&set.settings);
         // Whatever is compiled now takes nothing of the time that a mail has.
         engine.warm();
-        Ok(Rules { set, engine, texts, patterns: Patterns::default() })
+        let net = if network { Net::new(&set, engine.score_set()) } else { Net::default() };
+        Ok(Rules { set, engine, texts, patterns: Patterns::default(), net })
     }
 }
 

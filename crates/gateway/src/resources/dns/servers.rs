@@ -101,9 +101,7 @@ impl Servers {
             let before = way.names.len();
             // Who asks for the alias itself is not led on.
             let led_on = !matches!(kind, RecordType::CNAME | RecordType::ANY);
-            if led_on
-                && let Err(why) = way.follow(&message)
-            {
+            if led_on && let Err(why) = way.follow(&message) {
                 return (Err(DnsError::Failed(why)), Some(0));
             }
             if let Some((data, ttl)) = data(&message, way.last(), kind) {
@@ -218,9 +216,8 @@ impl Way {
 
 /// The records that were asked for, and their shortest time.
 fn data(message: &Message, name: &Name, kind: RecordType) -> Option<(Data, u32)> {
-    let wanted = |record: &&Record| {
-        (kind == RecordType::ANY || record.record_type() == kind) && record.name == *name
-    };
+    let wanted =
+        |record: &&Record| (kind == RecordType::ANY || record.record_type() == kind) && record.name == *name;
     let records: Vec<&Record> = message.answers.iter().filter(wanted).take(RECORDS).collect();
     let ttl = records.iter().map(|record| record.ttl).min()?;
     let records = records.into_iter().map(|record| &record.data);
@@ -241,10 +238,14 @@ fn data(message: &Message, name: &Name, kind: RecordType) -> Option<(Data, u32)>
             Data::Mx(list)
         }
         RecordType::PTR => Data::Names(
-            records.filter_map(|data| if let RData::PTR(name) = data { Some(host(name)) } else { None }).collect(),
+            records
+                .filter_map(|data| if let RData::PTR(name) = data { Some(host(name)) } else { None })
+                .collect(),
         ),
         RecordType::TXT => Data::Texts(
-            records.filter_map(|data| if let RData::TXT(text) = data { Some(strings(text)) } else { None }).collect(),
+            records
+                .filter_map(|data| if let RData::TXT(text) = data { Some(strings(text)) } else { None })
+                .collect(),
         ),
         _ => Data::Other(records.map(told).collect()),
     };
