@@ -161,7 +161,7 @@ impl Record {
 }
 
 /// The rules of one rule set that ask the DNS.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Net {
     lists: Arc<Lists>,
 }

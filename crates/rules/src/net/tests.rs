@@ -341,6 +341,8 @@ fn hashes_of_what_is_found() {
             "check_hashbl_uris('h.test', 'sha1')",
             "header",
             &[
+                // A form of http://192.0.2.44/ without its 0, as SpamAssassin makes it.
+                "1f312858322bb2abf84eb08b3b76f8bd7156218a.h.test A",
                 "49484380bfda12d24feac94cb84a2a89b4749923.h.test A",
                 "6f4c59c309d79db9fb87c7d4fc7a9e35dfe565bb.h.test A",
                 "b82941767ac3f3fdae34fbebf03e1458827c3631.h.test A",
