@@ -22,10 +22,12 @@ pub mod malware;
 pub mod p0f;
 pub mod rates;
 pub mod recipients;
+pub mod rules;
 pub mod run;
 pub mod structure;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,6 +117,11 @@ pub trait Check: Send + Sync {
         _score: Points,
         _known: &'a Found,
     ) -> Answer<'a> {
+        None
+    }
+
+    /// Names of symbols that it may find besides those of the catalogue, and whether they may change while it runs.
+    fn more_symbols(&self) -> Option<(BTreeSet<Box<str>>, bool)> {
         None
     }
 

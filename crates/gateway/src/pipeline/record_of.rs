@@ -70,6 +70,7 @@ fn findings(judged: &Judged, worst: &Verdict) -> Vec<FindingRecord> {
         weight: weight(place),
         scope: scope(&judged.mail, finding.scope),
         evidence: finding.evidence.clone(),
+        meaning: finding.meaning.as_deref().map(str::to_owned),
     })
     .collect()
 }

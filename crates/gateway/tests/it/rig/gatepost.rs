@@ -178,6 +178,12 @@ impl Gatepost {
                  checks.arc.enabled = false\n"
             }
         };
+        // Most test mails are worded as no mail is that people send; tests about rules say so themselves.
+        let unruled = match defaults || own.iter().any(|text| text.contains("checks.rules")) {
+            true => "",
+            false => "checks.rules.enabled = false\n",
+        };
+        let offline = &format!("{offline}{unruled}");
         // A busy machine must not make tests fail, nor those wait that name many wrong recipients.
         let calm = match own.iter().any(|text| text.contains("protection")) {
             true => "",
@@ -190,7 +196,7 @@ impl Gatepost {
             let inside = format!("[checks]\n{}", offline.replace("checks.", ""));
             let (offline, text) = match text.contains("[checks]\n") {
                 true => ("", text.replacen("[checks]\n", &inside, 1)),
-                false => (offline, text.clone()),
+                false => (offline.as_str(), text.clone()),
             };
             let config = format!(
                 "data = {:?}\n{base}{offline}{top}\n{text}\n[log]\nlevel = \"debug\"\n[metrics]\nlisten = \"{}\"\n{tables}\n",
