@@ -236,7 +236,7 @@ fn postfix_may_be_killed_behind_it() {
     let mut postfix = Postfix::start();
     let gatepost = Setup::to(postfix.smtp).with(HOLD_SPAM).start();
     let senders = Senders::start(gatepost.smtp, 3);
-    for _ in 0..6 {
+    for _ in 0..4 {
         let before = senders.settled();
         wait_for("some mail goes through", START, || (senders.settled() > before + 3).then_some(()));
         std::thread::sleep(up_to(300));

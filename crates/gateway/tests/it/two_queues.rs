@@ -479,7 +479,7 @@ fn kills_neither_lose_nor_double() {
     if !needs(NEEDED) {
         return;
     }
-    const MAILS: usize = 60;
+    const MAILS: usize = 100;
     let mut place = Place::start(HOLD_SPAM);
     let smtp = place.sendmail.smtp;
     let sender = std::thread::spawn(move || {
@@ -492,7 +492,7 @@ fn kills_neither_lose_nor_double() {
         }
     });
     let mut kills = 0;
-    while !sender.is_finished() || (kills < 30 && !place.incoming().is_empty()) {
+    while !sender.is_finished() || (kills < 40 && !place.incoming().is_empty()) {
         place.gatepost.restart();
         std::thread::sleep(spread(kills, 256));
         place.gatepost.kill();
