@@ -30,6 +30,8 @@ use crate::engine::{Answer, Call, Evals};
 use crate::regex::{Matcher, Pattern};
 use crate::texts::{HeaderRequest, HtmlFacts, Texts};
 
+pub(crate) use lists::from_addresses;
+
 /// A function of a plugin.
 type Function = fn(&Native<'_>, &Call<'_>) -> Answer;
 
@@ -128,6 +130,9 @@ pub struct Known {
     pub arc: Option<bool>,
     /// DMARC of the author's domain.
     pub dmarc: Option<Dmarc>,
+    /// Values of tags that stand in names which `askdns` and `check_hashbl_tag` ask for (`DKIMDOMAIN`, `RELAYCOUNTRY` …), and
+    /// those that answers have given (`ASN`, `RBL` …).
+    pub tags: HashMap<String, Vec<String>>,
     /// Answers for rules whose functions ask the DNS or a service, by the rule's name.
     pub rules: HashMap<String, Answer>,
     /// Hits of rules that have no function (`askdns`).
@@ -245,7 +250,7 @@ impl<'a> Native<'a> {
     }
 
     fn senders(&self) -> &[Vec<u8>] {
-        self.memo.from.get_or_init(|| lists::from_addresses(self))
+        self.memo.from.get_or_init(|| lists::from_addresses(self.texts))
     }
 
     fn to_addresses(&self) -> &[Vec<u8>] {

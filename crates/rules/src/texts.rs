@@ -40,6 +40,7 @@ use bytes::Bytes;
 use gatepost_mail::Message;
 
 pub use canonical::Redirector;
+pub(crate) use domains::tld_end;
 pub use domains::{Registry, idn_to_ascii, is_fqdn_valid};
 pub use facts::{HtmlFacts, HtmlUri};
 pub use forms::HeaderValues;

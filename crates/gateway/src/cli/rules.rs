@@ -1,11 +1,12 @@
 //! `gatepost rules`: what rules in SpamAssassin's language say about mail, for those who write them. Asks nothing over the
-//! network.
+//! network, unless it is told to.
 
 mod each;
 mod explain;
 mod hits;
 mod lint;
 mod list;
+mod network;
 
 use std::io;
 use std::path::PathBuf;
@@ -60,6 +61,10 @@ pub fn run(args: Args) -> ExitCode {
 
 impl Source {
     fn load(&self) -> Result<Rules, Failure> {
-        Rules::load(&self.rules, false).map_err(|error| Failure::Records(error.to_string()))
+        self.load_for(false)
+    }
+
+    fn load_for(&self, network: bool) -> Result<Rules, Failure> {
+        Rules::load(&self.rules, network).map_err(|error| Failure::Records(error.to_string()))
     }
 }

@@ -10,6 +10,7 @@ use std::{fs, io};
 use gatepost_rules::conf::{Options, Reader, RuleSet};
 use gatepost_rules::engine::{Engine, Problem, ScoreSet};
 use gatepost_rules::evals::Patterns;
+use gatepost_rules::net::Net;
 use gatepost_rules::own;
 use gatepost_rules::subject::text_settings;
 use gatepost_rules::texts::TextSettings;
@@ -62,6 +63,8 @@ pub struct Rules {
     pub broken: Arc<HashSet<Box<str>>>,
     /// What is wrong with them, with file and line, as far as SpamAssassin would call it an error.
     pub mistakes: Arc<[String]>,
+    /// Those that ask the DNS; none without the network.
+    pub net: Net,
     /// Files that `include` named, read or not.
     included: Vec<PathBuf>,
 }
@@ -84,7 +87,8 @@ impl Rules {
         };
         let Made { set, engine, broken, mistakes } = made;
         let texts = text_settings(&set.settings);
-        Ok(Rules { set, engine, texts, patterns: Patterns::default(), broken, mistakes, included })
+        let net = if network { Net::new(&set, engine.score_set()) } else { Net::default() };
+        Ok(Rules { set, engine, texts, patterns: Patterns::default(), broken, mistakes, net, included })
     }
 }
 

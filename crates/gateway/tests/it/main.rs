@@ -46,6 +46,7 @@ mod recipients;
 mod restrictions;
 mod rules;
 mod rules_check;
+mod rules_network;
 mod scanners;
 mod sealing;
 mod sender_auth;
