@@ -14,8 +14,9 @@ use futures_util::future::BoxFuture;
 use gatepost_mail::{
     Cause, Counts, Fault, Finding, Mail, Message, OnFault, Origin, Points, Protocol, Session, Via,
 };
-use gatepost_rules::engine::{Hit, Limits, Outcome};
+use gatepost_rules::engine::{self, Hit, Limits, Outcome};
 use gatepost_rules::evals::{Known, Native};
+use gatepost_rules::net::Query;
 use gatepost_rules::texts::{Client, Given, Texts};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -23,6 +24,7 @@ use tokio::sync::Semaphore;
 use super::catalogue::{Built, Resources};
 use super::{Answer, Check, Found, Health, SymbolInfo, looked, looking};
 use crate::config::{Config, Problem};
+use crate::resources::dns::Resolve;
 use crate::resources::rules::{Live, Rules, Source};
 
 /// What it finds besides rules.
@@ -41,7 +43,7 @@ const MAX_FAULTS: usize = 10;
 const EXCERPT: usize = 120;
 
 /// Makes the check. The rules are read here, unless another pipeline has them already.
-pub fn build(config: &Config, _: &Resources) -> Built {
+pub fn build(config: &Config, resources: &Resources) -> Built {
     let settings = &config.checks.rules;
     if !settings.enabled {
         return Ok(Vec::new());
@@ -59,6 +61,7 @@ pub fn build(config: &Config, _: &Resources) -> Built {
         live,
         hostname: config.hostname.clone(),
         network_time: if settings.network { settings.network_time.duration() } else { Duration::ZERO },
+        dns: resources.dns.clone(),
         time: settings.time.duration(),
         max_size: settings.max_size.bytes(),
         on_fault: settings.on_fault,
@@ -71,6 +74,7 @@ struct RuleCheck {
     live: Arc<Live>,
     hostname: String,
     network_time: Duration,
+    dns: Arc<dyn Resolve>,
     time: Duration,
     /// In bytes.
     max_size: u64,
@@ -88,8 +92,17 @@ struct Job {
     given: Given,
     known: Known,
     time: Duration,
+    network_time: Duration,
+    dns: Arc<dyn Resolve>,
     cores: Arc<Semaphore>,
     runtime: Handle,
+}
+
+/// What looking at a message came to.
+struct Looked {
+    outcome: Outcome,
+    /// Questions to the DNS without an answer.
+    unanswered: Vec<Query>,
 }
 
 impl RuleCheck {
@@ -101,11 +114,13 @@ impl RuleCheck {
             given: self.given(mail, known),
             known: known::of(known.authentication.as_deref()),
             time: self.time,
+            network_time: self.network_time,
+            dns: self.dns.clone(),
             cores: self.cores.clone(),
             runtime: Handle::current(),
         };
         match tokio::task::spawn_blocking(move || job.run()).await {
-            Ok(Some(outcome)) => Ok(self.found(&rules, outcome)),
+            Ok(Some(looked)) => Ok(self.found(&rules, looked)),
             Ok(None) => {
                 let detail = format!("no processor was free within {} s", self.time.as_secs());
                 Err(self.fault("rules".into(), Cause::Timeout, detail))
@@ -150,14 +165,20 @@ impl RuleCheck {
     }
 
     /// What rules found, and which could not look. Those that never can were told when they were read.
-    fn found(&self, rules: &Rules, outcome: Outcome) -> Found {
+    fn found(&self, rules: &Rules, Looked { outcome, unanswered }: Looked) -> Found {
         let counting = outcome.hits.iter().filter(|hit| !hit.name.starts_with("__"));
         let mut found: Found = counting.map(finding).collect::<Vec<_>>().into();
         let faults = outcome.faults.into_iter().filter(|fault| !rules.broken.contains(&*fault.rule));
-        let faults = faults.take(MAX_FAULTS);
-        found.faults = faults
-            .map(|fault| self.fault(format!("rules:{}", fault.rule), Cause::Limit, fault.message))
-            .collect();
+        let fault =
+            |fault: engine::Fault| self.fault(format!("rules:{}", fault.rule), Cause::Limit, fault.message);
+        found.faults = faults.take(MAX_FAULTS).map(fault).collect();
+        if let Some(first) = unanswered.first() {
+            let many = unanswered.len();
+            let detail = format!("{many} questions of rules to the DNS have no answer; the first is {first}");
+            // A list that keeps silent holds up no mail: there are many, and each says little.
+            let answer = OnFault::Accept;
+            found.faults.push(Fault { check: "rules:dns".into(), cause: Cause::Timeout, detail, answer });
+        }
         found
     }
 }
@@ -205,14 +226,32 @@ impl Check for RuleCheck {
 }
 
 impl Job {
-    /// None: there was no processor for it in time.
-    fn run(mut self) -> Option<Outcome> {
-        let _turn = self.turn()?;
+    /// None: there was no processor for it in time. One is held while there is something to compute, not while answers are
+    /// waited for.
+    fn run(mut self) -> Option<Looked> {
+        let turn = self.turn()?;
         let texts = Texts::new(&self.message, std::mem::take(&mut self.given), &self.rules.texts);
-        let Rules { engine, patterns, .. } = &*self.rules;
-        let evals = Native::new(&texts, engine.settings(), &self.known, patterns);
+        let plan = self.rules.net.plan(&texts, &self.known);
+        let (mut unanswered, mut faults) = (Vec::new(), Vec::new());
+        let _turn = match plan.is_empty() {
+            true => turn,
+            false => {
+                drop(turn);
+                let time = self.network_time.min(self.rules.net.time());
+                let mut answers = self.runtime.block_on(dns::ask(&*self.dns, plan, time));
+                unanswered = std::mem::take(&mut answers.unanswered);
+                faults = std::mem::take(&mut answers.faults);
+                answers.enter(&mut self.known);
+                self.turn()?
+            }
+        };
+        let rules = &self.rules;
+        let evals = Native::new(&texts, rules.engine.settings(), &self.known, &rules.patterns);
         let limits = Limits { time: self.time, excerpt: EXCERPT, ..Limits::default() };
-        Some(engine.evaluate(&texts, &evals, limits))
+        let mut outcome = rules.engine.evaluate(&texts, &evals, limits);
+        let faults = faults.into_iter().map(|(rule, message)| engine::Fault { rule: rule.into(), message });
+        outcome.faults.extend(faults);
+        Some(Looked { outcome, unanswered })
     }
 
     fn turn(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {

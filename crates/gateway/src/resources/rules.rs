@@ -59,12 +59,12 @@ pub struct Rules {
     pub texts: TextSettings,
     /// Expressions that functions were given.
     pub patterns: Patterns,
-    /// Those that ask the DNS; none without the network.
-    pub net: Net,
     /// Rules whose expressions cannot be used, so that they never hit.
     pub broken: Arc<HashSet<Box<str>>>,
     /// What is wrong with them, with file and line, as far as SpamAssassin would call it an error.
     pub mistakes: Arc<[String]>,
+    /// Those that ask the DNS; none without the network.
+    pub net: Net,
     /// Files that `include` named, read or not.
     included: Vec<PathBuf>,
 }
@@ -88,7 +88,7 @@ impl Rules {
         let Made { set, engine, broken, mistakes } = made;
         let texts = text_settings(&set.settings);
         let net = if network { Net::new(&set, engine.score_set()) } else { Net::default() };
-        Ok(Rules { set, engine, texts, patterns: Patterns::default(), net, broken, mistakes, included })
+        Ok(Rules { set, engine, texts, patterns: Patterns::default(), broken, mistakes, net, included })
     }
 }
 

@@ -9,6 +9,15 @@ use gatepost_rules::evals::{Dmarc, Known, Signature, SpfResult};
 pub(super) fn of(authentication: Option<&Authentication>) -> Known {
     let Some(found) = authentication else { return Known::default() };
     let of_scope = |scope| found.spf.iter().find(|spf| spf.scope == scope);
+    let tags = |of: fn(&dkim::Signature) -> &str| -> Vec<String> {
+        let good = found.dkim.iter().flatten().filter(|signature| signature.outcome == dkim::Outcome::Pass);
+        good.map(|signature| of(signature).to_owned()).collect()
+    };
+    let tags = [
+        ("DKIMDOMAIN", tags(|signature| &signature.domain)),
+        ("DKIMSELECTOR", tags(|signature| &signature.selector)),
+        ("DKIMIDENTITY", tags(|signature| &signature.identity)),
+    ];
     Known {
         // For a bounce HELO stands for the sender; rules about the sender do not count then.
         spf: of_scope(Scope::MailFrom).filter(|spf| !spf.bounce).map(|spf| result(spf.result)),
@@ -20,6 +29,11 @@ pub(super) fn of(authentication: Option<&Authentication>) -> Known {
             arc::Status::Fail => Some(false),
         }),
         dmarc: found.dmarc.as_ref().and_then(of_dmarc),
+        tags: tags
+            .into_iter()
+            .filter(|(_, values)| !values.is_empty())
+            .map(|(tag, values)| (tag.into(), values))
+            .collect(),
         ..Known::default()
     }
 }
