@@ -55,29 +55,14 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Reads files and folders in the order in which they count. Of all folders the .pre files come first, since they say
-    /// which plugins there are; then the .cf files, each folder's by name. Without any, the rules of our own.
+    /// Reads rules as `sources` finds them. What is wrong inside a file is a warning of the rules.
     ///
-    /// Errors: a path that cannot be read, with its name. What is wrong inside a file is a warning of the rules.
+    /// Errors: a path that cannot be read, with its name.
     pub fn load(paths: &[PathBuf], network: bool) -> io::Result<Rules> {
-        let mut files = Vec::new();
-        for path in paths {
-            files.extend(files_of(path)?);
-        }
-        let (first, then): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_named(file, "pre"));
         let mut reader = Reader::new(Options { local: !network, ..Options::default() });
         let mut include = |name: &str| fs::read(name).map_err(|error| error.to_string());
-        if first.is_empty() {
-            let line = |plugin: &&str| format!("loadplugin Mail::SpamAssassin::Plugin::{plugin}\n");
-            let lines: String = PLUGINS.iter().map(line).collect();
-            reader.read("built-in.pre", lines.as_bytes(), &mut include);
-        }
-        for file in first.iter().chain(&then) {
-            let content = fs::read(file).map_err(|error| named(file, &error))?;
-            reader.read(&file.to_string_lossy(), &content, &mut include);
-        }
-        if paths.is_empty() {
-            own::FILES.iter().for_each(|(name, text)| reader.read(name, text.as_bytes(), &mut include));
+        for (name, content) in sources(paths)? {
+            reader.read(&name, &content, &mut include);
         }
         let set = reader.finish();
         let engine = Engine::new(&set, ScoreSet { net: network, bayes: false });
@@ -86,6 +71,38 @@ impl Rules {
         engine.warm();
         Ok(Rules { set, engine, texts, patterns: Patterns::default() })
     }
+
+    /// The score from which a mail counts as spam (`required_score`).
+    pub fn required(&self) -> f64 {
+        self.set.settings.number("required_score").unwrap_or(5.0)
+    }
+}
+
+/// The names and contents of files and of those in folders, in the order in which they count. Of all folders the .pre files
+/// come first, since they say which plugins there are; then the .cf files, each folder's by name. Without any, the rules of
+/// our own.
+///
+/// Errors: a path that cannot be read, with its name.
+pub fn sources(paths: &[PathBuf]) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for path in paths {
+        files.extend(files_of(path)?);
+    }
+    let (first, then): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_named(file, "pre"));
+    let mut sources = Vec::new();
+    if first.is_empty() {
+        let line = |plugin: &&str| format!("loadplugin Mail::SpamAssassin::Plugin::{plugin}\n");
+        let lines: String = PLUGINS.iter().map(line).collect();
+        sources.push(("built-in.pre".to_owned(), lines.into_bytes()));
+    }
+    for file in first.iter().chain(&then) {
+        let content = fs::read(file).map_err(|error| named(file, &error))?;
+        sources.push((file.to_string_lossy().into_owned(), content));
+    }
+    if paths.is_empty() {
+        sources.extend(own::FILES.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())));
+    }
+    Ok(sources)
 }
 
 /// A file itself; of a folder those that SpamAssassin reads, by name.
@@ -96,12 +113,17 @@ fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(|error| named(path, &error))? {
         let file = entry.map_err(|error| named(path, &error))?.path();
-        if (is_named(&file, "cf") || is_named(&file, "pre")) && file.is_file() {
+        if is_rules(&file) && file.is_file() {
             files.push(file);
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether a file is one of rules by its name.
+pub fn is_rules(file: &Path) -> bool {
+    is_named(file, "cf") || is_named(file, "pre")
 }
 
 fn is_named(file: &Path, extension: &str) -> bool {

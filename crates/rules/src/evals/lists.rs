@@ -192,7 +192,7 @@ fn matches_relay(native: &Native<'_>) -> bool {
     inner
         && senders(native)
             .iter()
-            .any(|relay| !relay.rdns.is_empty() && registry.trim_domain(&relay.rdns) == registered)
+            .any(|relay| !relay.rdns.is_empty() && registry.trim_domain(&idn_to_ascii(&relay.rdns)) == registered)
 }
 
 /// Whether a host of an address in the message is listed.
