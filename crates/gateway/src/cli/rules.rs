@@ -1,5 +1,5 @@
 //! `gatepost rules`: what rules in SpamAssassin's language say about mail, for those who write them. Asks nothing over the
-//! network.
+//! network, unless it is told to.
 
 mod bench;
 mod compare;
@@ -8,6 +8,7 @@ mod explain;
 mod hits;
 mod lint;
 mod list;
+mod network;
 mod test;
 
 use std::io;
@@ -87,7 +88,11 @@ impl Source {
     }
 
     fn load(&self) -> Result<Rules, Failure> {
-        Rules::load(&self.rules, false).map_err(|error| Failure::Records(error.to_string()))
+        self.load_for(false)
+    }
+
+    fn load_for(&self, network: bool) -> Result<Rules, Failure> {
+        Rules::load(&self.rules, network).map_err(|error| Failure::Records(error.to_string()))
     }
 }
 

@@ -45,6 +45,8 @@ mod protection;
 mod recipients;
 mod restrictions;
 mod rules;
+mod rules_check;
+mod rules_network;
 mod scanners;
 mod sealing;
 mod sender_auth;

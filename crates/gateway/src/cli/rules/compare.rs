@@ -51,7 +51,10 @@ pub(super) fn run(args: &Compare, io: &mut Io<'_>) -> Result<u8, Failure> {
     let source = Source { rules: [&args.source.rules, folders].concat() };
     let rules = source.load()?;
     let files = scan::list(mails).map_err(Failure::Records)?;
-    let oracles = Oracles::new(&sources(&source.rules).map_err(|error| Failure::Records(error.to_string()))?);
+    let oracles = Oracles::new(
+        &sources(&source.rules, source.rules.is_empty())
+            .map_err(|error| Failure::Records(error.to_string()))?,
+    );
     let mut kept = Kept::open(args.theirs.as_deref())?;
     if files.iter().any(|file| !kept.known.contains_key(&key(file))) {
         // So that its absence is told once, and before everything else.
