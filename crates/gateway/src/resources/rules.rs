@@ -70,10 +70,9 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Reads files and folders in the order in which they count. Of all folders the .pre files come first, since they say
-    /// which plugins there are; then the .cf files, each folder's by name. Without any, the rules of our own.
+    /// Reads rules as `sources` finds them. What is wrong inside a file is a warning of the rules.
     ///
-    /// Errors: a path that cannot be read, with its name. What is wrong inside a file is a warning of the rules.
+    /// Errors: a path that cannot be read, with its name.
     pub fn load(paths: &[PathBuf], network: bool) -> io::Result<Rules> {
         Rules::load_with(paths, paths.is_empty(), network)
     }
@@ -90,39 +89,53 @@ impl Rules {
         let net = if network { Net::new(&set, engine.score_set()) } else { Net::default() };
         Ok(Rules { set, engine, texts, patterns: Patterns::default(), broken, mistakes, net, included })
     }
+    /// The score from which a mail counts as spam (`required_score`).
+    pub fn required(&self) -> f64 {
+        self.set.settings.number("required_score").unwrap_or(5.0)
+    }
 }
 
 /// Reads the files; those that they include are noted.
 fn read(paths: &[PathBuf], own: bool, network: bool, included: &mut Vec<PathBuf>) -> io::Result<RuleSet> {
-    let mut files = Vec::new();
-    for path in paths {
-        files.extend(files_of(path)?);
-    }
-    let (first, then): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_named(file, "pre"));
     let mut reader = Reader::new(Options { local: !network, ..Options::default() });
     let mut include = |name: &str| {
         included.push(PathBuf::from(name));
         fs::read(name).map_err(|error| error.to_string())
     };
-    let mut read = |files: &[PathBuf], reader: &mut Reader| {
-        files.iter().try_for_each(|file| {
-            let content = fs::read(file).map_err(|error| named(file, &error))?;
-            reader.read(&file.to_string_lossy(), &content, &mut include);
-            io::Result::Ok(())
-        })
+    for (name, content) in sources(paths, own)? {
+        reader.read(&name, &content, &mut include);
+    }
+    Ok(reader.finish())
+}
+
+/// The names and contents of files and of those in folders, in the order in which they count. Of all folders the .pre files
+/// come first, since they say which plugins there are; then the rules of our own, if they are to be there; then the .cf files,
+/// each folder's by name.
+///
+/// Errors: a path that cannot be read, with its name.
+pub fn sources(paths: &[PathBuf], own: bool) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for path in paths {
+        files.extend(files_of(path)?);
+    }
+    let (first, then): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_named(file, "pre"));
+    let content = |file: &PathBuf| {
+        let content = fs::read(file).map_err(|error| named(file, &error))?;
+        io::Result::Ok((file.to_string_lossy().into_owned(), content))
     };
-    let mut nothing = |_: &str| Err(String::new());
+    let mut sources: Vec<_> = first.iter().map(content).collect::<io::Result<_>>()?;
     if first.is_empty() {
         let line = |plugin: &&str| format!("loadplugin Mail::SpamAssassin::Plugin::{plugin}\n");
         let lines: String = PLUGINS.iter().map(line).collect();
-        reader.read("built-in.pre", lines.as_bytes(), &mut nothing);
+        sources.push(("built-in.pre".to_owned(), lines.into_bytes()));
     }
-    read(&first, &mut reader)?;
     if own {
-        own::FILES.iter().for_each(|(name, text)| reader.read(name, text.as_bytes(), &mut nothing));
+        sources.extend(own::FILES.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())));
     }
-    read(&then, &mut reader)?;
-    Ok(reader.finish())
+    for file in &then {
+        sources.push(content(file)?);
+    }
+    Ok(sources)
 }
 
 /// What is made of rules once they are read.
@@ -180,12 +193,17 @@ fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(|error| named(path, &error))? {
         let file = entry.map_err(|error| named(path, &error))?.path();
-        if (is_named(&file, "cf") || is_named(&file, "pre")) && file.is_file() {
+        if is_rules(&file) && file.is_file() {
             files.push(file);
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether a file is one of rules by its name.
+pub fn is_rules(file: &Path) -> bool {
+    is_named(file, "cf") || is_named(file, "pre")
 }
 
 fn is_named(file: &Path, extension: &str) -> bool {
