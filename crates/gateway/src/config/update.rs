@@ -122,7 +122,8 @@ impl Update {
                 add(&format!("source.{name}.{key}"), why);
             }
         }
-        problems.extend(self.rules.problems().into_iter().map(|(key, why)| (format!("update.rules.{key}"), why)));
+        problems
+            .extend(self.rules.problems().into_iter().map(|(key, why)| (format!("update.rules.{key}"), why)));
         problems
     }
 }

@@ -5,7 +5,8 @@ use std::{fs, io};
 
 use gatepost_rules::conf::{Options, Reader, RuleSet};
 use gatepost_rules::engine::{Engine, ScoreSet};
-use gatepost_rules::evals::Patterns;
+use gatepost_rules::evals::{Patterns, is_native};
+use gatepost_rules::lint::Lint;
 use gatepost_rules::own;
 use gatepost_rules::subject::text_settings;
 use gatepost_rules::texts::TextSettings;
@@ -68,9 +69,7 @@ impl Rules {
         let mut reader = Reader::new(Options { local: !network, ..Options::default() });
         let mut include = |name: &str| fs::read(name).map_err(|error| error.to_string());
         if first.is_empty() {
-            let line = |plugin: &&str| format!("loadplugin Mail::SpamAssassin::Plugin::{plugin}\n");
-            let lines: String = PLUGINS.iter().map(line).collect();
-            reader.read("built-in.pre", lines.as_bytes(), &mut include);
+            reader.read("built-in.pre", plugins().as_bytes(), &mut include);
         }
         for file in first.iter().chain(&then) {
             let content = fs::read(file).map_err(|error| named(file, &error))?;
@@ -86,6 +85,39 @@ impl Rules {
         engine.warm();
         Ok(Rules { set, engine, texts, patterns: Patterns::default() })
     }
+}
+
+/// What `--lint` says of files that are on no disk yet, by names without folders, in the order in which they count. They
+/// stand alone, as sa-update tries them: after the .pre files of a site, and including nothing but each other.
+pub fn lint(site: &[PathBuf], files: &[(&str, &[u8])]) -> io::Result<Lint> {
+    let mut reader = Reader::new(Options { local: true, ..Options::default() });
+    let mut first = Vec::new();
+    for path in site {
+        first.extend(files_of(path)?.into_iter().filter(|file| is_named(file, "pre")));
+    }
+    let mut include = |name: &str| fs::read(name).map_err(|error| error.to_string());
+    for file in &first {
+        let content = fs::read(file).map_err(|error| named(file, &error))?;
+        reader.read(&file.to_string_lossy(), &content, &mut include);
+    }
+    if first.is_empty() {
+        reader.read("built-in.pre", plugins().as_bytes(), &mut include);
+    }
+    let mut include = |name: &str| {
+        let file = files.iter().find(|(own, _)| *own == name);
+        file.map(|(_, content)| content.to_vec()).ok_or_else(|| "it is none of the same folder".to_owned())
+    };
+    for (name, content) in files {
+        reader.read(name, content, &mut include);
+    }
+    let set = reader.finish();
+    let engine = Engine::new(&set, ScoreSet { net: false, bayes: false });
+    Ok(Lint::of(&set, &engine, &is_native))
+}
+
+/// Lines that load what Debian's SpamAssassin loads.
+fn plugins() -> String {
+    PLUGINS.iter().map(|plugin| format!("loadplugin Mail::SpamAssassin::Plugin::{plugin}\n")).collect()
 }
 
 /// A file itself; of a folder those that SpamAssassin reads, by name.
@@ -138,5 +170,25 @@ mod tests {
 
         let error = Rules::load(&[folder.path().join("nowhere")], false).err().unwrap();
         assert!(error.to_string().contains("nowhere"), "{error}");
+    }
+    #[test]
+    fn files_are_tried_before_they_are_written() {
+        let said = |site: &[PathBuf], files: &[(&str, &[u8])]| {
+            let lint = lint(site, files).unwrap();
+            let text: Vec<String> = lint.warnings.iter().map(ToString::to_string).collect();
+            (lint.errors, text.join("\n"))
+        };
+        let good: (&str, &[u8]) = ("10_a.cf", b"body A /a/\nscore A 1\n");
+        assert_eq!(said(&[], &[good]), (0, String::new()));
+        assert_eq!(said(&[], &[good, ("b.cf", b"include 10_a.cf\n")]).0, 0);
+        let (errors, text) = said(&[], &[good, ("b.cf", b"include /etc/passwd\n")]);
+        assert!(errors == 1 && text.contains("none of the same folder"), "{text}");
+        let (errors, text) = said(&[], &[("b.cf", b"body B /(/\n")]);
+        assert!(errors > 0 && text.contains("b.cf"), "{text}");
+        let site = tempfile::tempdir().unwrap();
+        fs::write(site.path().join("a.pre"), "nonsense here\n").unwrap();
+        fs::write(site.path().join("a.cf"), "nonsense there\n").unwrap();
+        let (errors, text) = said(&[site.path().to_owned()], &[]);
+        assert!(errors == 1 && text.contains("a.pre") && !text.contains("a.cf"), "{text}");
     }
 }
