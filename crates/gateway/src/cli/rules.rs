@@ -1,11 +1,12 @@
 //! `gatepost rules`: what rules in SpamAssassin's language say about mail, for those who write them, and where they come from.
-//! All but `update` ask nothing over the network.
+//! All but `update` ask nothing over the network, unless they are told to.
 
 mod each;
 mod explain;
 mod hits;
 mod lint;
 mod list;
+mod network;
 mod update;
 
 use std::io;
@@ -76,6 +77,10 @@ fn for_authors(command: Command) -> ExitCode {
 
 impl Source {
     fn load(&self) -> Result<Rules, Failure> {
-        Rules::load(&self.rules, false).map_err(|error| Failure::Records(error.to_string()))
+        self.load_for(false)
+    }
+
+    fn load_for(&self, network: bool) -> Result<Rules, Failure> {
+        Rules::load(&self.rules, network).map_err(|error| Failure::Records(error.to_string()))
     }
 }

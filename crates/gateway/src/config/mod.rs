@@ -18,6 +18,7 @@ pub mod protection;
 mod reference;
 pub mod restrictions;
 pub mod rule_channels;
+pub mod rules;
 pub mod scanners;
 pub mod state;
 mod tree;

@@ -1,15 +1,22 @@
 //! Rules in SpamAssassin's language, from the folders they lie in to what evaluates them.
 
+mod live;
+
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::{fs, io};
 
 use gatepost_rules::conf::{Options, Reader, RuleSet};
-use gatepost_rules::engine::{Engine, ScoreSet};
+use gatepost_rules::engine::{Engine, Problem, ScoreSet};
 use gatepost_rules::evals::{Patterns, is_native};
 use gatepost_rules::lint::Lint;
+use gatepost_rules::net::Net;
 use gatepost_rules::own;
 use gatepost_rules::subject::text_settings;
 use gatepost_rules::texts::TextSettings;
+
+pub use live::{Live, Source};
 
 /// Plugins that Debian's SpamAssassin 4.0 loads, for rules that come without a .pre file that says so.
 const PLUGINS: &[&str] = &[
@@ -46,13 +53,21 @@ const PLUGINS: &[&str] = &[
 /// Rules, ready to be evaluated.
 pub struct Rules {
     /// As they were read.
-    pub set: RuleSet,
+    pub set: Arc<RuleSet>,
     /// Made ready.
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     /// What they say about texts.
     pub texts: TextSettings,
     /// Expressions that functions were given.
     pub patterns: Patterns,
+    /// Those that ask the DNS; none without the network.
+    pub net: Net,
+    /// Rules whose expressions cannot be used, so that they never hit.
+    pub broken: Arc<HashSet<Box<str>>>,
+    /// What is wrong with them, with file and line, as far as SpamAssassin would call it an error.
+    pub mistakes: Arc<[String]>,
+    /// Files that `include` named, read or not.
+    included: Vec<PathBuf>,
 }
 
 impl Rules {
@@ -61,30 +76,99 @@ impl Rules {
     ///
     /// Errors: a path that cannot be read, with its name. What is wrong inside a file is a warning of the rules.
     pub fn load(paths: &[PathBuf], network: bool) -> io::Result<Rules> {
-        let mut files = Vec::new();
-        for path in paths {
-            files.extend(files_of(path)?);
-        }
-        let (first, then): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_named(file, "pre"));
-        let mut reader = Reader::new(Options { local: !network, ..Options::default() });
-        let mut include = |name: &str| fs::read(name).map_err(|error| error.to_string());
-        if first.is_empty() {
-            reader.read("built-in.pre", plugins().as_bytes(), &mut include);
-        }
-        for file in first.iter().chain(&then) {
+        Rules::load_with(paths, paths.is_empty(), network)
+    }
+
+    /// The same, with the rules of our own before those of the files, or without.
+    pub fn load_with(paths: &[PathBuf], own: bool, network: bool) -> io::Result<Rules> {
+        let mut included = Vec::new();
+        let made = match paths.is_empty() && own {
+            true => Made::of_our_own(network).clone(),
+            false => Made::new(read(paths, own, network, &mut included)?, network),
+        };
+        let Made { set, engine, broken, mistakes } = made;
+        let texts = text_settings(&set.settings);
+        let net = if network { Net::new(&set, engine.score_set()) } else { Net::default() };
+        Ok(Rules { set, engine, texts, patterns: Patterns::default(), net, broken, mistakes, included })
+    }
+}
+
+/// Reads the files; those that they include are noted.
+fn read(paths: &[PathBuf], own: bool, network: bool, included: &mut Vec<PathBuf>) -> io::Result<RuleSet> {
+    let mut files = Vec::new();
+    for path in paths {
+        files.extend(files_of(path)?);
+    }
+    let (first, then): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_named(file, "pre"));
+    let mut reader = Reader::new(Options { local: !network, ..Options::default() });
+    let mut include = |name: &str| {
+        included.push(PathBuf::from(name));
+        fs::read(name).map_err(|error| error.to_string())
+    };
+    let mut read = |files: &[PathBuf], reader: &mut Reader| {
+        files.iter().try_for_each(|file| {
             let content = fs::read(file).map_err(|error| named(file, &error))?;
             reader.read(&file.to_string_lossy(), &content, &mut include);
-        }
-        if paths.is_empty() {
-            own::FILES.iter().for_each(|(name, text)| reader.read(name, text.as_bytes(), &mut include));
-        }
-        let set = reader.finish();
-        let engine = Engine::new(&set, ScoreSet { net: network, bayes: false });
-        let texts = text_settings(&set.settings);
-        // Whatever is compiled now takes nothing of the time that a mail has.
-        engine.warm();
-        Ok(Rules { set, engine, texts, patterns: Patterns::default() })
+            io::Result::Ok(())
+        })
+    };
+    let mut nothing = |_: &str| Err(String::new());
+    if first.is_empty() {
+        reader.read("built-in.pre", plugins().as_bytes(), &mut nothing);
     }
+    read(&first, &mut reader)?;
+    if own {
+        own::FILES.iter().for_each(|(name, text)| reader.read(name, text.as_bytes(), &mut nothing));
+    }
+    read(&then, &mut reader)?;
+    Ok(reader.finish())
+}
+
+/// What is made of rules once they are read.
+#[derive(Clone)]
+struct Made {
+    set: Arc<RuleSet>,
+    engine: Arc<Engine>,
+    broken: Arc<HashSet<Box<str>>>,
+    mistakes: Arc<[String]>,
+}
+
+impl Made {
+    fn new(set: RuleSet, network: bool) -> Made {
+        let engine = Engine::new(&set, ScoreSet { net: network, bayes: false });
+        // Whatever is compiled now takes nothing of the time that a mail has.
+        let broken = engine.warm();
+        let mistakes = mistakes(&set, &engine, &broken).into();
+        let broken = broken.into_iter().map(|problem| problem.rule.into()).collect();
+        Made { set: Arc::new(set), engine: Arc::new(engine), broken: Arc::new(broken), mistakes }
+    }
+
+    /// Those of our own alone, which never change.
+    fn of_our_own(network: bool) -> &'static Made {
+        static MADE: [OnceLock<Made>; 2] = [const { OnceLock::new() }; 2];
+        MADE[usize::from(network)].get_or_init(|| {
+            let set =
+                read(&[], true, network, &mut Vec::new()).expect("no file is read that may not be there");
+            Made::new(set, network)
+        })
+    }
+}
+
+/// Most mistakes that are told one by one.
+const MAX_MISTAKES: usize = 1000;
+
+fn mistakes(set: &RuleSet, engine: &Engine, broken: &[Problem]) -> Vec<String> {
+    let place = |problem: &Problem| match set.rules.get(problem.rule.as_str()) {
+        Some(rule) => format!("{}:{}: ", rule.file, rule.line),
+        None => String::new(),
+    };
+    let read = set.warnings.iter().filter(|warning| warning.error).map(|warning| match warning.line {
+        0 => warning.message.clone(),
+        line => format!("{}:{line}: {}", warning.file, warning.message),
+    });
+    let made = engine.problems().iter().chain(broken);
+    let made = made.map(|problem| format!("{}{}: {}", place(problem), problem.rule, problem.message));
+    read.chain(made).take(MAX_MISTAKES).collect()
 }
 
 /// What `--lint` says of files that are on no disk yet, by names without folders, in the order in which they count. They

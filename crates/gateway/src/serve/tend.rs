@@ -1,6 +1,7 @@
 //! What the daemon looks after while it runs: health, metrics, retention, reports, updates.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ pub(super) struct Tending {
     expiring: Option<JoinHandle<()>>,
     reporting: Option<JoinHandle<()>>,
     noticing: Option<JoinHandle<()>>,
+    /// No more notices are begun.
+    no_more_notices: Arc<AtomicBool>,
     updating: Option<JoinHandle<()>>,
     /// When rules and lists are asked for next, and how often that was to be done when this was set.
     update_at: Option<(Instant, Duration)>,
@@ -48,6 +51,7 @@ impl Tending {
             expiring: None,
             reporting: None,
             noticing: None,
+            no_more_notices: Arc::default(),
             updating: None,
             update_at: None,
             sources: Arc::default(),
@@ -134,14 +138,20 @@ impl Tending {
     /// Notes what somebody is to be told of, and tells it when it is due. A next hop that hangs holds up notices alone.
     pub fn notice(&mut self, noticer: &Option<Arc<Noticer>>, store: &Store) {
         let Some(noticer) = noticer.clone().filter(|_| !is_running(&self.noticing)) else { return };
-        let journal = store.journal.clone();
+        let (journal, stop) = (store.journal.clone(), self.no_more_notices.clone());
         self.noticing = Some(tokio::spawn(async move {
-            match noticer.round(&journal, false).await {
+            match noticer.round_until(&journal, false, &stop).await {
                 Ok(round) if round == noticing::Round::default() => {}
                 Ok(round) => tracing::info!("{round}"),
                 Err(error) => tracing::error!(%error, "notices wait"),
             }
         }));
+    }
+
+    /// Lets a notice that is being sent be the last one; whoever waits for its end knows what became of it.
+    pub fn end_notices(&mut self) -> Option<JoinHandle<()>> {
+        self.no_more_notices.store(true, Ordering::Relaxed);
+        self.noticing.take()
     }
 
     /// Fetches rules and hash lists when it is time, for the first time soon after the start. What is installed is taken by

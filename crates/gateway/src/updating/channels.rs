@@ -39,7 +39,7 @@ pub struct Channels {
     key_ids: Vec<String>,
     /// SpamAssassin's, whose rules are asked for.
     version: [u16; 3],
-    /// Folders whose .pre files come before a channel's rules.
+    /// Where else rules are: their .pre files come before a channel's rules.
     site: Vec<PathBuf>,
     fetcher: Fetcher,
     dns: Dns,
@@ -142,13 +142,15 @@ impl Channels {
             let told = problems.iter().map(|problem| format!("{} {}", problem.key, problem.message));
             told.collect::<Vec<_>>().join("; ")
         })?;
+        let root = asked.folder.clone().unwrap_or_else(|| rules.folder(&config.data));
+        let site = config.checks.rules.paths.iter().filter(|path| !path.starts_with(&root) && path.exists());
         Ok(Channels {
             list: list.collect(),
-            root: asked.folder.clone().unwrap_or_else(|| rules.folder(&config.data)),
+            site: site.cloned().collect(),
+            root,
             keyring: asked.keyring.clone().unwrap_or_else(|| rules.keyring(&config.data)),
             key_ids: asked.key_ids.clone(),
             version: rules.numbers().ok_or("update.rules.version is no version such as 4.0.1")?,
-            site: Vec::new(),
             fetcher: Fetcher::new(&config.update)?,
             dns,
         })

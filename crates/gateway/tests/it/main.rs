@@ -46,6 +46,8 @@ mod recipients;
 mod restrictions;
 mod rule_updates;
 mod rules;
+mod rules_check;
+mod rules_network;
 mod scanners;
 mod sealing;
 mod sender_auth;

@@ -658,18 +658,28 @@ fn the_daemon_fetches_by_itself() {
         ],
     );
     let absent = "[update.rules.channel.\"nowhere.test\"]\nunsigned = true\n";
-    let tables = format!("{}[update]\nevery = \"10s\"\n{example}{absent}", feed.names.config());
+    let root = feed.path("ours");
+    fs::create_dir(&root).expect("a folder");
+    let rules =
+        format!("[update.rules]\nfolder = {root:?}\n{example}{absent}[checks.rules]\npaths = [{root:?}]\n");
+    let tables = format!("{}[update]\nevery = \"10s\"\n{rules}", feed.names.config());
     let gatepost = Setup::to(sink.address).with(&tables).start();
-    let counts = |number: u32| {
-        let rules = gatepost.data().join("rules");
-        let text = fs::read_to_string(rules.join(format!("{FOLDER}.cf"))).unwrap_or_default();
-        text.starts_with(&format!("# UPDATE version {number}\n")).then_some(())
+    let mut sent = 0;
+    let mut hits = |number: u32| {
+        let mut dialog = gatepost.connect();
+        dialog.greet();
+        dialog.message("a@client.test", &["user@example.test"], &mail("x", &format!("This is {number}.")));
+        sent += 1;
+        let received = sink.wait_received(sent);
+        let status = received.last().and_then(|mail| mail.header("X-Spam-Status")).unwrap_or_default();
+        status.contains(&format!("FIRST_{number}=1.5")).then_some(())
     };
-    wait_for("the rules are fetched", START, || counts(1001));
+    wait_for("the rules are fetched and count", START, || hits(1001));
     let told = || gatepost.http("/health").1.contains("update:nowhere.test").then_some(());
     wait_for("what failed is told", START, told);
     let (code, health) = gatepost.http("/health");
     assert!(code == 200 && !health.contains("update:rules.test"), "{code} {health}");
     feed.publish(1002, &version(1002));
-    wait_for("the new rules are fetched", START, || counts(1002));
+    wait_for("the new rules are fetched and count", START, || hits(1002));
+    assert!(hits(1001).is_none());
 }

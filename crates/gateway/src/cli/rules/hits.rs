@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use gatepost_rules::engine::{Hit, Limits};
 
 use super::each::{Evaluated, UNREADABLE, evaluate, in_parallel};
+use super::network::Network;
 use super::{Failure, Io, NOT_DONE, OK, Source, TRY_LATER};
 use crate::cli::scan;
 use crate::records::text::clean;
@@ -17,6 +18,8 @@ use crate::records::text::clean;
 pub(super) struct Hits {
     #[command(flatten)]
     source: Source,
+    #[command(flatten)]
+    network: Network,
     /// Show subrules, whose names begin with two underscores, too.
     #[arg(long)]
     subrules: bool,
@@ -31,10 +34,14 @@ pub(super) fn run(args: &Hits, io: &mut Io<'_>) -> Result<u8, Failure> {
     let more = args.files.iter().take_while(|path| holds_rules(path)).count();
     let (folders, mails) = args.files.split_at(more);
     let source = Source { rules: [&args.source.rules, folders].concat() };
-    let rules = source.load()?;
+    let rules = source.load_for(args.network.network)?;
+    let asker = args.network.asker()?;
     let files = scan::list(mails).map_err(Failure::Records)?;
     let mut status = OK;
-    let work = |file: &Path| evaluate(&rules, file, Limits::default());
+    let work = |file: &Path| match &asker {
+        Some(asker) => asker.evaluate(&rules, file),
+        None => evaluate(&rules, file, Limits::default()),
+    };
     in_parallel(&files, work, |file, result| {
         status = status.max(tell(file, &result, args.subrules, io)?);
         Ok(())
