@@ -1,5 +1,5 @@
-//! `gatepost rules`: what rules in SpamAssassin's language say about mail, for those who write them. Asks nothing over the
-//! network, unless it is told to.
+//! `gatepost rules`: what rules in SpamAssassin's language say about mail, for those who write them, and where they come from.
+//! All but `update` ask nothing over the network, unless they are told to.
 
 mod bench;
 mod compare;
@@ -10,6 +10,7 @@ mod lint;
 mod list;
 mod network;
 mod test;
+mod update;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,15 @@ use crate::resources::rules::{Rules, is_rules};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Either,
+}
+
+#[derive(Debug, Subcommand)]
+enum Either {
+    #[command(flatten)]
+    Channels(update::Command),
+    #[command(flatten)]
+    Authors(Command),
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,14 +61,21 @@ struct Source {
 }
 
 /// Runs it.
-pub fn run(args: Args) -> ExitCode {
+pub async fn run(args: Args) -> ExitCode {
+    match args.command {
+        Either::Channels(command) => update::run(command).await,
+        Either::Authors(command) => for_authors(command),
+    }
+}
+
+fn for_authors(command: Command) -> ExitCode {
     let mut io = Io {
         out: &mut io::stdout().lock(),
         err: &mut io::stderr().lock(),
         input: &mut io::empty(),
         interactive: false,
     };
-    let result = match args.command {
+    let result = match command {
         Command::Hits(args) => hits::run(&args, &mut io),
         Command::Explain(args) => explain::run(&args, &mut io),
         Command::Lint(source) => lint::run(&source, &mut io),

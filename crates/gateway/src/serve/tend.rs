@@ -14,6 +14,7 @@ use crate::noticing::{self, Noticer};
 use crate::pipeline::{Pipeline, Store};
 use crate::records::{self, Health, Metrics};
 use crate::reporting::{Round, last_midnight};
+use crate::updating::channels::{self, Asked, Channels};
 use crate::updating::{Manner, Outcome, Unable, Updater};
 
 /// A round of looking that takes longer is told as ill health itself: what was known before it is too old.
@@ -160,7 +161,8 @@ impl Tending {
         if is_running(&self.updating) {
             return;
         }
-        if every.is_zero() || config.update.source.is_empty() {
+        let (sources, rules) = (!config.update.source.is_empty(), !config.update.rules.channel.is_empty());
+        if every.is_zero() || !(sources || rules) {
             return forget_sources(&self.health, &self.sources, BTreeSet::new());
         }
         match self.update_at.filter(|(_, before)| *before == every) {
@@ -168,41 +170,67 @@ impl Tending {
             Some((at, _)) if Instant::now() < at => {}
             Some(_) => {
                 self.update_at = Some((Instant::now() + every + jitter(every), every));
-                match Updater::build(config) {
-                    Ok(updater) => {
+                let updater = sources.then(|| Updater::build(config)).transpose();
+                let channels = rules.then(|| Channels::build(config, &Asked::default())).transpose();
+                match (updater, channels) {
+                    (Ok(updater), Ok(channels)) => {
                         let (health, sources) = (self.health.clone(), self.sources.clone());
-                        self.updating =
-                            Some(tokio::spawn(async move { update(&updater, &health, &sources).await }));
+                        self.updating = Some(tokio::spawn(async move {
+                            update(updater.as_ref(), channels.as_ref(), &health, &sources).await;
+                        }));
                     }
-                    Err(why) => tracing::error!("rules and lists cannot be fetched: {why}"),
+                    (Err(why), _) | (_, Err(why)) => {
+                        tracing::error!("rules and lists cannot be fetched: {why}");
+                    }
                 }
             }
         }
     }
 }
 
-/// One round. A source that fails is told of beside the health, for mail is judged by what is there.
-async fn update(updater: &Updater, health: &Health, sources: &Mutex<BTreeSet<String>>) {
-    let tell = |name: &str, outcome: &Outcome| {
-        let state = match outcome {
-            Outcome::New(what) => {
-                tracing::info!(source = name, "new rules or hashes: {what}");
-                Ok(())
-            }
-            Outcome::Same => Ok(()),
-            Outcome::Failed(why) => {
-                tracing::warn!(source = name, "not updated, what is installed stays: {why}");
-                Err(why.clone())
-            }
-        };
-        health.set_aside(&source_key(name), state);
+/// One round. A source or channel that fails is told of beside the health, for mail is judged by what is there.
+async fn update(
+    updater: Option<&Updater>,
+    channels: Option<&Channels>,
+    health: &Health,
+    sources: &Mutex<BTreeSet<String>>,
+) {
+    let mut names = BTreeSet::new();
+    let tell = |name: &str, outcome: Result<Option<&str>, &String>| {
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(what)) => tracing::info!(source = name, "new: {what}"),
+            Err(why) => tracing::warn!(source = name, "not updated, what is installed stays: {why}"),
+        }
+        health.set_aside(&source_key(name), outcome.map(drop).map_err(Clone::clone));
     };
-    match updater.round(&[], Manner::default(), tell).await {
-        Ok(_) => {}
-        Err(Unable::Busy) => tracing::info!("an update is under way already"),
-        Err(Unable::Folder(why)) => tracing::error!("rules and lists cannot be installed: {why}"),
+    let unable = |why: Unable| match why {
+        Unable::Busy => tracing::info!("an update is under way already"),
+        Unable::Folder(why) => tracing::error!("rules and lists cannot be installed: {why}"),
+    };
+    if let Some(updater) = updater {
+        let round = updater.round(&[], Manner::default(), |name, outcome| match outcome {
+            Outcome::New(what) => tell(name, Ok(Some(what))),
+            Outcome::Same => tell(name, Ok(None)),
+            Outcome::Failed(why) => tell(name, Err(why)),
+        });
+        let _ = round.await.map_err(unable);
+        names.extend(updater.names().map(str::to_owned));
     }
-    forget_sources(health, sources, updater.names().map(str::to_owned).collect());
+    if let Some(channels) = channels {
+        let manner = channels::Manner::default();
+        let round = channels.round(&manner, |name, outcome| match outcome {
+            channels::Outcome::New { number, what, notes, .. } => {
+                notes.iter().for_each(|note| tracing::warn!(source = name, "{note}"));
+                tell(name, Ok(Some(&format!("version {number}, {what}"))));
+            }
+            channels::Outcome::Same => tell(name, Ok(None)),
+            channels::Outcome::Failed(why) | channels::Outcome::Site(why) => tell(name, Err(why)),
+        });
+        let _ = round.await.map_err(unable);
+        names.extend(channels.names().map(str::to_owned));
+    }
+    forget_sources(health, sources, names);
 }
 
 /// Forgets how sources are that are configured no longer.

@@ -400,7 +400,7 @@ fn no_room_on_the_disk() {
     assert_eq!(client.update(&[]).0, 0);
 }
 
-struct Unmount(PathBuf);
+pub(crate) struct Unmount(pub(crate) PathBuf);
 
 impl Drop for Unmount {
     fn drop(&mut self) {

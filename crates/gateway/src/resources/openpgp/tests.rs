@@ -185,3 +185,26 @@ fn an_expired_key() {
     let keys = Keys { signers: vec![later] };
     assert!(why(keys.verify(CONTENT, &before)).contains("had expired"));
 }
+
+/// SpamAssassin's key is of 2005, and signed by itself over SHA-1.
+#[test]
+fn keys_by_their_ids() {
+    const PRIMARY: &str = "5e541dc959cb8bac7c78dfdc4056a61a5244ec45";
+    let keys = || Keys::parse(include_bytes!("../../updating/channels/spamassassin.asc")).unwrap();
+    assert_eq!(keys().names(), [PRIMARY]);
+    for (id, expected) in [
+        // The primary key's name stands for its subkeys, too.
+        ("5244EC45", 2),
+        ("4056A61A5244EC45", 2),
+        (PRIMARY, 2),
+        ("24f434ce", 1),
+        ("0C2B1D7175B852C64B3CDC716C55397824F434CE", 1),
+        ("5244EC46", 0),
+        ("0000000000000000000000000000000000000000005244EC45", 0),
+    ] {
+        assert_eq!(keys().named(&[id.to_owned()]).signers.len(), expected, "{id}");
+    }
+    let both = keys().named(&["24F434CE".into()]).and(keys().named(&["5244EC45".into()]));
+    assert!(both.signers.len() == 3 && both.names() == [PRIMARY] && !both.is_empty());
+    assert!(keys().named(&[]).is_empty());
+}
