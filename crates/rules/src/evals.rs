@@ -355,6 +355,9 @@ impl Evals for Native<'_> {
         if self.settings.is_loaded("FromNameSpoof") {
             tags.extend(spoof::names(self).tags.iter().cloned());
         }
+        let known = self.known.tags.iter();
+        let bytes = |values: &Vec<String>| values.iter().map(|value| value.clone().into_bytes()).collect();
+        tags.extend(known.map(|(tag, values)| (tag.clone(), bytes(values))));
         tags
     }
 }
