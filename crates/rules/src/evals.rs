@@ -6,6 +6,7 @@
 
 mod access;
 mod antivirus;
+mod authres;
 mod body;
 mod dates;
 mod freemail;
@@ -63,6 +64,7 @@ static TABLE: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
         phishing::FUNCTIONS,
         language::FUNCTIONS,
         access::FUNCTIONS,
+        authres::FUNCTIONS,
     ];
     let several = lists::FUNCTIONS.iter().chain(net::FUNCTIONS);
     single.iter().chain(several).flat_map(|table| table.iter().copied()).collect()
@@ -175,6 +177,11 @@ pub struct Files {
 }
 
 impl Patterns {
+    /// With files that were read.
+    pub fn with(files: Files) -> Patterns {
+        Patterns { files, ..Patterns::default() }
+    }
+
     /// Compiled, without delimiters around it.
     fn compiled(&self, text: &[u8]) -> Result<Arc<Matcher>, String> {
         self.made(text, |text| Pattern::plain(text, b"")?.compile())
@@ -241,6 +248,7 @@ struct Memo {
     images: OnceCell<HashMap<&'static str, image::Pictures>>,
     names: OnceCell<spoof::Names>,
     programs: OnceCell<(bool, bool)>,
+    authres: OnceCell<authres::Results>,
 }
 
 /// Answers functions of plugins for one message.

@@ -1,14 +1,25 @@
 //! Rules in SpamAssassin's language, from the folders they lie in to what evaluates them.
 
+mod berkeley;
+mod countries;
+mod documents;
+mod files;
+mod text;
+
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use gatepost_mail::{Limits as Reading, Message};
+
 use gatepost_rules::conf::{Options, Reader, RuleSet};
-use gatepost_rules::engine::{Engine, ScoreSet};
-use gatepost_rules::evals::Patterns;
+use gatepost_rules::engine::{Engine, Limits, Outcome, ScoreSet};
+use gatepost_rules::evals::{Known, Native, Patterns};
 use gatepost_rules::own;
 use gatepost_rules::subject::text_settings;
-use gatepost_rules::texts::TextSettings;
+use gatepost_rules::texts::{Given, TextSettings, Texts};
+
+pub use documents::documents;
 
 /// Plugins that Debian's SpamAssassin 4.0 loads, for rules that come without a .pre file that says so.
 const PLUGINS: &[&str] = &[
@@ -79,13 +90,46 @@ impl Rules {
         if paths.is_empty() {
             own::FILES.iter().for_each(|(name, text)| reader.read(name, text.as_bytes(), &mut include));
         }
-        let set = reader.finish();
+        let mut set = reader.finish();
+        let mut texts = text_settings(&set.settings);
+        let patterns = Patterns::with(files::read(&mut set, &mut texts, paths));
         let engine = Engine::new(&set, ScoreSet { net: network, bayes: false });
-        let texts = text_settings(&set.settings);
         // Whatever is compiled now takes nothing of the time that a mail has.
         engine.warm();
-        Ok(Rules { set, engine, texts, patterns: Patterns::default() })
+        Ok(Rules { set, engine, texts, patterns })
     }
+
+    /// Reads a message as these rules want it: unpacked only where a plugin looks into documents. Where a worker does that,
+    /// this is not for it.
+    pub fn read(&self, raw: bytes::Bytes) -> Message {
+        let limits = Reading::default();
+        match self.texts.plugins.want_documents() {
+            true => gatepost_unpack::read(raw, &limits),
+            false => Message::read(raw, &mut gatepost_mail::Budget::new(&limits)),
+        }
+    }
+
+    /// Evaluates all rules over a message. What plugins want of its attachments is taken out of its parts, which were unpacked
+    /// by whoever has read it.
+    pub fn evaluate(&self, message: &Message, given: Given, known: &Known, limits: Limits) -> Outcome {
+        let mut given = given;
+        if self.texts.plugins.want_documents() {
+            given.documents = documents(message);
+        }
+        let texts = Texts::new(message, given, &self.texts);
+        let evals = Native::new(&texts, self.engine.settings(), known, &self.patterns);
+        self.engine.evaluate(&texts, &evals, limits)
+    }
+}
+
+/// Reads a file that is no larger than that, in bytes.
+fn read_bounded(file: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    fs::File::open(file)?.take(most + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes")));
+    }
+    Ok(content)
 }
 
 /// A file itself; of a folder those that SpamAssassin reads, by name.

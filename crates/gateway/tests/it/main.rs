@@ -45,6 +45,7 @@ mod protection;
 mod recipients;
 mod restrictions;
 mod rules;
+mod rules_plugins;
 mod scanners;
 mod sealing;
 mod sender_auth;

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 
-use gatepost_mail::{Budget, Message};
 use gatepost_rules::engine::{Limits, Outcome};
-use gatepost_rules::evals::{Known, Native};
-use gatepost_rules::texts::{Given, Texts};
+use gatepost_rules::evals::Known;
+use gatepost_rules::texts::Given;
 
 use super::Failure;
 use crate::resources::rules::Rules;
@@ -101,13 +100,9 @@ impl Drop for StopAtEnd<'_> {
 pub(super) fn evaluate(rules: &Rules, file: &Path, limits: Limits) -> Evaluated {
     let raw = std::fs::read(file).map_err(|error| format!("{UNREADABLE}: {error}"))?;
     let evaluated = catch_unwind(AssertUnwindSafe(|| {
-        let reading = gatepost_mail::Limits::default();
-        let message = Message::read(raw.into(), &mut Budget::new(&reading));
+        let message = rules.read(raw.into());
         let given = Given { now: jiff::Timestamp::now().as_second(), ..Given::default() };
-        let texts = Texts::new(&message, given, &rules.texts);
-        let known = Known::default();
-        let evals = Native::new(&texts, rules.engine.settings(), &known, &rules.patterns);
-        rules.engine.evaluate(&texts, &evals, limits)
+        rules.evaluate(&message, given, &Known::default(), limits)
     }));
     evaluated.map_err(|_| "the evaluation broke off: please report this mail".to_owned())
 }
