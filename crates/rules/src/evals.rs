@@ -42,6 +42,8 @@ use crate::texts::{HeaderRequest, HtmlFacts, Tags, Texts};
 pub use access::{Access, NAME as ACCESS_FUNCTION};
 pub use phishing::{Feed, Phishing};
 
+pub(crate) use lists::from_addresses;
+
 /// A function of a plugin.
 type Function = fn(&Native<'_>, &Call<'_>) -> Answer;
 
@@ -149,6 +151,9 @@ pub struct Known {
     pub arc: Option<bool>,
     /// DMARC of the author's domain.
     pub dmarc: Option<Dmarc>,
+    /// Values of tags that stand in names which `askdns` and `check_hashbl_tag` ask for (`DKIMDOMAIN`, `RELAYCOUNTRY` …), and
+    /// those that answers have given (`ASN`, `RBL` …).
+    pub tags: HashMap<String, Vec<String>>,
     /// Answers for rules whose functions ask the DNS or a service, by the rule's name.
     pub rules: HashMap<String, Answer>,
     /// Hits of rules that have no function (`askdns`).
@@ -311,7 +316,7 @@ impl<'a> Native<'a> {
     }
 
     fn senders(&self) -> &[Vec<u8>] {
-        self.memo.from.get_or_init(|| lists::from_addresses(self))
+        self.memo.from.get_or_init(|| lists::from_addresses(self.texts))
     }
 
     fn to_addresses(&self) -> &[Vec<u8>] {
@@ -355,6 +360,10 @@ impl Evals for Native<'_> {
 
     fn tags(&self) -> Tags {
         let mut tags = self.texts.tags();
+        let known = self.known.tags.iter();
+        tags.extend(known.map(|(tag, values)| {
+            (tag.clone(), values.iter().map(|value| value.clone().into_bytes()).collect())
+        }));
         if self.settings.is_loaded("FromNameSpoof") {
             tags.extend(spoof::names(self).tags.iter().cloned());
         }

@@ -86,11 +86,8 @@ pub fn text_settings(settings: &Settings) -> TextSettings {
         plugins: Plugins::of(settings),
         ..TextSettings::default()
     };
-    if settings.is_set("originating_ip_headers") || !settings.lines("originating_ip_headers").is_empty() {
-        let lines = settings.lines("originating_ip_headers").iter();
-        text.originating_ip_headers =
-            lines.flat_map(|line| line.split_whitespace()).map(String::from).collect();
-    }
+    let lines = settings.lines("originating_ip_headers").iter();
+    text.originating_ip_headers = lines.flat_map(|line| line.split_whitespace()).map(String::from).collect();
     text
 }
 

@@ -49,6 +49,7 @@ use gatepost_mail::Message;
 pub use canonical::Redirector;
 pub use country::Countries;
 pub use documents::{Document, Documents, Member};
+pub(crate) use domains::tld_end;
 pub use domains::{Registry, idn_to_ascii, is_fqdn_valid};
 pub use facts::{HtmlFacts, HtmlUri};
 pub use forms::HeaderValues;
@@ -110,14 +111,7 @@ impl Default for TextSettings {
             trusted_networks: None,
             internal_networks: None,
             msa_networks: Networks::default(),
-            originating_ip_headers: [
-                "X-Yahoo-Post-IP",
-                "X-Originating-IP",
-                "X-Apparently-From",
-                "X-SenderIP",
-            ]
-            .map(String::from)
-            .into(),
+            originating_ip_headers: Vec::new(),
             envelope_sender_header: None,
             parse_dkim_uris: true,
             line_feeds: true,

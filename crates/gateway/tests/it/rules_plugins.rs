@@ -24,7 +24,7 @@ const PLUGINS: [&str; 10] = [
 const RULES: &str = r#"util_rb_tld org com ly link net
 add_header all Status score=_SCORE_ tests=_TESTS(,)_
 body PDF_ONE eval:pdf_count(1)
-body PDF_TWO eval:pdf_count(2)
+body PDF_NONE eval:pdf_count(0,0)
 body PDF_IMAGES eval:pdf_image_count(1,3)
 body PDF_AREA eval:pdf_pixel_coverage(200,400)
 body PDF_SIZE eval:pdf_image_size_exact(10,20)

@@ -74,7 +74,7 @@ pub(super) const FUNCTIONS: &[&[(&str, Function)]] = &[
         ("check_rbl", answered),
         ("check_rbl_txt", answered),
         ("check_rbl_sub", answered),
-        ("check_rbl_accreditation", answered),
+        ("check_rbl_accreditor", answered),
         ("check_rbl_from_host", answered),
         ("check_rbl_from_domain", answered),
         ("check_rbl_envfrom", answered),

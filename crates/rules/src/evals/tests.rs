@@ -30,6 +30,14 @@ const CASES: &[(&str, &str, &str, &[&str], bool)] = &[
     ("Content-Type: text/html", "x", "check_for_mime_html_only", &[], true),
     ("From: a@x.com", "abc", "check_body_length", &["10"], true),
     ("From: a@x.com", "", "check_for_spf_pass", &[], false),
+    (
+        "Return-Path: <a@università.com>\nReceived: from mx.università.com (mx.università.com [192.0.2.1])\n\
+         \tby x.com (Postfix) with ESMTP id 1; Thu, 1 Jan 2026 00:00:00 +0000",
+        "",
+        "check_mailfrom_matches_rcvd",
+        &[],
+        true,
+    ),
 ];
 
 #[test]

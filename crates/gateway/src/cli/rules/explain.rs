@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use gatepost_rules::engine::{Hit, Limits};
 
 use super::each::evaluate;
+use super::network::Network;
 use super::{Failure, Io, NOT_DONE, OK, Source};
 use crate::records::text::clean;
 
@@ -13,6 +14,8 @@ use crate::records::text::clean;
 pub(super) struct Explain {
     #[command(flatten)]
     source: Source,
+    #[command(flatten)]
+    network: Network,
     /// Mails.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -20,10 +23,15 @@ pub(super) struct Explain {
 
 /// Runs it.
 pub(super) fn run(args: &Explain, io: &mut Io<'_>) -> Result<u8, Failure> {
-    let rules = args.source.load()?;
+    let rules = args.source.load_for(args.network.network)?;
+    let asker = args.network.asker()?;
     let mut status = OK;
     for file in &args.files {
-        let outcome = match evaluate(&rules, file, Limits::default()) {
+        let evaluated = match &asker {
+            Some(asker) => asker.evaluate(&rules, file),
+            None => evaluate(&rules, file, Limits::default()),
+        };
+        let outcome = match evaluated {
             Ok(outcome) => outcome,
             Err(message) => {
                 writeln!(io.err, "{}: {message}", file.display())?;

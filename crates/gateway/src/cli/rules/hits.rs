@@ -1,12 +1,12 @@
 //! `gatepost rules hits`: which rules hit, a line for each mail.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
-use gatepost_rules::engine::{Hit, Limits};
+use gatepost_rules::engine::Limits;
 
-use super::each::{Evaluated, UNREADABLE, evaluate, in_parallel};
-use super::{Failure, Io, NOT_DONE, OK, Source, TRY_LATER};
+use super::each::{Evaluated, UNREADABLE, evaluate, in_parallel, names};
+use super::network::Network;
+use super::{Failure, Io, NOT_DONE, OK, Source, TRY_LATER, holds_rules};
 use crate::cli::scan;
 use crate::records::text::clean;
 
@@ -17,6 +17,8 @@ use crate::records::text::clean;
 pub(super) struct Hits {
     #[command(flatten)]
     source: Source,
+    #[command(flatten)]
+    network: Network,
     /// Show subrules, whose names begin with two underscores, too.
     #[arg(long)]
     subrules: bool,
@@ -31,22 +33,19 @@ pub(super) fn run(args: &Hits, io: &mut Io<'_>) -> Result<u8, Failure> {
     let more = args.files.iter().take_while(|path| holds_rules(path)).count();
     let (folders, mails) = args.files.split_at(more);
     let source = Source { rules: [&args.source.rules, folders].concat() };
-    let rules = source.load()?;
+    let rules = source.load_for(args.network.network)?;
+    let asker = args.network.asker()?;
     let files = scan::list(mails).map_err(Failure::Records)?;
     let mut status = OK;
-    let work = |file: &Path| evaluate(&rules, file, Limits::default());
+    let work = |file: &Path| match &asker {
+        Some(asker) => asker.evaluate(&rules, file),
+        None => evaluate(&rules, file, Limits::default()),
+    };
     in_parallel(&files, work, |file, result| {
         status = status.max(tell(file, &result, args.subrules, io)?);
         Ok(())
     })?;
     Ok(status)
-}
-
-fn holds_rules(path: &Path) -> bool {
-    let is_rules = |entry: io::Result<std::fs::DirEntry>| {
-        entry.is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "cf"))
-    };
-    std::fs::read_dir(path).is_ok_and(|mut entries| entries.any(is_rules))
 }
 
 /// Prints one line, and what went wrong.
@@ -58,10 +57,7 @@ fn tell(file: &Path, result: &Evaluated, subrules: bool, io: &mut Io<'_>) -> Res
             Ok(if message.starts_with(UNREADABLE) { TRY_LATER } else { NOT_DONE })
         }
         Ok(outcome) => {
-            let shown = |hit: &&Hit| subrules || !hit.name.starts_with("__");
-            let mut names: Vec<&str> = outcome.hits.iter().filter(shown).map(|hit| &*hit.name).collect();
-            names.sort_unstable();
-            names.dedup();
+            let names = names(outcome, subrules);
             writeln!(io.out, "{name}\t{:.3}\t{}", outcome.score, names.join(","))?;
             for fault in &outcome.faults {
                 writeln!(io.err, "{name}: {}: {}", fault.rule, clean(&fault.message, 500))?;

@@ -34,13 +34,15 @@ impl Countries for Database {
     }
 }
 
-/// Reads the database that the settings name (`geodb_options`, `geodb_search_path`), or else the first there is in the usual
-/// places. Errors: with the file's name; None: there is none.
-pub fn read(settings: &Settings) -> Result<Option<Database>, String> {
-    let Some(file) = named(settings).or_else(|| usual(settings)) else { return Ok(None) };
-    let error = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    let content = super::read_bounded(&file, LARGEST).map_err(|why| error(&why))?;
-    Ok(Some(Database(Reader::from_source(content).map_err(|why| error(&why))?)))
+/// The file that the settings name (`geodb_options`, `geodb_search_path`), or else the first there is in the usual places.
+pub fn file(settings: &Settings) -> Option<PathBuf> {
+    named(settings).or_else(|| usual(settings))
+}
+
+/// Reads a database.
+pub fn read(file: &Path) -> Result<Database, String> {
+    let content = super::read_bounded(file, LARGEST).map_err(|why| why.to_string())?;
+    Ok(Database(Reader::from_source(content).map_err(|why| why.to_string())?))
 }
 
 /// `geodb_options country:/file city:/file`, the later ones first. That of cities knows countries, too.

@@ -16,26 +16,42 @@ const LARGEST_MODELS: u64 = 16 << 20;
 const LARGEST_FEED: u64 = 256 << 20;
 const LARGEST_TABLE: u64 = 256 << 20;
 
-/// Reads what the loaded plugins need. A file that cannot be read is a warning of the rules: what asks it finds nothing.
-pub fn read(set: &mut RuleSet, texts: &mut TextSettings, paths: &[PathBuf]) -> Files {
+/// Reads what the loaded plugins need, and notes the files in `named`. One that cannot be read is a warning of the rules: what
+/// asks it finds nothing.
+pub fn read(
+    set: &mut RuleSet,
+    texts: &mut TextSettings,
+    paths: &[PathBuf],
+    named: &mut Vec<PathBuf>,
+) -> Files {
     let mut files = Files::default();
     let mut warnings = Vec::new();
     if set.plugins.contains("TextCat") {
-        match models(paths) {
+        let file = models(paths);
+        named.push(file.clone());
+        match read_bounded(&file, LARGEST_MODELS).map(|text| Models::read(&text)) {
             Ok(models) => texts.plugins.languages(&set.settings, Arc::new(models)),
-            Err(why) => warnings.push(format!("textcat: cannot open languages file {why}")),
+            Err(why) => {
+                warnings.push(format!("textcat: cannot open languages file {}: {why}", file.display()));
+            }
         }
     }
     if set.plugins.contains("RelayCountry") {
-        match countries::read(&set.settings) {
-            Ok(Some(database)) => texts.plugins.countries(Arc::new(database)),
-            Ok(None) => warnings.push("geodb: No supported database could be loaded".into()),
-            Err(why) => warnings.push(format!("geodb: {why}")),
+        match countries::file(&set.settings).map(|file| (countries::read(&file), file)) {
+            Some((database, file)) => {
+                match database {
+                    Ok(database) => texts.plugins.countries(Arc::new(database)),
+                    Err(why) => warnings.push(format!("geodb: {}: {why}", file.display())),
+                }
+                named.push(file);
+            }
+            None => warnings.push("geodb: No supported database could be loaded".into()),
         }
     }
     if set.plugins.contains("Phishing") {
         for (feed, setting) in Feed::ALL {
             let Some(file) = set.settings.get(setting) else { continue };
+            named.push(file.into());
             match read_bounded(Path::new(file), LARGEST_FEED) {
                 Ok(text) => files.phishing.add(feed, &text, &set.settings, &texts.registry),
                 Err(error) => warnings.push(format!("phishing: {setting} {file}: {error}")),
@@ -43,6 +59,7 @@ pub fn read(set: &mut RuleSet, texts: &mut TextSettings, paths: &[PathBuf]) -> F
         }
     }
     for name in tables(set) {
+        named.push(PathBuf::from(&name));
         match table(&name) {
             Ok(table) => {
                 files.access.insert(name, table);
@@ -56,12 +73,9 @@ pub fn read(set: &mut RuleSet, texts: &mut TextSettings, paths: &[PathBuf]) -> F
 }
 
 /// The file `languages` of the first folder that has one.
-fn models(paths: &[PathBuf]) -> Result<Models, String> {
-    let beside = paths.iter().map(|path| path.join("languages"));
-    let mut places = beside.chain([PathBuf::from(LANGUAGES)]);
-    let file = places.find(|file| file.is_file()).unwrap_or_else(|| LANGUAGES.into());
-    let text = read_bounded(&file, LARGEST_MODELS).map_err(|error| format!("{}: {error}", file.display()))?;
-    Ok(Models::read(&text))
+fn models(paths: &[PathBuf]) -> PathBuf {
+    let mut beside = paths.iter().map(|path| path.join("languages"));
+    beside.find(|file| file.is_file()).unwrap_or_else(|| LANGUAGES.into())
 }
 
 /// The files that rules of AccessDB ask, each once.
