@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::time::Duration;
 
-use gatepost_mail::{Budget, Message};
 use gatepost_rules::engine::{Fault, Limits, Outcome};
 use gatepost_rules::evals::{Known, Native};
 use gatepost_rules::net::{Answers, Plan};
@@ -70,9 +69,9 @@ impl Asker {
     pub fn evaluate(&self, rules: &Rules, file: &Path) -> Evaluated {
         let raw = std::fs::read(file).map_err(|error| format!("{}: {error}", super::each::UNREADABLE))?;
         let evaluated = catch_unwind(AssertUnwindSafe(|| {
-            let limits = gatepost_mail::Limits::default();
-            let message = Message::read(raw.into(), &mut Budget::new(&limits));
-            let given = Given { now: jiff::Timestamp::now().as_second(), ..Given::default() };
+            let message = rules.read(raw.into());
+            let mut given = Given { now: jiff::Timestamp::now().as_second(), ..Given::default() };
+            rules.look_into(&message, &mut given);
             let texts = Texts::new(&message, given, &rules.texts);
             let mut known = Known::default();
             let plan = rules.net.plan(&texts, &known);
