@@ -82,7 +82,7 @@ mod tests {
         for place in [0u32, 4, 6] {
             table.extend(place.to_le_bytes());
         }
-        for at in [0x4000_0000u32 | 2 * 0x10, 0x20] {
+        for at in [0x4000_0020u32, 0x20] {
             table.extend([&[0, 0][..], &at.to_le_bytes(), &[0, 0]].concat());
         }
         let mut body = vec![0; 0x200];

@@ -379,7 +379,7 @@ mod tests {
         write("README.txt", "about");
         write("en/admin.txt", "Subject: {{ total }} on {{ hostname }}\n\n{% include 'en/_end.txt' %}\n");
         write("en/_end.txt", "The end, {{ name }}");
-        write("fr/_tail.txt", "Voilà, {{ closing }}");
+        write("fr/_tail.txt", "Voilà, {{ closing | default('') }}");
         write("it/recipient.txt", "Subject: Posta\n\nCiao\n");
         write("it/recipient.html", "<p>{{ rows[0].subject }}</p>");
         let (templates, problems) = Templates::load(Some(folder.path()));
