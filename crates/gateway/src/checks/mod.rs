@@ -241,7 +241,8 @@ impl Found {
 #[cfg(test)]
 pub(crate) mod testing {
     use gatepost_mail::{
-        Defect, DefectKind, Envelope, FileType, Headers, Mail, Message, Origin, Part, PartId, Session,
+        Defect, DefectKind, Digested, Envelope, FileType, Headers, Mail, Message, Origin, Part, PartId,
+        Session,
     };
 
     /// A mail of these bytes, with parts of these declared types and contents; the first holds the others.
@@ -258,6 +259,7 @@ pub(crate) mod testing {
             attachment: false,
             detected: if declared.starts_with("text/") { FileType::TEXT } else { FileType::DATA },
             body: body.to_string().into(),
+            digest: Digested::default(),
             container: declared.starts_with("multipart/"),
             encrypted: false,
         };

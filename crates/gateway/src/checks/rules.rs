@@ -145,7 +145,7 @@ impl RuleCheck {
                 authenticated: session.user.is_some(),
             });
         let now = jiff::Timestamp::now().as_second();
-        Given { sender: sender.map(Bytes::from), client, now, metadata: Vec::new() }
+        Given { sender: sender.map(Bytes::from), client, now, ..Given::default() }
     }
 
     /// Whether a mail server of ours has put a `Received` field for this client before the message already: where it tells us

@@ -17,6 +17,7 @@ pub mod parts;
 pub mod protection;
 mod reference;
 pub mod restrictions;
+pub mod rule_channels;
 pub mod rules;
 pub mod scanners;
 pub mod state;

@@ -9,7 +9,8 @@ use std::{fs, io};
 
 use gatepost_rules::conf::{Options, Reader, RuleSet};
 use gatepost_rules::engine::{Engine, Problem, ScoreSet};
-use gatepost_rules::evals::Patterns;
+use gatepost_rules::evals::{Patterns, is_native};
+use gatepost_rules::lint::Lint;
 use gatepost_rules::net::Net;
 use gatepost_rules::own;
 use gatepost_rules::subject::text_settings;
@@ -70,10 +71,9 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Reads files and folders in the order in which they count. Of all folders the .pre files come first, since they say
-    /// which plugins there are; then the .cf files, each folder's by name. Without any, the rules of our own.
+    /// Reads rules as `sources` finds them. What is wrong inside a file is a warning of the rules.
     ///
-    /// Errors: a path that cannot be read, with its name. What is wrong inside a file is a warning of the rules.
+    /// Errors: a path that cannot be read, with its name.
     pub fn load(paths: &[PathBuf], network: bool) -> io::Result<Rules> {
         Rules::load_with(paths, paths.is_empty(), network)
     }
@@ -90,39 +90,51 @@ impl Rules {
         let net = if network { Net::new(&set, engine.score_set()) } else { Net::default() };
         Ok(Rules { set, engine, texts, patterns: Patterns::default(), broken, mistakes, net, included })
     }
+    /// The score from which a mail counts as spam (`required_score`).
+    pub fn required(&self) -> f64 {
+        self.set.settings.number("required_score").unwrap_or(5.0)
+    }
 }
 
 /// Reads the files; those that they include are noted.
 fn read(paths: &[PathBuf], own: bool, network: bool, included: &mut Vec<PathBuf>) -> io::Result<RuleSet> {
-    let mut files = Vec::new();
-    for path in paths {
-        files.extend(files_of(path)?);
-    }
-    let (first, then): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_named(file, "pre"));
     let mut reader = Reader::new(Options { local: !network, ..Options::default() });
     let mut include = |name: &str| {
         included.push(PathBuf::from(name));
         fs::read(name).map_err(|error| error.to_string())
     };
-    let mut read = |files: &[PathBuf], reader: &mut Reader| {
-        files.iter().try_for_each(|file| {
-            let content = fs::read(file).map_err(|error| named(file, &error))?;
-            reader.read(&file.to_string_lossy(), &content, &mut include);
-            io::Result::Ok(())
-        })
-    };
-    let mut nothing = |_: &str| Err(String::new());
-    if first.is_empty() {
-        let line = |plugin: &&str| format!("loadplugin Mail::SpamAssassin::Plugin::{plugin}\n");
-        let lines: String = PLUGINS.iter().map(line).collect();
-        reader.read("built-in.pre", lines.as_bytes(), &mut nothing);
+    for (name, content) in sources(paths, own)? {
+        reader.read(&name, &content, &mut include);
     }
-    read(&first, &mut reader)?;
-    if own {
-        own::FILES.iter().for_each(|(name, text)| reader.read(name, text.as_bytes(), &mut nothing));
-    }
-    read(&then, &mut reader)?;
     Ok(reader.finish())
+}
+
+/// The names and contents of files and of those in folders, in the order in which they count. Of all folders the .pre files
+/// come first, since they say which plugins there are; then the rules of our own, if they are to be there; then the .cf files,
+/// each folder's by name.
+///
+/// Errors: a path that cannot be read, with its name.
+pub fn sources(paths: &[PathBuf], own: bool) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for path in paths {
+        files.extend(files_of(path)?);
+    }
+    let (first, then): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_named(file, "pre"));
+    let content = |file: &PathBuf| {
+        let content = fs::read(file).map_err(|error| named(file, &error))?;
+        io::Result::Ok((file.to_string_lossy().into_owned(), content))
+    };
+    let mut sources: Vec<_> = first.iter().map(content).collect::<io::Result<_>>()?;
+    if first.is_empty() {
+        sources.push(("built-in.pre".to_owned(), plugins().into_bytes()));
+    }
+    if own {
+        sources.extend(own::FILES.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())));
+    }
+    for file in &then {
+        sources.push(content(file)?);
+    }
+    Ok(sources)
 }
 
 /// What is made of rules once they are read.
@@ -172,6 +184,39 @@ fn mistakes(set: &RuleSet, engine: &Engine, broken: &[Problem]) -> Vec<String> {
     read.chain(made).take(MAX_MISTAKES).collect()
 }
 
+/// What `--lint` says of files that are on no disk yet, by names without folders, in the order in which they count. They
+/// stand alone, as sa-update tries them: after the .pre files of a site, and including nothing but each other.
+pub fn lint(site: &[PathBuf], files: &[(&str, &[u8])]) -> io::Result<Lint> {
+    let mut reader = Reader::new(Options { local: true, ..Options::default() });
+    let mut first = Vec::new();
+    for path in site {
+        first.extend(files_of(path)?.into_iter().filter(|file| is_named(file, "pre")));
+    }
+    let mut include = |name: &str| fs::read(name).map_err(|error| error.to_string());
+    for file in &first {
+        let content = fs::read(file).map_err(|error| named(file, &error))?;
+        reader.read(&file.to_string_lossy(), &content, &mut include);
+    }
+    if first.is_empty() {
+        reader.read("built-in.pre", plugins().as_bytes(), &mut include);
+    }
+    let mut include = |name: &str| {
+        let file = files.iter().find(|(own, _)| *own == name);
+        file.map(|(_, content)| content.to_vec()).ok_or_else(|| "it is none of the same folder".to_owned())
+    };
+    for (name, content) in files {
+        reader.read(name, content, &mut include);
+    }
+    let set = reader.finish();
+    let engine = Engine::new(&set, ScoreSet { net: false, bayes: false });
+    Ok(Lint::of(&set, &engine, &is_native))
+}
+
+/// Lines that load what Debian's SpamAssassin loads.
+fn plugins() -> String {
+    PLUGINS.iter().map(|plugin| format!("loadplugin Mail::SpamAssassin::Plugin::{plugin}\n")).collect()
+}
+
 /// A file itself; of a folder those that SpamAssassin reads, by name.
 fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !fs::metadata(path).map_err(|error| named(path, &error))?.is_dir() {
@@ -180,12 +225,17 @@ fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(|error| named(path, &error))? {
         let file = entry.map_err(|error| named(path, &error))?.path();
-        if (is_named(&file, "cf") || is_named(&file, "pre")) && file.is_file() {
+        if is_rules(&file) && file.is_file() {
             files.push(file);
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether a file is one of rules by its name.
+pub fn is_rules(file: &Path) -> bool {
+    is_named(file, "cf") || is_named(file, "pre")
 }
 
 fn is_named(file: &Path, extension: &str) -> bool {
@@ -222,5 +272,25 @@ mod tests {
 
         let error = Rules::load(&[folder.path().join("nowhere")], false).err().unwrap();
         assert!(error.to_string().contains("nowhere"), "{error}");
+    }
+    #[test]
+    fn files_are_tried_before_they_are_written() {
+        let said = |site: &[PathBuf], files: &[(&str, &[u8])]| {
+            let lint = lint(site, files).unwrap();
+            let text: Vec<String> = lint.warnings.iter().map(ToString::to_string).collect();
+            (lint.errors, text.join("\n"))
+        };
+        let good: (&str, &[u8]) = ("10_a.cf", b"body A /a/\nscore A 1\n");
+        assert_eq!(said(&[], &[good]), (0, String::new()));
+        assert_eq!(said(&[], &[good, ("b.cf", b"include 10_a.cf\n")]).0, 0);
+        let (errors, text) = said(&[], &[good, ("b.cf", b"include /etc/passwd\n")]);
+        assert!(errors == 1 && text.contains("none of the same folder"), "{text}");
+        let (errors, text) = said(&[], &[("b.cf", b"body B /(/\n")]);
+        assert!(errors > 0 && text.contains("b.cf"), "{text}");
+        let site = tempfile::tempdir().unwrap();
+        fs::write(site.path().join("a.pre"), "nonsense here\n").unwrap();
+        fs::write(site.path().join("a.cf"), "nonsense there\n").unwrap();
+        let (errors, text) = said(&[site.path().to_owned()], &[]);
+        assert!(errors == 1 && text.contains("a.pre") && !text.contains("a.cf"), "{text}");
     }
 }

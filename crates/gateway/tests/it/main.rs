@@ -44,6 +44,7 @@ mod policy;
 mod protection;
 mod recipients;
 mod restrictions;
+mod rule_updates;
 mod rules;
 mod rules_check;
 mod rules_network;

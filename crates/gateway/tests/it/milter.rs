@@ -730,7 +730,7 @@ fn kills_lose_nothing_and_let_nothing_through() {
         })
         .collect();
     let (begin, mut kills, mut start) = (Instant::now(), 0, Duration::ZERO);
-    while begin.elapsed() < Duration::from_secs(20) {
+    while kills < 27 && begin.elapsed() < Duration::from_secs(20) {
         // On a slow machine it takes longer to start, and must have its time to judge some mail.
         std::thread::sleep(Duration::from_millis(50 + 37 * (kills % 9)) + start);
         gatepost.kill();

@@ -191,9 +191,9 @@ fn matches_relay(native: &Native<'_>) -> bool {
     let registry = &native.texts.settings().registry;
     let registered = registry.trim_domain(&idn_to_ascii(domain));
     inner
-        && senders(native)
-            .iter()
-            .any(|relay| !relay.rdns.is_empty() && registry.trim_domain(&relay.rdns) == registered)
+        && senders(native).iter().any(|relay| {
+            !relay.rdns.is_empty() && registry.trim_domain(&idn_to_ascii(&relay.rdns)) == registered
+        })
 }
 
 /// Whether a host of an address in the message is listed.

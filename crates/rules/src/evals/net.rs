@@ -103,7 +103,7 @@ pub(super) const FUNCTIONS: &[&[(&str, Function)]] = &[
 ];
 
 /// What another check has found for the rule.
-fn answered(native: &Native<'_>, call: &Call<'_>) -> Answer {
+pub(super) fn answered(native: &Native<'_>, call: &Call<'_>) -> Answer {
     native.known.rules.get(call.rule).cloned().unwrap_or_default()
 }
 

@@ -5,9 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use gatepost_mail::{Budget, Message};
-use gatepost_rules::engine::{Limits, Outcome};
+use gatepost_rules::engine::{Hit, Limits, Outcome};
 use gatepost_rules::evals::{Known, Native};
 use gatepost_rules::texts::{Given, Texts};
 
@@ -97,19 +98,39 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
-/// Evaluates rules over one file. A panic is a mistake of ours, and costs one mail.
+/// Evaluates rules over one file.
 pub(super) fn evaluate(rules: &Rules, file: &Path, limits: Limits) -> Evaluated {
     let raw = std::fs::read(file).map_err(|error| format!("{UNREADABLE}: {error}"))?;
+    evaluate_mail(rules, raw, limits).map(|(outcome, _)| outcome)
+}
+
+/// Evaluates rules over a mail, and tells how long it took to read it. A panic is a mistake of ours, and costs one mail.
+pub(super) fn evaluate_mail(
+    rules: &Rules,
+    raw: Vec<u8>,
+    limits: Limits,
+) -> Result<(Outcome, Duration), String> {
     let evaluated = catch_unwind(AssertUnwindSafe(|| {
+        let begun = Instant::now();
         let reading = gatepost_mail::Limits::default();
         let message = Message::read(raw.into(), &mut Budget::new(&reading));
+        let read = begun.elapsed();
         let given = Given { now: jiff::Timestamp::now().as_second(), ..Given::default() };
         let texts = Texts::new(&message, given, &rules.texts);
         let known = Known::default();
         let evals = Native::new(&texts, rules.engine.settings(), &known, &rules.patterns);
-        rules.engine.evaluate(&texts, &evals, limits)
+        (rules.engine.evaluate(&texts, &evals, limits), read)
     }));
     evaluated.map_err(|_| "the evaluation broke off: please report this mail".to_owned())
+}
+
+/// The names of the rules that hit, sorted, each once; subrules among them or not.
+pub(super) fn names(outcome: &Outcome, subrules: bool) -> Vec<&str> {
+    let shown = |hit: &&Hit| subrules || !hit.name.starts_with("__");
+    let mut names: Vec<&str> = outcome.hits.iter().filter(shown).map(|hit| &*hit.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// What errors about files begin with.

@@ -1,13 +1,12 @@
 //! `gatepost rules hits`: which rules hit, a line for each mail.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
-use gatepost_rules::engine::{Hit, Limits};
+use gatepost_rules::engine::Limits;
 
-use super::each::{Evaluated, UNREADABLE, evaluate, in_parallel};
+use super::each::{Evaluated, UNREADABLE, evaluate, in_parallel, names};
 use super::network::Network;
-use super::{Failure, Io, NOT_DONE, OK, Source, TRY_LATER};
+use super::{Failure, Io, NOT_DONE, OK, Source, TRY_LATER, holds_rules};
 use crate::cli::scan;
 use crate::records::text::clean;
 
@@ -49,13 +48,6 @@ pub(super) fn run(args: &Hits, io: &mut Io<'_>) -> Result<u8, Failure> {
     Ok(status)
 }
 
-fn holds_rules(path: &Path) -> bool {
-    let is_rules = |entry: io::Result<std::fs::DirEntry>| {
-        entry.is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "cf"))
-    };
-    std::fs::read_dir(path).is_ok_and(|mut entries| entries.any(is_rules))
-}
-
 /// Prints one line, and what went wrong.
 fn tell(file: &Path, result: &Evaluated, subrules: bool, io: &mut Io<'_>) -> Result<u8, Failure> {
     let name = clean(&file.to_string_lossy(), 4096);
@@ -65,10 +57,7 @@ fn tell(file: &Path, result: &Evaluated, subrules: bool, io: &mut Io<'_>) -> Res
             Ok(if message.starts_with(UNREADABLE) { TRY_LATER } else { NOT_DONE })
         }
         Ok(outcome) => {
-            let shown = |hit: &&Hit| subrules || !hit.name.starts_with("__");
-            let mut names: Vec<&str> = outcome.hits.iter().filter(shown).map(|hit| &*hit.name).collect();
-            names.sort_unstable();
-            names.dedup();
+            let names = names(outcome, subrules);
             writeln!(io.out, "{name}\t{:.3}\t{}", outcome.score, names.join(","))?;
             for fault in &outcome.faults {
                 writeln!(io.err, "{name}: {}: {}", fault.rule, clean(&fault.message, 500))?;

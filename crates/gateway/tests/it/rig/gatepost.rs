@@ -1,6 +1,7 @@
 //! gatepost itself, as it is built for this test run.
 
-use std::io::{ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
@@ -81,15 +82,14 @@ impl Setup {
     }
 }
 
-/// Whether somebody accepts connections there and does not end them at once. The port alone is open long before all is
-/// ready; one that lets its clients wait for the greeting, or waits for them, is ready as well.
-fn greets(address: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else { return false };
-    stream.set_read_timeout(Some(Duration::from_secs(3))).expect("a time limit");
-    match stream.read(&mut [0]) {
-        Ok(read) => read > 0,
-        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
-    }
+/// Whether the log says behind this place that all is ready. A port is open before that, and not each protocol greets.
+fn says_ready(log: &Path, from: u64) -> bool {
+    let mut text = Vec::new();
+    let read = File::open(log).and_then(|mut file| {
+        file.seek(SeekFrom::Start(from))?;
+        file.read_to_end(&mut text)
+    });
+    read.is_ok() && String::from_utf8_lossy(&text).lines().any(|line| line.ends_with(" INFO ready"))
 }
 
 /// A running gatepost.
@@ -119,10 +119,11 @@ impl Gatepost {
 
     /// Starts it again, after it was stopped or killed.
     pub fn restart(&mut self) {
+        let log = self.log_path();
+        let from = std::fs::metadata(&log).map_or(0, |data| data.len());
         self.spawn();
-        let smtp = self.smtp;
         if let Some(process) = &mut self.process {
-            process.wait_until(|| greets(smtp).then_some(()));
+            process.wait_until(|| says_ready(&log, from).then_some(()));
         }
     }
 
@@ -323,6 +324,18 @@ impl Gatepost {
             records.sort_by_key(|record| record["time"].as_str().map(str::to_owned));
             (records.len() >= count).then_some(records)
         })
+    }
+
+    /// The original of a held message, read from the vault as it lies on disk: where there are hundreds, a command for each
+    /// takes minutes.
+    pub fn original(&self, id: &str) -> String {
+        const HEAD: usize = 8 + 4 + 32;
+        let path = self.data().join("vault").join(&id[..1]).join(id);
+        let file = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let length: [u8; 4] = file[8..12].try_into().expect("four octets");
+        let packed = &file[HEAD + u32::from_be_bytes(length) as usize..];
+        let plain = zstd::decode_all(packed).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        String::from_utf8_lossy(&plain).into_owned()
     }
 
     /// Held messages, once there are `count`.

@@ -12,6 +12,7 @@ mod dns;
 pub mod docs;
 mod exim;
 mod gatepost;
+mod gnupg;
 mod gpg;
 mod home;
 mod mails;
@@ -105,6 +106,13 @@ pub fn wait_for<T>(what: &str, time: Duration, mut ask: impl FnMut() -> Option<T
         assert!(Instant::now() < end, "{what}: not within {time:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The waits before so many kills: evenly spread up to so many milliseconds, so that few rounds hit every step, and in an
+/// order in which a machine that is busy for a while misses none of them.
+pub fn spread(kill: u32, millis: u32) -> Duration {
+    const GOLDEN: f64 = 0.618_033_988_749_895;
+    Duration::from_millis(u64::from(millis)).mul_f64((f64::from(kill) * GOLDEN).fract())
 }
 
 /// Whether somebody accepts connections there.
