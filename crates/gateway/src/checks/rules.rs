@@ -212,6 +212,10 @@ impl Check for RuleCheck {
         Some((named.map(|rule| rule.name.clone()).collect(), self.live.may_change()))
     }
 
+    fn warm(&self) {
+        self.live.rules().engine.warm();
+    }
+
     fn health<'a>(&'a self) -> BoxFuture<'a, Vec<Health>> {
         let health = Health { name: "rules".into(), vital: false, state: self.live.state() };
         Box::pin(std::future::ready(vec![health]))
