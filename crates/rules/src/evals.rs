@@ -6,6 +6,7 @@
 
 mod access;
 mod antivirus;
+mod authres;
 mod body;
 mod dates;
 mod freemail;
@@ -65,6 +66,7 @@ static TABLE: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
         phishing::FUNCTIONS,
         language::FUNCTIONS,
         access::FUNCTIONS,
+        authres::FUNCTIONS,
     ];
     let several = lists::FUNCTIONS.iter().chain(net::FUNCTIONS);
     single.iter().chain(several).flat_map(|table| table.iter().copied()).collect()
@@ -180,6 +182,11 @@ pub struct Files {
 }
 
 impl Patterns {
+    /// With files that were read.
+    pub fn with(files: Files) -> Patterns {
+        Patterns { files, ..Patterns::default() }
+    }
+
     /// Compiled, without delimiters around it.
     fn compiled(&self, text: &[u8]) -> Result<Arc<Matcher>, String> {
         self.made(text, |text| Pattern::plain(text, b"")?.compile())
@@ -246,6 +253,7 @@ struct Memo {
     images: OnceCell<HashMap<&'static str, image::Pictures>>,
     names: OnceCell<spoof::Names>,
     programs: OnceCell<(bool, bool)>,
+    authres: OnceCell<authres::Results>,
 }
 
 /// Answers functions of plugins for one message.
@@ -352,9 +360,16 @@ impl Evals for Native<'_> {
 
     fn tags(&self) -> Tags {
         let mut tags = self.texts.tags();
+        let known = self.known.tags.iter();
+        tags.extend(known.map(|(tag, values)| {
+            (tag.clone(), values.iter().map(|value| value.clone().into_bytes()).collect())
+        }));
         if self.settings.is_loaded("FromNameSpoof") {
             tags.extend(spoof::names(self).tags.iter().cloned());
         }
+        let known = self.known.tags.iter();
+        let bytes = |values: &Vec<String>| values.iter().map(|value| value.clone().into_bytes()).collect();
+        tags.extend(known.map(|(tag, values)| (tag.clone(), bytes(values))));
         tags
     }
 }

@@ -206,6 +206,8 @@ impl Net {
             return plan;
         }
         let lists = self.lists.clone();
+        let known_numbers = lists.asn_rules.iter().filter_map(|rule| known.tags.get_key_value(&rule.tag));
+        plan.tags.extend(known_numbers.map(|(tag, values)| (tag.clone(), values.clone())));
         asn::plan(&mut plan, &lists, texts);
         relay::plan(&mut plan, &lists, texts);
         uri::plan(&mut plan, &lists, texts);

@@ -231,6 +231,7 @@ impl Job {
     /// waited for.
     fn run(mut self) -> Option<Looked> {
         let turn = self.turn()?;
+        self.rules.look_into(&self.message, &mut self.given);
         let texts = Texts::new(&self.message, std::mem::take(&mut self.given), &self.rules.texts);
         let plan = self.rules.net.plan(&texts, &self.known);
         let (mut unanswered, mut faults) = (Vec::new(), Vec::new());

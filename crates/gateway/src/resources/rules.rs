@@ -1,12 +1,19 @@
 //! Rules in SpamAssassin's language, from the folders they lie in to what evaluates them.
 
+mod berkeley;
+mod countries;
+mod documents;
+mod files;
 mod live;
+mod text;
 
 use std::collections::HashSet;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::{fs, io};
 
+use gatepost_mail::{Budget, Limits, Message};
 use gatepost_rules::conf::{Options, Reader, RuleSet};
 use gatepost_rules::engine::{Engine, Problem, ScoreSet};
 use gatepost_rules::evals::{Patterns, is_native};
@@ -14,7 +21,7 @@ use gatepost_rules::lint::Lint;
 use gatepost_rules::net::Net;
 use gatepost_rules::own;
 use gatepost_rules::subject::text_settings;
-use gatepost_rules::texts::TextSettings;
+use gatepost_rules::texts::{Given, TextSettings};
 
 pub use live::{Live, Source};
 
@@ -85,14 +92,36 @@ impl Rules {
     /// they are tried, or by `Engine::warm`: for one message that is sooner.
     pub fn load_with(paths: &[PathBuf], own: bool, network: bool) -> io::Result<Rules> {
         let mut included = Vec::new();
-        let made = match paths.is_empty() && own {
-            true => Made::of_our_own(network).clone(),
-            false => Made::new(read(paths, own, network, &mut included)?, network),
+        let (made, texts, patterns) = if paths.is_empty() && own {
+            let made = Made::of_our_own(network).clone();
+            let texts = text_settings(&made.set.settings);
+            (made, texts, Patterns::default())
+        } else {
+            let mut set = read(paths, own, network, &mut included)?;
+            let mut texts = text_settings(&set.settings);
+            let files = files::read(&mut set, &mut texts, paths, &mut included);
+            (Made::new(set, network), texts, Patterns::with(files))
         };
         let Made { set, engine, broken, mistakes } = made;
-        let texts = text_settings(&set.settings);
         let net = if network { Net::new(&set, engine.score_set()) } else { Net::default() };
-        Ok(Rules { set, engine, texts, patterns: Patterns::default(), broken, mistakes, net, included })
+        Ok(Rules { set, engine, texts, patterns, broken, mistakes, net, included })
+    }
+
+    /// Reads a message as these rules want it: unpacked only where a plugin looks into documents. The daemon, which unpacks in
+    /// a worker, has no use for it.
+    pub fn read(&self, raw: bytes::Bytes) -> Message {
+        let limits = Limits::default();
+        match self.texts.plugins.want_documents() {
+            true => gatepost_unpack::read(raw, &limits),
+            false => Message::read(raw, &mut Budget::new(&limits)),
+        }
+    }
+
+    /// Hands plugins what they want of a message's attachments, as whoever has read it has unpacked them.
+    pub fn look_into(&self, message: &Message, given: &mut Given) {
+        if self.texts.plugins.want_documents() {
+            given.documents = documents::documents(message);
+        }
     }
 
     /// The score from which a mail counts as spam (`required_score`).
@@ -222,6 +251,16 @@ pub fn lint(site: &[PathBuf], files: &[(&str, &[u8])]) -> io::Result<Lint> {
 /// Lines that load what Debian's SpamAssassin loads.
 fn plugins() -> String {
     PLUGINS.iter().map(|plugin| format!("loadplugin Mail::SpamAssassin::Plugin::{plugin}\n")).collect()
+}
+
+/// Reads a file that is no larger than that, in bytes.
+fn read_bounded(file: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    fs::File::open(file)?.take(most + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes")));
+    }
+    Ok(content)
 }
 
 /// A file itself; of a folder those that SpamAssassin reads, by name.

@@ -48,6 +48,7 @@ mod rule_updates;
 mod rules;
 mod rules_check;
 mod rules_network;
+mod rules_plugins;
 mod scanners;
 mod sealing;
 mod sender_auth;

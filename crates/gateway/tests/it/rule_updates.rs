@@ -416,10 +416,6 @@ fn what_loads_code_becomes_a_comment() {
     let ((ours, our_names), (theirs, their_names)) =
         (feed.installed().expect("ours"), feed.installed_by_them().expect("theirs"));
     assert_eq!(our_names, their_names);
-    let active = |files: &Files| -> Vec<String> {
-        let lines = files.values().flat_map(|text| text.lines());
-        lines.filter(|line| !line.trim_start().starts_with('#')).map(str::to_owned).collect()
-    };
     assert_eq!(active(&ours), active(&theirs));
 
     let site = feed.path("site");
@@ -437,6 +433,47 @@ fn what_loads_code_becomes_a_comment() {
     let hits = run(&["rules", "hits", "--rules", &feed.word("ours"), &feed.word("mail")], b"");
     let hits = String::from_utf8_lossy(&hits.stdout).into_owned();
     assert!(hits.trim_end().ends_with("\t2.500\tFIRST_1001,SECOND_1001"), "{hits}");
+}
+
+/// All that SpamAssassin ships passes lint here as it does there.
+#[test]
+fn the_shipped_rules() {
+    const SHIPPED: &str = "/usr/share/spamassassin";
+    if !needs(&[
+        "python3",
+        "gpg",
+        "tar",
+        "sha512sum",
+        "sa-update",
+        "perl",
+        "/usr/share/spamassassin/20_head_tests.cf",
+    ]) {
+        return;
+    }
+    let feed = Feed::start();
+    let mut tar = Command::new("tar");
+    tar.arg("-czf").arg(feed.archive(400)).args(["-C", SHIPPED]).args(files_of(Path::new(SHIPPED)).keys());
+    assert!(tar.status().expect("tar runs").success());
+    checksum(&feed.archive(400));
+    let file = feed.archive(400).display().to_string();
+    let arguments = ["--channel", CHANNEL, "--nogpg", "--install", &file];
+    let (code, text) = feed.ours(&[&arguments[..], &["--gpg"]].concat());
+    assert!(code == 4 && text.contains("400.tar.gz.asc"), "{code} {text}");
+    fs::write(feed.path("gatepost.toml"), format!("data = {:?}\n", feed.path("data"))).expect("write");
+    assert_eq!(feed.ours(&arguments), (0, String::new()));
+    let (code, text) = feed.theirs(&arguments);
+    assert_eq!(code, 0, "{text}");
+    let (ours, theirs) = (feed.installed().expect("ours"), feed.installed_by_them().expect("theirs"));
+    assert_eq!(ours.1, theirs.1);
+    assert!(active(&ours.0) == active(&theirs.0) && ours.0.keys().eq(theirs.0.keys()));
+    let listed = run(&["rules", "list", "--rules", &feed.word("ours")], b"");
+    assert!(String::from_utf8_lossy(&listed.stdout).lines().count() > 1000);
+}
+
+/// Lines that are no comments.
+fn active(files: &Files) -> Vec<&str> {
+    let lines = files.values().flat_map(|text| text.lines());
+    lines.filter(|line| !line.trim_start().starts_with('#')).collect()
 }
 
 /// Unsigned archives, files, several channels, keys by their ids: options as in sa-update.

@@ -13,6 +13,7 @@ const PLUGINS: [&str; 6] = ["ASN", "AskDNS", "Check", "DNSEval", "HashBL", "URID
 const RULES: &str = r#"util_rb_tld test com
 util_rb_2tld co.test
 trusted_networks 10/8 192.0.2.200
+originating_ip_headers X-Originating-IP
 add_header all Status score=_SCORE_ tests=_TESTS(,)_
 dns_available yes
 rbl_timeout 20

@@ -359,7 +359,10 @@ impl Settings {
             | "url_shortener_get" => self.add_words(name, value),
             "clear_url_shortener" => self.remove_words(&["url_shortener", "url_shortener_get"], value),
             "clear_uridnsbl_skip_domain" => self.remove_words(&["uridnsbl_skip_domain"], value),
-            "bayes_ignore_header" | "fns_ignore_dkim" => self.add_words(name, value),
+            "bayes_ignore_header"
+            | "fns_ignore_dkim"
+            | "authres_trusted_authserv"
+            | "authres_ignored_authserv" => self.add_words(name, value),
             "uridnsbl_timeout" => Ok(()),
             "redirector_pattern" => match crate::regex::Pattern::literal(trimmed(value)) {
                 Ok(_) => {

@@ -71,6 +71,9 @@ const PLUGINS: &str = "loadplugin Mail::SpamAssassin::Plugin::PDFInfo\n\
     fns_add_addrlist (PAYPAL) *@paypal.com *@paypal-mail.com\n\
     fns_ignore_headers X-List\n\
     phishing_uri_noparam 1\n\
+    loadplugin Mail::SpamAssassin::Plugin::AuthRes\n\
+    authres_networks all\n\
+    authres_trusted_authserv mx.com third.com\n\
     ok_languages sv\n";
 
 /// The same with the plugins that are not loaded by default.
@@ -119,6 +122,52 @@ const PLUGIN_CASES: &[(&str, &str, &str, &[&str], bool)] = &[
         true,
     ),
     ("Content-Type: text/plain", "caf\u{e9}", "check_body_8bits", &[], false),
+    (
+        "Authentication-Results: mx.com; spf=pass smtp.mailfrom=a@b.com",
+        "",
+        "check_authres_result",
+        &["spf", "pass"],
+        true,
+    ),
+    (
+        "Authentication-Results: mx.com; spf=pass smtp.mailfrom=a@b.com",
+        "",
+        "check_authres_result",
+        &["dkim", "missing"],
+        true,
+    ),
+    (
+        "Authentication-Results: mx.com 1; dkim=fail (a (b)) reason=\"x; y\" header.i=@b.com;\n spf=fail",
+        "",
+        "check_authres_result",
+        &["dkim", "fail"],
+        true,
+    ),
+    (
+        "Authentication-Results: mx.com; dkim=fail; dkim=pass header.d=b.com",
+        "",
+        "check_authres_result",
+        &["dkim", "PASS"],
+        true,
+    ),
+    (
+        "Authentication-Results: mx.com; spf=pass; dkim=great",
+        "",
+        "check_authres_result",
+        &["spf", "missing"],
+        true,
+    ),
+    (
+        "Authentication-Results: mx.com; spf=pass smtp.other=x",
+        "",
+        "check_authres_result",
+        &["spf", "pass"],
+        false,
+    ),
+    ("Authentication-Results: mx.com; none", "", "check_authres_result", &["spf", "missing"], true),
+    ("Authentication-Results: other.com; spf=pass", "", "check_authres_result", &["spf", "pass"], false),
+    ("ARC-Authentication-Results: i=1; mx.com; arc=pass", "", "check_authres_result", &["arc", "pass"], true),
+    ("ARC-Authentication-Results: mx.com; arc=pass", "", "check_authres_result", &["arc", "pass"], false),
     ("From: a@listed.com", "", "check_access_database", &["/access.db"], true),
     ("From: b@listed.com", "", "check_access_database", &["/access.db"], false),
     ("From: a@x.listed.com", "", "check_access_database", &["/access.db"], true),

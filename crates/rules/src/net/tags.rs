@@ -125,7 +125,7 @@ impl<'a, 't> Values<'a, 't> {
         }
     }
 
-    /// What rules captured, what other checks know, what was made out for the lists of addresses of pages.
+    /// What rules captured, what other checks know, what was made out for the lists of addresses of pages; what plugins made out.
     fn told(&self, tag: &str) -> Vec<String> {
         let told =
             self.captured.get(tag).or_else(|| self.known.tags.get(tag)).or_else(|| self.planned.get(tag));
@@ -133,7 +133,9 @@ impl<'a, 't> Values<'a, 't> {
             return values.clone();
         }
         if tag != "DKIMDOMAIN" {
-            return Vec::new();
+            let of_plugins = self.texts.tags().into_iter().find(|(name, _)| name == tag);
+            let values = of_plugins.into_iter().flat_map(|(_, values)| values);
+            return values.map(|value| String::from_utf8_lossy(&value).into_owned()).collect();
         }
         let valid = self.known.dkim.iter().flatten().filter(|signature| signature.valid);
         let mut domains: Vec<String> = valid.map(|signature| signature.identity_domain.clone()).collect();

@@ -91,8 +91,9 @@ impl Pdfs {
             }
             if memchr::memchr(b'/', line).is_some() {
                 reading.name(line);
-                self.address(line, &mut reading);
-                self.properties(line);
+                let line = Line::new(line);
+                self.address(&line, &mut reading);
+                self.properties(&line);
             }
         }
         if reading.height > 0.0 && reading.width > 0.0 {
@@ -133,7 +134,7 @@ impl Pdfs {
         }
     }
 
-    fn address(&mut self, line: &[u8], reading: &mut Reading) {
+    fn address(&mut self, line: &Line<'_>, reading: &mut Reading) {
         if reading.uris.len() >= MOST_URIS {
             return;
         }
@@ -144,7 +145,7 @@ impl Pdfs {
         }
     }
 
-    fn properties(&mut self, line: &[u8]) {
+    fn properties(&mut self, line: &Line<'_>) {
         const TEXTS: [(&str, &[u8], &str); 4] = [
             ("author", b"/Author", "PDFAUTHOR"),
             ("creator", b"/Creator", "PDFCREATOR"),
@@ -152,14 +153,14 @@ impl Pdfs {
             ("title", b"/Title", "PDFTITLE"),
         ];
         for (detail, key, tag) in TEXTS {
-            if let Some(value) = value_behind(line, key) {
+            if let Some(value) = line.value_behind(key) {
                 let value = string(value);
                 self.tag(tag, &value);
                 self.detail(detail, value);
             }
         }
         for (detail, key) in [("created", &b"/CreationDate"[..]), ("modified", b"/ModDate")] {
-            if let Some(date) = date_behind(line, key) {
+            if let Some(date) = date_behind(line.text, key) {
                 self.detail(detail, date[..date.len().min(LONGEST_VALUE)].to_vec());
             }
         }
@@ -282,15 +283,35 @@ fn size(line: &[u8]) -> Option<(&[u8], &[u8])> {
     })
 }
 
-/// A text `(…)` or `<…>`, with its brackets, that begins there.
-fn bracketed(text: &[u8]) -> Option<&[u8]> {
-    match text.first()? {
-        b'(' => {
-            let mut ends = memchr::memchr_iter(b')', text);
-            ends.find(|end| text[end - 1] != b'\\').map(|end| &text[..=end])
+/// A line, and where its last brackets close: what opens behind them is not looked for again and again.
+struct Line<'a> {
+    text: &'a [u8],
+    round: usize,
+    angle: usize,
+}
+
+impl<'a> Line<'a> {
+    fn new(text: &'a [u8]) -> Line<'a> {
+        let round = memchr::memrchr_iter(b')', text).find(|at| *at > 0 && text[at - 1] != b'\\');
+        Line { text, round: round.unwrap_or(0), angle: memchr::memrchr(b'>', text).unwrap_or(0) }
+    }
+
+    /// A text `(…)` or `<…>`, with its brackets, that begins with what is left there.
+    fn bracketed(&self, rest: &'a [u8]) -> Option<&'a [u8]> {
+        let start = self.text.len() - rest.len();
+        match rest.first()? {
+            b'(' if start < self.round => {
+                let mut ends = memchr::memchr_iter(b')', rest);
+                ends.find(|end| rest[end - 1] != b'\\').map(|end| &rest[..=end])
+            }
+            b'<' if start < self.angle => memchr::memchr(b'>', rest).map(|end| &rest[..=end]),
+            _ => None,
         }
-        b'<' => memchr::memchr(b'>', text).map(|end| &text[..=end]),
-        _ => None,
+    }
+
+    fn value_behind(&self, key: &[u8]) -> Option<&'a [u8]> {
+        let places = memchr::memmem::find_iter(self.text, key);
+        places.map(|at| spaced(&self.text[at + key.len()..])).find_map(|rest| self.bracketed(rest))
     }
 }
 
@@ -298,10 +319,6 @@ fn bracketed(text: &[u8]) -> Option<&[u8]> {
 fn spaced(text: &[u8]) -> &[u8] {
     let count = text.iter().take(2).take_while(|octet| is_space(**octet)).count();
     &text[count..]
-}
-
-fn value_behind<'a>(line: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
-    memchr::memmem::find_iter(line, key).find_map(|at| bracketed(spaced(&line[at + key.len()..])))
 }
 
 /// The digits of `(D:2007…`.
@@ -314,15 +331,16 @@ fn date_behind<'a>(line: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// The address that a line leads to, if it tells one.
-fn address(line: &[u8]) -> Option<Vec<u8>> {
+fn address(line: &Line<'_>) -> Option<Vec<u8>> {
     const ACTION: &[u8] = b"/URI";
-    let blank = line.iter().take_while(|octet| is_space(**octet)).count();
-    let first = line[blank..].strip_prefix(ACTION).and_then(|rest| bracketed(spaced(rest)));
-    let action = memchr::memmem::find_iter(line, b"/S").find_map(|at| {
-        let rest = spaced(spaced(&line[at + 2..]).strip_prefix(ACTION)?);
-        Some((at, bracketed(spaced(rest.strip_prefix(ACTION)?))?))
+    let text = line.text;
+    let blank = text.iter().take_while(|octet| is_space(**octet)).count();
+    let first = text[blank..].strip_prefix(ACTION).and_then(|rest| line.bracketed(spaced(rest)));
+    let action = memchr::memmem::find_iter(text, b"/S").find_map(|at| {
+        let rest = spaced(spaced(&text[at + 2..]).strip_prefix(ACTION)?);
+        Some((at, line.bracketed(spaced(rest.strip_prefix(ACTION)?))?))
     });
-    let plain = plain_address(line);
+    let plain = plain_address(text);
     let tagged = match (first, action) {
         (Some(value), _) => Some((0, value)),
         (None, action) => action,
@@ -494,6 +512,13 @@ mod tests {
             let found: Vec<String> =
                 read(line).uris.iter().map(|uri| String::from_utf8_lossy(uri).into_owned()).collect();
             assert_eq!(found, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_that_never_close_take_no_longer() {
+        for piece in ["/Author(", "/S/URI/URI(", "/URI(", "(http://x", "/Title<", "/Width 1", "<"] {
+            read(&piece.repeat(200_000));
         }
     }
 

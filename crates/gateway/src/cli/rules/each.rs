@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use gatepost_mail::{Budget, Message};
 use gatepost_rules::engine::{Hit, Limits, Outcome};
 use gatepost_rules::evals::{Known, Native};
 use gatepost_rules::texts::{Given, Texts};
@@ -112,10 +111,10 @@ pub(super) fn evaluate_mail(
 ) -> Result<(Outcome, Duration), String> {
     let evaluated = catch_unwind(AssertUnwindSafe(|| {
         let begun = Instant::now();
-        let reading = gatepost_mail::Limits::default();
-        let message = Message::read(raw.into(), &mut Budget::new(&reading));
+        let message = rules.read(raw.into());
         let read = begun.elapsed();
-        let given = Given { now: jiff::Timestamp::now().as_second(), ..Given::default() };
+        let mut given = Given { now: jiff::Timestamp::now().as_second(), ..Given::default() };
+        rules.look_into(&message, &mut given);
         let texts = Texts::new(&message, given, &rules.texts);
         let known = Known::default();
         let evals = Native::new(&texts, rules.engine.settings(), &known, &rules.patterns);

@@ -1,12 +1,12 @@
 //! Asking the DNS what rules want to know of a mail.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
+use std::time::Duration;
 
-use gatepost_mail::{Budget, Message};
 use gatepost_rules::engine::{Fault, Limits, Outcome};
 use gatepost_rules::evals::{Known, Native};
-use gatepost_rules::net::Answers;
+use gatepost_rules::net::{Answers, Plan};
 use gatepost_rules::texts::{Given, Texts};
 use tokio::runtime::Runtime;
 
@@ -34,8 +34,18 @@ pub(super) struct Network {
 
 /// Who asks.
 pub(super) struct Asker {
-    runtime: Runtime,
+    /// Of its own: commands about rules compute, on threads where nobody else may wait. Only missing while it is dropped.
+    runtime: Option<Runtime>,
     dns: Dns,
+}
+
+impl Drop for Asker {
+    /// Leaves questions that are still on their way alone.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Network {
@@ -50,7 +60,7 @@ impl Network {
             Failure::Usage(texts.join("; "))
         })?;
         let runtime = Runtime::new().map_err(|why| Failure::Records(why.to_string()))?;
-        Ok(Some(Asker { runtime, dns }))
+        Ok(Some(Asker { runtime: Some(runtime), dns }))
     }
 }
 
@@ -59,13 +69,13 @@ impl Asker {
     pub fn evaluate(&self, rules: &Rules, file: &Path) -> Evaluated {
         let raw = std::fs::read(file).map_err(|error| format!("{}: {error}", super::each::UNREADABLE))?;
         let evaluated = catch_unwind(AssertUnwindSafe(|| {
-            let limits = gatepost_mail::Limits::default();
-            let message = Message::read(raw.into(), &mut Budget::new(&limits));
-            let given = Given { now: jiff::Timestamp::now().as_second(), ..Given::default() };
+            let message = rules.read(raw.into());
+            let mut given = Given { now: jiff::Timestamp::now().as_second(), ..Given::default() };
+            rules.look_into(&message, &mut given);
             let texts = Texts::new(&message, given, &rules.texts);
             let mut known = Known::default();
             let plan = rules.net.plan(&texts, &known);
-            let answers = self.runtime.block_on(ask(&self.dns, plan, rules.net.time()));
+            let answers = self.ask(plan, rules.net.time());
             let told = faults(&answers);
             answers.enter(&mut known);
             let evals = Native::new(&texts, rules.engine.settings(), &known, &rules.patterns);
@@ -74,6 +84,15 @@ impl Asker {
             outcome
         }));
         evaluated.map_err(|_| "the evaluation broke off: please report this mail".to_owned())
+    }
+
+    /// Waits on a thread of its own, since this one may be one of a runtime, which must not wait.
+    fn ask(&self, plan: Plan, time: Duration) -> Answers {
+        let Some(runtime) = &self.runtime else { return Answers::default() };
+        let asked = std::thread::scope(|scope| {
+            scope.spawn(|| runtime.block_on(async { ask(&self.dns, plan, time).await })).join()
+        });
+        asked.unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
 
