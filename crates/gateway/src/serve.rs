@@ -229,8 +229,10 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Workers are there before the first message needs one.
+    /// Workers are there before the first message needs one, and what checks compile is compiled.
     fn warm(&self) {
+        let pipeline = self.pipeline.clone();
+        tokio::task::spawn_blocking(move || pipeline.checks.warm());
         if let Some(workers) = self.pipeline.workers() {
             workers.warm();
         }

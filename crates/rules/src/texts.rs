@@ -123,7 +123,7 @@ impl Default for TextSettings {
 /// What is known of a message beside its content.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
-    /// The envelope's sender, empty for bounces; None if not known. It counts only together with `client`.
+    /// The envelope's sender, empty for bounces; None if not known.
     pub sender: Option<Bytes>,
     /// Who sends it. A `Received` field is put before the message that says so; None where the message has one already.
     pub client: Option<Client>,
@@ -199,7 +199,11 @@ impl<'s> Texts<'s> {
             uris: OnceLock::new(),
             relays: OnceLock::new(),
             pages: OnceLock::new(),
-            envelope_from: OnceLock::new(),
+            envelope_from: match (given.client, given.sender) {
+                // The field for the client tells it, if it is somebody who may tell.
+                (None, Some(sender)) => OnceLock::from(Some(sender)),
+                _ => OnceLock::new(),
+            },
         }
     }
 

@@ -125,6 +125,9 @@ pub trait Check: Send + Sync {
         None
     }
 
+    /// Makes ready what the first message would otherwise wait for. Blocks; called once, where many messages are to come.
+    fn warm(&self) {}
+
     /// Whether whatever it depends on is there: one line for each such thing, none where it depends on nothing.
     fn health<'a>(&'a self) -> BoxFuture<'a, Vec<Health>> {
         Box::pin(std::future::ready(Vec::new()))

@@ -48,14 +48,7 @@ pub fn build(config: &Config, resources: &Resources) -> Built {
     if !settings.enabled {
         return Ok(Vec::new());
     }
-    // Where nobody has said which networks are ours, it is guessed by private addresses, as SpamAssassin does.
-    let networks = match config.networks.iter().all(|network| network.is_loopback()) {
-        true => Vec::new(),
-        false => config.networks.iter().map(ToString::to_string).collect(),
-    };
-    let (paths, network) = (settings.paths.clone(), settings.network);
-    let source = Source { own: settings.own.unwrap_or(paths.is_empty()), paths, network, networks };
-    let live = Live::open(source).map_err(|why| vec![Problem::new("checks.rules.paths", why)])?;
+    let live = Live::open(Source::of(config)).map_err(|why| vec![Problem::new("checks.rules.paths", why)])?;
     let cores = std::thread::available_parallelism().map_or(1, |many| many.get());
     Ok(vec![Box::new(RuleCheck {
         live,
@@ -139,7 +132,9 @@ impl RuleCheck {
 
     fn given(&self, mail: &Mail, known: &Found) -> Given {
         let Mail { session, envelope, .. } = mail;
-        let sender = envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default();
+        let sender = envelope.sender.as_ref().map(ToString::to_string);
+        // A file or pipe without a sender is one whose sender nobody has told.
+        let sender = sender.or_else(|| (!session.is_local()).then(String::new));
         let client =
             session.client.filter(|client| !self.is_written(mail, &client.to_string())).map(|ip| Client {
                 ip,
@@ -150,7 +145,7 @@ impl RuleCheck {
                 authenticated: session.user.is_some(),
             });
         let now = jiff::Timestamp::now().as_second();
-        Given { sender: Some(Bytes::from(sender)), client, now, ..Given::default() }
+        Given { sender: sender.map(Bytes::from), client, now, ..Given::default() }
     }
 
     /// Whether a mail server of ours has put a `Received` field for this client before the message already: where it tells us
@@ -166,8 +161,10 @@ impl RuleCheck {
 
     /// What rules found, and which could not look. Those that never can were told when they were read.
     fn found(&self, rules: &Rules, Looked { outcome, unanswered }: Looked) -> Found {
-        let counting = outcome.hits.iter().filter(|hit| !hit.name.starts_with("__"));
-        let mut found: Found = counting.map(finding).collect::<Vec<_>>().into();
+        let mut counting: Vec<&Hit> = outcome.hits.iter().filter(|hit| !hit.name.starts_with("__")).collect();
+        // As SpamAssassin lists them.
+        counting.sort_by_key(|hit| &hit.name);
+        let mut found: Found = counting.into_iter().map(finding).collect::<Vec<_>>().into();
         let faults = outcome.faults.into_iter().filter(|fault| !rules.broken.contains(&*fault.rule));
         let fault =
             |fault: engine::Fault| self.fault(format!("rules:{}", fault.rule), Cause::Limit, fault.message);
@@ -190,7 +187,7 @@ impl Check for RuleCheck {
 
     /// The rules keep their own time, and so do questions; this is for what nobody foresaw.
     fn time(&self) -> Duration {
-        self.time * 2 + self.network_time + Duration::from_secs(5)
+        self.time * 3 + self.network_time + Duration::from_secs(5)
     }
 
     fn on_fault(&self) -> OnFault {
@@ -213,6 +210,10 @@ impl Check for RuleCheck {
         let rules = self.live.rules();
         let named = rules.set.rules.values().filter(|rule| !rule.is_subrule());
         Some((named.map(|rule| rule.name.clone()).collect(), self.live.may_change()))
+    }
+
+    fn warm(&self) {
+        self.live.rules().engine.warm();
     }
 
     fn health<'a>(&'a self) -> BoxFuture<'a, Vec<Health>> {

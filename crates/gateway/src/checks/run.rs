@@ -149,6 +149,11 @@ impl CheckSet {
         run(self.all(), |check| check.after_data(session, envelope, recipients, score, known)).await
     }
 
+    /// Makes ready what the first message would otherwise wait for. Blocks.
+    pub fn warm(&self) {
+        self.all().for_each(|check| check.warm());
+    }
+
     /// Names of symbols that rules may find besides those of the catalogue, and whether they may change while we run.
     pub fn more_symbols(&self) -> (BTreeSet<Box<str>>, bool) {
         let mut all = (BTreeSet::new(), false);

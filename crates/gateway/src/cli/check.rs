@@ -4,6 +4,7 @@ mod certificate;
 mod files;
 mod network;
 mod relay;
+mod rules;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -134,6 +135,7 @@ async fn report_of(name: String, loaded: Result<Loaded, Vec<Located>>, probes: &
     lines.extend(files::folders(&loaded.config));
     lines.extend(files::queues(&loaded.config));
     lines.extend(files::rules(&loaded.config));
+    lines.extend(rules::lines(&loaded.config));
     lines.extend(files::updates(&loaded.config));
     lines.extend(files::ampdp(&loaded.config));
     lines.extend(files::workers(&loaded.config));
@@ -311,6 +313,26 @@ mod tests {
                 "FAIL  listener smtp: certificate FOLDER/none.pem: ",
             ],
         );
+    }
+
+    #[tokio::test]
+    async fn what_does_not_count_of_rules_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let rules = "body A /a/\nbody B /(/\nrequired_score 4\n";
+        std::fs::write(folder.path().join("site.cf"), rules).unwrap();
+        let text =
+            "checks.rules.paths = [\"FOLDER/site.cf\"]\ndefault_policy.weights = { A = 1, QQQQ = 2 }\n";
+        expect(
+            &report_of(folder.path(), text, &probes(&[])).await,
+            &[
+                "ok    rules: 1 rules, ",
+                "warn  rules: FOLDER/site.cf:2: ",
+                "warn  rules: required_score 4 does not count here",
+                "warn  configuration: default_policy.weights.QQQQ: no check and no rule finds",
+            ],
+        );
+        let good = report_of(folder.path(), "checks.rules.paths = [\"FOLDER/none.cf\"]", &probes(&[])).await;
+        expect(&good, &["FAIL  rules: FOLDER/none.cf: No such file"]);
     }
 
     #[tokio::test]

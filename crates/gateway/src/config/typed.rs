@@ -523,9 +523,9 @@ pub struct Policy {
     /// Messages larger than this are `oversized`. 0 lifts the limit of `default_policy`. Built-in: no limit but
     /// `limits.message_size`.
     pub max_size: Option<Size>,
-    /// Points for symbols, instead of those of the catalogue: `weights.DNSBL_ZEN = 5`. 0 turns a symbol off.
+    /// Points for symbols, instead of those of the catalogue or of rules: `weights.DNSBL_ZEN = 5`. 0 turns a symbol off.
     pub weights: BTreeMap<String, Points>,
-    /// Categories for symbols, instead of those of the catalogue: `categories.ENCRYPTED = "banned"`.
+    /// Categories for symbols, instead of those of the catalogue: `categories.ENCRYPTED = "banned"`. Rules have none of their own.
     pub categories: BTreeMap<String, Category>,
     /// What happens to each category: `actions.virus = "refuse"`. Built-in: clean and bad-header are delivered,
     /// spammy and unchecked are marked, spam, unauthenticated, restricted, oversized,

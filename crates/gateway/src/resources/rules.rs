@@ -82,10 +82,14 @@ impl Rules {
     ///
     /// Errors: a path that cannot be read, with its name.
     pub fn load(paths: &[PathBuf], network: bool) -> io::Result<Rules> {
-        Rules::load_with(paths, paths.is_empty(), network)
+        let rules = Rules::load_with(paths, paths.is_empty(), network)?;
+        // Whatever is compiled now takes nothing of the time that a mail has.
+        rules.engine.warm();
+        Ok(rules)
     }
 
-    /// The same, with the rules of our own before those of the files, or without.
+    /// The same, with the rules of our own before those of the files, or without. Those of our own alone are compiled only when
+    /// they are tried, or by `Engine::warm`: for one message that is sooner.
     pub fn load_with(paths: &[PathBuf], own: bool, network: bool) -> io::Result<Rules> {
         let mut included = Vec::new();
         let (made, texts, patterns) = if paths.is_empty() && own {
@@ -179,7 +183,7 @@ struct Made {
 impl Made {
     fn new(set: RuleSet, network: bool) -> Made {
         let engine = Engine::new(&set, ScoreSet { net: network, bayes: false });
-        // Whatever is compiled now takes nothing of the time that a mail has.
+        // What cannot be compiled shows now, and takes nothing of the time that a mail has.
         let broken = engine.warm();
         let mistakes = mistakes(&set, &engine, &broken).into();
         let broken = broken.into_iter().map(|problem| problem.rule.into()).collect();
@@ -192,7 +196,9 @@ impl Made {
         MADE[usize::from(network)].get_or_init(|| {
             let set =
                 read(&[], true, network, &mut Vec::new()).expect("no file is read that may not be there");
-            Made::new(set, network)
+            let engine = Engine::new(&set, ScoreSet { net: network, bayes: false });
+            let (broken, mistakes) = (Default::default(), [].into());
+            Made { set: Arc::new(set), engine: Arc::new(engine), broken, mistakes }
         })
     }
 }

@@ -108,7 +108,7 @@ fn changed_rules_count_and_broken_ones_do_not() {
     let file = folder.path().join("10_site.cf");
     let sink = Sink::start();
     let gatepost =
-        Setup::to(sink.address).with(&tables).with("default_policy.actions.spammy = \"refuse\"\n").start();
+        Setup::to(sink.address).with(&tables).with("[default_policy.actions]\nspammy = \"refuse\"\n").start();
     let code = || send(&gatepost, "letter", "A special offer.").code;
     assert_eq!(code(), 550);
     fs::write(&file, RULES.replace("7.25", "1")).expect("rules");

@@ -11,6 +11,8 @@ use std::process::{Child, Command};
 
 fn config(lists: &[(&str, &str)]) -> Config {
     let mut config = Config::default();
+    // They are about something else, and take their time.
+    config.checks.rules.enabled = false;
     config.networks.push("198.51.100.0/24".parse().unwrap());
     for (name, zone) in lists {
         let list = Settings {

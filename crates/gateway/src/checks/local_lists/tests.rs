@@ -16,6 +16,7 @@ fn case(text: &str, keys: &str) -> Case {
     let mut settings: Settings = toml::from_str(keys).unwrap();
     settings.files = vec![folder.path().join("list")];
     let mut config = Config::default();
+    config.checks.rules.enabled = false;
     config.checks.local_list.insert("own-1".into(), settings);
     Case { folder, config }
 }

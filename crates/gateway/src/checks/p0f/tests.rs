@@ -10,6 +10,7 @@ use crate::checks::dnsbl::testing::resources;
 
 fn config(source: &str, more: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config { networks: vec!["198.51.100.0/24".parse().unwrap()], ..Config::default() };
+    config.checks.rules.enabled = false;
     config.checks.p0f.source = source.to_owned();
     config.checks.p0f.time = crate::config::units::Seconds::new(1);
     more(&mut config);

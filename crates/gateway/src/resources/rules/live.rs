@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use gatepost_rules::texts::Networks;
 
 use super::{Rules, files_of};
+use crate::config::Config;
 
 /// Most mistakes that the log tells one by one.
 const MAX_TOLD: usize = 20;
@@ -143,6 +144,18 @@ impl Live {
 }
 
 impl Source {
+    /// As the configuration has it.
+    pub fn of(config: &Config) -> Source {
+        let settings = &config.checks.rules;
+        // Where nobody has said which networks are ours, it is guessed by private addresses, as SpamAssassin does.
+        let networks = match config.networks.iter().all(|network| network.is_loopback()) {
+            true => Vec::new(),
+            false => config.networks.iter().map(ToString::to_string).collect(),
+        };
+        let own = settings.own.unwrap_or(settings.paths.is_empty());
+        Source { paths: settings.paths.clone(), own, network: settings.network, networks }
+    }
+
     fn load(&self) -> Result<Rules, String> {
         let mut rules =
             Rules::load_with(&self.paths, self.own, self.network).map_err(|error| error.to_string())?;
