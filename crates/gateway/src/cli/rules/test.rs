@@ -118,8 +118,11 @@ fn mail_for(rule: &Rule, text: &str) -> Result<Vec<u8>, String> {
             name => format!("{name}: {text}\n\ntest\n"),
         },
         Definition::MimeHeader { name, .. } => format!("MIME-Version: 1.0\n{name}: {text}\n\ntest\n"),
-        Definition::Full(_) => format!("{text}\n"),
-        Definition::Body(_) | Definition::RawBody(_) | Definition::Uri(_) | Definition::UriDetail(_) => body,
+        Definition::Body(_)
+        | Definition::RawBody(_)
+        | Definition::Full(_)
+        | Definition::Uri(_)
+        | Definition::UriDetail(_) => body,
         Definition::Eval { .. } => return Err("a line cannot test a function; a mail can".into()),
         Definition::Meta(_) => return Err("a line cannot test a meta rule; a mail can".into()),
         Definition::Empty => return Err("nothing in the rules says when it hits".into()),
@@ -236,7 +239,7 @@ mod tests {
 
     #[test]
     fn lines_of_every_kind() {
-        let rules = "header S Subject =~ /win \\d+/\ntest S ok you win 100\ntest S fail you win some\n\
+        let rules = "util_rb_tld ly com\nheader S Subject =~ /win \\d+/\ntest S ok you win 100\ntest S fail you win some\n\
                      header A From:addr =~ /@example\\.com$/\ntest A ok Some One <a@example.com>\n\
                      header L ALL =~ /^X-Lucky: 7$/m\ntest L ok X-Lucky: 7\n\
                      body B /dear friend/i\ntest B ok Dear Friend, hello\ntest B fail dear fiend\n\
