@@ -4,6 +4,7 @@
 //! (`linear`), else to PCRE2 (`pcre`) with limits on its steps. So nothing that stands in a rule can run away: what needs more
 //! is a fault.
 
+mod begin;
 mod linear;
 mod literals;
 mod pcre;
@@ -19,7 +20,7 @@ pub use set::is_space;
 pub use syntax::SyntaxError;
 
 /// The size of automaton up to which the linear engine is preferred, in bytes.
-const SMALL: usize = 1 << 20;
+const SMALL: usize = 1 << 15;
 /// The largest automaton, in bytes.
 const LARGE: usize = 64 << 20;
 /// How much of an expression is shown around an error, in bytes.
@@ -90,6 +91,11 @@ impl Pattern {
 
     /// Texts of which every match contains one, both folded (`fold`); `None`: there are none.
     pub fn required(&self) -> Option<Vec<Vec<u8>>> {
+        self.all_required().into_iter().next()
+    }
+
+    /// Several lists of such texts: every match contains one of each. The most telling list is first.
+    pub fn all_required(&self) -> Vec<Vec<Vec<u8>>> {
         literals::required(&self.parsed.node)
     }
 

@@ -9,13 +9,54 @@ use super::syntax::{Assert, Greed, Node, lengths};
 const MAX_BEHIND: usize = 256;
 
 /// The expression in PCRE2's syntax, in ASCII. The error: what PCRE2 cannot do.
+///
+/// Where case never counts, letters are written for its caseless mode: a letter takes it two bytes, a class of two 33, and it
+/// has no room for more than 64 KiB.
 pub fn write(node: &Node) -> Result<String, String> {
-    let mut out = String::new();
+    let caseless = is_caseless(node);
+    let mut out = Out { text: String::from(if caseless { "(?i)" } else { "" }), caseless };
     node_to(node, &mut out)?;
-    Ok(out)
+    Ok(out.text)
 }
 
-fn node_to(node: &Node, out: &mut String) -> Result<(), String> {
+/// What is written, and in which mode.
+struct Out {
+    text: String,
+    caseless: bool,
+}
+
+impl Out {
+    fn push(&mut self, c: char) {
+        self.text.push(c);
+    }
+
+    fn push_str(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+}
+
+impl Write for Out {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.text.write_str(text)
+    }
+}
+
+/// Whether no letter is asked for in one case only.
+fn is_caseless(node: &Node) -> bool {
+    match node {
+        Node::Bytes(bytes) => !bytes.iter().any(u8::is_ascii_alphabetic),
+        Node::Set(set) => set.folded(false) == *set,
+        Node::Capture { node, .. } | Node::Repeat { node, .. } | Node::Look { node, .. } | Node::Atomic(node) => {
+            is_caseless(node)
+        }
+        Node::Concat(nodes) | Node::Alt(nodes) | Node::BranchReset(nodes) => nodes.iter().all(is_caseless),
+        Node::Empty | Node::Assert(_) | Node::Keep => true,
+        Node::Backref(_, caseless) => *caseless,
+        Node::Conditional(_) | Node::Verbatim(_) => false,
+    }
+}
+
+fn node_to(node: &Node, out: &mut Out) -> Result<(), String> {
     match node {
         Node::Empty => {}
         Node::Bytes(bytes) => bytes.iter().for_each(|&byte| byte_to(byte, out)),
@@ -79,7 +120,7 @@ fn node_to(node: &Node, out: &mut String) -> Result<(), String> {
     Ok(())
 }
 
-fn repeat_to(node: &Node, min: u32, max: Option<u32>, greed: Greed, out: &mut String) -> Result<(), String> {
+fn repeat_to(node: &Node, min: u32, max: Option<u32>, greed: Greed, out: &mut Out) -> Result<(), String> {
     if matches!(node, Node::Set(_)) || matches!(node, Node::Bytes(bytes) if bytes.len() == 1) {
         node_to(node, out)?;
     } else {
@@ -100,14 +141,14 @@ fn repeat_to(node: &Node, min: u32, max: Option<u32>, greed: Greed, out: &mut St
     Ok(())
 }
 
-fn wrapped(open: &str, node: &Node, out: &mut String) -> Result<(), String> {
+fn wrapped(open: &str, node: &Node, out: &mut Out) -> Result<(), String> {
     out.push_str(open);
     node_to(node, out)?;
     out.push(')');
     Ok(())
 }
 
-fn branches_to(branches: &[Node], out: &mut String) -> Result<(), String> {
+fn branches_to(branches: &[Node], out: &mut Out) -> Result<(), String> {
     for (index, branch) in branches.iter().enumerate() {
         if index > 0 {
             out.push('|');
@@ -117,7 +158,7 @@ fn branches_to(branches: &[Node], out: &mut String) -> Result<(), String> {
     Ok(())
 }
 
-fn byte_to(byte: u8, out: &mut String) {
+fn byte_to(byte: u8, out: &mut Out) {
     if byte.is_ascii_alphanumeric() {
         out.push(char::from(byte));
     } else {
@@ -125,11 +166,15 @@ fn byte_to(byte: u8, out: &mut String) {
     }
 }
 
-fn set_to(set: &ByteSet, out: &mut String) {
+fn set_to(set: &ByteSet, out: &mut Out) {
     match set.len() {
         0 => out.push_str("(?!)"),
         256 => out.push_str("(?s:.)"),
         255 if !set.has(b'\n') => out.push_str("\\N"),
+        2 if out.caseless && set.iter().all(|byte| byte.is_ascii_alphabetic()) => {
+            // Both cases of one letter: sets are closed under case here.
+            set.iter().last().into_iter().for_each(|byte| byte_to(byte, out));
+        }
         length => {
             let (sign, listed) = if length > 128 { ("^", set.complement()) } else { ("", *set) };
             write!(out, "[{sign}").unwrap_or_default();
@@ -146,7 +191,7 @@ fn set_to(set: &ByteSet, out: &mut String) {
 }
 
 /// A look-around. PCRE2 wants each alternative of a look-behind to have one length.
-fn look_to(ahead: bool, negated: bool, node: &Node, out: &mut String) -> Result<(), String> {
+fn look_to(ahead: bool, negated: bool, node: &Node, out: &mut Out) -> Result<(), String> {
     out.push_str(match (ahead, negated) {
         (true, false) => "(?=",
         (true, true) => "(?!",
