@@ -132,7 +132,8 @@ fn one(
 fn tell(path: &Path, outcome: &Outcome) {
     println!("{} {:.6} {:?}", path.display(), outcome.score, outcome.shortcircuit);
     for hit in &outcome.hits {
-        let evidence = hit.evidence.as_ref().map(|at| (at.chunk, &at.range, at.text.escape_ascii().to_string()));
+        let evidence =
+            hit.evidence.as_ref().map(|at| (at.chunk, &at.range, at.text.escape_ascii().to_string()));
         println!(
             "  {} {} {} {} {:?} {evidence:?} {:?} {:?}",
             hit.name, hit.score, hit.times, hit.value, hit.area, hit.found, hit.description
@@ -149,7 +150,12 @@ fn tell_times(count: u32, by_rule: Times) {
     slow.sort_by_key(|(_, (time, _))| std::cmp::Reverse(*time));
     let sum: Duration = slow.iter().map(|(_, (time, _))| *time).sum();
     let tries: u32 = slow.iter().map(|(_, (_, tried))| *tried).sum();
-    eprintln!("in expressions {:?} each, of {} rules, {} tries each; the slowest:", sum / count, slow.len(), tries / count);
+    eprintln!(
+        "in expressions {:?} each, of {} rules, {} tries each; the slowest:",
+        sum / count,
+        slow.len(),
+        tries / count
+    );
     for (name, (time, tried)) in &slow {
         eprintln!("{:>9.2?} {tried:>6} {name}", *time / count);
     }

@@ -17,7 +17,7 @@ const RARE: f64 = 4.5;
 /// How seldom those beside the first list must be, to be looked for as well.
 const RARER: f64 = 4.7;
 /// How many texts such a list may have.
-const MAX_OTHERS: usize = 60;
+const MAX_OTHERS: usize = 24;
 
 impl Engine {
     /// Makes rules ready for a score set. Rules with a score of 0 in it are off.
@@ -51,7 +51,8 @@ impl Engine {
         let mut found: Vec<(i64, u32)> = ids.map(|id| (compiled[id as usize].priority, id)).collect();
         found.sort_unstable();
         let texts = |pending: Pending| pending.build(&compiled);
-        let group = |(field, pending): (HeaderRequest, Pending)| Group { field, texts: pending.build(&compiled) };
+        let group =
+            |(field, pending): (HeaderRequest, Pending)| Group { field, texts: pending.build(&compiled) };
         Engine {
             headers: builder.headers.into_iter().map(group).collect(),
             mime: builder.mime.into_iter().map(group).collect(),

@@ -79,11 +79,15 @@ pub fn hint(expression: &Expression) -> Vec<Vec<Vec<u8>>> {
         // Two bytes: in a class only one of them would be found.
         let written: &[u8] = if mark == VALUE { b"(?:\\x01\\x01)" } else { b"(?:\\x02\\x02)" };
         let inside = replaced(expression, |_| written);
-        Pattern::plain(&inside, &expression.modifiers).map(|pattern| pattern.all_required()).unwrap_or_default()
+        Pattern::plain(&inside, &expression.modifiers)
+            .map(|pattern| pattern.all_required())
+            .unwrap_or_default()
     };
     let (one, other) = (lists(VALUE), lists(OTHER_VALUE));
     let moved = |list: &Vec<Vec<u8>>| -> Vec<Vec<u8>> {
-        let of = |text: &Vec<u8>| text.iter().map(|byte| if *byte == VALUE { OTHER_VALUE } else { *byte }).collect();
+        let of = |text: &Vec<u8>| {
+            text.iter().map(|byte| if *byte == VALUE { OTHER_VALUE } else { *byte }).collect()
+        };
         list.iter().map(of).collect()
     };
     // What changes with the mark and nothing else is the value.

@@ -1,5 +1,6 @@
 //! Writes an expression for PCRE2, in its 8-bit mode without UTF.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::set::ByteSet;
@@ -13,16 +14,57 @@ const MAX_BEHIND: usize = 256;
 /// Where case never counts, letters are written for its caseless mode: a letter takes it two bytes, a class of two 33, and it
 /// has no room for more than 64 KiB.
 pub fn write(node: &Node) -> Result<String, String> {
-    let caseless = is_caseless(node);
-    let mut out = Out { text: String::from(if caseless { "(?i)" } else { "" }), caseless };
+    let mut out = Out { caseless: is_caseless(node), ..Out::default() };
     node_to(node, &mut out)?;
-    Ok(out.text)
+    Ok(format!("{}{}", if out.caseless { "(?i)" } else { "" }, out.text))
+}
+
+/// The same, smaller: parts that are large and stand in it more than once are defined once and called. `None`: it captures or
+/// looks back at what it captured, or has what cannot be moved.
+pub fn write_shared(node: &Node) -> Option<String> {
+    if !is_movable(node) {
+        return None;
+    }
+    let mut out = Out { caseless: is_caseless(node), shared: Some(Shared::default()), ..Out::default() };
+    node_to(node, &mut out).ok()?;
+    let mut defined = String::new();
+    for (text, number) in &out.shared?.numbers {
+        write!(defined, "(?<s{number}>{text})").ok()?;
+    }
+    Some(format!("{}(?(DEFINE){defined}){}", if out.caseless { "(?i)" } else { "" }, out.text))
+}
+
+/// Whether it means the same when called from elsewhere.
+fn is_movable(node: &Node) -> bool {
+    match node {
+        Node::Empty | Node::Bytes(_) | Node::Set(_) | Node::Assert(_) => true,
+        Node::Capture { name, node, .. } => name.is_none() && is_movable(node),
+        Node::Repeat { node, .. } | Node::Atomic(node) | Node::Look { ahead: true, node, .. } => {
+            is_movable(node)
+        }
+        Node::Concat(nodes) | Node::Alt(nodes) => nodes.iter().all(is_movable),
+        _ => false,
+    }
 }
 
 /// What is written, and in which mode.
+#[derive(Default)]
 struct Out {
     text: String,
     caseless: bool,
+    /// Parts to be called, where that is wanted.
+    shared: Option<Shared>,
+}
+
+/// Parts by what is written for them, each with its number.
+#[derive(Default)]
+struct Shared {
+    numbers: HashMap<String, usize>,
+}
+
+impl Shared {
+    /// The least length that is worth a call.
+    const LEAST: usize = 60;
 }
 
 impl Out {
@@ -46,9 +88,10 @@ fn is_caseless(node: &Node) -> bool {
     match node {
         Node::Bytes(bytes) => !bytes.iter().any(u8::is_ascii_alphabetic),
         Node::Set(set) => set.folded(false) == *set,
-        Node::Capture { node, .. } | Node::Repeat { node, .. } | Node::Look { node, .. } | Node::Atomic(node) => {
-            is_caseless(node)
-        }
+        Node::Capture { node, .. }
+        | Node::Repeat { node, .. }
+        | Node::Look { node, .. }
+        | Node::Atomic(node) => is_caseless(node),
         Node::Concat(nodes) | Node::Alt(nodes) | Node::BranchReset(nodes) => nodes.iter().all(is_caseless),
         Node::Empty | Node::Assert(_) | Node::Keep => true,
         Node::Backref(_, caseless) => *caseless,
@@ -57,6 +100,9 @@ fn is_caseless(node: &Node) -> bool {
 }
 
 fn node_to(node: &Node, out: &mut Out) -> Result<(), String> {
+    if let (Some(_), Node::Alt(branches)) = (&out.shared, node) {
+        return called(branches, out);
+    }
     match node {
         Node::Empty => {}
         Node::Bytes(bytes) => bytes.iter().for_each(|&byte| byte_to(byte, out)),
@@ -71,6 +117,8 @@ fn node_to(node: &Node, out: &mut Out) -> Result<(), String> {
             Assert::NotWord => "\\B",
             Assert::SearchStart => "\\G",
         }),
+        // Nothing looks back at it where parts are called.
+        Node::Capture { node, .. } if out.shared.is_some() => wrapped("(?:", node, out)?,
         Node::Capture { name, node, .. } => {
             match name {
                 Some(name) => write!(out, "(?<{name}>").unwrap_or_default(),
@@ -118,6 +166,20 @@ fn node_to(node: &Node, out: &mut Out) -> Result<(), String> {
         Node::Verbatim(text) => out.push_str(text),
     }
     Ok(())
+}
+
+/// Alternatives, called if they are large.
+fn called(branches: &[Node], out: &mut Out) -> Result<(), String> {
+    let before = std::mem::take(&mut out.text);
+    branches_to(branches, out)?;
+    let written = std::mem::replace(&mut out.text, before);
+    let Some(shared) = out.shared.as_mut().filter(|_| written.len() >= Shared::LEAST) else {
+        out.text.push_str(&written);
+        return Ok(());
+    };
+    let next = shared.numbers.len();
+    let number = *shared.numbers.entry(written).or_insert(next);
+    write!(out, "(?&s{number})").map_err(|error| error.to_string())
 }
 
 fn repeat_to(node: &Node, min: u32, max: Option<u32>, greed: Greed, out: &mut Out) -> Result<(), String> {

@@ -17,7 +17,7 @@ const LENGTH: usize = 6;
 /// Repetitions beyond that count as endless.
 const MAX_COUNT: u32 = 4;
 /// What one lazy automaton may take for each thread that uses it, in bytes.
-const CACHE: usize = 1 << 17;
+const CACHE: usize = 1 << 18;
 /// The largest automaton that one is made from, in bytes.
 const MAX_SIZE: usize = 4 << 20;
 /// Ordinary text: what is found in it is found everywhere.
@@ -71,12 +71,13 @@ impl Prefixes {
 
     /// Calls for each expression, by its place, that may match in the text; perhaps more than once.
     pub fn scan(&self, text: &[u8], mut each: impl FnMut(usize)) {
+        let mut caches: Vec<_> = self.parts.iter().map(|_| None).collect();
         self.places.scan(text, |number, at| {
             let part = &self.parts[number];
-            let mut cache = part.caches.get();
+            let cache = caches[number].get_or_insert_with(|| part.caches.get());
             let input = Input::new(text).range(at..).anchored(Anchored::Yes).earliest(true);
             // If the automaton gives up, it may.
-            let found = !matches!(part.automaton.try_search_fwd(&mut cache, &input), Ok(None));
+            let found = !matches!(part.automaton.try_search_fwd(cache, &input), Ok(None));
             if found {
                 each(number);
             }
