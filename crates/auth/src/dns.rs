@@ -31,10 +31,74 @@ pub trait Resolve: Send + Sync {
     /// Names of an address, without the final dot. They are claims: whoever holds the address may write what they like.
     fn ptr(&self, address: IpAddr) -> Lookup<'_, String>;
 
+    /// Records of any type, by its name in capital letters (RFC 1035 section 3.2.2): `A`, `TXT`, `NS`, `ANY` …. Unlike with the
+    /// others, an answer may be empty: where there are no name servers, but the zone is told. This way of asking knows no
+    /// types but A, AAAA, MX and TXT, whose strings it joins; who asks name servers has one of his own.
+    fn records<'a>(&'a self, name: &'a str, kind: &'a str) -> BoxFuture<'a, Result<Records, DnsError>> {
+        Box::pin(async move {
+            let records = |list| Records { list, ..Records::default() };
+            let other = |text: String| Record { kind: kind.to_owned(), data: RecordData::Text(text) };
+            match kind {
+                "A" => self.a(name).await.map(|list| records(list.into_iter().map(Record::from).collect())),
+                "AAAA" => {
+                    let list = self.aaaa(name).await?;
+                    Ok(records(list.into_iter().map(|address| other(address.to_string())).collect()))
+                }
+                "MX" => {
+                    let list = self.mx(name).await?;
+                    let text = |mx: Mx| format!("{} {}.", mx.preference, mx.exchange);
+                    Ok(records(list.into_iter().map(|mx| other(text(mx))).collect()))
+                }
+                "TXT" => {
+                    let list = self.txt(name).await?;
+                    let text = |text| Record { kind: kind.to_owned(), data: RecordData::Strings(vec![text]) };
+                    Ok(records(list.into_iter().map(text).collect()))
+                }
+                _ => Err(DnsError::Failed(format!("records of the type {kind} cannot be looked up"))),
+            }
+        })
+    }
+
     /// How long a question for IPv4 addresses that has no answer yet has waited to be sent: time that is nobody else's
     /// fault. Zero for what is not asked.
     fn waited(&self, _name: &str) -> Duration {
         Duration::ZERO
+    }
+}
+
+/// Records of one name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// The records.
+    pub list: Vec<Record>,
+    /// Where there are no name servers: whether the name is there, and the first name server of the zone that it is in, without
+    /// the final dot (RFC 2308 section 2).
+    pub zone: Option<(bool, String)>,
+}
+
+/// A record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its type, in capital letters.
+    pub kind: String,
+    /// What it says.
+    pub data: RecordData,
+}
+
+/// What a record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordData {
+    /// An IPv4 address.
+    Address(Ipv4Addr),
+    /// The strings of a text, what is not UTF-8 replaced by U+FFFD.
+    Strings(Vec<String>),
+    /// Anything else, as zone files have it; names with their final dot.
+    Text(String),
+}
+
+impl From<Ipv4Addr> for Record {
+    fn from(address: Ipv4Addr) -> Record {
+        Record { kind: "A".to_owned(), data: RecordData::Address(address) }
     }
 }
 

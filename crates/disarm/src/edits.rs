@@ -19,6 +19,11 @@ impl Edits {
         self.list.is_empty()
     }
 
+    /// How many pieces are to be replaced.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     /// The bytes with all changes made. A piece within another goes with that one; of two that overlap, both go. `glue`
     /// tells what stands between what is left on both sides of a piece that goes without anything in its place.
     pub(crate) fn apply(mut self, bytes: &[u8], glue: impl Fn(&[u8], &[u8]) -> &'static [u8]) -> Vec<u8> {

@@ -14,7 +14,7 @@ use std::fmt;
 
 use gatepost_mail::Limit;
 
-pub use html::defang_html;
+pub use html::{Defanged, defang_html};
 pub use macros::remove_macros;
 
 /// Why nothing was taken out of something that may hold what should go. Whoever asked must not deliver it as clean.

@@ -9,6 +9,7 @@ use std::ops::Range;
 use flate2::Compression;
 use flate2::read::{DeflateDecoder, DeflateEncoder};
 use gatepost_mail::{Budget, Limit};
+use gatepost_unpack::fields::{u16_le, u32_le};
 
 use crate::Unreadable;
 
@@ -260,12 +261,4 @@ fn pack(content: &[u8], member: &mut Member) -> Result<Vec<u8>, Unreadable> {
     member.size = u32::try_from(content.len()).map_err(|_| Limit::Bytes)?;
     member.method = DEFLATED;
     Ok(packed)
-}
-
-fn u16_le(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn u32_le(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }

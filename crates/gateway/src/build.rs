@@ -33,7 +33,7 @@ use crate::resources::notices::{NoNotice, Notify};
 use crate::resources::state::Memory;
 use crate::resources::tls::{ClientTls, ServerTls};
 use crate::resources::verdicts::{VerdictCounters, Verdicts};
-use crate::verdict::{Policies, Restrictions};
+use crate::verdict::{Policies, Restrictions, RuleNames};
 
 /// The judging part alone: what `scan` needs, and the daemon as well.
 pub fn pipeline(
@@ -49,13 +49,18 @@ pub fn pipeline(
     let resources = Resources { dns, state, next_hops: call_ahead(config), notices, verdicts };
     let symbols = catalogue::symbols(config);
     let checks = CheckSet::build(config, &resources);
-    let policies =
-        Policies::build(config, symbols.iter().map(|symbol| (symbol.name.as_ref(), symbol.counts)));
+    let (names, change) = checks.as_ref().map(CheckSet::more_symbols).unwrap_or_default();
+    let rules = RuleNames { names, change: change || checks.is_err() };
+    let known = symbols.iter().map(|symbol| (symbol.name.as_ref(), symbol.counts));
+    let policies = Policies::with_rules(config, known, &rules);
     let names: Vec<&str> = symbols.iter().map(|symbol| symbol.name.as_ref()).collect();
     let restrictions = Restrictions::build(config, &names);
     let signing = Signing::build(config);
     match (checks, policies, restrictions, signing) {
         (Ok(checks), Ok(policies), Ok(restrictions), Ok(signing)) => {
+            for Problem { key, message } in policies.doubtful() {
+                tracing::warn!("{key}: {message}");
+            }
             let pipeline = Pipeline::new(config, checks, policies, restrictions, store, metrics);
             Ok(pipeline.signed_by(Arc::new(signing)))
         }

@@ -84,7 +84,7 @@ fn main() -> ExitCode {
             Command::Explain(args) => cli::open::explain(args).await,
             Command::Auth(args) => cli::auth::run(args).await,
             Command::Dkim(args) => cli::dkim::run(args).await,
-            Command::Rules(args) => cli::rules::run(args),
+            Command::Rules(args) => cli::rules::run(args).await,
             Command::Dmarc(args) => cli::open::dmarc(args).await,
             Command::Notices(args) => cli::open::notices(args).await,
             Command::Greylist(args) => cli::greylist::run(args).await,

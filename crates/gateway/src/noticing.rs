@@ -13,6 +13,7 @@ mod templates;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -170,6 +171,17 @@ impl Noticer {
     /// Notes what is to be told, makes mails of what is due, and sends them and those that could not be sent before.
     /// `at_once`: what is not due as well; the limits of a day hold all the same.
     pub async fn round(&self, journal: &Journal, at_once: bool) -> Result<Round, JournalError> {
+        self.round_until(journal, at_once, &AtomicBool::new(false)).await
+    }
+
+    /// The same, until somebody says `stop`: the mail that is being sent then is the last one, and those left are sent by
+    /// whoever comes next.
+    pub async fn round_until(
+        &self,
+        journal: &Journal,
+        at_once: bool,
+        stop: &AtomicBool,
+    ) -> Result<Round, JournalError> {
         self.begin(journal).await?;
         let now = Timestamp::now();
         let tell = |record: &Record| self.items(record, now);
@@ -179,7 +191,7 @@ impl Noticer {
             }
         }
         let mut round = Round { made: self.make(journal, now, at_once).await?, ..Round::default() };
-        self.send(journal, at_once, &mut round).await?;
+        self.send(journal, at_once, stop, &mut round).await?;
         Ok(round)
     }
 
@@ -216,10 +228,19 @@ impl Noticer {
         Ok(made)
     }
 
-    async fn send(&self, journal: &Journal, at_once: bool, round: &mut Round) -> Result<(), JournalError> {
+    async fn send(
+        &self,
+        journal: &Journal,
+        at_once: bool,
+        stop: &AtomicBool,
+        round: &mut Round,
+    ) -> Result<(), JournalError> {
         let until = if at_once { Timestamp::MAX } else { Timestamp::now() };
         let mut away = 0;
         for pending in journal.notices_pending(until).await? {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
             let now = Timestamp::now();
             if !journal.notices_claim(&pending.id, now).await? {
                 continue;

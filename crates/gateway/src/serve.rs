@@ -46,6 +46,9 @@ pub struct Args {
 /// How long sessions in the middle of a message may go on after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(60);
 
+/// How long the notice that is being sent may take then.
+const NOTICE: Duration = Duration::from_secs(10);
+
 /// Runs until it is told to stop. Privileges belong to threads, so they are given up before the runtime has any.
 pub fn run(args: Args) -> ExitCode {
     let loaded = match load::load(args.config.as_deref()) {
@@ -427,7 +430,7 @@ impl Daemon {
         Ok(())
     }
 
-    async fn drain(self) {
+    async fn drain(mut self) {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         tracing::info!(sessions = self.sessions.count(), "stopping");
         for running in self.listeners.values() {
@@ -436,6 +439,14 @@ impl Daemon {
         for moving in self.queues.values() {
             let _ = moving.stop.send(true);
         }
+        let noticing = self.tending.end_notices();
+        let told = async {
+            if let Some(noticing) = noticing
+                && tokio::time::timeout(NOTICE, noticing).await.is_err()
+            {
+                tracing::warn!("a notice is cut off; it goes out once more in half an hour");
+            }
+        };
         let ended = async {
             let tasks = self.listeners.into_values().flat_map(|running| running.tasks);
             let moving = self.queues.into_values().map(|moving| moving.task);
@@ -443,7 +454,8 @@ impl Daemon {
                 let _ = task.await;
             }
         };
-        if tokio::time::timeout(DRAIN, ended).await.is_err() {
+        let (ended, ()) = tokio::join!(tokio::time::timeout(DRAIN, ended), told);
+        if ended.is_err() {
             tracing::warn!(
                 sessions = self.sessions.count(),
                 "sessions are cut off; their senders will come again"

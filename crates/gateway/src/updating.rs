@@ -5,6 +5,8 @@
 //! leaves a file that the next round removes. What was installed, and under which terms, is remembered beside it, so that
 //! what has not changed is neither fetched nor verified again.
 
+pub mod channels;
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -225,14 +227,7 @@ impl Updater {
     fn prepare(&self) -> Result<File, Unable> {
         let folder = Update::folder(&self.data);
         let told = |why: io::Error| Unable::Folder(format!("{}: {why}", folder.display()));
-        if !folder.is_dir() {
-            fs::DirBuilder::new().mode(0o755).create(&folder).map_err(told)?;
-            give(&folder, &self.data).map_err(told)?;
-        }
-        let path = folder.join(LOCK);
-        let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(told)?;
-        give(&path, &self.data).map_err(told)?;
-        lock.try_lock().map_err(|_| Unable::Busy)?;
+        let lock = lock(&folder)?;
         for entry in fs::read_dir(&folder).map_err(told)?.flatten() {
             if entry.file_name().to_string_lossy().ends_with(FRESH) {
                 fs::remove_file(entry.path()).map_err(told)?;
@@ -325,23 +320,41 @@ impl Place {
     }
 }
 
+/// A folder that is installed into, made where there is none, and the right to do so: nobody else has it as long as the file
+/// is held.
+fn lock(folder: &Path) -> Result<File, Unable> {
+    let told = |why: io::Error| Unable::Folder(format!("{}: {why}", folder.display()));
+    if !folder.is_dir() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(told)?;
+        give(folder, folder.parent().unwrap_or(folder)).map_err(told)?;
+    }
+    let path = folder.join(LOCK);
+    let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(told)?;
+    give(&path, folder).map_err(told)?;
+    lock.try_lock().map_err(|_| Unable::Busy)?;
+    Ok(lock)
+}
+
 /// Puts a file in the place of another, all of it or nothing.
 fn replace(path: &Path, content: &[u8]) -> Result<(), String> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(format!("{}: no path of a file", path.display()));
-    };
-    let fresh = folder.join(format!(".{}{FRESH}", name.to_string_lossy()));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    replace_by(path, &path.with_file_name(format!(".{name}{FRESH}")), content)
+}
+
+/// The same by way of a file that may lie in another folder of the file system.
+fn replace_by(path: &Path, fresh: &Path, content: &[u8]) -> Result<(), String> {
+    let Some(folder) = path.parent() else { return Err(format!("{}: no path of a file", path.display())) };
     let written = (|| {
-        let mut file = File::options().write(true).create(true).truncate(true).mode(0o644).open(&fresh)?;
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o644).open(fresh)?;
         file.write_all(content)?;
-        give(&fresh, folder)?;
+        give(fresh, folder)?;
         file.sync_all()?;
-        fs::rename(&fresh, path)?;
+        fs::rename(fresh, path)?;
         File::open(folder)?.sync_all()
     })();
     written.map_err(|why: io::Error| {
         // It may not even have been made.
-        let _ = fs::remove_file(&fresh);
+        let _ = fs::remove_file(fresh);
         format!("{}: {why}", path.display())
     })
 }

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 /// Name of what was found, as the catalogue declares it: `VIRUS`, `BANNED_NAME`, `DNSBL_ZEN`.
 pub type Symbol = Cow<'static, str>;
 
-/// One thing found. It says what and why, and knows neither score nor consequence.
+/// One thing found. It says what and why, and knows no consequence; points only where its symbol is not in the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// What was found.
@@ -15,22 +16,44 @@ pub struct Finding {
     pub scope: Scope,
     /// The proof, for people: the signature's name, the attachment's name, the list's answer.
     pub evidence: String,
+    /// What it counts unless a policy says otherwise, where whoever found it knows: rules bring their points along. None: as
+    /// the catalogue says.
+    pub points: Option<Points>,
+    /// What the symbol means, in words, where the catalogue does not know it.
+    pub meaning: Option<Arc<str>>,
 }
 
 impl Finding {
+    /// A finding.
+    pub fn new(symbol: impl Into<Symbol>, scope: Scope, evidence: impl Into<String>) -> Finding {
+        Finding { symbol: symbol.into(), scope, evidence: evidence.into(), points: None, meaning: None }
+    }
+
     /// A finding that speaks of the whole mail.
     pub fn mail(symbol: impl Into<Symbol>, evidence: impl Into<String>) -> Finding {
-        Finding { symbol: symbol.into(), scope: Scope::Mail, evidence: evidence.into() }
+        Finding::new(symbol, Scope::Mail, evidence)
     }
 
     /// A finding that speaks of one recipient, by its place in the envelope.
     pub fn recipient(symbol: impl Into<Symbol>, place: usize, evidence: impl Into<String>) -> Finding {
-        Finding { symbol: symbol.into(), scope: Scope::Recipient(place), evidence: evidence.into() }
+        Finding::new(symbol, Scope::Recipient(place), evidence)
     }
 
     /// A finding that speaks of one part.
     pub fn part(symbol: impl Into<Symbol>, part: crate::PartId, evidence: impl Into<String>) -> Finding {
-        Finding { symbol: symbol.into(), scope: Scope::Part(part), evidence: evidence.into() }
+        Finding::new(symbol, Scope::Part(part), evidence)
+    }
+
+    /// The same with points of its own.
+    #[must_use]
+    pub fn counting(self, points: Points) -> Finding {
+        Finding { points: Some(points), ..self }
+    }
+
+    /// The same with what its symbol means.
+    #[must_use]
+    pub fn meaning(self, meaning: impl Into<Arc<str>>) -> Finding {
+        Finding { meaning: Some(meaning.into()), ..self }
     }
 }
 

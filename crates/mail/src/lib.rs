@@ -37,7 +37,7 @@ pub mod words;
 pub use access::{Access, Hit, sendmail_error, split_status};
 pub use address::Address;
 pub use defect::{Defect, DefectKind};
-pub use digest::sha256_hex;
+pub use digest::{Digested, hex};
 pub use edit::{
     Applied, Changes, Defang, Edit, HeaderChange, Place, apply, changes, encode_text, holds_text, takes_text,
 };

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::digest::Digested;
 use crate::header::Headers;
 use crate::{Defect, DefectKind, Envelope, Feature, FeatureKind, FileType, Link, Session};
 
@@ -10,6 +11,8 @@ use crate::{Defect, DefectKind, Envelope, Feature, FeatureKind, FileType, Link, 
 pub struct Message {
     /// The message byte for byte: header, empty line, body.
     pub raw: Bytes,
+    /// Of [`Message::raw`].
+    pub raw_digest: Digested,
     /// The top-level header.
     pub headers: Headers,
     /// Every part, parents before children. `parts[0]` is the message itself.
@@ -53,6 +56,8 @@ pub struct Part {
     pub detected: FileType,
     /// Content, decoded; for a multipart or an archive, the container itself.
     pub body: Bytes,
+    /// Of [`Part::body`].
+    pub digest: Digested,
     /// It has children made of the same bytes (multipart/*, message/rfc822), so scanning it adds nothing to scanning them.
     pub container: bool,
     /// It is there but cannot be read without a password; `body` is then what is readable, usually nothing.
@@ -87,9 +92,15 @@ impl Part {
             attachment: false,
             detected: FileType::detect(&body),
             body,
+            digest: Digested::default(),
             container: false,
             encrypted: false,
         }
+    }
+
+    /// SHA-256 of its content, computed once.
+    pub fn sha256(&self) -> [u8; 32] {
+        self.digest.of(&self.body)
     }
 
     /// The most usual name, if it has any.
@@ -103,6 +114,7 @@ impl Message {
     pub fn unread(raw: Bytes) -> Message {
         Message {
             raw,
+            raw_digest: Digested::default(),
             headers: Headers::default(),
             parts: Vec::new(),
             defects: Vec::new(),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::carve::{Carved, Form};
 use crate::charset::Charset;
 use crate::decodings::{self, How};
+use crate::digest::Digested;
 use crate::entity::Entity;
 use crate::header::counted;
 use crate::readings::{Again, First, Later};
@@ -240,6 +241,7 @@ impl<'a> Reader<'a> {
                 (None, false) => FileType::detect(&body.bytes),
             },
             body: body.bytes.clone(),
+            digest: Digested::default(),
             container: splitter.is_some() || is_message,
             encrypted: false,
             headers: std::mem::take(&mut entity.headers),
@@ -291,6 +293,7 @@ impl<'a> Reader<'a> {
             attachment: entity.attachment,
             detected: FileType::DATA,
             body: entity.body.bytes,
+            digest: Digested::default(),
             container: false,
             encrypted: false,
             headers: entity.headers,

@@ -1,30 +1,12 @@
 //! Edited messages as others read them: Python's email, and MIME-tools. They find the parts that we find.
 
+mod editing;
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use bytes::Bytes;
-use gatepost_mail::{Budget, Edit, Limits, Message, PartId, Place, apply};
-
-fn read(raw: impl Into<Vec<u8>>) -> Message {
-    Message::read(Bytes::from(raw.into()), &mut Budget::new(&Limits::default()))
-}
-
-fn rename(part: usize, name: &str) -> Edit {
-    Edit::RenamePart { part: PartId(part), name: name.into() }
-}
-
-fn rewrite(part: usize, body: &[u8]) -> Edit {
-    Edit::RewritePart { part: PartId(part), body: Bytes::copy_from_slice(body) }
-}
-
-fn replace(part: usize, text: &str) -> Edit {
-    Edit::ReplacePart { part: PartId(part), text: text.into() }
-}
-
-fn add(text: &str, html: &str, place: Place) -> Edit {
-    Edit::AddText { text: text.into(), html: html.into(), place }
-}
+use editing::{add, read, rename, replace, rewrite};
+use gatepost_mail::{Edit, Message, Place, apply};
 
 /// Prints type, name and content (in hex, lines ended by LF) of each part that holds no others.
 const PYTHON: &str = "import email, sys\n\

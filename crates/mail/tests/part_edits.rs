@@ -1,35 +1,18 @@
 //! Edits of parts: what is edited reads back as wanted, and all else is as it was. What other readers make of it is in
 //! `other_readers.rs`.
 
-use bytes::Bytes;
-use gatepost_mail::{Budget, Edit, Limits, Message, PartId, Place, apply, holds_text, takes_text, text};
-use proptest::prelude::*;
+mod editing;
 
-fn read(raw: impl Into<Vec<u8>>) -> Message {
-    Message::read(Bytes::from(raw.into()), &mut Budget::new(&Limits::default()))
-}
+use bytes::Bytes;
+use editing::{add, read, rename, replace, rewrite};
+use gatepost_mail::{Edit, Message, PartId, Place, apply, holds_text, takes_text, text};
+use proptest::prelude::*;
 
 /// The message with an edit, which must not be skipped.
 fn edited(message: &Message, edits: &[Edit]) -> String {
     let applied = apply(message, edits);
     assert_eq!(applied.skipped, [0; 0], "{edits:?} in {}", String::from_utf8_lossy(&message.raw));
     String::from_utf8(applied.chunks.concat()).expect("UTF-8")
-}
-
-fn rename(part: usize, name: &str) -> Edit {
-    Edit::RenamePart { part: PartId(part), name: name.into() }
-}
-
-fn rewrite(part: usize, body: &[u8]) -> Edit {
-    Edit::RewritePart { part: PartId(part), body: Bytes::copy_from_slice(body) }
-}
-
-fn replace(part: usize, text: &str) -> Edit {
-    Edit::ReplacePart { part: PartId(part), text: text.into() }
-}
-
-fn add(text: &str, html: &str, place: Place) -> Edit {
-    Edit::AddText { text: text.into(), html: html.into(), place }
 }
 
 /// A multipart/mixed with a text and one part of that header and body.

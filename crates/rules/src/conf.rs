@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::texts::HeaderRequest;
 
 pub use known::{KNOWN, Kind};
+pub(crate) use settings::SPOOFED;
 pub use settings::{Network, Settings, Which};
 pub use text::characters;
 

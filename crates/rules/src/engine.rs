@@ -21,7 +21,7 @@ use crate::conf::{Arg, Expression, Place, Settings, Shortcircuit, UriField};
 use crate::meta::Step;
 use crate::regex::{Matcher, Pattern, Prefixes};
 use crate::subject::Subject;
-use crate::texts::HeaderRequest;
+use crate::texts::{HeaderRequest, Tags};
 use prefilter::Prefilter;
 
 /// Which of the four scores of a rule counts.
@@ -241,6 +241,11 @@ pub trait Evals {
     /// Hits of rules that nothing in the rules themselves decides (`askdns`, `reuse`), by name.
     fn others(&self) -> Vec<(String, Answer)> {
         Vec::new()
+    }
+
+    /// Tags that have values before any rule runs.
+    fn tags(&self) -> Tags {
+        Tags::new()
     }
 }
 

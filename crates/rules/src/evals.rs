@@ -4,18 +4,26 @@
 //! (`Known`), and else as SpamAssassin does without a network. A function that is not in the tables here is not native:
 //! `is_native` says so, for the linter and the documentation.
 
+mod access;
+mod antivirus;
 mod body;
 mod dates;
 mod freemail;
 mod header;
 mod html;
 mod image;
+mod language;
 mod links;
 mod lists;
 mod mime;
 mod net;
+mod office;
 mod pattern;
+mod pdf;
+mod phishing;
 mod relay;
+mod shorteners;
+mod spoof;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +36,12 @@ use bytes::Bytes;
 use crate::conf::Settings;
 use crate::engine::{Answer, Call, Evals};
 use crate::regex::{Matcher, Pattern};
-use crate::texts::{HeaderRequest, HtmlFacts, Texts};
+use crate::texts::{HeaderRequest, HtmlFacts, Tags, Texts};
+
+pub use access::{Access, NAME as ACCESS_FUNCTION};
+pub use phishing::{Feed, Phishing};
+
+pub(crate) use lists::from_addresses;
 
 /// A function of a plugin.
 type Function = fn(&Native<'_>, &Call<'_>) -> Answer;
@@ -44,6 +57,14 @@ static TABLE: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
         freemail::FUNCTIONS,
         links::FUNCTIONS,
         image::FUNCTIONS,
+        pdf::FUNCTIONS,
+        office::FUNCTIONS,
+        spoof::FUNCTIONS,
+        antivirus::FUNCTIONS,
+        shorteners::FUNCTIONS,
+        phishing::FUNCTIONS,
+        language::FUNCTIONS,
+        access::FUNCTIONS,
     ];
     let several = lists::FUNCTIONS.iter().chain(net::FUNCTIONS);
     single.iter().chain(several).flat_map(|table| table.iter().copied()).collect()
@@ -128,6 +149,9 @@ pub struct Known {
     pub arc: Option<bool>,
     /// DMARC of the author's domain.
     pub dmarc: Option<Dmarc>,
+    /// Values of tags that stand in names which `askdns` and `check_hashbl_tag` ask for (`DKIMDOMAIN`, `RELAYCOUNTRY` …), and
+    /// those that answers have given (`ASN`, `RBL` …).
+    pub tags: HashMap<String, Vec<String>>,
     /// Answers for rules whose functions ask the DNS or a service, by the rule's name.
     pub rules: HashMap<String, Answer>,
     /// Hits of rules that have no function (`askdns`).
@@ -137,22 +161,59 @@ pub struct Known {
 /// An expression made ready, or why it cannot be.
 type Compiled = Result<Arc<Matcher>, String>;
 
-/// Expressions in arguments of functions, compiled once for all messages.
+/// What functions keep for all messages: expressions in their arguments, compiled once, and files that settings name.
 #[derive(Debug, Default)]
 pub struct Patterns {
     compiled: RwLock<HashMap<Box<[u8]>, Compiled>>,
     wild: OnceLock<Vec<String>>,
+    /// Files, read by whoever reads the rules.
+    pub files: Files,
+}
+
+/// Contents of files that settings or arguments of functions name.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// Feeds of Phishing.
+    pub phishing: Phishing,
+    /// Tables of AccessDB, by file.
+    pub access: HashMap<String, Access>,
 }
 
 impl Patterns {
     /// Compiled, without delimiters around it.
     fn compiled(&self, text: &[u8]) -> Result<Arc<Matcher>, String> {
+        self.made(text, |text| Pattern::plain(text, b"")?.compile())
+    }
+
+    /// Compiled, with delimiters around it or without.
+    fn either(&self, text: &[u8]) -> Result<Arc<Matcher>, String> {
+        let delimited = match text {
+            [b'/', ..] => true,
+            [b'm', next, ..] | [b'q', b'r', next, ..] => !(next.is_ascii_alphanumeric() || *next == b'_'),
+            _ => false,
+        };
+        if !delimited {
+            return self.compiled(text);
+        }
+        self.made(text, |text| Pattern::literal(text)?.compile())
+    }
+
+    /// Compiled so that its groups can be asked for.
+    fn grouping(&self, text: &[u8]) -> Result<Arc<Matcher>, String> {
+        self.made(text, |text| Pattern::plain(text, b"")?.backtracking())
+    }
+
+    fn made(
+        &self,
+        text: &[u8],
+        make: impl FnOnce(&[u8]) -> Result<Matcher, String>,
+    ) -> Result<Arc<Matcher>, String> {
         if let Ok(all) = self.compiled.read()
             && let Some(found) = all.get(text)
         {
             return found.clone();
         }
-        let made = Pattern::plain(text, b"").and_then(|pattern| pattern.compile()).map(Arc::new);
+        let made = make(text).map(Arc::new);
         if let Ok(mut all) = self.compiled.write() {
             all.insert(text.into(), made.clone());
         }
@@ -183,6 +244,8 @@ struct Memo {
     to: OnceCell<Vec<Vec<u8>>>,
     free: OnceCell<Option<Vec<Vec<u8>>>>,
     images: OnceCell<HashMap<&'static str, image::Pictures>>,
+    names: OnceCell<spoof::Names>,
+    programs: OnceCell<(bool, bool)>,
 }
 
 /// Answers functions of plugins for one message.
@@ -245,7 +308,7 @@ impl<'a> Native<'a> {
     }
 
     fn senders(&self) -> &[Vec<u8>] {
-        self.memo.from.get_or_init(|| lists::from_addresses(self))
+        self.memo.from.get_or_init(|| lists::from_addresses(self.texts))
     }
 
     fn to_addresses(&self) -> &[Vec<u8>] {
@@ -254,6 +317,23 @@ impl<'a> Native<'a> {
 
     fn free_in_body(&self) -> Option<&Vec<Vec<u8>>> {
         self.memo.free.get_or_init(|| freemail::in_body(self)).as_ref()
+    }
+
+    /// Whether an expression that is an argument matches one of the texts.
+    fn any_matches<'t>(
+        &self,
+        call: &Call<'_>,
+        index: usize,
+        texts: impl Iterator<Item = &'t [u8]>,
+    ) -> Answer {
+        let Some(pattern) = call.args.get(index) else { return of(false) };
+        match self.patterns.either(&pattern.0) {
+            Ok(matcher) => {
+                let mut texts = texts;
+                of(texts.any(|text| matches!(matcher.find(text, 0), Ok(Some(_)))))
+            }
+            Err(fault) => Answer { fault: Some(fault), ..Answer::default() },
+        }
     }
 
     fn images(&self, kind: &str) -> Option<&image::Pictures> {
@@ -268,6 +348,17 @@ impl Evals for Native<'_> {
 
     fn others(&self) -> Vec<(String, Answer)> {
         self.known.others.clone()
+    }
+
+    fn tags(&self) -> Tags {
+        let mut tags = self.texts.tags();
+        if self.settings.is_loaded("FromNameSpoof") {
+            tags.extend(spoof::names(self).tags.iter().cloned());
+        }
+        let known = self.known.tags.iter();
+        let bytes = |values: &Vec<String>| values.iter().map(|value| value.clone().into_bytes()).collect();
+        tags.extend(known.map(|(tag, values)| (tag.clone(), bytes(values))));
+        tags
     }
 }
 

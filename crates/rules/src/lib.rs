@@ -8,6 +8,7 @@ pub mod engine;
 pub mod evals;
 pub mod lint;
 pub mod meta;
+pub mod net;
 pub mod own;
 pub mod regex;
 pub mod report;

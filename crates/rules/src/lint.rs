@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::conf::{Definition, RuleSet, Warning};
-use crate::engine::Engine;
+use crate::engine::{Engine, ScoreSet};
+use crate::net::Net;
 use crate::regex::{Kind, Pattern};
 
 /// The result of looking through rules.
@@ -48,6 +49,11 @@ impl Lint {
             lint.warnings.push(message(&problem.rule, text));
             lint.unusable.insert(problem.rule, problem.message);
         }
+        let net = Net::new(rules, ScoreSet { net: true, bayes: false });
+        lint.warnings.extend(net.problems().iter().map(|(rule, why)| Warning {
+            error: false,
+            ..message(rule, format!("config: {rule} asks nothing over the network: {why}"))
+        }));
         for rule in rules.rules.values() {
             let (kind, expression) = kind(&rule.definition);
             *lint.kinds.entry(kind).or_default() += 1;

@@ -231,6 +231,20 @@ impl Matcher {
         Ok(found.and_then(|_| places.get(number)).map(|(start, end)| start..end))
     }
 
+    /// As `find`, with the place of the first group, if it took part. Only for `Pattern::backtracking`.
+    pub fn first_group(&self, text: &[u8], from: usize) -> Result<Option<WithGroup>, Overrun> {
+        let Engine::Backtracking(regex) = &self.0 else { return Ok(None) };
+        if from > text.len() {
+            return Ok(None);
+        }
+        let mut places = regex.capture_locations();
+        let found = regex.captures_read_at(&mut places, text, from).map_err(overrun)?;
+        Ok(found.map(|found| {
+            let group = places.get(1).filter(|(start, end)| start <= end);
+            (found.start()..found.end().max(found.start()), group.map(|(start, end)| start..end))
+        }))
+    }
+
     /// Which engine it is.
     pub fn kind(&self) -> Kind {
         match &self.0 {
@@ -239,6 +253,9 @@ impl Matcher {
         }
     }
 }
+
+/// Where a match is, and its first group.
+pub type WithGroup = (Range<usize>, Option<Range<usize>>);
 
 /// Where a match is, and the texts of its named groups.
 pub type Captured = (Range<usize>, Vec<(String, Vec<u8>)>);

@@ -149,7 +149,7 @@ impl Report<'_> {
                 Some((_, false)) => "ham".into(),
                 None => "no".into(),
             },
-            _ if KNOWN_EMPTY.contains(&name) => String::new(),
+            _ if KNOWN_EMPTY.contains(&name) && !self.outcome.tags.contains_key(name) => String::new(),
             _ => {
                 let values = self.outcome.tags.get(name)?;
                 values.iter().map(|value| crate::conf::characters(value)).collect::<Vec<_>>().join(" ")

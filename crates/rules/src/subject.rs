@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use crate::conf::Settings;
 use crate::regex::{Matcher, Pattern, fold};
-use crate::texts::{HeaderRequest, Networks, Redirector, Registry, TextSettings, Texts, Uri, idn_to_ascii};
+use crate::texts::{
+    HeaderRequest, Networks, Plugins, Redirector, Registry, TextSettings, Texts, Uri, idn_to_ascii,
+};
 
 /// A message as rules see it. All texts are bytes: SpamAssassin hands its expressions octets, never characters.
 pub trait Subject {
@@ -81,13 +83,11 @@ pub fn text_settings(settings: &Settings) -> TextSettings {
         msa_networks: networks(settings, "msa_networks", Networks::default()).unwrap_or_default(),
         envelope_sender_header: settings.get("envelope_sender_header").map(String::from),
         parse_dkim_uris: settings.flag("parse_dkim_uris"),
+        plugins: Plugins::of(settings),
         ..TextSettings::default()
     };
-    if settings.is_set("originating_ip_headers") || !settings.lines("originating_ip_headers").is_empty() {
-        let lines = settings.lines("originating_ip_headers").iter();
-        text.originating_ip_headers =
-            lines.flat_map(|line| line.split_whitespace()).map(String::from).collect();
-    }
+    let lines = settings.lines("originating_ip_headers").iter();
+    text.originating_ip_headers = lines.flat_map(|line| line.split_whitespace()).map(String::from).collect();
     text
 }
 

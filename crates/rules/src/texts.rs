@@ -10,18 +10,25 @@ mod canonical;
 mod charset;
 mod color;
 mod content;
+mod country;
 mod decode;
+mod documents;
 mod domains;
 mod entities;
+mod extract;
 mod facts;
 mod forms;
 mod header;
 mod html;
 pub(crate) mod ip;
+pub(crate) mod language;
 mod mailboxes;
 mod networks;
+mod office;
 mod pattern;
+mod pdf;
 mod perl;
+mod plugins;
 mod received;
 mod relays;
 mod render;
@@ -40,17 +47,23 @@ use bytes::Bytes;
 use gatepost_mail::Message;
 
 pub use canonical::Redirector;
+pub use country::Countries;
+pub use documents::{Document, Documents, Member};
+pub(crate) use domains::tld_end;
 pub use domains::{Registry, idn_to_ascii, is_fqdn_valid};
 pub use facts::{HtmlFacts, HtmlUri};
 pub use forms::HeaderValues;
+pub use language::Models;
 pub use networks::Networks;
+pub(crate) use pdf::Pdfs;
+pub use plugins::{Plugins, Tags};
 pub use relays::{Relay, Relays};
 pub use request::HeaderRequest;
 pub use tree::MimeFlags;
 pub use uris::Uri;
 
 pub(crate) use content::ContentType;
-pub(crate) use perl::{Text, find, is_wide_space, is_word, lines, trim, trim_end};
+pub(crate) use perl::{Text, find, is_wide_space, is_word, lines, starts_with, trim, trim_end};
 
 use body::Which;
 pub(crate) use tree::Tree;
@@ -82,6 +95,8 @@ pub struct TextSettings {
     pub parse_dkim_uris: bool,
     /// CRLF is made LF first, as most mail servers hand mail to SpamAssassin.
     pub line_feeds: bool,
+    /// Plugins that add to the texts.
+    pub plugins: Plugins,
 }
 
 impl Default for TextSettings {
@@ -96,17 +111,11 @@ impl Default for TextSettings {
             trusted_networks: None,
             internal_networks: None,
             msa_networks: Networks::default(),
-            originating_ip_headers: [
-                "X-Yahoo-Post-IP",
-                "X-Originating-IP",
-                "X-Apparently-From",
-                "X-SenderIP",
-            ]
-            .map(String::from)
-            .into(),
+            originating_ip_headers: Vec::new(),
             envelope_sender_header: None,
             parse_dkim_uris: true,
             line_feeds: true,
+            plugins: Plugins::default(),
         }
     }
 }
@@ -122,6 +131,8 @@ pub struct Given {
     pub now: i64,
     /// Pseudo headers by other checks: `X-Languages`, `X-Relay-Countries`.
     pub metadata: Vec<(String, Bytes)>,
+    /// What was taken out of attachments, where plugins want it (`Plugins::want_documents`).
+    pub documents: Documents,
 }
 
 /// The client that sends a message.
@@ -157,6 +168,7 @@ pub struct Texts<'s> {
     relays: OnceLock<Relays>,
     pages: OnceLock<Vec<Arc<HtmlFacts>>>,
     envelope_from: OnceLock<Option<Bytes>>,
+    found: plugins::Found,
 }
 
 impl<'s> Texts<'s> {
@@ -172,11 +184,13 @@ impl<'s> Texts<'s> {
             source =
                 [&written::written(client, given.sender.as_deref(), given.now)[..], &source].concat().into();
         }
+        let tree = Tree::read(source);
         Texts {
             settings,
             metadata: given.metadata,
             now: given.now,
-            tree: Tree::read(source),
+            found: plugins::Found::begin(&settings.plugins, &tree, given.documents),
+            tree,
             body: OnceLock::new(),
             visible: OnceLock::new(),
             invisible: OnceLock::new(),
@@ -265,6 +279,7 @@ impl<'s> Texts<'s> {
                     }
                 }
             }
+            self.attached_uris().for_each(|uri| finder.attached(uri));
             finder.finish()
         })
     }

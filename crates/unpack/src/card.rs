@@ -13,7 +13,8 @@ pub(crate) fn is(body: &[u8], detected: FileType) -> bool {
     const NEAR: usize = 1024;
     let near = &body[..body.len().min(NEAR)];
     let begins = || {
-        [&b"\nBEGIN:VCARD"[..], b"\nBEGIN:VCALENDAR"].iter().any(|mark| memmem::find(near, mark).is_some())
+        memmem::find_iter(near, b"\nBEGIN:VC")
+            .any(|at| near[at + 7..].starts_with(b"VCARD") || near[at + 7..].starts_with(b"VCALENDAR"))
     };
     matches!(detected, FileType::CALENDAR | FileType::VCARD) || detected == FileType::TEXT && begins()
 }

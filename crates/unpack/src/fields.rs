@@ -1,12 +1,12 @@
 //! Numbers at places in bytes; None where the bytes end before.
 
 /// A little-endian 16-bit number.
-pub(crate) fn u16_le(bytes: &[u8], at: usize) -> Option<u16> {
+pub fn u16_le(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 /// A little-endian 32-bit number.
-pub(crate) fn u32_le(bytes: &[u8], at: usize) -> Option<u32> {
+pub fn u32_le(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 

@@ -14,7 +14,8 @@ mod table;
 
 use bytes::Bytes;
 use gatepost_mail::{
-    DefectKind, FeatureKind, Field, FileType, Headers, Limit, Limits, Link, Message, Origin, Part, PartId,
+    DefectKind, Digested, FeatureKind, Field, FileType, Headers, Limit, Limits, Link, Message, Origin, Part,
+    PartId,
 };
 
 use self::table::{Area, Pieces, Table, Writer};
@@ -258,6 +259,7 @@ fn take_part(table: &mut Table, area: &Area) -> Result<Part, Garbled> {
         attachment,
         detected,
         body,
+        digest: Digested::default(),
         container,
         encrypted,
     })

@@ -521,6 +521,60 @@ fn pdfs_by_qpdf() {
     }
 }
 
+/// The password stands in the mail: that of the user, or the owner's.
+#[test]
+fn pdfs_whose_password_is_in_the_mail() {
+    let folder = Folder::new();
+    folder.write("eicar.com", EICAR);
+    folder.write(
+        "in.pdf",
+        &pdf(&[
+            b"<</Type /Catalog /Pages 2 0 R>>".to_vec(),
+            b"<</Type /Pages /Kids [3 0 R] /Count 1>>".to_vec(),
+            b"<</Type /Page /Parent 2 0 R /MediaBox [0 0 9 9]>>".to_vec(),
+        ]),
+    );
+    let (long, end) = ("n".repeat(45), &["--"][..]);
+    for (what, bits, options, user, owner) in [
+        ("RC4, 40 bits", "40", end, "Zitrone7", "x"),
+        ("RC4, 40 bits, owner", "40", end, "x", "Zitrone7"),
+        ("RC4, 128 bits", "128", &["--use-aes=n", "--"], "Zitrone7", "x"),
+        ("RC4, 128 bits, owner", "128", &["--use-aes=n", "--"], "x", "Zitrone7"),
+        ("AES, 128 bits", "128", &["--use-aes=y", "--"], "Zitrone7", "x"),
+        ("AES, 128 bits, owner", "128", &["--use-aes=y", "--cleartext-metadata", "--"], "x", "Zitrone7"),
+        ("AES, 128 bits, not ASCII", "128", &["--use-aes=y", "--"], "Gr\u{fc}n7", "x"),
+        ("AES, 128 bits, long", "128", &["--use-aes=y", "--"], long.as_str(), "x"),
+        ("AES, 256 bits", "256", end, "Zitrone7", "x"),
+        ("AES, 256 bits, owner", "256", end, "x", "Zitrone7"),
+        ("AES, 256 bits, not ASCII", "256", end, "Gr\u{fc}n7", "x"),
+        ("AES, 256 bits, older", "256", &["--force-R5", "--"], "Zitrone7", "x"),
+        ("AES, 256 bits, older, owner", "256", &["--force-R5", "--"], "x", "Zitrone7"),
+    ] {
+        let made = ["in.pdf", "--add-attachment", "eicar.com", "--", "out.pdf", "--allow-weak-crypto"];
+        let arguments = [&made[..], &["--encrypt", user, owner, bits], options].concat();
+        if folder.run("qpdf", &arguments).is_none() {
+            return;
+        }
+        let file = folder.read("out.pdf");
+        let password = if user == "x" { owner } else { user };
+        for (text, opens) in
+            [(format!("The password is: {password}"), true), ("The password is: Zitrone".into(), false)]
+        {
+            let mail = String::from_utf8(base64_mail("a.pdf", &file)).expect("ASCII");
+            let (head, part) = mail.split_at(mail.find("Content-Type:").expect("a part"));
+            let mail = format!(
+                "{head}Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\
+                 Content-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n--x\r\n{part}\r\n--x--\r\n"
+            );
+            let message = read(mail.into(), &Limits::default());
+            assert_eq!(eicar(&message), opens, "{what}: {:?}", message.defects);
+            let encrypted = message.defects.iter().any(|defect| defect.kind == DefectKind::Encrypted);
+            assert_eq!(encrypted, !opens, "{what}");
+            assert_eq!(features(&message).contains(&FeatureKind::PasswordInMail), opens, "{what}");
+        }
+    }
+}
+
 /// reportlab writes ASCII85 and Flate, and links as people do.
 #[test]
 fn pdfs_by_reportlab() {

@@ -12,7 +12,9 @@ use make::Zip;
 const DEFLATE: u16 = 8;
 
 fn opened(name: &str, file: Vec<u8>) -> Message {
-    read_file(file.into(), Some(name), &Limits::default())
+    // Time is no matter here: what runs out of it depends on the machine.
+    let limits = Limits { time: std::time::Duration::from_secs(600), ..Limits::default() };
+    read_file(file.into(), Some(name), &limits)
 }
 
 /// Names of the features, sorted, each once.

@@ -317,28 +317,3 @@ fn lha_archives_of_many_programs() {
     }
     assert!(whole > 200 && wrong.len() < 16, "{whole} {wrong:?}");
 }
-
-/// Debian's clamav-testfiles: the file that ClamAV knows comes out.
-#[test]
-fn clamav_test_files() {
-    let folder = PathBuf::from("/usr/share/clamav-testfiles");
-    let Ok(known) = std::fs::read(folder.join("clam.exe")) else {
-        println!("skipped: clamav-testfiles is not installed");
-        return;
-    };
-    let names = [
-        "clam.arj",
-        "clam.cab",
-        "clam.chm",
-        "clam.exe.szdd",
-        "clam_IScab_ext.exe",
-        "clam_IScab_int.exe",
-        "clam_ISmsi_ext.exe",
-        "clam_ISmsi_int.exe",
-    ];
-    for name in names {
-        let file = std::fs::read(folder.join(name)).unwrap();
-        let message = read_file(file.into(), None, &Limits::default());
-        assert!(message.parts.iter().any(|part| part.body == known), "{name}");
-    }
-}

@@ -141,6 +141,14 @@ fn clamav_test_files() {
         "clam.mail",
         "clam.exe.mbox.base64",
         "clam.exe.mbox.uu",
+        "clam.arj",
+        "clam.cab",
+        "clam.chm",
+        "clam.exe.szdd",
+        "clam_IScab_ext.exe",
+        "clam_IScab_int.exe",
+        "clam_ISmsi_ext.exe",
+        "clam_ISmsi_int.exe",
     ];
     for name in names {
         let message = attached(&std::fs::read(folder.join(name)).unwrap());

@@ -17,8 +17,19 @@ pub(super) struct Goes {
     pub(super) based: bool,
 }
 
+/// Style without what went.
+#[derive(Debug, PartialEq)]
+pub(super) struct Cleaned {
+    /// What stays.
+    pub(super) style: Vec<u8>,
+    /// Something went that runs.
+    pub(super) scripts: bool,
+    /// Something went that is fetched.
+    pub(super) remote: bool,
+}
+
 /// Style without what goes; None if nothing does.
-pub(super) fn cleaned(style: &[u8], goes: Goes) -> Option<Vec<u8>> {
+pub(super) fn cleaned(style: &[u8], goes: Goes) -> Option<Cleaned> {
     let mut edits = Edits::default();
     let may_run = goes.scripts && may_run(style);
     if !(may_run || goes.remote && may_fetch(style)) {
@@ -27,10 +38,12 @@ pub(super) fn cleaned(style: &[u8], goes: Goes) -> Option<Vec<u8>> {
     if may_run {
         scripts(&view(style, true), &mut edits);
     }
+    let scripts = edits.len();
     if goes.remote {
         remote(&view(style, false), goes.based, &mut edits);
     }
-    (!edits.is_empty()).then(|| edits.apply(style, |_, _| b""))
+    let (scripts, remote) = (scripts > 0, edits.len() > scripts);
+    (scripts || remote).then(|| Cleaned { style: edits.apply(style, |_, _| b""), scripts, remote })
 }
 
 /// Whether it is worth to look closer: most style has neither.
@@ -202,7 +215,7 @@ mod tests {
 
     fn told(style: &str, scripts: bool, remote: bool, based: bool) -> String {
         let goes = Goes { scripts, remote, based };
-        let made = cleaned(style.as_bytes(), goes);
+        let made = cleaned(style.as_bytes(), goes).map(|made| made.style);
         if let Some(made) = &made {
             assert_eq!(cleaned(made, goes), None, "{style} is not settled");
         }

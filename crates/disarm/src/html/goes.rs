@@ -38,6 +38,30 @@ impl Goes {
         goes
     }
 
+    /// Whether this is among them.
+    pub(super) fn has(self, one: Defang) -> bool {
+        match one {
+            Defang::Scripts => self.scripts,
+            Defang::Forms => self.forms,
+            Defang::Frames => self.frames,
+            Defang::Objects => self.objects,
+            Defang::RemoteContent => self.remote,
+            Defang::TrackingPixels => self.pixels,
+            Defang::Links => self.links,
+        }
+    }
+
+    /// These and those.
+    pub(super) fn add(&mut self, other: Goes) {
+        self.scripts |= other.scripts;
+        self.forms |= other.forms;
+        self.frames |= other.frames;
+        self.objects |= other.objects;
+        self.remote |= other.remote;
+        self.pixels |= other.pixels;
+        self.links |= other.links;
+    }
+
     fn anything(self) -> bool {
         self.scripts || self.forms || self.frames || self.objects || self.remote || self.pixels || self.links
     }
@@ -109,6 +133,8 @@ pub(super) struct Page<'a> {
     /// Bytes that may still be looked at.
     work: usize,
     pub(super) edits: Edits,
+    /// For what the edits are made.
+    pub(super) taken: Goes,
 }
 
 impl<'a> Page<'a> {
@@ -116,7 +142,7 @@ impl<'a> Page<'a> {
         const TIMES: usize = 64;
         const AT_LEAST: usize = 1 << 20;
         let work = bytes.len().saturating_mul(TIMES) + AT_LEAST;
-        Page { bytes, goes, based: has_base(bytes), work, edits: Edits::default() }
+        Page { bytes, goes, based: has_base(bytes), work, edits: Edits::default(), taken: Goes::default() }
     }
 
     /// Looks at what begins with this `<`.
@@ -145,6 +171,7 @@ impl<'a> Page<'a> {
     fn declaration(&mut self, at: usize) -> Result<(), Unreadable> {
         let head = self.bytes[at..].get(..10).unwrap_or_default().to_ascii_uppercase();
         if self.goes.anything() && (head.starts_with(b"<!ENTITY") || head.starts_with(b"<!ATTLIST")) {
+            self.taken.add(self.goes);
             self.edits.replace(at..at + 2, "");
         }
         Ok(())
@@ -159,6 +186,8 @@ impl<'a> Page<'a> {
         if acts && (self.goes.scripts || self.goes.remote) {
             let end = memchr::memchr(b'>', rest).map_or(rest.len(), |end| end + 1);
             self.spend(end)?;
+            let Goes { scripts, remote, .. } = self.goes;
+            self.taken.add(Goes { scripts, remote, ..Goes::default() });
             self.edits.replace(at..at + end, "");
         }
         Ok(())
@@ -170,10 +199,16 @@ impl<'a> Page<'a> {
         if goes.scripts && SCRIPTS.contains(&name) {
             return self.script(tag);
         }
-        let named = goes.forms && FORMS.contains(&name)
-            || goes.frames && FRAMES.contains(&name)
-            || goes.objects && (OBJECTS.contains(&name) || name == "source" && tag.get("srcset").is_none());
-        if named || goes.pixels && self.is_pixel(tag) || self.acts(tag) {
+        let is_object = || OBJECTS.contains(&name) || name == "source" && tag.get("srcset").is_none();
+        let whole = Goes {
+            forms: goes.forms && FORMS.contains(&name),
+            frames: goes.frames && FRAMES.contains(&name),
+            objects: goes.objects && is_object(),
+            pixels: goes.pixels && self.is_pixel(tag),
+            ..self.acts(tag)
+        };
+        if whole.anything() {
+            self.taken.add(whole);
             // What stood in fields must not become one word.
             let with = if matches!(name, "option" | "button" | "input") { " " } else { "" };
             self.edits.replace(tag.range.clone(), with);
@@ -197,6 +232,7 @@ impl<'a> Page<'a> {
         {
             range.end = end.end;
         }
+        self.taken.scripts = true;
         self.edits.replace(range, "");
         Ok(())
     }
@@ -231,38 +267,49 @@ impl<'a> Page<'a> {
         let content = tag.range.end..end;
         let style = &self.bytes[content.clone()];
         if let Some(cleaned) = css::cleaned(style, self.style_goes()) {
-            self.edits.replace(content, cleaned);
+            self.style_taken(&cleaned);
+            self.edits.replace(content, cleaned.style);
         } else if style.contains(&b'&')
-            && css::cleaned(values::decoded(style).as_bytes(), self.style_goes()).is_some()
+            && let Some(cleaned) = css::cleaned(values::decoded(style).as_bytes(), self.style_goes())
         {
+            self.style_taken(&cleaned);
             self.edits.replace(content, " ");
         }
         Ok(())
+    }
+
+    fn style_taken(&mut self, cleaned: &css::Cleaned) {
+        self.taken.add(Goes { scripts: cleaned.scripts, remote: cleaned.remote, ..Goes::default() });
     }
 
     fn style_goes(&self) -> css::Goes {
         css::Goes { scripts: self.goes.scripts, remote: self.goes.remote, based: self.based }
     }
 
-    /// Whether it is an element that acts by one of its attributes, and so goes as a whole.
-    fn acts(&self, tag: &Tag) -> bool {
+    /// For what an element goes as a whole because it acts by one of its attributes.
+    fn acts(&self, tag: &Tag) -> Goes {
+        let Goes { scripts, remote, .. } = self.goes;
+        let of = |scripts: bool, remote: bool| Goes { scripts, remote, ..Goes::default() };
         let value = |name: &str| tag.get(name).map(|value| values::address(&value).to_ascii_lowercase());
         match tag.local() {
-            "meta" if self.goes.scripts || self.goes.remote => {
-                matches!(value("http-equiv").as_deref(), Some("refresh" | "link" | "x-dns-prefetch-control"))
+            "meta" if scripts || remote => {
+                let acts = ["refresh", "link", "x-dns-prefetch-control"];
+                let acts = value("http-equiv").is_some_and(|value| acts.contains(&value.as_str()));
+                of(scripts && acts, remote && acts)
             }
             "link" => {
                 let rel = value("rel").unwrap_or_default();
-                self.goes.scripts && (rel.contains("import") || rel.contains("modulepreload"))
-                    || self.goes.remote && tag.attributes.iter().any(|one| self.is_fetched(tag, one))
+                of(
+                    scripts && (rel.contains("import") || rel.contains("modulepreload")),
+                    remote && tag.attributes.iter().any(|one| self.is_fetched(tag, one)),
+                )
             }
-            "set" | "animate" | "animatetransform" | "animatemotion" | "animatecolor"
-                if self.goes.scripts =>
-            {
-                value("attributename").is_some_and(|name| name.starts_with("on") || name.ends_with("href"))
+            "set" | "animate" | "animatetransform" | "animatemotion" | "animatecolor" if scripts => {
+                let changes = |name: String| name.starts_with("on") || name.ends_with("href");
+                of(value("attributename").is_some_and(changes), false)
             }
-            "include" if self.goes.remote => tag.name.starts_with("xi:"),
-            _ => false,
+            "include" => of(false, remote && tag.name.starts_with("xi:")),
+            _ => Goes::default(),
         }
     }
 
@@ -288,17 +335,24 @@ impl<'a> Page<'a> {
 
     fn attribute(&mut self, tag: &Tag, attribute: &Attribute) -> Result<(), Unreadable> {
         let name = attribute.local();
-        let gone = self.goes.scripts && is_script(attribute)
-            || self.goes.anything() && name == "srcdoc"
-            || self.goes.forms && name == "formaction"
-            || self.goes.remote && self.is_fetched(tag, attribute);
-        let link =
-            self.goes.links && name == "href" && !FETCHING.contains(&tag.local()) && tag.local() != "base";
-        if gone {
+        let goes = self.goes;
+        let gone = match name {
+            "srcdoc" => goes,
+            _ => Goes {
+                scripts: goes.scripts && is_script(attribute),
+                forms: goes.forms && name == "formaction",
+                remote: goes.remote && self.is_fetched(tag, attribute),
+                ..Goes::default()
+            },
+        };
+        let link = goes.links && name == "href" && !FETCHING.contains(&tag.local()) && tag.local() != "base";
+        if gone.anything() {
+            self.taken.add(gone);
             self.edits.replace(self.with_space(attribute.range.clone()), "");
         } else if link {
             self.link(tag, attribute)?;
-        } else if self.goes.links && name == "ping" {
+        } else if goes.links && name == "ping" {
+            self.taken.links = true;
             self.edits.replace(self.with_space(attribute.range.clone()), "");
         } else if name == "style" || memchr::memchr2(b'(', b'&', attribute.raw).is_some() {
             self.style_of(attribute);
@@ -319,7 +373,8 @@ impl<'a> Page<'a> {
             return;
         }
         if let Some(cleaned) = css::cleaned(decoded.as_bytes(), goes) {
-            let text = String::from_utf8_lossy(&cleaned)
+            self.style_taken(&cleaned);
+            let text = String::from_utf8_lossy(&cleaned.style)
                 .replace('&', "&amp;")
                 .replace('"', "&quot;")
                 .replace('<', "&lt;");
@@ -335,6 +390,7 @@ impl<'a> Page<'a> {
         if address.is_empty() || ["#", "cid:", "mid:"].iter().any(|within| lower.starts_with(within)) {
             return Ok(());
         }
+        self.taken.links = true;
         self.edits.replace(self.with_space(attribute.range.clone()), "");
         if tag.closing || values::is_script(&address) {
             return Ok(());

@@ -16,8 +16,16 @@ use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE};
 use gatepost_mail::{Budget, Defang, Limits};
 
 use crate::Unreadable;
-use crate::edits::Edits;
 use goes::{Goes, Page};
+
+/// A page without what acts by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defanged {
+    /// The page.
+    pub page: Vec<u8>,
+    /// Of what was to go, that which was there, in the same order. What stood within something else that went is not counted.
+    pub taken: Vec<Defang>,
+}
 
 /// Takes out of a page what is named in `what`; None if there is none of it, and the page can stay as it is. Everything else
 /// stays byte for byte, but for text in what only some reader takes for a tag.
@@ -44,46 +52,49 @@ pub fn defang_html(
     charset: Option<&str>,
     what: &[Defang],
     limits: &Limits,
-) -> Result<Option<Vec<u8>>, Unreadable> {
+) -> Result<Option<Defanged>, Unreadable> {
     const MEMORY: u64 = 16;
     let budget = Budget::new(limits);
     budget.check_memory((html.len() as u64).saturating_mul(MEMORY))?;
     let goes = Goes::of(what);
     let (page, encoding) = text(html, charset)?;
-    let Some(made) = settled(&page, goes, &budget)? else { return Ok(None) };
+    let Some((made, gone)) = settled(&page, goes, &budget)? else { return Ok(None) };
+    let taken = what.iter().copied().filter(|one| gone.has(*one)).collect();
     if made.len() as u64 > budget.bytes_left() {
         return Err(gatepost_mail::Limit::Bytes.into());
     }
-    let Some(encoding) = encoding else { return Ok(Some(made)) };
+    let Some(encoding) = encoding else { return Ok(Some(Defanged { page: made, taken })) };
     let made = written(&made, encoding);
     // What stands in several character sets at once may read otherwise when it is written.
-    if round(&text(&made, charset)?.0, goes, &budget)?.is_empty() {
-        Ok(Some(made))
+    if round(&text(&made, charset)?.0, goes, &budget)?.edits.is_empty() {
+        Ok(Some(Defanged { page: made, taken }))
     } else {
         Err(Unreadable::Malformed("it reads otherwise once it is written"))
     }
 }
 
-/// Takes things out until there are none; None if there were none.
-fn settled(page: &[u8], goes: Goes, budget: &Budget) -> Result<Option<Vec<u8>>, Unreadable> {
+/// Takes things out until there are none, and tells which there were; None if there were none.
+fn settled(page: &[u8], goes: Goes, budget: &Budget) -> Result<Option<(Vec<u8>, Goes)>, Unreadable> {
     /// What is taken out may put together what stood around it. Nobody does this so often by accident.
     const ROUNDS: usize = 8;
     let mut now = Cow::Borrowed(page);
+    let mut taken = Goes::default();
     for _ in 0..ROUNDS {
-        let edits = round(&now, goes, budget)?;
-        if edits.is_empty() {
+        let round = round(&now, goes, budget)?;
+        if round.edits.is_empty() {
             return Ok(match now {
                 Cow::Borrowed(_) => None,
-                Cow::Owned(page) => Some(page),
+                Cow::Owned(page) => Some((page, taken)),
             });
         }
-        now = Cow::Owned(edits.apply(&now, glue));
+        taken.add(round.taken);
+        now = Cow::Owned(round.edits.apply(&now, glue));
     }
     Err(Unreadable::Malformed("tags within tags"))
 }
 
 /// What goes from this page.
-fn round(bytes: &[u8], goes: Goes, budget: &Budget) -> Result<Edits, Unreadable> {
+fn round<'a>(bytes: &'a [u8], goes: Goes, budget: &Budget) -> Result<Page<'a>, Unreadable> {
     let mut page = Page::new(bytes, goes);
     for (count, at) in memchr::memchr_iter(b'<', bytes).enumerate() {
         if count % 1024 == 0 {
@@ -91,7 +102,7 @@ fn round(bytes: &[u8], goes: Goes, budget: &Budget) -> Result<Edits, Unreadable>
         }
         page.look(at)?;
     }
-    Ok(page.edits)
+    Ok(page)
 }
 
 /// What keeps apart what must not become one word: the beginning of a tag, and attributes.

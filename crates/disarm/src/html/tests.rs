@@ -7,6 +7,20 @@ use proptest::prelude::*;
 
 const ALL: &[Defang] = &[Scripts, Forms, Frames, Objects, RemoteContent, TrackingPixels, Links];
 
+/// The page alone.
+fn defang_html(
+    html: &[u8],
+    charset: Option<&str>,
+    what: &[Defang],
+    limits: &Limits,
+) -> Result<Option<Vec<u8>>, Unreadable> {
+    let made = super::defang_html(html, charset, what, limits)?;
+    if let Some(made) = &made {
+        assert!(!made.taken.is_empty() && made.taken.iter().all(|one| what.contains(one)), "{made:?}");
+    }
+    Ok(made.map(|made| made.page))
+}
+
 /// The page afterwards, `-` if it stays.
 fn told(page: &str, what: &[Defang]) -> String {
     match defang_html(page.as_bytes(), None, what, &Limits::default()) {
@@ -168,6 +182,42 @@ fn links_are_shown() {
             ("<a href='&lt;script>'>b</a>", "<a>b</a> [&#60;script&#62;]"),
         ],
     );
+}
+
+#[test]
+fn what_was_there_is_told() {
+    let table: &[(&str, &[Defang])] = &[
+        ("<script>a</script><p onclick=b>", &[Scripts]),
+        // As a link it would go too, but as a script it is gone.
+        ("<a href=javascript:c>", &[Scripts]),
+        ("<form><input formaction=a></form>", &[Forms]),
+        ("<p formaction=a>", &[Forms]),
+        ("<iframe src='http://a'></iframe>", &[Frames]),
+        ("<object data='http://a'></object><source src=a>", &[Objects]),
+        ("<img src='http://a' width=1 height=1>", &[TrackingPixels]),
+        ("<img src='http://a'><style>a { background: url(http://b) }</style>", &[RemoteContent]),
+        ("<p style='background: url(http://b); width: expression(1)'>", &[Scripts, RemoteContent]),
+        ("<style>a { width: expression(1) }</style><a href='http://a'>", &[Scripts, Links]),
+        ("<link rel=stylesheet href='http://a'>", &[RemoteContent]),
+        ("<link rel=import href='http://a'>", &[Scripts, RemoteContent]),
+        ("<meta http-equiv=refresh content=1>", &[Scripts, RemoteContent]),
+        ("<?xml-stylesheet href='http://a'?>", &[Scripts, RemoteContent]),
+        // Whatever is asked for goes by these.
+        ("<!ENTITY a>", ALL),
+        ("<p srcdoc='a'>", ALL),
+        // One thing comes to light when another is gone.
+        ("<scr<form>ipt>", &[Forms]),
+        ("<if<script></script>rame>", &[Scripts]),
+    ];
+    for (page, expected) in table {
+        let made = super::defang_html(page.as_bytes(), None, ALL, &Limits::default());
+        let taken = made.expect("read").expect("changed").taken;
+        assert_eq!(taken, *expected, "{page}");
+        // Each is there by itself too.
+        for kind in taken {
+            assert_ne!(told(page, &[kind]), "-", "{page} {kind:?}");
+        }
+    }
 }
 
 #[test]

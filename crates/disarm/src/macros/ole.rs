@@ -7,10 +7,11 @@ use std::collections::HashSet;
 use std::io::Read;
 
 use gatepost_mail::Budget;
+use gatepost_unpack::fields::{u16_le, u32_le};
 
 use super::{within, word, xls};
 use crate::Unreadable;
-use crate::cfb::{Cfb, u16_le, u32_le};
+use crate::cfb::Cfb;
 
 /// The document without macros; None if it has none.
 pub(super) fn cleaned(

@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use gatepost_mail::Budget;
+use gatepost_unpack::fields::u16_le;
+use gatepost_unpack::layout::text_pieces;
 
 use super::ooxml::is_dde;
 use crate::Unreadable;
-use crate::cfb::{u16_le, u32_le};
 
 /// The name of the stream that says where the text is.
 pub(super) fn table(body: &[u8]) -> Result<&'static str, Unreadable> {
@@ -35,7 +36,7 @@ pub(super) fn cleaned(
     budget: &Budget,
 ) -> Result<Option<Vec<u8>>, Unreadable> {
     let mut out = body.to_vec();
-    match table.and_then(|table| pieces(body, table)) {
+    match table.and_then(|table| text_pieces(body, table)) {
         Some(pieces) => {
             let mut fields = Vec::new();
             for (range, wide) in pieces {
@@ -49,38 +50,6 @@ pub(super) fn cleaned(
         }
     }
     Ok((out != body).then_some(out))
-}
-
-/// Where the pieces of the text lie, and whether their characters are wide (2.9.38, 2.9.177). All together are no more than
-/// twice the document.
-fn pieces(body: &[u8], table: &[u8]) -> Option<Vec<(Range<usize>, bool)>> {
-    const AT: usize = 0x1a2;
-    let (start, size) = (u32_le(body, AT)? as usize, u32_le(body, AT + 4)? as usize);
-    let mut rest = table.get(start..start.checked_add(size)?)?;
-    while let [1, tail @ ..] = rest {
-        rest = tail.get(2 + usize::from(u16_le(tail, 0)?)..)?;
-    }
-    let [2, tail @ ..] = rest else { return None };
-    let size = u32_le(tail, 0)? as usize;
-    let list = tail.get(4..)?;
-    let list = &list[..size.min(list.len())];
-    let count = list.len().checked_sub(4)? / 12;
-    let mut found = Vec::new();
-    let mut left = body.len().saturating_mul(2);
-    for place in 0..count {
-        let from = u32_le(list, place * 4)? as usize;
-        let to = u32_le(list, place * 4 + 4)? as usize;
-        let at = u32_le(list, (count + 1) * 4 + place * 8 + 2)?;
-        let narrow = at & 0x4000_0000 != 0;
-        let at = (at & 0x3fff_ffff) as usize;
-        let length = to.saturating_sub(from);
-        let (start, length) = if narrow { (at / 2, length) } else { (at, length.saturating_mul(2)) };
-        let start = start.min(body.len());
-        let end = start.saturating_add(length.min(left)).min(body.len());
-        left -= end - start;
-        found.push((start..end, !narrow));
-    }
-    (!found.is_empty()).then_some(found)
 }
 
 /// Looks through a piece of text: fields begin with 19, their results with 20, and they end with 21 (2.8.25).

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use gatepost_unpack::fields::{u16_le, u32_le};
+
 use crate::Unreadable;
-use crate::cfb::{u16_le, u32_le};
 
 const NAME: u16 = 0x0018;
 const BOUND_SHEET: u16 = 0x0085;

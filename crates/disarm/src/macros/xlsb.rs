@@ -1,5 +1,7 @@
 //! The binary parts of xlsb (MS-XLSB): names that run macro sheets, and links to other programs.
 
+use gatepost_unpack::layout::{XlsbRecord, xlsb_record};
+
 use crate::Unreadable;
 
 /// A part without what runs by itself. Names are told by their number elsewhere, so they stay, and are called otherwise.
@@ -15,7 +17,8 @@ pub(super) fn cleaned(part: &[u8], name: &str, names: bool) -> Result<Option<Vec
     let mut at = 0;
     let mut changed = false;
     while at < part.len() {
-        let (kind, start, end) = record(part, at)
+        let XlsbRecord { kind, start, end } = xlsb_record(part, at)
+            .filter(|record| record.end <= part.len())
             .ok_or(Unreadable::Malformed("a part of a workbook whose records make no sense"))?;
         at = end;
         if kind == BEGIN_SUP_BOOK && part.get(start) == Some(&DDE) {
@@ -43,26 +46,4 @@ fn rename(record: &mut [u8], at: usize) -> bool {
         }
         None => false,
     }
-}
-
-/// The number of the record at `at`, and where its data begins and ends.
-fn record(part: &[u8], mut at: usize) -> Option<(u16, usize, usize)> {
-    let first = *part.get(at)?;
-    at += 1;
-    let mut kind = u16::from(first);
-    if first & 0x80 != 0 {
-        kind = kind & 0x7f | u16::from(*part.get(at)? & 0x7f) << 7;
-        at += 1;
-    }
-    let mut length = 0;
-    for place in 0..4 {
-        let byte = *part.get(at)?;
-        at += 1;
-        length |= usize::from(byte & 0x7f) << (7 * place);
-        if byte & 0x80 == 0 {
-            break;
-        }
-    }
-    let end = at.checked_add(length).filter(|end| *end <= part.len())?;
-    Some((kind, at, end))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Check, SymbolInfo, Wave};
 use super::{
     access, attachments, auth, callahead, content, dnsbl, envelope, greylist, gtube, local_lists, malware,
-    p0f, rates, recipients, structure,
+    p0f, rates, recipients, rules, structure,
 };
 use crate::config::{Config, Problem};
 use crate::resources::callahead::AskNextHop;
@@ -72,6 +72,7 @@ pub static CHECKS: &[Entry] = &[
     Entry { name: "gtube", wave: Wave::Facts, meaning: "the test pattern of unsolicited mail", symbols: Symbols::Fixed(gtube::SYMBOLS), build: gtube::build },
     Entry { name: "structure", wave: Wave::Facts, meaning: "what is malformed, ambiguous or unreadable", symbols: Symbols::Made(structure::symbols), build: structure::build },
     Entry { name: "content", wave: Wave::Facts, meaning: "what contents are able to do: macros, scripts, hidden files (with `structure`)", symbols: Symbols::Made(content::symbols), build: content::build },
+    Entry { name: "rules", wave: Wave::Conclusions, meaning: "rules in SpamAssassin's language; each rule is a symbol of its own", symbols: Symbols::Fixed(rules::SYMBOLS), build: rules::build },
 ];
 
 /// Every symbol that may be found under this configuration, those of checks that are turned off included.

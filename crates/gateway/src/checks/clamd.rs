@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
-use gatepost_mail::{Cause, DefectKind, Mail, Message, Part, PartId, begins_with_field};
+use gatepost_mail::{Cause, DefectKind, Digested, Mail, Message, Part, PartId, begins_with_field};
 use tokio::time::timeout;
 
 use super::Health;
@@ -20,7 +20,7 @@ use super::malware::{Names, Outside};
 use super::run::seconds;
 use crate::config::Problem;
 use crate::config::typed::{Clamd as Settings, ClamdScan, ClamdTransfer};
-use crate::resources::verdicts::{Digest, Epoch, Kind, Memory, Named};
+use crate::resources::verdicts::{Digest, Epoch, Kind, Memory, Named, sha256};
 use client::{Client, Failure, Looked, MOST_CONNECTIONS, Place};
 
 /// Longest that asking after its health may take.
@@ -103,7 +103,7 @@ impl Clamd {
             return Ok(());
         }
         let prefix = if begins_with_field(&message.raw) { MAIL_PREFIX } else { b"" };
-        match self.ask(epoch, prefix, &message.raw).await? {
+        match self.ask(epoch, prefix, &message.raw_digest, &message.raw).await? {
             Looked::TooLarge => scan.skipped.push((None, message.raw.len())),
             Looked::Clean => scan.seen.push(None),
             Looked::Found(name) => {
@@ -127,7 +127,7 @@ impl Clamd {
             return false;
         }
         for (_, part) in scanned(message) {
-            let known = self.memory.known(epoch, digest(b"", &part.body).await);
+            let known = self.memory.known(epoch, digest(b"", &part.digest, &part.body).await);
             if known.is_some_and(|known| known.iter().any(|named| self.names.is_virus(&named.name))) {
                 return true;
             }
@@ -143,7 +143,7 @@ impl Clamd {
     ) -> Result<(), Failure> {
         let mut scans = Vec::new();
         for (id, part) in scanned(message) {
-            scans.push(self.look_at_part(epoch, id, &part.body));
+            scans.push(self.look_at_part(epoch, id, part));
         }
         let mut results = stream::iter(scans).buffered(PARTS_AT_ONCE);
         while let Some(result) = results.next().await {
@@ -169,9 +169,9 @@ impl Clamd {
         &self,
         epoch: Option<Epoch>,
         id: PartId,
-        body: &Bytes,
+        part: &Part,
     ) -> Result<(PartId, Looked), Failure> {
-        Ok((id, self.ask(epoch, b"", body).await?))
+        Ok((id, self.ask(epoch, b"", &part.digest, &part.body).await?))
     }
 
     /// Nothing is sent that is too large by the configuration, or that clamd has seen before.
@@ -179,13 +179,14 @@ impl Clamd {
         &self,
         epoch: Option<Epoch>,
         prefix: &'static [u8],
+        digested: &Digested,
         bytes: &Bytes,
     ) -> Result<Looked, Failure> {
         if prefix.len() + bytes.len() > self.max_size {
             return Ok(Looked::TooLarge);
         }
         let Some(epoch) = epoch else { return self.client.scan(prefix, bytes).await };
-        let digest = digest(prefix, bytes).await;
+        let digest = digest(prefix, digested, bytes).await;
         let known = self.memory.known(epoch, digest);
         self.memory.count(known.is_some());
         if let Some(known) = known {
@@ -206,8 +207,8 @@ fn scanned(message: &Message) -> impl Iterator<Item = (PartId, &Part)> {
     message.parts().filter(|(_, part)| !part.container && !part.body.is_empty())
 }
 
-async fn digest(prefix: &'static [u8], bytes: &Bytes) -> Digest {
-    Digest::of(Kind::Content, vec![Bytes::from_static(prefix), bytes.clone()]).await
+async fn digest(prefix: &[u8], digested: &Digested, bytes: &Bytes) -> Digest {
+    Digest::new(Kind::Content, [prefix, &sha256(digested, bytes).await])
 }
 
 impl Engine for Clamd {

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use gatepost_mail::{Cause, Mail, Message, PartId};
 use nix::sys::signal::{Signal, killpg};
@@ -29,7 +28,7 @@ use super::malware::{Names, Outside};
 use super::run::seconds;
 use crate::config::Problem;
 use crate::config::scanners::CommandScanner;
-use crate::resources::verdicts::{Digest, Epoch, Kind, Memory, Named};
+use crate::resources::verdicts::{Digest, Epoch, Kind, Memory, Named, sha256};
 
 /// Of what a program prints, so much is kept from each stream.
 const OUTPUT: u64 = 1 << 20;
@@ -81,11 +80,11 @@ impl Digests {
     async fn of(message: &Message) -> Digests {
         let mut pieces = Vec::new();
         for (id, part) in message.parts().filter(|(_, part)| !part.container && !part.body.is_empty()) {
-            pieces.extend([Bytes::copy_from_slice(&id.0.to_le_bytes()), part.body.clone()]);
+            pieces.extend([id.0.to_le_bytes().to_vec(), sha256(&part.digest, &part.body).await.to_vec()]);
         }
-        let parts = Digest::of(Kind::Parts, pieces).await;
-        let whole = vec![Bytes::copy_from_slice(parts.as_bytes()), message.raw.clone()];
-        Digests { message: Digest::of(Kind::Message, whole).await, parts }
+        let parts = Digest::new(Kind::Parts, pieces.iter().map(Vec::as_slice));
+        let raw = sha256(&message.raw_digest, &message.raw).await;
+        Digests { message: Digest::new(Kind::Message, [parts.as_bytes(), &raw]), parts }
     }
 }
 

@@ -262,10 +262,8 @@ impl List {
             }
             evidence
         };
-        let finding = |symbol: &str, answers: &[std::net::Ipv4Addr]| Finding {
-            symbol: symbol.to_owned().into(),
-            scope: question.scope,
-            evidence: evidence(answers),
+        let finding = |symbol: &str, answers: &[std::net::Ipv4Addr]| {
+            Finding::new(symbol.to_owned(), question.scope, evidence(answers))
         };
         let codes = listing.symbols.iter().map(|(symbol, answers)| finding(symbol, answers));
         std::iter::once(finding(&self.symbol, &listing.answers)).chain(codes).collect()

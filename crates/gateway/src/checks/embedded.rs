@@ -15,13 +15,14 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use boreal::scanner::{EvaluatedRule, ScanError, ScanParams};
 use boreal::{Compiler, MetadataValue};
-use gatepost_mail::{Cause, Fault, Message, OnFault, Origin, Part, PartId};
+use bytes::Bytes;
+use gatepost_mail::{Cause, Digested, Fault, Message, OnFault, Origin, Part, PartId};
 
 use super::malware::engine::Hit;
 use crate::config::Problem;
 use crate::config::typed::Embedded;
 use crate::config::update::{Installed, SourceKind};
-use crate::resources::verdicts::{Digest, Epoch, Kind, Memory, Named};
+use crate::resources::verdicts::{Digest, Epoch, Memory, Named};
 use hashes::Hashes;
 pub use trial::try_out;
 
@@ -102,12 +103,12 @@ impl Scanner {
         let mut seen = HashSet::new();
         let whole = |part: &Part| !part.container || part.origin == Origin::Archive;
         let parts = message.parts().filter(|(_, part)| whole(part) && !part.body.is_empty());
-        let bodies = parts.map(|(id, part)| (Some(id), &part.body));
-        for (part, body) in bodies.chain([(None, &message.raw)]) {
+        let bodies = parts.map(|(id, part)| (Some(id), &part.body, &part.digest));
+        for (part, body, digested) in bodies.chain([(None, &message.raw, &message.raw_digest)]) {
             if !seen.insert((body.as_ptr(), body.len())) {
                 continue;
             }
-            if let Err(detail) = run.look(part, body, &mut scan.hits) {
+            if let Err(detail) = run.look(part, body, digested, &mut scan.hits) {
                 let check = "embedded".to_owned();
                 scan.fault = Some(Fault { check, cause: Cause::Timeout, detail, answer: self.on_fault });
                 break;
@@ -156,16 +157,22 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Looks at one body, unless it is remembered. An error says why it was not looked at to its end.
-    fn look(&mut self, part: Option<PartId>, body: &[u8], hits: &mut Vec<Hit>) -> Result<(), String> {
+    fn look(
+        &mut self,
+        part: Option<PartId>,
+        body: &Bytes,
+        digested: &Digested,
+        hits: &mut Vec<Hit>,
+    ) -> Result<(), String> {
         let mut tell =
             |found: &[Named]| found.iter().for_each(|named| note(hits, Hit { part, ..named.into() }));
         let Some((memory, epoch)) = self.memory.filter(|_| body.len() >= WORTH_REMEMBERING) else {
             let mut found = Vec::new();
-            let scanned = self.scan(body, &mut found);
+            let scanned = self.scan(body, digested, &mut found);
             tell(&found);
             return scanned;
         };
-        let digest = Digest::new(Kind::Content, [body]);
+        let digest = Digest::content(digested.of(body));
         let known = memory.known(epoch, digest);
         memory.count(known.is_some());
         if let Some(known) = known {
@@ -173,7 +180,7 @@ impl Run<'_> {
             return Ok(());
         }
         let mut found = Vec::new();
-        let scanned = self.scan(body, &mut found);
+        let scanned = self.scan(body, digested, &mut found);
         tell(&found);
         if scanned.is_ok() {
             memory.keep(epoch, digest, found);
@@ -181,13 +188,15 @@ impl Run<'_> {
         scanned
     }
 
-    fn scan(&mut self, body: &[u8], found: &mut Vec<Named>) -> Result<(), String> {
+    fn scan(&mut self, body: &Bytes, digested: &Digested, found: &mut Vec<Named>) -> Result<(), String> {
         let late = || "the time for one message (checks.embedded.time) is up".to_owned();
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(late());
         }
-        found.extend(self.loaded.hashes.look_up(body).map(|name| Named::new(name, "hash")));
+        found.extend(
+            self.loaded.hashes.look_up(body, || digested.of(body)).map(|name| Named::new(name, "hash")),
+        );
         self.yara.set_scan_params(scan_params(left));
         let (result, error) = match self.yara.scan_mem(body) {
             Ok(result) => (result, None),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
-use gatepost_mail::{Cause, Mail, Message};
+use gatepost_mail::{Cause, Mail, Message, Part};
 use gatepost_wire::icap::{self as wire, Answer, Url};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -22,7 +22,7 @@ use super::run::seconds;
 use crate::config::Problem;
 use crate::config::scanners::IcapScanner;
 use crate::resources::net::{Stream, connect_tcp};
-use crate::resources::verdicts::{Digest, Epoch, Kind, Memory, Named};
+use crate::resources::verdicts::{Digest, Epoch, Kind, Memory, Named, sha256};
 
 /// Longest to wait for a connection to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -125,7 +125,7 @@ impl Icap {
             let name = part.name().unwrap_or("part");
             let names = match epoch {
                 None => self.show_next(&mut at_work, name, &part.body).await?.names,
-                Some(epoch) => self.known_or_shown(epoch, &mut at_work, name, &part.body).await?,
+                Some(epoch) => self.known_or_shown(epoch, &mut at_work, name, part).await?,
             };
             scan.hits.extend(names.into_iter().map(|name| Hit { part: Some(id), name, by: "" }));
             scan.seen.push(Some(id));
@@ -147,16 +147,16 @@ impl Icap {
         epoch: Epoch,
         at_work: &mut Option<AtWork<'a>>,
         name: &str,
-        body: &Bytes,
+        part: &Part,
     ) -> io::Result<Vec<String>> {
-        let content = Digest::of(Kind::Content, vec![body.clone()]).await;
+        let content = Digest::content(sha256(&part.digest, &part.body).await);
         let named = Digest::new(Kind::Named, [name.as_bytes(), content.as_bytes()]);
         let known = self.memory.known(epoch, content).or_else(|| self.memory.known(epoch, named));
         self.memory.count(known.is_some());
         if let Some(known) = known {
             return Ok(known.iter().map(|named| named.name.clone()).collect());
         }
-        let Said { names, unsaid } = self.show_next(at_work, name, body).await?;
+        let Said { names, unsaid } = self.show_next(at_work, name, &part.body).await?;
         if names.is_empty() {
             self.memory.keep(epoch, named, Vec::new());
         } else if !unsaid {

@@ -150,7 +150,7 @@ impl List {
             let value = shown.rsplit(' ').next().unwrap_or(shown);
             evidence.push_str(&format!(" ({})", reason.replace('$', value)));
         }
-        Finding { symbol: self.symbol.clone().into(), scope, evidence }
+        Finding::new(self.symbol.clone(), scope, evidence)
     }
 
     /// The client's address, and its name where its address leads there and back.

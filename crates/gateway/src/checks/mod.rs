@@ -22,10 +22,12 @@ pub mod malware;
 pub mod p0f;
 pub mod rates;
 pub mod recipients;
+pub mod rules;
 pub mod run;
 pub mod structure;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,6 +117,11 @@ pub trait Check: Send + Sync {
         _score: Points,
         _known: &'a Found,
     ) -> Answer<'a> {
+        None
+    }
+
+    /// Names of symbols that it may find besides those of the catalogue, and whether they may change while it runs.
+    fn more_symbols(&self) -> Option<(BTreeSet<Box<str>>, bool)> {
         None
     }
 
@@ -234,7 +241,8 @@ impl Found {
 #[cfg(test)]
 pub(crate) mod testing {
     use gatepost_mail::{
-        Defect, DefectKind, Envelope, FileType, Headers, Mail, Message, Origin, Part, PartId, Session,
+        Defect, DefectKind, Digested, Envelope, FileType, Headers, Mail, Message, Origin, Part, PartId,
+        Session,
     };
 
     /// A mail of these bytes, with parts of these declared types and contents; the first holds the others.
@@ -251,6 +259,7 @@ pub(crate) mod testing {
             attachment: false,
             detected: if declared.starts_with("text/") { FileType::TEXT } else { FileType::DATA },
             body: body.to_string().into(),
+            digest: Digested::default(),
             container: declared.starts_with("multipart/"),
             encrypted: false,
         };

@@ -1,6 +1,7 @@
 //! Runs checks: side by side, each under its own time, and whatever one does to itself, the others are not harmed.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -146,6 +147,16 @@ impl CheckSet {
         known: &Found,
     ) -> Found {
         run(self.all(), |check| check.after_data(session, envelope, recipients, score, known)).await
+    }
+
+    /// Names of symbols that rules may find besides those of the catalogue, and whether they may change while we run.
+    pub fn more_symbols(&self) -> (BTreeSet<Box<str>>, bool) {
+        let mut all = (BTreeSet::new(), false);
+        for (names, change) in self.all().filter_map(|check| check.more_symbols()) {
+            all.0.extend(names);
+            all.1 |= change;
+        }
+        all
     }
 
     /// State of everything that the checks depend on.

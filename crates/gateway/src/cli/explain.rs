@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{EntryJson, Failure, Io, NOT_DONE, OK, finish, show_path, show_recipients};
 use crate::records::text::clean;
-use crate::records::{Entry, Event, Journal, Record, Vault, VerdictRecord, find};
+use crate::records::{Entry, Event, FindingRecord, Journal, Record, Vault, VerdictRecord, find};
 
 /// Longest text from a message on one line, in characters.
 const MAX_TEXT: usize = 300;
@@ -139,13 +139,13 @@ fn findings(page: &mut Page, record: &Record) {
         return;
     }
     page.list("Findings", &record.findings, |finding| {
-        format!(
-            "{:>8}  {} ({}): {}",
-            finding.weight.to_string(),
-            finding.symbol,
-            finding.scope,
-            finding.evidence
-        )
+        let FindingRecord { symbol, weight, scope, evidence, meaning } = finding;
+        let told = match (meaning, evidence.as_str()) {
+            (Some(meaning), "") => meaning.clone(),
+            (Some(meaning), evidence) => format!("{meaning}: {evidence}"),
+            (None, evidence) => evidence.to_owned(),
+        };
+        format!("{:>8}  {symbol} ({scope}): {told}", weight.to_string())
     });
 }
 

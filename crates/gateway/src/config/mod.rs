@@ -17,6 +17,8 @@ pub mod parts;
 pub mod protection;
 mod reference;
 pub mod restrictions;
+pub mod rule_channels;
+pub mod rules;
 pub mod scanners;
 pub mod state;
 mod tree;

@@ -18,6 +18,7 @@ pub use super::lists::*;
 use super::p0f::P0f;
 use super::parts::{Disclaimer, Language, PartAction};
 pub use super::restrictions::Restrictions;
+pub use super::rules::Rules;
 pub use super::scanners::Clamd;
 use super::scanners::{CommandScanner, IcapScanner, MalwareNames, VerdictCache};
 use super::units::{Net, Seconds, Size};
@@ -434,6 +435,8 @@ pub struct Checks {
     pub structure: Structure,
     /// The client's operating system.
     pub p0f: P0f,
+    /// Rules in SpamAssassin's language.
+    pub rules: Rules,
 }
 
 /// The built-in malware scanner: YARA rules and hash lists over every part.
@@ -606,10 +609,26 @@ pub struct HeaderNames {
     pub level: String,
     /// Score, thresholds and what each finding counted.
     pub status: String,
+    /// How that is written. `amavis`: `Yes, score=7.5 tag=-999 tag2=6.31 kill=10 tests=[A=5.0, B=2.5] autolearn=no`;
+    /// `spamassassin`: `Yes, score=7.5 required=6.3 tests=A,B autolearn=no version=gatepost`.
+    pub status_form: StatusForm,
+    /// Report on spammy mail, as SpamAssassin's `X-Spam-Report`: a line for each finding that counts, with its points and what it
+    /// means.
+    pub report: String,
     /// Fields from outside that are removed, besides those above. A name that ends in `*` stands for all that begin so.
     pub remove: Vec<String>,
     /// Instead of removing a field from outside, put this before its name: `X-Old-`. Empty: remove.
     pub rename_prefix: String,
+}
+
+/// Forms of the status field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StatusForm {
+    /// As amavis writes it, with the points of each finding.
+    Amavis,
+    /// As SpamAssassin writes it.
+    SpamAssassin,
 }
 
 /// Originals lie in the vault until somebody releases or deletes them, or their days are over.
@@ -820,6 +839,8 @@ impl Default for HeaderNames {
             score: "X-Spam-Score".into(),
             level: "X-Spam-Level".into(),
             status: "X-Spam-Status".into(),
+            status_form: StatusForm::Amavis,
+            report: String::new(),
             remove: vec!["X-Virus-*".into(), "X-Spam-*".into(), "X-Gatepost-*".into()],
             rename_prefix: String::new(),
         }

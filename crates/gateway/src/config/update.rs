@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rule_channels::RuleChannels;
 use super::units::{Seconds, Size};
 
 /// Rules and hash lists of others, fetched by the daemon and by `gatepost update`, and used by the embedded scanner. What is
@@ -26,6 +27,8 @@ pub struct Update {
     pub authorities: Option<PathBuf>,
     /// What is fetched, each under a name of its own: `[update.source.urlhaus]`.
     pub source: BTreeMap<String, Source>,
+    /// Rules in SpamAssassin's language, by update channels.
+    pub rules: RuleChannels,
 }
 
 /// One file that is fetched. By `http` it must be signed, or `sha256` must hold its digits; by `https` its server is
@@ -78,6 +81,7 @@ impl Default for Update {
             proxy: String::new(),
             authorities: None,
             source: BTreeMap::new(),
+            rules: RuleChannels::default(),
         }
     }
 }
@@ -118,6 +122,8 @@ impl Update {
                 add(&format!("source.{name}.{key}"), why);
             }
         }
+        problems
+            .extend(self.rules.problems().into_iter().map(|(key, why)| (format!("update.rules.{key}"), why)));
         problems
     }
 }

@@ -259,6 +259,9 @@ impl Config {
             ("worker.recycle", u64::from(self.worker.recycle)),
             ("checks.dns.time", self.checks.dns.time.seconds()),
             ("checks.embedded.time", self.checks.embedded.time.seconds()),
+            ("checks.rules.time", self.checks.rules.time.seconds()),
+            ("checks.rules.network_time", self.checks.rules.network_time.seconds()),
+            ("checks.rules.max_size", self.checks.rules.max_size.bytes()),
         ] {
             if value == 0 {
                 problems.add(name, "is 0; nothing would ever be within it");

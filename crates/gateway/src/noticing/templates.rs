@@ -29,9 +29,9 @@ macro_rules! built_in {
 
 /// The built-in templates, by language and file.
 const BUILT_IN: &[(&str, &str)] = built_in! {
-    "en": "_words.txt" "admin.txt" "admin.html" "recipient.txt" "recipient.html" "sender.txt" "sender.html";
-    "fr": "_words.txt" "admin.txt" "admin.html" "recipient.txt" "recipient.html" "sender.txt" "sender.html";
-    "de": "_words.txt" "admin.txt" "admin.html" "recipient.txt" "recipient.html" "sender.txt" "sender.html";
+    "en": "_words.txt" "_tail.txt" "_tail.html" "admin.txt" "admin.html" "recipient.txt" "recipient.html" "sender.txt" "sender.html";
+    "fr": "_words.txt" "_tail.txt" "_tail.html" "admin.txt" "admin.html" "recipient.txt" "recipient.html" "sender.txt" "sender.html";
+    "de": "_words.txt" "_tail.txt" "_tail.html" "admin.txt" "admin.html" "recipient.txt" "recipient.html" "sender.txt" "sender.html";
 };
 
 /// The language of what a folder does not have.
@@ -353,7 +353,7 @@ mod tests {
                 let Rendered { subject, text, html } = templates.render(language, kind, &context).unwrap();
                 let html = html.expect("HTML");
                 assert!(!subject.is_empty() && subject.len() < 120, "{subject}");
-                for part in ["2026-03-01 12:30", "l1bnIZN88okd", "12 KiB", "312", "Example"] {
+                for part in ["2026-03-01 12:30", "l1bnIZN88okd", "12 KiB", "312", " 24 ", "Example"] {
                     assert!(text.contains(part), "{language} {kind:?}: {part} is not in\n{text}");
                     assert!(html.contains(part), "{language} {kind:?}: {part} is not in\n{html}");
                 }
@@ -379,6 +379,7 @@ mod tests {
         write("README.txt", "about");
         write("en/admin.txt", "Subject: {{ total }} on {{ hostname }}\n\n{% include 'en/_end.txt' %}\n");
         write("en/_end.txt", "The end, {{ name }}");
+        write("fr/_tail.txt", "Voilà, {{ closing }}");
         write("it/recipient.txt", "Subject: Posta\n\nCiao\n");
         write("it/recipient.html", "<p>{{ rows[0].subject }}</p>");
         let (templates, problems) = Templates::load(Some(folder.path()));
@@ -391,6 +392,8 @@ mod tests {
             ("322 on mx.example.org", "The end, security")
         );
         assert_eq!(admin.html, None, "the built-in HTML would say something else");
+        let french = templates.render("fr", Kind::Recipient, &context).unwrap();
+        assert!(french.text.trim_end().ends_with("Voilà, Write to help@example.org."), "{}", french.text);
         let italian = templates.render("it", Kind::Recipient, &context).unwrap();
         assert_eq!(italian.html.as_deref(), Some("<p>&lt;script&gt;</p>"));
         assert!(

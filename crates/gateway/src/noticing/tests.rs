@@ -188,6 +188,20 @@ async fn a_day_has_its_limit() {
     assert!(mail.contains("3 messages: spam"), "{mail}");
 }
 
+/// Nothing is claimed that is not sent, so whoever comes next need not wait.
+#[tokio::test]
+async fn whoever_is_to_stop_leaves_the_rest_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "notices.admin.a = { to = [\"admin@example.org\", \"b@example.org\"], about = [\"spam\"], every = 0 }";
+    let noticer = noticer(folder.path(), settings);
+    let journal = Journal::open(&folder.path().join("journal.db")).await.unwrap();
+    noticer.begin(&journal).await.unwrap();
+    write(&journal, vec![held("m0")]).await;
+    let round = noticer.round_until(&journal, false, &AtomicBool::new(true)).await.unwrap();
+    assert_eq!((round.made, round.sent), (2, 0));
+    assert_eq!(noticer.round(&journal, false).await.unwrap(), Round { sent: 2, ..Round::default() });
+}
+
 #[tokio::test]
 async fn what_is_immediate_comes_at_once_and_then_together() {
     let folder = tempfile::tempdir().unwrap();

@@ -220,13 +220,7 @@ impl Asked {
         let charset = part.charset.as_deref();
         match defang_html(&self.body, charset, what, limits) {
             Ok(None) => Came::Same,
-            Ok(Some(body)) => {
-                // Which of them were there.
-                let was_there = |kind: &Defang| {
-                    what.len() == 1 || !matches!(defang_html(&self.body, charset, &[*kind], limits), Ok(None))
-                };
-                Came::Changed(body.into(), what.iter().copied().filter(was_there).collect())
-            }
+            Ok(Some(made)) => Came::Changed(made.page.into(), made.taken),
             Err(why) => {
                 let why = format!("its HTML could not be defanged: {why}");
                 let part = Part { body: self.body.clone(), ..part.clone() };

@@ -1,6 +1,6 @@
 //! From a judged message to its record.
 
-use gatepost_mail::{Address, Mail, PartId, Protocol, Scope, Session, Treated, Verdict, sha256_hex};
+use gatepost_mail::{Address, Mail, PartId, Protocol, Scope, Session, Treated, Verdict, hex};
 
 use super::{Done, Judged, micros};
 use crate::records::{
@@ -70,6 +70,7 @@ fn findings(judged: &Judged, worst: &Verdict) -> Vec<FindingRecord> {
         weight: weight(place),
         scope: scope(&judged.mail, finding.scope),
         evidence: finding.evidence.clone(),
+        meaning: finding.meaning.as_deref().map(str::to_owned),
     })
     .collect()
 }
@@ -117,7 +118,7 @@ fn part(mail: &Mail, id: PartId) -> PartRecord {
         declared: part.declared.clone(),
         detected: part.detected.name.to_owned(),
         size: part.body.len() as u64,
-        digest: sha256_hex(&part.body),
+        digest: hex(&part.sha256()),
     }
 }
 

@@ -23,10 +23,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, SqlSafeStr, SqlitePool};
+use sqlx::{ConnectOptions as _, QueryBuilder, SqlSafeStr, Sqlite, SqlitePool};
 
 use super::Record;
 use writer::Queue;
@@ -137,6 +138,25 @@ impl Journal {
             .execute(&self.pool)
             .await
             .unwrap();
+    }
+
+    /// Takes the right to send what has an id in a table that has `state` and `claimed`: half an hour, false if somebody else
+    /// has it, or it was sent. A claim that seems to come from the future is over: the clock was set back.
+    async fn claim_sending(
+        &self,
+        table: &'static str,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<bool, JournalError> {
+        /// A claim that is older belongs to a process that is gone: no next hop is waited for so long.
+        const SENDING: i64 = 1800 * 1_000_000;
+        let now = now.as_microsecond();
+        let mut update = QueryBuilder::<Sqlite>::new(format!("UPDATE {table} SET claimed = "));
+        update.push_bind(now).push(" WHERE id = ").push_bind(id);
+        update.push(" AND state = 'made' AND (claimed IS NULL OR claimed < ");
+        update.push_bind(now.saturating_sub(SENDING)).push(" OR claimed > ").push_bind(now).push(")");
+        let claimed = update.build().execute(&self.pool).await;
+        claimed.map(|done| done.rows_affected() == 1).map_err(|error| self.database_error(error))
     }
 
     fn database_error(&self, source: sqlx::Error) -> JournalError {

@@ -147,6 +147,9 @@ pub struct FindingRecord {
     pub scope: String,
     /// Proof.
     pub evidence: String,
+    /// What the symbol means, where it is a rule that says so; others are in the list of symbols.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<String>,
 }
 
 /// One result of sender authentication.

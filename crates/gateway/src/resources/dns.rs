@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-pub use gatepost_auth::dns::{DnsError, Lookup, Mx, Resolve, backwards, reverse};
+pub use gatepost_auth::dns::{
+    DnsError, Lookup, Mx, Record, RecordData, Records, Resolve, backwards, reverse,
+};
 use hickory_resolver::proto::rr::RecordType;
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Semaphore;
@@ -233,19 +235,51 @@ impl Resolve for Dns {
 
     fn txt<'a>(&'a self, name: &'a str) -> Lookup<'a, String> {
         Box::pin(async move {
-            records(&self.look_up(name, RecordType::TXT).await, |data| match data {
-                Data::Text(list) => Some(list),
-                _ => None,
-            })
+            let known = self.look_up(name, RecordType::TXT).await;
+            match &*known {
+                Ok(Data::Texts(list)) => Ok(list.iter().map(|strings| strings.concat()).collect()),
+                Ok(_) => Err(DnsError::NoData),
+                Err(why) => Err(why.clone()),
+            }
         })
     }
 
     fn ptr(&self, address: IpAddr) -> Lookup<'_, String> {
         Box::pin(async move {
             records(&self.look_up(&reverse(address), RecordType::PTR).await, |data| match data {
-                Data::Text(list) => Some(list),
+                Data::Names(list) => Some(list),
                 _ => None,
             })
+        })
+    }
+
+    fn records<'a>(&'a self, name: &'a str, kind: &'a str) -> BoxFuture<'a, Result<Records, DnsError>> {
+        Box::pin(async move {
+            let Ok(asked) = kind.parse::<RecordType>() else {
+                return Err(DnsError::Failed(format!("{kind} is no type of records")));
+            };
+            let known = self.look_up(name, asked).await;
+            let other = |text: String| Record { kind: kind.to_owned(), data: RecordData::Text(text) };
+            let list = match known.as_ref().as_ref().map_err(Clone::clone)? {
+                Data::A(list) => list.iter().copied().map(Record::from).collect(),
+                Data::Aaaa(list) => list.iter().map(|address| other(address.to_string())).collect(),
+                Data::Mx(list) => {
+                    list.iter().map(|mx| other(format!("{} {}.", mx.preference, mx.exchange))).collect()
+                }
+                Data::Names(list) => list.iter().map(|name| other(format!("{name}."))).collect(),
+                Data::Texts(list) => {
+                    let record = |strings: &Vec<String>| Record {
+                        kind: kind.to_owned(),
+                        data: RecordData::Strings(strings.clone()),
+                    };
+                    list.iter().map(record).collect()
+                }
+                Data::Other(list) => list.clone(),
+                Data::NoServers(exists, primary) => {
+                    return Ok(Records { list: Vec::new(), zone: Some((*exists, primary.clone())) });
+                }
+            };
+            Ok(Records { list, zone: None })
         })
     }
 

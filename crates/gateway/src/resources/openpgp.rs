@@ -26,7 +26,7 @@ const AHEAD: Duration = Duration::from_secs(600);
 const BLOCK: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
 
 /// The keys of a file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Keys {
     signers: Vec<Signer>,
 }
@@ -83,6 +83,33 @@ impl Keys {
         }
     }
 
+    /// These and those of another file.
+    pub fn and(mut self, other: Keys) -> Keys {
+        self.signers.extend(other.signers);
+        self
+    }
+
+    /// Those that an id names: the fingerprint of the primary key or of the subkey that signs, or its last digits, hex.
+    pub fn named(self, ids: &[String]) -> Keys {
+        let named = |signer: &Signer| {
+            let names = [signer.name(), signer.fingerprint()];
+            ids.iter().any(|id| names.iter().any(|name| name.ends_with(&id.to_ascii_lowercase())))
+        };
+        Keys { signers: self.signers.into_iter().filter(named).collect() }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.signers.is_empty()
+    }
+
+    /// Fingerprints of the primary keys, in hex, each once.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.signers.iter().map(Signer::name).collect();
+        names.dedup();
+        names
+    }
+
     /// Who of them has signed this content, by a detached signature, armored or not; or why nobody has.
     pub fn verify(&self, content: &[u8], signature: &[u8]) -> Result<Signed, String> {
         self.verify_at(content, signature, SystemTime::now())
@@ -130,6 +157,11 @@ impl Signer {
     /// The fingerprint of the primary key.
     fn name(&self) -> String {
         self.key.primary_key.fingerprint().to_string()
+    }
+
+    /// The fingerprint of the key that signs itself.
+    fn fingerprint(&self) -> String {
+        self.subkey().map_or_else(|| self.name(), |subkey| subkey.key.fingerprint().to_string())
     }
 
     fn subkey(&self) -> Option<&SignedPublicSubKey> {

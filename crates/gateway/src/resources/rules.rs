@@ -1,14 +1,22 @@
 //! Rules in SpamAssassin's language, from the folders they lie in to what evaluates them.
 
+mod live;
+
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::{fs, io};
 
 use gatepost_rules::conf::{Options, Reader, RuleSet};
-use gatepost_rules::engine::{Engine, ScoreSet};
-use gatepost_rules::evals::Patterns;
+use gatepost_rules::engine::{Engine, Problem, ScoreSet};
+use gatepost_rules::evals::{Patterns, is_native};
+use gatepost_rules::lint::Lint;
+use gatepost_rules::net::Net;
 use gatepost_rules::own;
 use gatepost_rules::subject::text_settings;
 use gatepost_rules::texts::TextSettings;
+
+pub use live::{Live, Source};
 
 /// Plugins that Debian's SpamAssassin 4.0 loads, for rules that come without a .pre file that says so.
 const PLUGINS: &[&str] = &[
@@ -45,47 +53,168 @@ const PLUGINS: &[&str] = &[
 /// Rules, ready to be evaluated.
 pub struct Rules {
     /// As they were read.
-    pub set: RuleSet,
+    pub set: Arc<RuleSet>,
     /// Made ready.
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     /// What they say about texts.
     pub texts: TextSettings,
     /// Expressions that functions were given.
     pub patterns: Patterns,
+    /// Rules whose expressions cannot be used, so that they never hit.
+    pub broken: Arc<HashSet<Box<str>>>,
+    /// What is wrong with them, with file and line, as far as SpamAssassin would call it an error.
+    pub mistakes: Arc<[String]>,
+    /// Those that ask the DNS; none without the network.
+    pub net: Net,
+    /// Files that `include` named, read or not.
+    included: Vec<PathBuf>,
 }
 
 impl Rules {
-    /// Reads files and folders in the order in which they count. Of all folders the .pre files come first, since they say
-    /// which plugins there are; then the .cf files, each folder's by name. Without any, the rules of our own.
+    /// Reads rules as `sources` finds them. What is wrong inside a file is a warning of the rules.
     ///
-    /// Errors: a path that cannot be read, with its name. What is wrong inside a file is a warning of the rules.
+    /// Errors: a path that cannot be read, with its name.
     pub fn load(paths: &[PathBuf], network: bool) -> io::Result<Rules> {
-        let mut files = Vec::new();
-        for path in paths {
-            files.extend(files_of(path)?);
-        }
-        let (first, then): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_named(file, "pre"));
-        let mut reader = Reader::new(Options { local: !network, ..Options::default() });
-        let mut include = |name: &str| fs::read(name).map_err(|error| error.to_string());
-        if first.is_empty() {
-            let line = |plugin: &&str| format!("loadplugin Mail::SpamAssassin::Plugin::{plugin}\n");
-            let lines: String = PLUGINS.iter().map(line).collect();
-            reader.read("built-in.pre", lines.as_bytes(), &mut include);
-        }
-        for file in first.iter().chain(&then) {
-            let content = fs::read(file).map_err(|error| named(file, &error))?;
-            reader.read(&file.to_string_lossy(), &content, &mut include);
-        }
-        if paths.is_empty() {
-            own::FILES.iter().for_each(|(name, text)| reader.read(name, text.as_bytes(), &mut include));
-        }
-        let set = reader.finish();
-        let engine = Engine::new(&set, ScoreSet { net: network, bayes: false });
-        let texts = text_settings(&set.settings);
-        // Whatever is compiled now takes nothing of the time that a mail has.
-        engine.warm();
-        Ok(Rules { set, engine, texts, patterns: Patterns::default() })
+        Rules::load_with(paths, paths.is_empty(), network)
     }
+
+    /// The same, with the rules of our own before those of the files, or without.
+    pub fn load_with(paths: &[PathBuf], own: bool, network: bool) -> io::Result<Rules> {
+        let mut included = Vec::new();
+        let made = match paths.is_empty() && own {
+            true => Made::of_our_own(network).clone(),
+            false => Made::new(read(paths, own, network, &mut included)?, network),
+        };
+        let Made { set, engine, broken, mistakes } = made;
+        let texts = text_settings(&set.settings);
+        let net = if network { Net::new(&set, engine.score_set()) } else { Net::default() };
+        Ok(Rules { set, engine, texts, patterns: Patterns::default(), broken, mistakes, net, included })
+    }
+    /// The score from which a mail counts as spam (`required_score`).
+    pub fn required(&self) -> f64 {
+        self.set.settings.number("required_score").unwrap_or(5.0)
+    }
+}
+
+/// Reads the files; those that they include are noted.
+fn read(paths: &[PathBuf], own: bool, network: bool, included: &mut Vec<PathBuf>) -> io::Result<RuleSet> {
+    let mut reader = Reader::new(Options { local: !network, ..Options::default() });
+    let mut include = |name: &str| {
+        included.push(PathBuf::from(name));
+        fs::read(name).map_err(|error| error.to_string())
+    };
+    for (name, content) in sources(paths, own)? {
+        reader.read(&name, &content, &mut include);
+    }
+    Ok(reader.finish())
+}
+
+/// The names and contents of files and of those in folders, in the order in which they count. Of all folders the .pre files
+/// come first, since they say which plugins there are; then the rules of our own, if they are to be there; then the .cf files,
+/// each folder's by name.
+///
+/// Errors: a path that cannot be read, with its name.
+pub fn sources(paths: &[PathBuf], own: bool) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for path in paths {
+        files.extend(files_of(path)?);
+    }
+    let (first, then): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_named(file, "pre"));
+    let content = |file: &PathBuf| {
+        let content = fs::read(file).map_err(|error| named(file, &error))?;
+        io::Result::Ok((file.to_string_lossy().into_owned(), content))
+    };
+    let mut sources: Vec<_> = first.iter().map(content).collect::<io::Result<_>>()?;
+    if first.is_empty() {
+        sources.push(("built-in.pre".to_owned(), plugins().into_bytes()));
+    }
+    if own {
+        sources.extend(own::FILES.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())));
+    }
+    for file in &then {
+        sources.push(content(file)?);
+    }
+    Ok(sources)
+}
+
+/// What is made of rules once they are read.
+#[derive(Clone)]
+struct Made {
+    set: Arc<RuleSet>,
+    engine: Arc<Engine>,
+    broken: Arc<HashSet<Box<str>>>,
+    mistakes: Arc<[String]>,
+}
+
+impl Made {
+    fn new(set: RuleSet, network: bool) -> Made {
+        let engine = Engine::new(&set, ScoreSet { net: network, bayes: false });
+        // Whatever is compiled now takes nothing of the time that a mail has.
+        let broken = engine.warm();
+        let mistakes = mistakes(&set, &engine, &broken).into();
+        let broken = broken.into_iter().map(|problem| problem.rule.into()).collect();
+        Made { set: Arc::new(set), engine: Arc::new(engine), broken: Arc::new(broken), mistakes }
+    }
+
+    /// Those of our own alone, which never change.
+    fn of_our_own(network: bool) -> &'static Made {
+        static MADE: [OnceLock<Made>; 2] = [const { OnceLock::new() }; 2];
+        MADE[usize::from(network)].get_or_init(|| {
+            let set =
+                read(&[], true, network, &mut Vec::new()).expect("no file is read that may not be there");
+            Made::new(set, network)
+        })
+    }
+}
+
+/// Most mistakes that are told one by one.
+const MAX_MISTAKES: usize = 1000;
+
+fn mistakes(set: &RuleSet, engine: &Engine, broken: &[Problem]) -> Vec<String> {
+    let place = |problem: &Problem| match set.rules.get(problem.rule.as_str()) {
+        Some(rule) => format!("{}:{}: ", rule.file, rule.line),
+        None => String::new(),
+    };
+    let read = set.warnings.iter().filter(|warning| warning.error).map(|warning| match warning.line {
+        0 => warning.message.clone(),
+        line => format!("{}:{line}: {}", warning.file, warning.message),
+    });
+    let made = engine.problems().iter().chain(broken);
+    let made = made.map(|problem| format!("{}{}: {}", place(problem), problem.rule, problem.message));
+    read.chain(made).take(MAX_MISTAKES).collect()
+}
+
+/// What `--lint` says of files that are on no disk yet, by names without folders, in the order in which they count. They
+/// stand alone, as sa-update tries them: after the .pre files of a site, and including nothing but each other.
+pub fn lint(site: &[PathBuf], files: &[(&str, &[u8])]) -> io::Result<Lint> {
+    let mut reader = Reader::new(Options { local: true, ..Options::default() });
+    let mut first = Vec::new();
+    for path in site {
+        first.extend(files_of(path)?.into_iter().filter(|file| is_named(file, "pre")));
+    }
+    let mut include = |name: &str| fs::read(name).map_err(|error| error.to_string());
+    for file in &first {
+        let content = fs::read(file).map_err(|error| named(file, &error))?;
+        reader.read(&file.to_string_lossy(), &content, &mut include);
+    }
+    if first.is_empty() {
+        reader.read("built-in.pre", plugins().as_bytes(), &mut include);
+    }
+    let mut include = |name: &str| {
+        let file = files.iter().find(|(own, _)| *own == name);
+        file.map(|(_, content)| content.to_vec()).ok_or_else(|| "it is none of the same folder".to_owned())
+    };
+    for (name, content) in files {
+        reader.read(name, content, &mut include);
+    }
+    let set = reader.finish();
+    let engine = Engine::new(&set, ScoreSet { net: false, bayes: false });
+    Ok(Lint::of(&set, &engine, &is_native))
+}
+
+/// Lines that load what Debian's SpamAssassin loads.
+fn plugins() -> String {
+    PLUGINS.iter().map(|plugin| format!("loadplugin Mail::SpamAssassin::Plugin::{plugin}\n")).collect()
 }
 
 /// A file itself; of a folder those that SpamAssassin reads, by name.
@@ -96,12 +225,17 @@ fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(|error| named(path, &error))? {
         let file = entry.map_err(|error| named(path, &error))?.path();
-        if (is_named(&file, "cf") || is_named(&file, "pre")) && file.is_file() {
+        if is_rules(&file) && file.is_file() {
             files.push(file);
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether a file is one of rules by its name.
+pub fn is_rules(file: &Path) -> bool {
+    is_named(file, "cf") || is_named(file, "pre")
 }
 
 fn is_named(file: &Path, extension: &str) -> bool {
@@ -138,5 +272,25 @@ mod tests {
 
         let error = Rules::load(&[folder.path().join("nowhere")], false).err().unwrap();
         assert!(error.to_string().contains("nowhere"), "{error}");
+    }
+    #[test]
+    fn files_are_tried_before_they_are_written() {
+        let said = |site: &[PathBuf], files: &[(&str, &[u8])]| {
+            let lint = lint(site, files).unwrap();
+            let text: Vec<String> = lint.warnings.iter().map(ToString::to_string).collect();
+            (lint.errors, text.join("\n"))
+        };
+        let good: (&str, &[u8]) = ("10_a.cf", b"body A /a/\nscore A 1\n");
+        assert_eq!(said(&[], &[good]), (0, String::new()));
+        assert_eq!(said(&[], &[good, ("b.cf", b"include 10_a.cf\n")]).0, 0);
+        let (errors, text) = said(&[], &[good, ("b.cf", b"include /etc/passwd\n")]);
+        assert!(errors == 1 && text.contains("none of the same folder"), "{text}");
+        let (errors, text) = said(&[], &[("b.cf", b"body B /(/\n")]);
+        assert!(errors > 0 && text.contains("b.cf"), "{text}");
+        let site = tempfile::tempdir().unwrap();
+        fs::write(site.path().join("a.pre"), "nonsense here\n").unwrap();
+        fs::write(site.path().join("a.cf"), "nonsense there\n").unwrap();
+        let (errors, text) = said(&[site.path().to_owned()], &[]);
+        assert!(errors == 1 && text.contains("a.pre") && !text.contains("a.cf"), "{text}");
     }
 }

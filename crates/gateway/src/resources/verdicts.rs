@@ -1,6 +1,6 @@
 //! What malware engines said of contents, so that the same worm is shown to a scanner once.
 //!
-//! An answer is kept under the digest (SHA-256) of exactly what the engine was given, and under the engine's *epoch*: a
+//! An answer is kept under the digest (of SHA-256s) of exactly what the engine was given, and under the engine's *epoch*: a
 //! number that changes with its signatures, or when somebody says that they have changed. Whoever asks takes the epoch
 //! before the scan and keeps its answer under that one, so an answer of old signatures is never found under new ones. A
 //! fault is no answer and is not kept.
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use gatepost_mail::Digested;
 use prometheus_client::metrics::counter::Counter;
 use sha2::{Digest as _, Sha256};
 
@@ -63,7 +64,7 @@ pub struct Digest([u8; 32]);
 /// What a digest is of. Digests of different things never meet, whatever the octets.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
-    /// A content by itself.
+    /// A content by itself: its SHA-256, and what is put before it.
     Content = 0,
     /// A content under a name: the name, and the content's digest.
     Named = 1,
@@ -85,22 +86,26 @@ impl Digest {
         Digest(hash.finalize().into())
     }
 
-    /// The same, without keeping others waiting when there is much of it.
-    pub async fn of(kind: Kind, pieces: Vec<Bytes>) -> Digest {
-        let length: usize = pieces.iter().map(Bytes::len).sum();
-        let digest = move || Digest::new(kind, pieces.iter().map(Bytes::as_ref));
-        if length < LARGE {
-            return digest();
-        }
-        let here = digest.clone();
-        // It fails only while the runtime shuts down.
-        tokio::task::spawn_blocking(digest).await.unwrap_or_else(|_| here())
+    /// Of a content whose SHA-256 this is.
+    pub fn content(sha256: [u8; 32]) -> Digest {
+        Digest::new(Kind::Content, [&sha256[..]])
     }
 
     /// Its octets, to be part of another.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// The SHA-256 of a content, without keeping others waiting when there is much of it.
+pub async fn sha256(digested: &Digested, content: &Bytes) -> [u8; 32] {
+    if content.len() < LARGE || digested.known(content).is_some() {
+        return digested.of(content);
+    }
+    let (there, large) = (digested.clone(), content.clone());
+    let computed = tokio::task::spawn_blocking(move || there.of(&large)).await;
+    // It fails only while the runtime shuts down.
+    computed.unwrap_or_else(|_| digested.of(content))
 }
 
 impl Verdicts {
@@ -322,8 +327,8 @@ mod tests {
         }
         for size in [3, LARGE] {
             let bytes = Bytes::from(vec![7; size]);
-            let expected = Digest::new(Kind::Content, [&bytes[..]]);
-            assert_eq!(Digest::of(Kind::Content, vec![bytes]).await, expected);
+            let expected = Digest::content(Sha256::digest(&bytes).into());
+            assert_eq!(Digest::content(sha256(&Digested::default(), &bytes).await), expected);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the daemon looks after while it runs: health, metrics, retention, reports, updates.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use crate::noticing::{self, Noticer};
 use crate::pipeline::{Pipeline, Store};
 use crate::records::{self, Health, Metrics};
 use crate::reporting::{Round, last_midnight};
+use crate::updating::channels::{self, Asked, Channels};
 use crate::updating::{Manner, Outcome, Unable, Updater};
 
 /// A round of looking that takes longer is told as ill health itself: what was known before it is too old.
@@ -29,6 +31,8 @@ pub(super) struct Tending {
     expiring: Option<JoinHandle<()>>,
     reporting: Option<JoinHandle<()>>,
     noticing: Option<JoinHandle<()>>,
+    /// No more notices are begun.
+    no_more_notices: Arc<AtomicBool>,
     updating: Option<JoinHandle<()>>,
     /// When rules and lists are asked for next, and how often that was to be done when this was set.
     update_at: Option<(Instant, Duration)>,
@@ -47,6 +51,7 @@ impl Tending {
             expiring: None,
             reporting: None,
             noticing: None,
+            no_more_notices: Arc::default(),
             updating: None,
             update_at: None,
             sources: Arc::default(),
@@ -133,14 +138,20 @@ impl Tending {
     /// Notes what somebody is to be told of, and tells it when it is due. A next hop that hangs holds up notices alone.
     pub fn notice(&mut self, noticer: &Option<Arc<Noticer>>, store: &Store) {
         let Some(noticer) = noticer.clone().filter(|_| !is_running(&self.noticing)) else { return };
-        let journal = store.journal.clone();
+        let (journal, stop) = (store.journal.clone(), self.no_more_notices.clone());
         self.noticing = Some(tokio::spawn(async move {
-            match noticer.round(&journal, false).await {
+            match noticer.round_until(&journal, false, &stop).await {
                 Ok(round) if round == noticing::Round::default() => {}
                 Ok(round) => tracing::info!("{round}"),
                 Err(error) => tracing::error!(%error, "notices wait"),
             }
         }));
+    }
+
+    /// Lets a notice that is being sent be the last one; whoever waits for its end knows what became of it.
+    pub fn end_notices(&mut self) -> Option<JoinHandle<()>> {
+        self.no_more_notices.store(true, Ordering::Relaxed);
+        self.noticing.take()
     }
 
     /// Fetches rules and hash lists when it is time, for the first time soon after the start. What is installed is taken by
@@ -150,7 +161,8 @@ impl Tending {
         if is_running(&self.updating) {
             return;
         }
-        if every.is_zero() || config.update.source.is_empty() {
+        let (sources, rules) = (!config.update.source.is_empty(), !config.update.rules.channel.is_empty());
+        if every.is_zero() || !(sources || rules) {
             return forget_sources(&self.health, &self.sources, BTreeSet::new());
         }
         match self.update_at.filter(|(_, before)| *before == every) {
@@ -158,41 +170,67 @@ impl Tending {
             Some((at, _)) if Instant::now() < at => {}
             Some(_) => {
                 self.update_at = Some((Instant::now() + every + jitter(every), every));
-                match Updater::build(config) {
-                    Ok(updater) => {
+                let updater = sources.then(|| Updater::build(config)).transpose();
+                let channels = rules.then(|| Channels::build(config, &Asked::default())).transpose();
+                match (updater, channels) {
+                    (Ok(updater), Ok(channels)) => {
                         let (health, sources) = (self.health.clone(), self.sources.clone());
-                        self.updating =
-                            Some(tokio::spawn(async move { update(&updater, &health, &sources).await }));
+                        self.updating = Some(tokio::spawn(async move {
+                            update(updater.as_ref(), channels.as_ref(), &health, &sources).await;
+                        }));
                     }
-                    Err(why) => tracing::error!("rules and lists cannot be fetched: {why}"),
+                    (Err(why), _) | (_, Err(why)) => {
+                        tracing::error!("rules and lists cannot be fetched: {why}");
+                    }
                 }
             }
         }
     }
 }
 
-/// One round. A source that fails is told of beside the health, for mail is judged by what is there.
-async fn update(updater: &Updater, health: &Health, sources: &Mutex<BTreeSet<String>>) {
-    let tell = |name: &str, outcome: &Outcome| {
-        let state = match outcome {
-            Outcome::New(what) => {
-                tracing::info!(source = name, "new rules or hashes: {what}");
-                Ok(())
-            }
-            Outcome::Same => Ok(()),
-            Outcome::Failed(why) => {
-                tracing::warn!(source = name, "not updated, what is installed stays: {why}");
-                Err(why.clone())
-            }
-        };
-        health.set_aside(&source_key(name), state);
+/// One round. A source or channel that fails is told of beside the health, for mail is judged by what is there.
+async fn update(
+    updater: Option<&Updater>,
+    channels: Option<&Channels>,
+    health: &Health,
+    sources: &Mutex<BTreeSet<String>>,
+) {
+    let mut names = BTreeSet::new();
+    let tell = |name: &str, outcome: Result<Option<&str>, &String>| {
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(what)) => tracing::info!(source = name, "new: {what}"),
+            Err(why) => tracing::warn!(source = name, "not updated, what is installed stays: {why}"),
+        }
+        health.set_aside(&source_key(name), outcome.map(drop).map_err(Clone::clone));
     };
-    match updater.round(&[], Manner::default(), tell).await {
-        Ok(_) => {}
-        Err(Unable::Busy) => tracing::info!("an update is under way already"),
-        Err(Unable::Folder(why)) => tracing::error!("rules and lists cannot be installed: {why}"),
+    let unable = |why: Unable| match why {
+        Unable::Busy => tracing::info!("an update is under way already"),
+        Unable::Folder(why) => tracing::error!("rules and lists cannot be installed: {why}"),
+    };
+    if let Some(updater) = updater {
+        let round = updater.round(&[], Manner::default(), |name, outcome| match outcome {
+            Outcome::New(what) => tell(name, Ok(Some(what))),
+            Outcome::Same => tell(name, Ok(None)),
+            Outcome::Failed(why) => tell(name, Err(why)),
+        });
+        let _ = round.await.map_err(unable);
+        names.extend(updater.names().map(str::to_owned));
     }
-    forget_sources(health, sources, updater.names().map(str::to_owned).collect());
+    if let Some(channels) = channels {
+        let manner = channels::Manner::default();
+        let round = channels.round(&manner, |name, outcome| match outcome {
+            channels::Outcome::New { number, what, notes, .. } => {
+                notes.iter().for_each(|note| tracing::warn!(source = name, "{note}"));
+                tell(name, Ok(Some(&format!("version {number}, {what}"))));
+            }
+            channels::Outcome::Same => tell(name, Ok(None)),
+            channels::Outcome::Failed(why) | channels::Outcome::Site(why) => tell(name, Err(why)),
+        });
+        let _ = round.await.map_err(unable);
+        names.extend(channels.names().map(str::to_owned));
+    }
+    forget_sources(health, sources, names);
 }
 
 /// Forgets how sources are that are configured no longer.

@@ -7,7 +7,7 @@
 
 mod parts;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use gatepost_mail::{
     Action, Bounce, Category, Edit, Fault, Finding, Mail, OnFault, Points, Reply, Scope, Verdict, Weighed,
@@ -17,7 +17,7 @@ use parts::Changed;
 use super::bounce;
 use super::opinion;
 use super::policy::{Policies, Policy, PolicyId};
-use super::rewrite::{self, Facts};
+use super::rewrite::{self, Facts, Test};
 use super::template::{self, Field};
 use crate::config::typed::HeaderNames;
 
@@ -107,10 +107,18 @@ struct Assessment {
 }
 
 impl Assessment {
-    /// A symbol counts its points once, however often it was found: 500 parts with one quirk are one quirk.
+    /// A symbol counts its points once, however often it was found: 500 parts with one quirk are one quirk. Where a finding
+    /// brings points of its own along, they are those of the symbol, whoever else found it: a rule named as what a check
+    /// finds counts as the rule says.
     fn new(case: &Case, policy: &Policy, group: &Group) -> Assessment {
         let mut weighed = Vec::new();
         let mut counted = HashSet::new();
+        let mut brought: HashMap<&str, Points> = HashMap::new();
+        for finding in case.findings {
+            if let Some(points) = finding.points {
+                brought.entry(&finding.symbol).or_insert(points);
+            }
+        }
         for (place, finding) in case.findings.iter().enumerate() {
             if matches!(finding.scope, Scope::Recipient(_)) && group.own.binary_search(&place).is_err() {
                 continue;
@@ -118,7 +126,7 @@ impl Assessment {
             if policy.ignores(&finding.symbol) {
                 continue;
             }
-            let worth = policy.worth(&finding.symbol);
+            let worth = policy.worth(&finding.symbol, brought.get(finding.symbol.as_ref()).copied());
             let first = counted.insert(finding.symbol.as_ref());
             let points = if first { worth.points } else { Points::ZERO };
             weighed.push(Weighed { finding: place, points, category: worth.category });
@@ -316,12 +324,18 @@ impl Judge<'_> {
             headers_from: self.policy.headers_from,
             spammy_at: self.policy.spammy_at,
             spam_at: self.policy.spam_at,
-            tests: tests.map(|w| (self.case.findings[w.finding].symbol.as_ref(), w.points)).collect(),
+            tests: tests.map(|weighed| self.test(weighed)).collect(),
             tags: self.marked(&self.policy.subject_tags).collect(),
             fields: self.case.fields,
             authserv_ids: self.case.authserv_ids,
         };
         rewrite::header_edits(&self.case.mail.message, self.headers, &facts)
+    }
+
+    fn test(&self, weighed: &Weighed) -> Test<'_> {
+        let finding = &self.case.findings[weighed.finding];
+        let meaning = finding.meaning.as_deref().unwrap_or(&finding.evidence);
+        Test { symbol: &finding.symbol, points: weighed.points, meaning }
     }
 
     /// Entries of a table for the mail's categories that are marked, worst first.
@@ -464,7 +478,7 @@ mod tests {
                 _ => (name, Scope::Mail),
             };
             let evidence = if symbol == "VIRUS" { "Eicar-Test".into() } else { String::new() };
-            Finding { symbol: symbol.to_owned().into(), scope, evidence }
+            Finding::new(symbol.to_owned(), scope, evidence)
         };
         names.split_whitespace().map(finding).collect()
     }
@@ -778,6 +792,40 @@ mod tests {
         assert_eq!(weighed, expected);
     }
 
+    /// Rules bring their points along; what a policy says of a symbol counts instead.
+    #[test]
+    fn points_that_findings_bring_along() {
+        let rule =
+            |name: &'static str, points: i64| Finding::mail(name, "").counting(Points::thousandths(points));
+        let plain = |name: &'static str| Finding::mail(name, "");
+        let table: [(&str, Vec<Finding>, &str, Category); 9] = [
+            ("", vec![rule("RULE", 2500)], "2.5", Category::Clean),
+            ("", vec![rule("RULE", 2500), rule("OTHER", -500)], "2.0", Category::Clean),
+            ("", vec![rule("RULE", 7000)], "7.0", Category::Spammy),
+            ("weights.RULE = 11", vec![rule("RULE", 2500)], "11.0", Category::Spam),
+            ("weights.RULE = 0", vec![rule("RULE", 2500)], "0.0", Category::Clean),
+            ("categories.RULE = 'banned'", vec![rule("RULE", 2500)], "2.5", Category::Banned),
+            // A rule has the name of what a check finds: it counts once, as the rule says.
+            ("", vec![plain("FIVE"), rule("FIVE", 1000)], "1.0", Category::Clean),
+            ("weights.FIVE = 3", vec![plain("FIVE"), rule("FIVE", 1000)], "3.0", Category::Clean),
+            ("", vec![plain("VIRUS"), rule("VIRUS", 1000)], "1.0", Category::Virus),
+        ];
+        for (typed, found, score, category) in table {
+            let config: crate::config::Config =
+                toml::from_str(&format!("[default_policy]\n{typed}")).expect("well-formed TOML");
+            let names = ["RULE", "OTHER"].map(Into::into).into();
+            let rules = super::super::RuleNames { names, change: true };
+            let policies = Policies::with_rules(&config, CATALOGUE.iter().copied(), &rules).unwrap();
+            let mail = mail(PLAIN, &["user@in.test"]);
+            let verdicts = judge(&case(&mail, &found, &[]), &policies, &HeaderNames::default());
+            assert_eq!(
+                (verdicts[0].score.to_string().as_str(), verdicts[0].category),
+                (score, category),
+                "{typed} {found:?}"
+            );
+        }
+    }
+
     #[test]
     fn without_recipients_there_is_one_verdict() {
         let mail = mail(PLAIN, &[]);
@@ -858,7 +906,7 @@ mod tests {
         let applied = gatepost_mail::apply(&mail.message, &verdicts[0].edits);
         let expected = "X-Virus-Scanned: gatepost at mx.test\r\nX-Gatepost-Id: l1bnIZN88okd\r\n\
             X-Spam-Flag: YES\r\nX-Spam-Score: 6.5\r\nX-Spam-Level: ******\r\n\
-            X-Spam-Status: Yes, score=6.5 tag=-999 tag2=6.31 kill=10 tests=[FIVE=5.0,\r\n ONE=1.0, HALF=0.5]\r\n\
+            X-Spam-Status: Yes, score=6.5 tag=-999 tag2=6.31 kill=10 tests=[FIVE=5.0,\r\n ONE=1.0, HALF=0.5] autolearn=no\r\n\
             From: a@a.test\r\nSubject: [SPAM?] Hello\r\nMIME-Version: 1.0\r\n\
             Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nText.\r\n\
             --x\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 7bit\r\n\
@@ -903,10 +951,9 @@ mod tests {
             }
             let found: Vec<_> = places
                 .iter()
-                .map(|(symbol, scope)| Finding {
-                    symbol: CATALOGUE[*symbol].0.into(),
-                    scope: if *scope < 3 { Scope::Recipient(*scope) } else { Scope::Mail },
-                    evidence: String::new(),
+                .map(|(symbol, scope)| {
+                    let of = if *scope < 3 { Scope::Recipient(*scope) } else { Scope::Mail };
+                    Finding::new(CATALOGUE[*symbol].0, of, "")
                 })
                 .collect();
             let mail = mail(PLAIN, &["a@in.test", "b@in.test", "c@in.test"]);

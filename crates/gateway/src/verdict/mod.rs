@@ -28,5 +28,5 @@ pub use bounce::may_tell;
 pub use combine::{Answers, Conclusion, Delivery, Outcome, Plan, plan};
 pub use judge::{Case, judge};
 pub use opinion::{Opinion, opinion};
-pub use policy::{Policies, PolicyId};
+pub use policy::{Policies, PolicyId, RuleNames};
 pub use postpone::{Late, postpone};

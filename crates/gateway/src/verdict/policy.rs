@@ -1,5 +1,6 @@
 //! Policies: the configuration's `default_policy` and `policy` tables, checked and compiled.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -21,6 +22,18 @@ pub struct Policies {
     refusing: BTreeSet<String>,
     /// Our domains.
     pub(super) domains: Vec<String>,
+    /// Names of symbols that nothing finds now, but rules may once they have changed.
+    doubtful: Vec<Problem>,
+}
+
+/// Names of rules, whose symbols are not in the catalogue of checks.
+#[derive(Clone, Debug, Default)]
+pub struct RuleNames {
+    /// The names.
+    pub names: BTreeSet<Box<str>>,
+    /// They are in files that change without the configuration: a name that is not there may have been yesterday, and may be
+    /// again tomorrow.
+    pub change: bool,
 }
 
 /// Which of [`Policies`].
@@ -36,7 +49,16 @@ impl Policies {
         config: &Config,
         symbols: impl IntoIterator<Item = (&'a str, Counts)>,
     ) -> Result<Policies, Vec<Problem>> {
-        let catalogue = catalogue(symbols);
+        Policies::with_rules(config, symbols, &RuleNames::default())
+    }
+
+    /// The same where rules find symbols besides, which bring their points along.
+    pub fn with_rules<'a>(
+        config: &Config,
+        symbols: impl IntoIterator<Item = (&'a str, Counts)>,
+        rules: &RuleNames,
+    ) -> Result<Policies, Vec<Problem>> {
+        let catalogue = Catalogue::new(symbols, rules);
         let mut problems = Vec::new();
         check_headers(&config.headers, &mut problems);
         let base = Layer::read("default_policy".into(), &config.default_policy, &catalogue, &mut problems);
@@ -72,8 +94,15 @@ impl Policies {
         let refusing = (config.listeners().into_iter())
             .filter(|listener| listener.refuse_after_queue == RefuseAfterQueue::Refuse)
             .map(|listener| listener.name);
-        let policies = Policies { list, refusing: refusing.collect(), domains: config.domains.clone() };
+        let doubtful = catalogue.doubtful.into_inner();
+        let policies =
+            Policies { list, refusing: refusing.collect(), domains: config.domains.clone(), doubtful };
         if problems.is_empty() { Ok(policies) } else { Err(problems) }
+    }
+
+    /// What may be a slip: names of symbols that no check and no rule finds, where rules may change.
+    pub fn doubtful(&self) -> &[Problem] {
+        &self.doubtful
     }
 
     /// Whether what comes by this listener is refused though the sender is gone.
@@ -162,6 +191,8 @@ pub(super) struct Policy {
     /// In bytes; None is no limit.
     pub max_size: Option<u64>,
     worth: HashMap<Box<str>, Worth>,
+    /// Symbols whose points it sets itself.
+    weighed: HashSet<Box<str>>,
     /// Symbols that are nothing to it, as if they had not been found.
     muted: HashSet<Box<str>>,
     actions: BTreeMap<Category, Action>,
@@ -184,9 +215,14 @@ pub(super) struct Worth {
 }
 
 impl Policy {
-    /// What a symbol is worth.
-    pub fn worth(&self, symbol: &str) -> Worth {
-        self.worth.get(symbol).copied().unwrap_or_default()
+    /// What a symbol is worth. `brought` are points that whoever found it brings along; they count unless the policy itself
+    /// says what the symbol counts.
+    pub fn worth(&self, symbol: &str, brought: Option<Points>) -> Worth {
+        let known = self.worth.get(symbol).copied().unwrap_or_default();
+        match brought {
+            Some(points) if !self.weighed.contains(symbol) => Worth { points, ..known },
+            _ => known,
+        }
     }
 
     /// Whether a symbol is one of a set of attachment rules that does not count here.
@@ -208,7 +244,7 @@ impl Policy {
     /// Whether one of these findings is of a category for which mail is refused (or bounced, which is the same while
     /// its sender is on the line), and none of a worse one for which something else becomes of it.
     fn refuses(&self, findings: &[Finding]) -> bool {
-        let categories = findings.iter().filter_map(|finding| self.worth(&finding.symbol).category);
+        let categories = findings.iter().filter_map(|finding| self.worth(&finding.symbol, None).category);
         let blocking = categories.filter(|category| !self.action(*category).delivers()).max();
         blocking.is_some_and(|category| matches!(self.action(category), Action::Refuse | Action::Bounce))
     }
@@ -257,6 +293,11 @@ impl Policy {
             spam_at,
             max_size: max_size.filter(|size| *size > 0),
             worth,
+            weighed: layers
+                .iter()
+                .flat_map(|layer| layer.typed.weights.keys())
+                .map(|name| name.as_str().into())
+                .collect(),
             muted: HashSet::new(),
             replies: replies(layers, &actions, problems),
             keep: keep.collect(),
@@ -274,19 +315,42 @@ impl Policy {
     }
 }
 
-/// Symbols and what they count for, as the checks declare it.
-type Catalogue = BTreeMap<String, Worth>;
+/// Symbols that may be found.
+struct Catalogue<'a> {
+    /// What they count for, as the checks declare it.
+    declared: BTreeMap<String, Worth>,
+    rules: &'a RuleNames,
+    /// Names that are in neither, where that is no mistake for sure.
+    doubtful: RefCell<Vec<Problem>>,
+}
 
-fn catalogue<'a>(symbols: impl IntoIterator<Item = (&'a str, Counts)>) -> Catalogue {
-    let mut catalogue = Catalogue::new();
-    for (name, counts) in symbols {
-        let worth = catalogue.entry(name.to_owned()).or_default();
-        match counts {
-            Counts::As(category) => worth.category = Some(category),
-            Counts::Points(points) => worth.points = points,
+impl<'a> Catalogue<'a> {
+    fn new<'s>(symbols: impl IntoIterator<Item = (&'s str, Counts)>, rules: &'a RuleNames) -> Catalogue<'a> {
+        let mut declared: BTreeMap<String, Worth> = BTreeMap::new();
+        for (name, counts) in symbols {
+            let worth = declared.entry(name.to_owned()).or_default();
+            match counts {
+                Counts::As(category) => worth.category = Some(category),
+                Counts::Points(points) => worth.points = points,
+            }
+        }
+        Catalogue { declared, rules, doubtful: RefCell::default() }
+    }
+
+    /// Tells of a name that nothing finds.
+    fn check(&self, key: String, name: &str, problems: &mut Vec<Problem>) {
+        if self.declared.contains_key(name) || self.rules.names.contains(name) {
+            return;
+        }
+        let known = self.declared.keys().map(String::as_str);
+        let nearest = nearest(name, known.chain(self.rules.names.iter().map(|name| &**name)));
+        if self.rules.change {
+            let message = format!("no check and no rule finds a symbol {name} now{nearest}");
+            self.doubtful.borrow_mut().push(Problem::new(key, message));
+        } else {
+            problems.push(Problem::new(key, format!("no check finds a symbol {name}{nearest}")));
         }
     }
-    catalogue
 }
 
 /// What was typed for one policy, its texts compiled.
@@ -305,19 +369,16 @@ impl<'a> Layer<'a> {
         catalogue: &Catalogue,
         problems: &mut Vec<Problem>,
     ) -> Layer<'a> {
-        let mut problem = |part: String, message: String| {
-            problems.push(Problem::new(format!("{key}.{part}"), message));
-        };
         let is_symbol = |name: &&String| Category::ALL.iter().all(|category| category.name() != *name);
         let symbols = (typed.weights.keys().map(|name| ("weights", name)))
             .chain(typed.categories.keys().map(|name| ("categories", name)))
             .chain(typed.parts.keys().filter(is_symbol).map(|name| ("parts", name)));
         for (table, name) in symbols {
-            if !catalogue.contains_key(name) {
-                let nearest = nearest(name, catalogue.keys().map(String::as_str));
-                problem(format!("{table}.{name}"), format!("no check finds a symbol {name}{nearest}"));
-            }
+            catalogue.check(format!("{key}.{table}.{name}"), name, problems);
         }
+        let mut problem = |part: String, message: String| {
+            problems.push(Problem::new(format!("{key}.{part}"), message));
+        };
         for (name, category) in &typed.categories {
             if typed.weights.get(name) == Some(&Points::ZERO) {
                 let message = format!("weight 0 turns {name} off altogether, so it cannot be {category} too");
@@ -366,7 +427,7 @@ impl<'a> Layer<'a> {
 /// below of category only, and `clean` is no category.
 fn worths(layers: &[&Layer], catalogue: &Catalogue) -> HashMap<Box<str>, Worth> {
     let mut worths: HashMap<Box<str>, Worth> =
-        catalogue.iter().map(|(name, worth)| (name.as_str().into(), *worth)).collect();
+        catalogue.declared.iter().map(|(name, worth)| (name.as_str().into(), *worth)).collect();
     for layer in layers.iter().rev() {
         for (name, points) in &layer.typed.weights {
             worths.insert(name.as_str().into(), Worth { points: *points, category: None });
@@ -522,6 +583,7 @@ fn check_headers(headers: &HeaderNames, problems: &mut Vec<Problem>) {
         ("score", &headers.score),
         ("level", &headers.level),
         ("status", &headers.status),
+        ("report", &headers.report),
     ];
     let mut seen = BTreeMap::new();
     for (key, name) in own.into_iter().filter(|(_, name)| !name.is_empty()) {
@@ -813,7 +875,11 @@ mod tests {
         for (symbol, a, default) in table {
             for (place, (points, category)) in [a, default].into_iter().enumerate() {
                 let worth = Worth { points: Points::thousandths(points), category };
-                assert_eq!(policies.policy(PolicyId(place)).worth(symbol), worth, "{symbol} in {place}");
+                assert_eq!(
+                    policies.policy(PolicyId(place)).worth(symbol, None),
+                    worth,
+                    "{symbol} in {place}"
+                );
             }
         }
     }
@@ -823,7 +889,7 @@ mod tests {
         let symbols = [("L", Counts::Points(Points::thousandths(3000))), ("L", Counts::As(Category::Spam))];
         let policies = Policies::build(&Config::default(), symbols).unwrap();
         let worth = Worth { points: Points::thousandths(3000), category: Some(Category::Spam) };
-        assert_eq!(policies.policy(PolicyId(0)).worth("L"), worth);
+        assert_eq!(policies.policy(PolicyId(0)).worth("L", None), worth);
     }
 
     #[test]

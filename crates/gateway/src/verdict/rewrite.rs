@@ -8,7 +8,7 @@ use gatepost_auth::results;
 use gatepost_mail::{Edit, Message, Place, Points};
 
 use super::policy::is_header_name;
-use crate::config::typed::HeaderNames;
+use crate::config::typed::{HeaderNames, StatusForm};
 
 /// Most stars of the level field.
 const MAX_STARS: i64 = 64;
@@ -23,14 +23,23 @@ pub(super) struct Facts<'a> {
     pub headers_from: Points,
     pub spammy_at: Points,
     pub spam_at: Points,
-    /// Symbols that count, with their points.
-    pub tests: Vec<(&'a str, Points)>,
+    /// What counts.
+    pub tests: Vec<Test<'a>>,
     /// To put before the subject, in this order.
     pub tags: Vec<&'a str>,
     /// Further fields.
     pub fields: &'a [(String, String)],
     /// Whose results of sender authentication go.
     pub authserv_ids: &'a [String],
+}
+
+/// A symbol that counts.
+#[derive(Clone, Copy)]
+pub(super) struct Test<'a> {
+    pub symbol: &'a str,
+    pub points: Points,
+    /// What it means, or the proof.
+    pub meaning: &'a str,
 }
 
 /// All changes to the header.
@@ -44,8 +53,11 @@ pub(super) fn header_edits(message: &Message, names: &HeaderNames, facts: &Facts
         }
     }));
     let mut add = |name: &str, value: String| {
-        if !name.is_empty() {
-            edits.push(Edit::AddHeader { name: name.into(), value, place: Place::Top });
+        let (name, place) = (name.to_owned(), Place::Top);
+        match (name.is_empty(), value.contains("\r\n")) {
+            (true, _) => {}
+            (false, true) => edits.push(Edit::AddFolded { name, value, place }),
+            (false, false) => edits.push(Edit::AddHeader { name, value, place }),
         }
     };
     add(&names.scanned, format!("gatepost at {}", facts.hostname));
@@ -59,7 +71,16 @@ pub(super) fn header_edits(message: &Message, names: &HeaderNames, facts: &Facts
         if stars > 0 {
             add(&names.level, "*".repeat(stars));
         }
-        add(&names.status, status(facts));
+        add(
+            &names.status,
+            match names.status_form {
+                StatusForm::Amavis => status(facts),
+                StatusForm::SpamAssassin => short_status(names.status.len(), facts),
+            },
+        );
+        if facts.spammy && !facts.tests.is_empty() {
+            add(&names.report, report(facts));
+        }
     }
     tag_subject(message, &facts.tags, &mut edits);
     edits
@@ -76,7 +97,8 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
 /// Fields that came from outside under names that are ours: whoever reads them behind us believes them, so they go, or
 /// get another name where that makes a proper one.
 fn removals(message: &Message, names: &HeaderNames, authserv_ids: &[String]) -> Vec<Edit> {
-    let own = [&names.id, &names.scanned, &names.flag, &names.score, &names.level, &names.status];
+    let own =
+        [&names.id, &names.scanned, &names.flag, &names.score, &names.level, &names.status, &names.report];
     let patterns: Vec<&str> =
         own.into_iter().chain(&names.remove).map(String::as_str).filter(|name| !name.is_empty()).collect();
     let mut seen: HashMap<String, usize> = HashMap::new();
@@ -108,8 +130,8 @@ fn is_ours(value: &[u8], authserv_ids: &[String]) -> bool {
     authserv_ids.iter().any(|id| id == "*" || results::must_go(value, [id.as_str()]))
 }
 
-/// As amavis writes it: `Yes, score=46.551 tag=-999 tag2=6.31 kill=10 tests=[A=5.8, B=0.001]`. The tests add up to the
-/// score.
+/// As amavis writes it: `Yes, score=46.551 tag=-999 tag2=6.31 kill=10 tests=[A=5.8, B=0.001] autolearn=no`. The tests add
+/// up to the score.
 fn status(facts: &Facts) -> String {
     let mut status = format!(
         "{}, score={} tag={} tag2={} kill={} tests=[",
@@ -119,13 +141,63 @@ fn status(facts: &Facts) -> String {
         threshold(facts.spammy_at),
         threshold(facts.spam_at),
     );
-    for (place, (symbol, points)) in facts.tests.iter().enumerate() {
+    for (place, Test { symbol, points, .. }) in facts.tests.iter().enumerate() {
         let comma = if place == 0 { "" } else { ", " };
         // Writing to a String cannot fail.
         let _ = write!(status, "{comma}{symbol}={points}");
     }
-    status.push(']');
+    status.push_str("] autolearn=no");
     status
+}
+
+/// As SpamAssassin writes it: `Yes, score=7.5 required=6.3 tests=A,B autolearn=no version=gatepost`, folded behind commas as
+/// there, for the names of many tests would be one word that is longer than a line may be (RFC 5322 section 2.1.1).
+fn short_status(name: usize, facts: &Facts) -> String {
+    const WIDTH: usize = 76;
+    let names: Vec<&str> = facts.tests.iter().map(|test| test.symbol).collect();
+    let tests = if names.is_empty() { "none".to_owned() } else { names.join(",") };
+    let text = format!(
+        "{}, score={} required={} tests={tests} autolearn=no version=gatepost",
+        if facts.spammy { "Yes" } else { "No" },
+        tenths(facts.score, facts),
+        tenths(facts.spammy_at, facts),
+    );
+    let (mut folded, mut column) = (String::new(), name + 2);
+    for piece in text.split_inclusive([' ', ',']) {
+        if column + piece.trim_end().len() > WIDTH && !folded.is_empty() {
+            folded.truncate(folded.trim_end().len());
+            folded.push_str("\r\n\t");
+            column = 8;
+        }
+        folded.push_str(piece);
+        column += piece.len();
+    }
+    folded
+}
+
+/// With one decimal, as SpamAssassin shows points; what is below the mark never looks as if it had reached it.
+fn tenths(points: Points, facts: &Facts) -> String {
+    let round = |points: Points| format!("{:.1}", points.as_f64());
+    let shown = round(points);
+    match points < facts.spammy_at && shown == round(facts.spammy_at) {
+        true => format!("{:.1}", facts.spammy_at.as_f64() - 0.1),
+        false => shown,
+    }
+}
+
+/// As SpamAssassin's: a line each, `*  5.0 NAME Meaning`.
+fn report(facts: &Facts) -> String {
+    const MOST: usize = 100;
+    const LENGTH: usize = 200;
+    let mut report = String::new();
+    for Test { symbol, points, meaning } in facts.tests.iter().take(MOST) {
+        // A field is ASCII (RFC 5322 section 2.2), and whoever wrote the mail may have a hand in its proof.
+        let plain = meaning.chars().take(LENGTH).map(|c| if matches!(c, ' '..='~') { c } else { '?' });
+        let line = format!("* {:>5} {symbol} {}", points.to_string(), plain.collect::<String>());
+        report.push_str("\r\n\t");
+        report.push_str(line.trim_end());
+    }
+    report
 }
 
 /// Thresholds without the decimal that scores always show: `-999`, `6.31`.
@@ -199,6 +271,10 @@ mod tests {
         header_edits(&mail.message, names, facts).into_iter().map(line).collect()
     }
 
+    fn test(symbol: &'static str, points: i64) -> Test<'static> {
+        Test { symbol, points: Points::thousandths(points), meaning: "What it means" }
+    }
+
     fn nothing_added() -> HeaderNames {
         let none = String::new;
         HeaderNames {
@@ -217,14 +293,10 @@ mod tests {
         let spammy = Facts {
             score: Points::thousandths(7_551),
             spammy: true,
-            tests: vec![("A", Points::thousandths(7_550)), ("B", Points::thousandths(1))],
+            tests: vec![test("A", 7_550), test("B", 1)],
             ..FACTS
         };
-        let low = Facts {
-            score: Points::thousandths(-1500),
-            tests: vec![("A", Points::thousandths(-1500))],
-            ..FACTS
-        };
+        let low = Facts { score: Points::thousandths(-1500), tests: vec![test("A", -1500)], ..FACTS };
         let quiet =
             Facts { headers_from: Points::thousandths(2000), score: Points::thousandths(1999), ..FACTS };
         let both = ["+X-Virus-Scanned: gatepost at mx.test", "+X-Gatepost-Id: l1bnIZN88okd"];
@@ -235,19 +307,22 @@ mod tests {
                     "+X-Spam-Flag: YES",
                     "+X-Spam-Score: 7.551",
                     "+X-Spam-Level: *******",
-                    "+X-Spam-Status: Yes, score=7.551 tag=-999 tag2=6.31 kill=10 tests=[A=7.55, B=0.001]",
+                    "+X-Spam-Status: Yes, score=7.551 tag=-999 tag2=6.31 kill=10 tests=[A=7.55, B=0.001] autolearn=no",
                 ],
             ),
             (
                 &low,
                 &[
                     "+X-Spam-Score: -1.5",
-                    "+X-Spam-Status: No, score=-1.5 tag=-999 tag2=6.31 kill=10 tests=[A=-1.5]",
+                    "+X-Spam-Status: No, score=-1.5 tag=-999 tag2=6.31 kill=10 tests=[A=-1.5] autolearn=no",
                 ],
             ),
             (
                 &FACTS,
-                &["+X-Spam-Score: 0.0", "+X-Spam-Status: No, score=0.0 tag=-999 tag2=6.31 kill=10 tests=[]"],
+                &[
+                    "+X-Spam-Score: 0.0",
+                    "+X-Spam-Status: No, score=0.0 tag=-999 tag2=6.31 kill=10 tests=[] autolearn=no",
+                ],
             ),
             (&quiet, &[]),
         ];
@@ -258,6 +333,55 @@ mod tests {
         let high = Facts { score: Points::thousandths(99_000), ..FACTS };
         let names = HeaderNames { level: "L".into(), ..nothing_added() };
         assert_eq!(shown("Subject: x\r\n", &names, &high), [format!("+L: {}", "*".repeat(64))]);
+    }
+
+    #[test]
+    fn fields_in_spamassassins_form() {
+        let names = HeaderNames {
+            status: "X-Spam-Status".into(),
+            status_form: StatusForm::SpamAssassin,
+            report: "X-Spam-Report".into(),
+            ..nothing_added()
+        };
+        let long: Vec<String> = (0..8).map(|n| format!("A_RULE_WITH_A_NAME_{n}")).collect();
+        let long: Vec<Test> = long.iter().map(|name| Test { symbol: name, ..test("", 1000) }).collect();
+        let foreign = Test { meaning: "Prüft\r\nX-Evil: 1", ..test("B", 500) };
+        let of = |score: i64, spammy, tests: &[Test<'static>]| {
+            (Points::thousandths(score), spammy, tests.to_vec())
+        };
+        for ((score, spammy, tests), expected) in [
+            (
+                of(0, false, &[]),
+                vec!["No, score=0.0 required=6.3 tests=none autolearn=no\r\n\tversion=gatepost"],
+            ),
+            // It would show as 6.3, which is the mark.
+            (
+                of(6_290, false, &[test("A", 6_290)]),
+                vec!["No, score=6.2 required=6.3 tests=A autolearn=no\r\n\tversion=gatepost"],
+            ),
+            (
+                of(7_500, true, &[test("A", 7_000), foreign]),
+                vec![
+                    "Yes, score=7.5 required=6.3 tests=A,B autolearn=no\r\n\tversion=gatepost",
+                    "\r\n\t*   7.0 A What it means\r\n\t*   0.5 B Pr?ft??X-Evil: 1",
+                ],
+            ),
+        ] {
+            let facts = Facts { score, spammy, tests, ..FACTS };
+            let edits = header_edits(&mail("Subject: x\r\n\r\n", &[]).message, &names, &facts);
+            let values: Vec<_> = edits
+                .iter()
+                .map(|edit| match edit {
+                    Edit::AddHeader { value, .. } | Edit::AddFolded { value, .. } => value.as_str(),
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            assert_eq!(values, expected);
+        }
+        let facts = Facts { score: Points::thousandths(8_000), spammy: true, tests: long, ..FACTS };
+        let status = short_status("X-Spam-Status".len(), &facts);
+        assert!(status.split("\r\n").all(|line| line.len() <= 76), "{status}");
+        assert_eq!(status.replace("\r\n\t", "").matches("A_RULE").count(), 8);
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Desk {
     }
 
     fn connect(&self) -> UnixStream {
-        let stream = UnixStream::connect(self.socket()).expect("gatepost listens");
+        let stream = connect_unix(&self.socket());
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
         stream
     }
@@ -583,7 +583,8 @@ fn verdicts_become_instructions() {
     let more = "recipient=ext@example.test\nrecipient=<no@example.test>\ntempdir_removed_by=client\n";
     let answer = desk.ask(&judge(&file, more));
     let id = value(&answer, "log_id");
-    let status = "Yes,%20score=1000.0%20tag=-999%20tag2=6.31%20kill=10%0a%20tests=[GTUBE=1000.0]";
+    let status =
+        "Yes,%20score=1000.0%20tag=-999%20tag2=6.31%20kill=10%0a%20tests=[GTUBE=1000.0]%20autolearn=no";
     let stars = "*".repeat(64);
     let expected = format!(
         "version_server=2\r\nlog_id={id}\r\nsetreply=250 2.5.0 Ok,%20id={id},%20continue%20delivery\r\n\

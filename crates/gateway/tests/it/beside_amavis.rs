@@ -2,7 +2,6 @@
 //! tables in the manual, so where the two differ, the manual says it.
 
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -159,7 +158,7 @@ impl Both {
             file.display(),
         );
         [&self.amavis.pdp, &self.pdp].map(|socket| {
-            let mut stream = UnixStream::connect(socket).expect("it listens");
+            let mut stream = connect_unix(socket);
             stream.write_all(request.as_bytes()).expect("ask");
             stream.shutdown(std::net::Shutdown::Write).expect("no more questions");
             stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");

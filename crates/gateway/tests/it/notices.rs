@@ -233,6 +233,35 @@ fn a_notice_that_was_sent_and_not_noted_goes_out_once_more_the_same() {
     assert_eq!(received[0].content, received[1].content, "to the letter");
 }
 
+/// What is being sent when it is told to stop is sent to its end and noted, and what is left goes out at the next start.
+#[test]
+fn a_daemon_that_stops_while_it_sends_tells_each_once() {
+    let sink = Sink::start();
+    let settings =
+        "[notices.admin.a]\nto = [\"a@example.test\", \"b@example.test\"]\nabout = [\"spam\"]\nevery = 0\n";
+    let mut gatepost = Setup::to(sink.address).globally(TOP).with(settings).with(HOLD).start();
+    sink.on("END", Step::Wait(Duration::from_secs(2)));
+    hold(&gatepost, "a@far.test", "user@example.test", "Invoice", "");
+    wait_for("a notice is on its way", START, || {
+        sink.commands().iter().any(|line| line == "DATA").then_some(())
+    });
+    gatepost.signal(Signal::SIGTERM);
+    assert!(gatepost.wait().success());
+    assert_eq!(sink.received().len(), 1);
+    sink.behave();
+    gatepost.restart();
+    let received = sink.wait_received(2);
+    let told: std::collections::BTreeSet<&str> =
+        received.iter().flat_map(|one| &one.recipients).map(String::as_str).collect();
+    assert_eq!(
+        told.into_iter().collect::<Vec<_>>(),
+        ["RCPT TO:<a@example.test>", "RCPT TO:<b@example.test>"]
+    );
+    let (_, told) = send(&gatepost);
+    assert!(told.contains(" 0 sent"), "{told}");
+    assert_eq!(sink.received().len(), 2, "each once");
+}
+
 #[test]
 fn a_killed_daemon_tells_all_the_same() {
     let sink = Sink::start();

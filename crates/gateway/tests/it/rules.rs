@@ -42,18 +42,8 @@ const MAILS: [&str; 5] = [
 
 #[test]
 fn rules_hit_as_in_spamassassin() {
-    let folder = folder();
+    let folder = rules_and_mails();
     let path = |name: &str| folder.path().join(name);
-    for name in ["rules", "site", "mails"] {
-        fs::create_dir(path(name)).expect("a folder");
-    }
-    fs::write(path("rules/10_test.cf"), RULES).expect("rules");
-    let plugins =
-        ["Check", "MIMEHeader"].map(|name| format!("loadplugin Mail::SpamAssassin::Plugin::{name}\n"));
-    fs::write(path("site/init.pre"), plugins.concat()).expect("plugins");
-    for (place, mail) in MAILS.iter().enumerate() {
-        fs::write(path(&format!("mails/{place}.eml")), mail).expect("a mail");
-    }
     let word = |name: &str| path(name).to_str().expect("a plain path").to_owned();
     let output = run(&["rules", "hits", "--rules", &word("site"), &word("rules"), &word("mails")], b"");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -75,6 +65,23 @@ fn rules_hit_as_in_spamassassin() {
         let ours: f64 = score.parse().expect("a score");
         assert!((ours - theirs).abs() < 0.06, "mail {place}: {ours}, {theirs}");
     }
+}
+
+/// Folders `rules`, `site` with the plugins they need, and `mails`.
+fn rules_and_mails() -> tempfile::TempDir {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["rules", "site", "mails"] {
+        fs::create_dir(path(name)).expect("a folder");
+    }
+    fs::write(path("rules/10_test.cf"), RULES).expect("rules");
+    let plugins =
+        ["Check", "MIMEHeader"].map(|name| format!("loadplugin Mail::SpamAssassin::Plugin::{name}\n"));
+    fs::write(path("site/init.pre"), plugins.concat()).expect("plugins");
+    for (place, mail) in MAILS.iter().enumerate() {
+        fs::write(path(&format!("mails/{place}.eml")), mail).expect("a mail");
+    }
+    folder
 }
 
 /// Its score, one decimal, and its rules, each once.
@@ -129,4 +136,87 @@ fn mistakes_in_rules_are_told_with_file_and_line() {
     let output = run(&["rules", "hits", "--rules", "/nonexistent/rules", "/dev/null"], b"");
     assert_eq!(output.status.code(), Some(75));
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nonexistent/rules"));
+}
+
+/// Both are asked, what SpamAssassin said is kept, and a difference is told.
+#[test]
+fn compare_runs_spamassassin_beside_ours() {
+    if !needs(&["spamassassin"]) {
+        return;
+    }
+    let folder = rules_and_mails();
+    let word = |name: &str| folder.path().join(name).to_str().expect("a plain path").to_owned();
+    let compare = || {
+        let (site, rules, mails, theirs) = (word("site"), word("rules"), word("mails"), word("theirs"));
+        let args = [
+            "rules",
+            "compare",
+            "--subrules",
+            "--rules",
+            &site,
+            "--rules",
+            &rules,
+            "--theirs",
+            &theirs,
+            &mails,
+        ];
+        let output = run(&args, b"");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code(), error)
+    };
+    let (text, status, error) = compare();
+    assert_eq!(status, Some(0), "{text}{error}");
+    assert!(text.starts_with("5 mails, ") && text.contains(" 100.000 % agree"), "{text}");
+    let theirs = fs::read_to_string(word("theirs")).expect("what SpamAssassin said");
+    assert_eq!(theirs.lines().count(), MAILS.len());
+
+    // Had it said something else, of one mail:
+    let other = theirs.replace("LUCKY,TWICE", "GONE,TWICE");
+    fs::write(word("theirs"), other).expect("what SpamAssassin did not say");
+    let (text, status, _) = compare();
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("mails/1.eml: +LUCKY -GONE"), "{text}");
+    assert!(text.contains("1 missing (-), 1 too many (+)"), "{text}");
+}
+
+#[test]
+fn without_spamassassin_nothing_can_be_compared() {
+    let folder = folder();
+    let mail = folder.path().join("mail.eml");
+    fs::write(&mail, MAILS[0]).expect("a mail");
+    let output = Command::new(env!("CARGO_BIN_EXE_gatepost"))
+        .args(["rules", "compare"])
+        .arg(&mail)
+        .env("PATH", folder.path())
+        .output()
+        .expect("gatepost");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(75), "{error}");
+    assert!(error.contains("perl cannot be started"), "{error}");
+}
+
+/// The mails that belong to the rules of our own, as their author tests them.
+#[test]
+fn rules_of_our_own_pass_their_tests() {
+    let mails = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules/tests/own");
+    let output = run(&["rules", "test", "--every-rule", mails.to_str().expect("a plain path")], b"");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.lines().count() == 1 && text.ends_with(" passed, 0 failed\n"), "{text}");
+}
+
+#[test]
+fn bench_counts_hits_over_labelled_mail() {
+    let folder = rules_and_mails();
+    let word = |name: &str| folder.path().join(name).to_str().expect("a plain path").to_owned();
+    let (rules, spam, ham) = (word("rules"), word("mails/0.eml"), word("mails/4.eml"));
+    let output = run(&["rules", "bench", "--json", "--rules", &rules, "--spam", &spam, "--ham", &ham], b"");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let lucky = &told["rules"].as_array().expect("rules").iter().find(|rule| rule["name"] == "LUCKY");
+    let lucky = lucky.expect("a rule that hits");
+    assert_eq!((&lucky["spam_percent"], &lucky["ham_percent"]), (&100.0.into(), &0.0.into()));
+    assert!(told["dead"].as_array().expect("dead rules").iter().any(|name| name == "TWICE"));
+    let output = run(&["rules", "bench", "--rules", &rules], b"");
+    assert_eq!(output.status.code(), Some(2), "no mail is named");
 }

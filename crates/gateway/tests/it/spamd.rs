@@ -96,7 +96,7 @@ fn spamc_with_each_of_its_options() {
             &virus,
             0,
             "X-Virus-Scanned",
-            "X-Spam-Status: Yes, score=0.0 tag=-999 tag2=6.31 kill=10 tests=[VIRUS=0.0]\n",
+            "X-Spam-Status: Yes, score=0.0 tag=-999 tag2=6.31 kill=10 tests=[VIRUS=0.0]\n autolearn=no\n",
         ),
         ("-E", &clean, 0, "X-Virus-Scanned", ""),
         ("-E", &spam, 1, "X-Virus-Scanned", ""),

@@ -438,11 +438,7 @@ fn count(texts: impl Iterator<Item = String>) -> BTreeMap<usize, usize> {
 }
 
 fn held(gatepost: &Gatepost, least: usize) -> BTreeMap<usize, usize> {
-    let text = |entry: &serde_json::Value| {
-        let id = entry["id"].as_str().expect("an id").to_owned();
-        let output = gatepost.command(&["quarantine", "show"], &[&id, "--raw"]);
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
+    let text = |entry: &serde_json::Value| gatepost.original(entry["id"].as_str().expect("an id"));
     count(gatepost.held(least).iter().map(text))
 }
 
@@ -497,10 +493,8 @@ fn kills_neither_lose_nor_double() {
     });
     let mut kills = 0;
     while !sender.is_finished() || (kills < 40 && !place.incoming().is_empty()) {
-        let mut random = [0; 1];
-        getrandom::fill(&mut random).expect("random bytes");
         place.gatepost.restart();
-        std::thread::sleep(Duration::from_millis(u64::from(random[0])));
+        std::thread::sleep(spread(kills, 256));
         place.gatepost.kill();
         kills += 1;
         // What is out may be delivered at any time.

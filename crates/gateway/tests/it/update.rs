@@ -400,7 +400,7 @@ fn no_room_on_the_disk() {
     assert_eq!(client.update(&[]).0, 0);
 }
 
-struct Unmount(PathBuf);
+pub(crate) struct Unmount(pub(crate) PathBuf);
 
 impl Drop for Unmount {
     fn drop(&mut self) {
@@ -456,7 +456,7 @@ fn the_daemon_asks_by_itself() {
     fs::write(&file, rule("needle")).expect("write");
     let url = |path: &Path| format!("file://{}", path.display());
     let source = format!(
-        "[update]\nevery = \"10s\"\n[update.source.x]\nurl = \"{}\"\n[update.source.y]\nurl = \"file:///nonexistent/y\"\n",
+        "[update]\nevery = \"5s\"\n[update.source.x]\nurl = \"{}\"\n[update.source.y]\nurl = \"file:///nonexistent/y\"\n",
         url(&file)
     );
     let gatepost = Setup::to(sink.address).with(&source).start();

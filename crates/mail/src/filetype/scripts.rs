@@ -38,8 +38,12 @@ pub(super) fn detect(head: &[u8]) -> Option<FileType> {
 }
 
 fn begins(line: &[u8], with: &[&str]) -> bool {
+    // Nearly always the first byte decides.
+    let Some(first) = line.first().map(u8::to_ascii_lowercase) else { return false };
     with.iter()
-        .any(|start| line.len() >= start.len() && line[..start.len()].eq_ignore_ascii_case(start.as_bytes()))
+        .map(|start| start.as_bytes())
+        .filter(|start| start.first().is_some_and(|byte| byte.to_ascii_lowercase() == first))
+        .any(|start| line.len() >= start.len() && line[..start.len()].eq_ignore_ascii_case(start))
 }
 
 fn count(text: &[u8], words: &[&str]) -> usize {

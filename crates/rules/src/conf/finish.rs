@@ -28,6 +28,7 @@ impl Reader {
             let rule = self.rule_of(name, test);
             rules.insert(rule.name.clone(), rule);
         }
+        self.settings.plugins = self.plugins.clone();
         RuleSet {
             rules,
             settings: self.settings,

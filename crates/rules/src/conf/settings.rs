@@ -9,6 +9,9 @@ use super::text::{characters, number, trimmed, words};
 /// The most entries that one list holds.
 const MAX_ENTRIES: usize = 1_000_000;
 
+/// Before the names of lists of FromNameSpoof.
+pub(crate) const SPOOFED: &str = "FNS_";
+
 /// Why a value was not taken, as SpamAssassin words it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
@@ -32,6 +35,8 @@ pub struct Settings {
     /// Fields added to spam, and to everything else: name without `X-Spam-`, template.
     headers: [Vec<(String, String)>; 2],
     words: HashMap<&'static str, HashSet<String>>,
+    /// Plugins that were loaded.
+    pub(super) plugins: HashSet<&'static str>,
     /// Flags of `enable_compat`.
     pub(super) compat: HashSet<String>,
     /// Versions of channels, by file.
@@ -143,6 +148,19 @@ impl Settings {
     /// Whether a value was set, and is not only the default.
     pub fn is_set(&self, name: &str) -> bool {
         self.values.contains_key(name)
+    }
+
+    /// Whether a plugin was loaded; its name without `Mail::SpamAssassin::Plugin::`.
+    pub fn is_loaded(&self, plugin: &str) -> bool {
+        self.plugins.contains(plugin)
+    }
+
+    /// The lists of addresses whose names begin so, in order.
+    pub fn lists(&self, prefix: &str) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            self.addresses.keys().map(String::as_str).filter(|name| name.starts_with(prefix)).collect();
+        names.sort_unstable();
+        names
     }
 
     /// A value as a number.
@@ -341,7 +359,7 @@ impl Settings {
             | "url_shortener_get" => self.add_words(name, value),
             "clear_url_shortener" => self.remove_words(&["url_shortener", "url_shortener_get"], value),
             "clear_uridnsbl_skip_domain" => self.remove_words(&["uridnsbl_skip_domain"], value),
-            "bayes_ignore_header" => self.add_words(name, value),
+            "bayes_ignore_header" | "fns_ignore_dkim" => self.add_words(name, value),
             "uridnsbl_timeout" => Ok(()),
             "redirector_pattern" => match crate::regex::Pattern::literal(trimmed(value)) {
                 Ok(_) => {
@@ -364,6 +382,11 @@ impl Settings {
     /// Values that are looked at before they are taken.
     fn set_checked(&mut self, name: &'static str, value: &[u8]) -> Option<Result<(), Refused>> {
         Some(match name {
+            "fns_check" if !value.is_empty() && !matches!(value, b"0" | b"1" | b"2") => Err(Refused::Invalid),
+            "fns_ignore_headers" if !value.is_empty() => {
+                self.push_line(name, value);
+                Ok(())
+            }
             "adsp_override" if words(value).count() == 1 => {
                 let pairs = self.pairs.entry(name).or_default();
                 pairs.insert(characters(value).to_lowercase(), "discardable".into());
@@ -414,6 +437,19 @@ impl Settings {
                 Some((list, rest)) => {
                     self.add_addresses(&list, words(rest));
                     Ok(())
+                }
+                None => Err(Refused::Missing),
+            },
+            "fns_add_addrlist" => match listed(value) {
+                Some((list, rest)) => {
+                    self.add_addresses(&format!("{SPOOFED}{}", list.to_lowercase()), words(rest));
+                    Ok(())
+                }
+                None => Err(Refused::Missing),
+            },
+            "fns_remove_addrlist" => match listed(value) {
+                Some((list, rest)) => {
+                    self.remove_addresses(&[&format!("{SPOOFED}{}", list.to_lowercase())], rest)
                 }
                 None => Err(Refused::Missing),
             },

@@ -37,7 +37,7 @@ pub fn run(engine: &Engine, subject: &dyn Subject, evals: &dyn Evals, limits: Li
         marks: Marks::new(engine.rules.len()),
         fields: vec![None; engine.headers.len()],
         stop: None,
-        outcome: Outcome::default(),
+        outcome: Outcome { tags: evals.tags().into_iter().collect(), ..Outcome::default() },
     };
     run.all();
     run.outcome
@@ -436,6 +436,10 @@ impl<'a> Run<'a> {
 
     fn mime_rule(&mut self, id: u32, rule: &Compiled, values: &[Option<Bytes>]) {
         let Work::Mime { test, negated, unset, range, concat } = &rule.work else { return };
+        if *negated {
+            // SpamAssassin 4.0 goes through the parts and then says yes, whatever it found there.
+            return self.settle(id, Area::Body, true, Some(Found::No));
+        }
         let (first, last) = (range.0.max(1), range.1.min(values.len()));
         let asked = values.get(first - 1..last.max(first - 1)).unwrap_or_default();
         let texts = || asked.iter().map(|value| value.as_deref().unwrap_or(unset));
@@ -461,7 +465,7 @@ impl<'a> Run<'a> {
         } else {
             self.search(rule, test, &mut texts().enumerate())
         };
-        self.settle(id, Area::Body, *negated, found);
+        self.settle(id, Area::Body, false, found);
     }
 
     fn uri_rule(&mut self, id: u32, rule: &Compiled, conditions: &[(UriField, bool, Test)]) {
@@ -640,8 +644,10 @@ impl<'a> Run<'a> {
     /// `shortcircuit`, and the scores beyond which nothing more is evaluated.
     fn maybe_stop(&mut self, rule: &Compiled) {
         let settings = &self.engine.settings;
-        let score: f64 =
-            self.outcome.hits.iter().filter(|hit| !hit.name.starts_with("__")).map(|hit| hit.score).sum();
+        // What the rule itself scores does not count yet: the next one that hits finds it.
+        let before = self.outcome.hits.len().saturating_sub(1);
+        let scored = self.outcome.hits[..before].iter().filter(|hit| !hit.name.starts_with("__"));
+        let score: f64 = scored.map(|hit| hit.score * f64::from(hit.times)).sum();
         let number = |name| settings.is_set(name).then(|| settings.number(name)).flatten();
         let low = number("shortcircuit_min_ham_score").is_some_and(|least| score < least);
         let high = number("shortcircuit_max_spam_score").is_some_and(|most| score > most);

@@ -179,7 +179,7 @@ fn rules_over_parts() {
     };
     for (rule, expected) in [
         ("mimeheader A Content-Type =~ /^image/", "A"),
-        ("mimeheader A Content-Type !~ /^image/", ""),
+        ("mimeheader A Content-Type !~ /^image/", "A"),
         ("mimeheader A Content-Type !~ /^video/", "A"),
         ("mimeheader A Content-Type =~ /^none/ [if-unset: none]", "A"),
         ("mimeheader A Content-Type =~ /^image/\ntflags A range=1", ""),

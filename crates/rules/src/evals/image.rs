@@ -22,16 +22,8 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
         of(native.images("all").is_some_and(|all| all.names.contains(text(call, 0).as_bytes())))
     }),
     ("image_name_regex", |native, call| {
-        // With delimiters or without, as a rule has it.
-        let Some(pattern) = call.args.first() else { return of(false) };
-        let inside =
-            pattern.0.strip_prefix(b"/").and_then(|text| text.strip_suffix(b"/")).unwrap_or(&pattern.0);
-        match native.patterns.compiled(inside) {
-            Ok(matcher) => of(native.images("all").is_some_and(|all| {
-                all.names.iter().any(|name| matches!(matcher.find(name, 0), Ok(Some(_))))
-            })),
-            Err(fault) => Answer { fault: Some(fault), ..Answer::default() },
-        }
+        let names = native.images("all").into_iter().flat_map(|all| all.names.iter().map(Vec::as_slice));
+        native.any_matches(call, 0, names)
     }),
     ("image_to_text_ratio", |native, call| {
         let length: usize = native.texts.body().iter().map(|line| line.len()).sum();

@@ -8,7 +8,7 @@ use super::pattern::{Fixed, all, fixed, glob, groups};
 use super::{Function, Native, of, text};
 use crate::conf::Network;
 use crate::engine::Answer;
-use crate::texts::{Relay, find, idn_to_ascii, ip, is_fqdn_valid};
+use crate::texts::{HeaderRequest, Relay, Texts, find, idn_to_ascii, ip, is_fqdn_valid};
 
 static RECIPIENT: Fixed = Fixed::new(|| fixed(r" for <?(\S+@(\S+?))>?;"));
 static QUOTED: Fixed = Fixed::new(|| fixed(r"(?i)^[> ]*Received:"));
@@ -54,13 +54,14 @@ pub(super) const FUNCTIONS: &[&[(&str, Function)]] = &[
 ];
 
 /// The addresses that the message says it is from, each once.
-pub(super) fn from_addresses(native: &Native<'_>) -> Vec<Vec<u8>> {
-    let resent = native.values("Resent-From:first:addr");
+pub(crate) fn from_addresses(texts: &Texts<'_>) -> Vec<Vec<u8>> {
+    let values = |request: &str| texts.header(&HeaderRequest::parse(request)).0;
+    let resent = values("Resent-From:first:addr");
     if !resent.is_empty() {
         return unique(resent.iter().map(|one| one.to_vec()));
     }
     let names = ["From", "Envelope-Sender", "Resent-Sender", "X-Envelope-From", "EnvelopeFrom"];
-    let found = names.into_iter().flat_map(|name| native.values(&format!("{name}:addr")));
+    let found = names.into_iter().flat_map(|name| values(&format!("{name}:addr")));
     unique(found.filter(|one| !one.is_empty()).map(|one| {
         let mut one = one.to_vec();
         one.dedup_by(|one, other| *one == b'.' && *other == b'.');
@@ -190,9 +191,9 @@ fn matches_relay(native: &Native<'_>) -> bool {
     let registry = &native.texts.settings().registry;
     let registered = registry.trim_domain(&idn_to_ascii(domain));
     inner
-        && senders(native)
-            .iter()
-            .any(|relay| !relay.rdns.is_empty() && registry.trim_domain(&relay.rdns) == registered)
+        && senders(native).iter().any(|relay| {
+            !relay.rdns.is_empty() && registry.trim_domain(&idn_to_ascii(&relay.rdns)) == registered
+        })
 }
 
 /// Whether a host of an address in the message is listed.

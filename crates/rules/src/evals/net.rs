@@ -74,7 +74,7 @@ pub(super) const FUNCTIONS: &[&[(&str, Function)]] = &[
         ("check_rbl", answered),
         ("check_rbl_txt", answered),
         ("check_rbl_sub", answered),
-        ("check_rbl_accreditation", answered),
+        ("check_rbl_accreditor", answered),
         ("check_rbl_from_host", answered),
         ("check_rbl_from_domain", answered),
         ("check_rbl_envfrom", answered),
@@ -103,7 +103,7 @@ pub(super) const FUNCTIONS: &[&[(&str, Function)]] = &[
 ];
 
 /// What another check has found for the rule.
-fn answered(native: &Native<'_>, call: &Call<'_>) -> Answer {
+pub(super) fn answered(native: &Native<'_>, call: &Call<'_>) -> Answer {
     native.known.rules.get(call.rule).cloned().unwrap_or_default()
 }
 

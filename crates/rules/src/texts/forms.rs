@@ -109,6 +109,9 @@ fn metadata(texts: &Texts<'_>, name: &str) -> Option<Bytes> {
     if let Some((_, value)) = texts.metadata.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
         return Some(value.clone());
     }
+    if let Some(value) = texts.made(name) {
+        return Some(value);
+    }
     let hosts = |request: &str| values(texts, &HeaderRequest::parse(request)).0;
     if name.eq_ignore_ascii_case("X-SenderDomain") {
         return hosts("EnvelopeFrom:first:addr:host")

@@ -106,6 +106,11 @@ impl<'a> Finder<'a> {
         }
     }
 
+    /// One that stands in an attachment.
+    pub(crate) fn attached(&mut self, uri: &Bytes) {
+        self.add(uri.clone(), false, &BTreeSet::from(["parsed"]), false);
+    }
+
     /// The domains that signed, `d=` of a signature's field.
     pub(crate) fn signature(&mut self, field: &[u8]) {
         let mut from = 0;

@@ -6,6 +6,7 @@ use gatepost_mail::FeatureKind;
 use super::macros4::{Macros4, cell};
 use super::ptg::{self, Version, latin};
 use crate::fields::{u16_le, u32_le};
+use crate::layout;
 use crate::opening::{Opening, Stop};
 
 /// A record: its number, its data, and where it begins.
@@ -254,25 +255,9 @@ fn string(data: &[u8], count: usize) -> Option<String> {
 fn records12(part: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {
-        let first = *part.get(at)?;
-        at += 1;
-        let mut kind = u16::from(first);
-        if first & 0x80 != 0 {
-            kind = kind & 0x7f | u16::from(*part.get(at)? & 0x7f) << 7;
-            at += 1;
-        }
-        let mut length = 0;
-        for place in 0..4 {
-            let byte = *part.get(at)?;
-            at += 1;
-            length |= usize::from(byte & 0x7f) << (7 * place);
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        let start = at;
-        at = start.saturating_add(length);
-        Some((kind, &part[start.min(part.len())..at.min(part.len())]))
+        let record = layout::xlsb_record(part, at)?;
+        at = record.end;
+        Some((record.kind, &part[record.start.min(part.len())..at.min(part.len())]))
     })
 }
 

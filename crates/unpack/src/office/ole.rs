@@ -9,6 +9,7 @@ use super::ptg::latin;
 use super::{biff, crypt, native, vba};
 use crate::cfb::{Cfb, Entry, MAGIC};
 use crate::fields::{u16_le, u32_le};
+use crate::layout;
 use crate::opening::{End, Member, Opening, Stop, keep};
 
 /// Whether this is a compound file.
@@ -154,7 +155,7 @@ fn word(opening: &mut Opening, cfb: &Cfb, entry: &Entry) -> Result<(), Stop> {
     let table = if flags & OTHER_TABLE != 0 { "1Table" } else { "0Table" };
     let table = cfb.find(&format!("{folder}{table}")).map(|entry| vba::stream(opening, cfb, entry));
     let mut fields = Fields::default();
-    match table.and_then(|table| pieces(&body, &table)) {
+    match table.and_then(|table| layout::text_pieces(&body, &table)) {
         Some(pieces) => {
             for (range, wide) in pieces {
                 opening.check_time()?;
@@ -167,38 +168,6 @@ fn word(opening: &mut Opening, cfb: &Cfb, entry: &Entry) -> Result<(), Stop> {
         }
     }
     Ok(())
-}
-
-/// Where the pieces of the text lie, and whether their characters are wide (MS-DOC 2.9.38, 2.9.177). All together are
-/// no more than the document.
-fn pieces(body: &[u8], table: &[u8]) -> Option<Vec<(std::ops::Range<usize>, bool)>> {
-    const AT: usize = 0x1a2;
-    let (start, size) = (u32_le(body, AT)? as usize, u32_le(body, AT + 4)? as usize);
-    let mut rest = table.get(start..start.checked_add(size)?)?;
-    while let [1, tail @ ..] = rest {
-        rest = tail.get(2 + usize::from(u16_le(tail, 0)?)..)?;
-    }
-    let [2, tail @ ..] = rest else { return None };
-    let size = u32_le(tail, 0)? as usize;
-    let list = tail.get(4..)?;
-    let list = &list[..size.min(list.len())];
-    let count = list.len().checked_sub(4)? / 12;
-    let mut found = Vec::new();
-    let mut left = body.len().saturating_mul(2);
-    for place in 0..count {
-        let from = u32_le(list, place * 4)? as usize;
-        let to = u32_le(list, place * 4 + 4)? as usize;
-        let at = u32_le(list, (count + 1) * 4 + place * 8 + 2)?;
-        let narrow = at & 0x4000_0000 != 0;
-        let at = (at & 0x3fff_ffff) as usize;
-        let length = to.saturating_sub(from);
-        let (start, length) = if narrow { (at / 2, length) } else { (at, length.saturating_mul(2)) };
-        let start = start.min(body.len());
-        let end = start.saturating_add(length.min(left)).min(body.len());
-        left -= end - start;
-        found.push((start..end, !narrow));
-    }
-    (!found.is_empty()).then_some(found)
 }
 
 /// Instructions of fields in a piece of text: they begin with 19, their results with 20, and they end with 21.

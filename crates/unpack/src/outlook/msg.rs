@@ -18,8 +18,11 @@ use crate::pieces;
 /// Whether this is a message of Outlook: a compound file with a stream of properties.
 pub(crate) fn is(body: &[u8], _detected: FileType) -> bool {
     const PROPERTIES: &str = "__properties_version1.0";
+    if !body.starts_with(MAGIC) {
+        return false;
+    }
     let wide: Vec<u8> = PROPERTIES.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    body.starts_with(MAGIC) && memmem::find(body, &wide).is_some()
+    memmem::find(body, &wide).is_some()
 }
 
 /// Opens a message.

@@ -1,5 +1,5 @@
-//! Encrypted PDF that opens without a password: most are encrypted only to forbid printing or copying, and every reader
-//! opens them with the empty user password (ISO 32000-1 section 7.6, ISO 32000-2 section 7.6).
+//! Encrypted PDF (ISO 32000-1 section 7.6, ISO 32000-2 section 7.6). Most are encrypted only to forbid printing or copying,
+//! and every reader opens them with the empty user password. Others ask for the user's or the owner's.
 
 use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use aes::{Aes128, Aes256};
@@ -29,8 +29,19 @@ pub(super) struct Key {
 const PADDING: &[u8; 32] = b"\x28\xbf\x4e\x5e\x4e\x75\x8a\x41\x64\x00\x4e\x56\xff\xfa\x01\x08\x2e\x2e\x00\xb6\xd0\x68\x3e\x80\x2f\x0c\xa9\xfe\x64\x53\x69\x7a";
 
 impl Key {
-    /// The key that the empty user password gives, if it is the right one. `id` is the first string of the trailer's ID.
-    pub(super) fn open(encrypt: &Dict, id: &[u8]) -> Option<Key> {
+    /// What trying one password costs, in blocks that a hash function works through.
+    pub(super) fn rounds(encrypt: &Dict) -> u64 {
+        match encrypt.get(b"R").and_then(Object::integer).unwrap_or(0) {
+            ..=2 => 16,
+            3..=4 => 300,
+            5 => 8,
+            // Some seventy rounds over up to 14 KB, for the user and for the owner.
+            _ => 24_000,
+        }
+    }
+
+    /// The key that a password gives, if it is that of the user or the owner. `id` is the first string of the trailer's ID.
+    pub(super) fn open(encrypt: &Dict, id: &[u8], password: &str) -> Option<Key> {
         let number = |key: &[u8]| encrypt.get(key).and_then(Object::integer);
         let string = |key: &[u8]| encrypt.get(key).and_then(Object::string);
         let version = number(b"V").unwrap_or(0);
@@ -41,7 +52,9 @@ impl Key {
         let streams = filter(b"StmF").unwrap_or(default);
         let files = filter(b"EFF").unwrap_or(streams);
         let key = if revision >= 5 {
-            newer_key(revision, string(b"U")?, string(b"UE")?)?
+            let user = (string(b"U")?, string(b"UE")?);
+            let owner = string(b"O").zip(string(b"OE"));
+            newer_key(revision, user, owner, password.as_bytes())?
         } else {
             let bits = number(b"Length").filter(|bits| (40..=128).contains(bits)).unwrap_or(40);
             let length = match version {
@@ -51,7 +64,16 @@ impl Key {
             };
             let plain = matches!(encrypt.get(b"EncryptMetadata"), Some(Object::Bool(false)));
             let permissions = number(b"P").unwrap_or(0).to_le_bytes();
-            older_key(revision, length, string(b"O")?, string(b"U")?, &permissions[..4], id, plain)?
+            let lock = Lock {
+                revision,
+                length: length.min(16),
+                owner: string(b"O")?,
+                user: string(b"U")?,
+                permissions: &permissions[..4],
+                id,
+                plain_metadata: plain,
+            };
+            lock.key(password)?
         };
         Some(Key { key, strings, streams, files })
     }
@@ -96,62 +118,108 @@ fn method(encrypt: &Dict, key: &[u8]) -> Option<Method> {
     })
 }
 
-/// Algorithm 2 of ISO 32000-1 section 7.6.3.3 with an empty password, proven by algorithm 4 or 5.
-fn older_key(
+/// What the passwords of revisions up to 4 are held against (ISO 32000-1 section 7.6.3).
+struct Lock<'d> {
     revision: i64,
+    /// Of the key, in bytes.
     length: usize,
-    owner: &[u8],
-    user: &[u8],
-    permissions: &[u8],
-    id: &[u8],
+    owner: &'d [u8],
+    user: &'d [u8],
+    permissions: &'d [u8],
+    id: &'d [u8],
     plain_metadata: bool,
+}
+
+impl Lock<'_> {
+    /// Passwords are in an encoding of PDF's own, which mostly is Latin-1; some programs write UTF-8.
+    fn key(&self, password: &str) -> Option<Vec<u8>> {
+        let latin = password.chars().map(|c| u8::try_from(c).ok()).collect::<Option<Vec<u8>>>();
+        let utf8 = Some(password.as_bytes()).filter(|bytes| latin.as_deref() != Some(*bytes));
+        [latin.as_deref(), utf8].into_iter().flatten().find_map(|password| {
+            let password = padded(password);
+            self.of_user(&password).or_else(|| self.of_user(&self.users(&password)))
+        })
+    }
+
+    /// Algorithm 2 with a padded password of the user, proven by algorithm 4 or 5.
+    fn of_user(&self, password: &[u8]) -> Option<Vec<u8>> {
+        let mut hash = Md5::new();
+        hash.update(password);
+        hash.update(&self.owner[..self.owner.len().min(32)]);
+        hash.update(self.permissions);
+        hash.update(self.id);
+        if self.revision >= 4 && self.plain_metadata {
+            hash.update([0xff; 4]);
+        }
+        let mut key = hash.finalize()[..self.length].to_vec();
+        if self.revision < 3 {
+            return (rc4(&key, PADDING) == self.user.get(..32)?).then_some(key);
+        }
+        for _ in 0..50 {
+            key = Md5::digest(&key)[..self.length].to_vec();
+        }
+        let mut hash = Md5::new();
+        hash.update(PADDING);
+        hash.update(self.id);
+        let proof = hash.finalize().to_vec();
+        let proof = (0..20).fold(proof, |proof, round| rc4(&mixed(&key, round), &proof));
+        (proof == self.user.get(..16)?).then_some(key)
+    }
+
+    /// The padded password of the user that the padded one of the owner gives, if it is the right one (algorithm 7).
+    fn users(&self, password: &[u8]) -> Vec<u8> {
+        let mut key = Md5::digest(password);
+        let found = self.owner[..self.owner.len().min(32)].to_vec();
+        if self.revision < 3 {
+            return rc4(&key[..self.length], &found);
+        }
+        for _ in 0..50 {
+            key = Md5::digest(key);
+        }
+        (0..20).rev().fold(found, |found, round| rc4(&mixed(&key[..self.length], round), &found))
+    }
+}
+
+/// A password of 32 bytes.
+fn padded(password: &[u8]) -> Vec<u8> {
+    password.iter().chain(PADDING).take(32).copied().collect()
+}
+
+fn mixed(key: &[u8], round: u8) -> Vec<u8> {
+    key.iter().map(|byte| byte ^ round).collect()
+}
+
+/// Algorithm 2.A of ISO 32000-2 section 7.6.4. Of user and owner: how the password is proven, and the key wrapped by it.
+fn newer_key(
+    revision: i64,
+    user: (&[u8], &[u8]),
+    owner: Option<(&[u8], &[u8])>,
+    password: &[u8],
 ) -> Option<Vec<u8>> {
-    let mut hash = Md5::new();
-    hash.update(PADDING);
-    hash.update(&owner[..owner.len().min(32)]);
-    hash.update(permissions);
-    hash.update(id);
-    if revision >= 4 && plain_metadata {
-        hash.update([0xff; 4]);
-    }
-    let mut key = hash.finalize()[..length.min(16)].to_vec();
-    if revision < 3 {
-        return (rc4(&key, PADDING) == user.get(..32)?).then_some(key);
-    }
-    for _ in 0..50 {
-        key = Md5::digest(&key)[..length.min(16)].to_vec();
-    }
-    let mut hash = Md5::new();
-    hash.update(PADDING);
-    hash.update(id);
-    let mut proof = hash.finalize().to_vec();
-    for round in 0..20 {
-        let key: Vec<u8> = key.iter().map(|byte| byte ^ round).collect();
-        proof = rc4(&key, &proof);
-    }
-    (proof == user.get(..16)?).then_some(key)
+    const LONGEST: usize = 127;
+    let password = &password[..password.len().min(LONGEST)];
+    let open = |(proof, wrapped): (&[u8], &[u8]), of: &[u8]| {
+        let (hash, validation, salt) = (proof.get(..32)?, proof.get(32..40)?, proof.get(40..48)?);
+        if hardened(revision, password, validation, of) != hash {
+            return None;
+        }
+        // Without padding, and with zeros as the initial vector.
+        let wrapped = [&[0; 16], wrapped.get(..32)?].concat();
+        Some(cbc(&hardened(revision, password, salt, of), &wrapped))
+    };
+    open(user, b"").or_else(|| open(owner?, user.0.get(..48)?))
 }
 
-/// Algorithms 2.A and 2.B of ISO 32000-2 section 7.6.4 with an empty password.
-fn newer_key(revision: i64, user: &[u8], wrapped: &[u8]) -> Option<Vec<u8>> {
-    let (hash, validation, salt) = (user.get(..32)?, user.get(32..40)?, user.get(40..48)?);
-    if hardened(revision, validation) != hash {
-        return None;
-    }
-    // Without padding, and with zeros as the initial vector.
-    let wrapped = [&[0; 16], wrapped.get(..32)?].concat();
-    Some(cbc(&hardened(revision, salt), &wrapped))
-}
-
-fn hardened(revision: i64, salt: &[u8]) -> Vec<u8> {
+/// Algorithm 2.B of ISO 32000-2 section 7.6.4. `of`: what the owner's password is bound to.
+fn hardened(revision: i64, password: &[u8], salt: &[u8], of: &[u8]) -> Vec<u8> {
     /// The rounds end by chance, on average a few after 64.
     const MOST: usize = 4096;
-    let mut key = Sha256::digest(salt).to_vec();
+    let mut key = Sha256::digest([password, salt, of].concat()).to_vec();
     if revision < 6 {
         return key;
     }
     for round in 0..MOST {
-        let text = key.repeat(64);
+        let text = [password, key.as_slice(), of].concat().repeat(64);
         let encrypted = cbc_encrypt(&key[..16], &key[16..32], &text);
         key = match encrypted[..16].iter().map(|byte| u32::from(*byte)).sum::<u32>() % 3 {
             0 => Sha256::digest(&encrypted).to_vec(),

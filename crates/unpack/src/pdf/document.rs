@@ -76,7 +76,7 @@ pub(super) struct Document {
     /// Where streams and objects end.
     ends: Ends,
     key: Option<Key>,
-    /// It is encrypted, and not with an empty password.
+    /// It is encrypted, and no password is known.
     pub(super) locked: bool,
     room: usize,
     /// What looking for keys has cost so far.
@@ -90,7 +90,7 @@ impl Document {
         let ends = Ends::find(&body);
         let mut document = Document { body, ends, room: MOST_OBJECTS, ..Document::default() };
         document.scan(opening)?;
-        document.unlock();
+        document.unlock(opening);
         document.object_streams(opening)?;
         Ok(document)
     }
@@ -257,9 +257,11 @@ impl Document {
         (object, parser.at.min(body.len()))
     }
 
-    /// Finds the key if the file is encrypted.
-    fn unlock(&mut self) {
+    /// Finds the key if the file is encrypted: without a password, or with one of the candidates.
+    fn unlock(&mut self, opening: &mut Opening) {
         const MOST: usize = 64;
+        /// Later versions of a file have their own trailers, which all lead to one lock.
+        const MOST_LOCKS: usize = 4;
         let body = self.body.clone();
         let mut room = self.room;
         let trailers = memmem::find_iter(&body, b"trailer").take(MOST).filter_map(|at| {
@@ -275,15 +277,29 @@ impl Document {
             .filter_map(|entry| entry.object.dict())
             .filter(|dict| dict.is(b"Type", b"XRef"));
         let encrypting = trailers.iter().chain(streams).filter(|dict| dict.get(b"Encrypt").is_some());
-        let mut key = None;
+        let mut locks: Vec<(&Dict, &[u8])> = Vec::new();
         let mut encrypted = false;
         for trailer in encrypting.take(MOST) {
             let Some(encrypt) = self.get(trailer, b"Encrypt").and_then(Object::dict) else { continue };
             encrypted = true;
             let id = self.get(trailer, b"ID").and_then(Object::array).and_then(<[Object]>::first);
             let id = id.map(|id| self.resolve(id)).and_then(Object::string).unwrap_or_default();
-            let standard = encrypt.is(b"Filter", b"Standard");
-            key = key.or_else(|| standard.then(|| Key::open(encrypt, id)).flatten());
+            let lock = (encrypt, id);
+            if encrypt.is(b"Filter", b"Standard") && !locks.contains(&lock) {
+                locks.push(lock);
+            }
+        }
+        let opened = |locks: &[(&Dict, &[u8])], password: &str| {
+            locks.iter().find_map(|(encrypt, id)| Key::open(encrypt, id, password))
+        };
+        let mut key = opened(&locks, "");
+        if key.is_none() && !locks.is_empty() {
+            locks.truncate(MOST_LOCKS);
+            let rounds = locks.iter().map(|(encrypt, _)| Key::rounds(encrypt)).sum();
+            opening.password(rounds, |password| {
+                key = opened(&locks, password);
+                key.is_some()
+            });
         }
         self.locked = encrypted && key.is_none();
         self.key = key;

@@ -1,8 +1,6 @@
 //! MailScanner's tables of names and types (`filename.rules.conf`, `filetype.rules.conf`): a rule a line, its fields parted
 //! by tabs; the first that matches decides.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +12,7 @@ use super::facts::Facts;
 use super::kinds::{known, other_media_type};
 use super::rule::{Perl, compile_perl, is_new_name};
 use crate::config::typed::AttachmentSet;
-use crate::resources::lines::each_line;
+use crate::resources::lines::each_line_of;
 
 /// Largest file that is read, in bytes.
 const LARGEST: u64 = 4 << 20;
@@ -347,8 +345,7 @@ fn read_all(files: &[Vec<PathBuf>; 4]) -> Result<[Vec<Line>; 4], Vec<String>> {
 }
 
 fn read_file(path: &Path, lines: &mut Vec<Line>) -> Result<(), Vec<String>> {
-    let bytes = bytes(path).map_err(|why| vec![format!("{}: {why}", path.display())])?;
-    each_line(path, &bytes, |line| {
+    each_line_of(path, LARGEST, |line| {
         let Some(line) = Line::read(line)? else { return Ok(()) };
         if lines.len() >= MOST {
             return Err(format!("is one rule too many: {MOST} are read"));
@@ -356,14 +353,4 @@ fn read_file(path: &Path, lines: &mut Vec<Line>) -> Result<(), Vec<String>> {
         lines.push(line);
         Ok(())
     })
-}
-
-fn bytes(path: &Path) -> Result<Vec<u8>, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    match u64::try_from(bytes.len()) {
-        Ok(..=LARGEST) => Ok(bytes),
-        _ => Err("is larger than 4 MiB".into()),
-    }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use boreal::Compiler;
 use boreal::compiler::CompilerParams;
 use boreal::scanner::ScanError;
+use sha2::{Digest, Sha256};
 
 use super::hashes::Hashes;
 use super::{scan_params, shown_name};
@@ -92,7 +93,7 @@ fn try_hashes(content: &[u8]) -> Result<String, String> {
         return Err("holds no hashes".into());
     }
     for (what, sample) in ORDINARY {
-        if let Some(name) = hashes.look_up(sample).next() {
+        if let Some(name) = hashes.look_up(sample, || Sha256::digest(sample).into()).next() {
             return Err(format!("{name} is an ordinary {what}"));
         }
     }

@@ -1,7 +1,5 @@
 //! Reads the files of a list, line by line; whatever is wrong is told with file and line.
 
-use std::fs::File;
-use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
@@ -9,7 +7,7 @@ use super::super::lists::one_line;
 use super::set::{Builder, Entry, Reach};
 use crate::config::typed::{ListFormat, Subject};
 use crate::resources::dns::plain_name;
-use crate::resources::lines::each_line;
+use crate::resources::lines::each_line_of;
 
 /// Largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
@@ -50,19 +48,8 @@ pub(super) fn read(
     wanted: Wanted,
     set: &mut Builder,
 ) -> Result<(), Vec<String>> {
-    let bytes = bytes(path).map_err(|why| vec![format!("{}: {why}", path.display())])?;
     let mut lines = Lines { format, wanted, default: String::new(), set };
-    each_line(path, &bytes, |line| lines.add(line))
-}
-
-fn bytes(path: &Path) -> Result<Vec<u8>, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    match u64::try_from(bytes.len()) {
-        Ok(..=LARGEST) => Ok(bytes),
-        _ => Err("is larger than 1 GiB".into()),
-    }
+    each_line_of(path, LARGEST, |line| lines.add(line))
 }
 
 struct Lines<'a> {

@@ -71,7 +71,16 @@ pub(super) fn updates(config: &Config) -> Vec<Line> {
             Err(why) => Line::bad(what, why),
         }
     };
-    config.update.source.iter().map(line).collect()
+    let mut lines: Vec<Line> = config.update.source.iter().map(line).collect();
+    for (name, installed) in updating::channels::check(config) {
+        let what = format!("rule channel {name}");
+        lines.push(match installed {
+            Ok(Some(number)) => Line::good(what, format!("version {number} is installed")),
+            Ok(None) => Line::doubtful(what, "not fetched yet; `gatepost rules update` does it now"),
+            Err(why) => Line::bad(what, why),
+        });
+    }
+    lines
 }
 
 /// Folders of Sendmail's queues: they are Sendmail's, so they must be there.

@@ -236,8 +236,8 @@ struct Symbol {
     /// Points it counted.
     metric_score: f64,
     /// What it means.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    description: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    description: String,
     /// Proof, once for each time it was found.
     options: Vec<String>,
 }
@@ -406,7 +406,8 @@ fn symbols(judged: &Judged, verdict: &Verdict) -> BTreeMap<String, Symbol> {
         let points = verdict.weighed.iter().filter(|weighed| weighed.finding == place);
         let score: f64 = points.map(|weighed| weighed.points).sum::<gatepost_mail::Points>().as_f64();
         let symbol = symbols.entry(name.clone()).or_default();
-        symbol.description = MEANINGS.get(&name).copied().unwrap_or_default();
+        let known = MEANINGS.get(&name).copied().unwrap_or_default();
+        symbol.description = finding.meaning.as_deref().unwrap_or(known).to_owned();
         symbol.name = name;
         symbol.score += score;
         symbol.metric_score += score;

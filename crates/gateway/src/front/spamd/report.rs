@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use gatepost_mail::{Points, Verdict};
+use gatepost_mail::{Finding, Points, Verdict};
 
 use crate::pipeline::Judged;
 use crate::records::text::clean;
@@ -45,8 +45,9 @@ pub(super) fn report(judged: &Judged, verdict: &Verdict, opinion: &Opinion, host
     line(format_args!(""));
     line(format_args!(" pts rule name              description"));
     line(format_args!("---- ---------------------- {}", "-".repeat(50)));
-    for (symbol, (points, evidence)) in counted(judged, verdict).into_iter().take(MOST) {
-        line(format_args!("{:>4} {symbol:<22} {}", points.to_string(), clean(evidence, MAX_EVIDENCE)));
+    for (symbol, (points, finding)) in counted(judged, verdict).into_iter().take(MOST) {
+        let told = finding.meaning.as_deref().unwrap_or(&finding.evidence);
+        line(format_args!("{:>4} {symbol:<22} {}", points.to_string(), clean(told, MAX_EVIDENCE)));
     }
     for fault in judged.found.faults.iter().take(20) {
         line(format_args!(" 0.0 (not looked)           {} {}", clean(&fault.check, 80), fault.cause));
@@ -55,14 +56,14 @@ pub(super) fn report(judged: &Judged, verdict: &Verdict, opinion: &Opinion, host
     text
 }
 
-/// What counts, points or category, with its points and the first evidence for it.
-fn counted<'a>(judged: &'a Judged, verdict: &Verdict) -> BTreeMap<&'a str, (Points, &'a str)> {
+/// What counts, points or category, with its points and the first finding of it.
+fn counted<'a>(judged: &'a Judged, verdict: &Verdict) -> BTreeMap<&'a str, (Points, &'a Finding)> {
     let mut counted = BTreeMap::new();
     for weighed in &verdict.weighed {
         let finding = &judged.found.findings[weighed.finding];
         let counts = weighed.points != Points::ZERO || weighed.category.is_some();
         if counts && !counted.contains_key(finding.symbol.as_ref()) {
-            counted.insert(finding.symbol.as_ref(), (weighed.points, finding.evidence.as_str()));
+            counted.insert(finding.symbol.as_ref(), (weighed.points, finding));
         }
     }
     counted

@@ -1,8 +1,6 @@
 //! What is done with contents, and what verdicts make of what came of it.
 
-use gatepost_mail::{
-    Action, Bounce, Budget, Category, FileType, Finding, Points, Reply, Scope, Treated, Treatment,
-};
+use gatepost_mail::{Action, Bounce, Budget, Category, FileType, Finding, Points, Reply, Treated, Treatment};
 
 use super::*;
 
@@ -49,7 +47,7 @@ fn defang(part: usize, what: &[Defang]) -> Edit {
 /// Does all that is asked for, without reading it again.
 fn all_done(mut verdict: Verdict) -> (String, String, bool) {
     let message = message();
-    let finding = Finding { symbol: "MACRO".into(), scope: Scope::Part(PartId(1)), evidence: String::new() };
+    let finding = Finding::part("MACRO", PartId(1), "");
     let found = Found::from(vec![finding]);
     while let Some((at, asked)) = Asked::first(&message, &found, &verdict) {
         let came = asked.done(message.part(asked.part), &Limits::default());

@@ -7,8 +7,6 @@
 mod queue;
 mod received;
 
-use std::time::Duration;
-
 use gatepost_auth::dmarc::{Dmarc, Method, Outcome, Policy, Softened};
 use gatepost_auth::report::{Disposition, Override, Reason, Row};
 use jiff::Timestamp;
@@ -24,9 +22,6 @@ pub use received::{Imported, ReceivedFilter, ReceivedLine};
 
 /// Most rows of one report. What is beyond is told in it.
 const ROWS: u32 = 50_000;
-
-/// A claim on a report that is older belongs to a process that is gone.
-const CLAIM_TIME: Duration = Duration::from_secs(1800);
 
 /// One message, as DMARC saw it for one author domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -271,18 +266,7 @@ impl Journal {
     /// [`Journal::dmarc_told`] begins that time anew. One that seems to come from the future is over: the clock was set
     /// back.
     pub async fn dmarc_claim(&self, id: &str, now: Timestamp) -> Result<bool, JournalError> {
-        let past =
-            now.as_microsecond().saturating_sub(i64::try_from(CLAIM_TIME.as_micros()).unwrap_or(i64::MAX));
-        let claimed = sqlx::query(
-            "UPDATE dmarc_report SET claimed = ?1 WHERE id = ?2 AND state = 'made' \
-             AND (claimed IS NULL OR claimed < ?3 OR claimed > ?1)",
-        )
-        .bind(now.as_microsecond())
-        .bind(id)
-        .bind(past)
-        .execute(&self.pool)
-        .await;
-        claimed.map(|done| done.rows_affected() == 1).map_err(|error| self.database_error(error))
+        self.claim_sending("dmarc_report", id, now).await
     }
 
     /// Notes who has a report, and claims it for another half an hour.

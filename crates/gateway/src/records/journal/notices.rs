@@ -4,8 +4,6 @@
 //! together. A mail is first marked on what stands in it and then sent, so that whoever dies in between sends the same mail
 //! under the same id again, and nothing is told twice under two ids or never.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
@@ -17,8 +15,6 @@ use super::writer::transaction;
 use super::{Journal, JournalError};
 use crate::records::{Record, new_id};
 
-/// A claim on a mail that is older belongs to a process that is gone: no next hop is waited for so long.
-const CLAIM_TIME: Duration = Duration::from_secs(1800);
 /// Rows of the journal that are looked at in one step.
 const AT_ONCE: u32 = 500;
 /// Groups that are looked at in one round; more wait for the next.
@@ -375,18 +371,7 @@ impl Journal {
     /// Takes the right to send a mail, for half an hour; false if somebody else has it, or it was sent. One that seems to
     /// come from the future is over: the clock was set back.
     pub async fn notices_claim(&self, id: &str, now: Timestamp) -> Result<bool, JournalError> {
-        let past =
-            now.as_microsecond().saturating_sub(i64::try_from(CLAIM_TIME.as_micros()).unwrap_or(i64::MAX));
-        let claimed = sqlx::query(
-            "UPDATE notice SET claimed = ?1 WHERE id = ?2 AND state = 'made' \
-             AND (claimed IS NULL OR claimed < ?3 OR claimed > ?1)",
-        )
-        .bind(now.as_microsecond())
-        .bind(id)
-        .bind(past)
-        .execute(&self.pool)
-        .await;
-        claimed.map(|done| done.rows_affected() == 1).map_err(|error| self.database_error(error))
+        self.claim_sending("notice", id, now).await
     }
 
     /// What stands in a mail, the same whenever it is asked for.
@@ -456,7 +441,7 @@ impl Journal {
 
     /// As if what was made and claimed were so much older.
     #[cfg(test)]
-    pub(crate) async fn age_notices(&self, by: Duration) {
+    pub(crate) async fn age_notices(&self, by: std::time::Duration) {
         let by = i64::try_from(by.as_micros()).unwrap();
         let age = sqlx::query("UPDATE notice SET made = made - ?1, claimed = claimed - ?1");
         age.bind(by).execute(&self.pool).await.unwrap();

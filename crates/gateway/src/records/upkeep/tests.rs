@@ -68,9 +68,17 @@ async fn more_than_one_step_is_walked() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, vault) = open(folder.path()).await;
     let count = STEP + 50;
-    for place in 0..count {
-        vault.put(&held(&format!("n{place}")), b"x").unwrap();
-    }
+    // Each is synced to disk, which several can wait for together.
+    std::thread::scope(|scope| {
+        for first in 0..16 {
+            let vault = &vault;
+            scope.spawn(move || {
+                for place in (first..count).step_by(16) {
+                    vault.put(&held(&format!("n{place}")), b"x").unwrap();
+                }
+            });
+        }
+    });
     let report = reconcile(&vault, &journal).await.unwrap();
     assert_eq!(report, Reconciled { files: count as u64, recovered: count as u64, ..Reconciled::default() });
     for key in vault.list() {

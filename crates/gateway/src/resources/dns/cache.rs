@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hickory_resolver::proto::rr::{Name, RecordType};
 use moka::Expiry;
 
-use super::{DnsError, Mx};
+use super::{DnsError, Mx, Record, RecordData};
 use crate::config::typed::Dns as DnsConfig;
 
 /// Records of one name and type; never empty.
@@ -16,8 +16,14 @@ pub(super) enum Data {
     A(Vec<Ipv4Addr>),
     Aaaa(Vec<Ipv6Addr>),
     Mx(Vec<Mx>),
-    /// TXT and PTR.
-    Text(Vec<String>),
+    /// PTR.
+    Names(Vec<String>),
+    /// TXT: the strings of each record.
+    Texts(Vec<Vec<String>>),
+    /// Any other type.
+    Other(Vec<Record>),
+    /// There are no name servers: whether the name exists, and the first name server of its zone.
+    NoServers(bool, String),
 }
 
 /// What is known of a name, that it is not known included.
@@ -137,11 +143,27 @@ fn weight(known: &Known) -> u32 {
         Ok(Data::A(list)) => list.len() * 4,
         Ok(Data::Aaaa(list)) => list.len() * 16,
         Ok(Data::Mx(list)) => list.iter().map(|mx| mx.exchange.len() + 32).sum(),
-        Ok(Data::Text(list)) => list.iter().map(|text| text.len() + 24).sum(),
+        Ok(Data::Names(list)) => list.iter().map(|text| text.len() + 24).sum(),
+        Ok(Data::Texts(list)) => list.iter().map(|strings| strings_bytes(strings)).sum(),
+        Ok(Data::Other(list)) => list.iter().map(record_bytes).sum(),
+        Ok(Data::NoServers(_, name)) => name.len(),
         Err(DnsError::Failed(why)) => why.len(),
         Err(_) => 0,
     };
     u32::try_from(1 + bytes / ENTRY).unwrap_or(u32::MAX)
+}
+
+fn strings_bytes(strings: &[String]) -> usize {
+    strings.iter().map(|text| text.len() + 24).sum()
+}
+
+fn record_bytes(record: &Record) -> usize {
+    let own = record.kind.len() + 48;
+    match &record.data {
+        RecordData::Address(_) => own,
+        RecordData::Strings(strings) => own + strings_bytes(strings),
+        RecordData::Text(text) => own + text.len(),
+    }
 }
 
 #[cfg(test)]
@@ -207,7 +229,7 @@ mod tests {
 
         let cache = Cache::new(&DnsConfig { cache: 100, ..DnsConfig::default() });
         for number in 0..100 {
-            let text = Arc::new(Ok(Data::Text(vec!["x".repeat(60_000)])));
+            let text = Arc::new(Ok(Data::Texts(vec![vec!["x".repeat(60_000)]])));
             cache.keep(key(&format!("{number}.example")), text, Some(60));
         }
         assert_eq!(cache.entries(), 0, "each is worth more than all the room there is");

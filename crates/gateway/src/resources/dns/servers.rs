@@ -10,11 +10,12 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
 use hickory_resolver::net::{DnsError as NetDnsError, NetError};
 use hickory_resolver::proto::op::{DnsRequestOptions, Message, Query, ResponseCode};
+use hickory_resolver::proto::rr::rdata::{SOA, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::{NameServerPool, PoolContext, TlsConfig};
 
 use super::cache::Data;
-use super::{DnsError, Mx};
+use super::{DnsError, Mx, Record as Told, RecordData};
 
 /// Aliases (CNAME) that lead to a name, at most.
 const ALIASES: usize = 10;
@@ -50,7 +51,7 @@ struct Server {
 /// What one server said.
 enum Said {
     Answer(Message),
-    Nothing { name_exists: bool, ttl: Option<u32> },
+    Nothing { name_exists: bool, ttl: Option<u32>, primary: Option<String> },
     Failed(String),
     Silent,
     Unreachable(String),
@@ -87,13 +88,20 @@ impl Servers {
         loop {
             let message = match self.ask(way.last(), kind).await {
                 Said::Answer(message) => message,
-                Said::Nothing { name_exists, ttl } => return way.nothing(name_exists, ttl),
+                Said::Nothing { name_exists, ttl, primary } => {
+                    return match primary.filter(|_| kind == RecordType::NS) {
+                        Some(primary) => (Ok(Data::NoServers(name_exists, primary)), ttl),
+                        None => way.nothing(name_exists, ttl),
+                    };
+                }
                 Said::Failed(why) => return (Err(DnsError::Failed(why)), Some(0)),
                 Said::Silent => return (Err(DnsError::Timeout), Some(0)),
                 Said::Unreachable(why) => return (Err(DnsError::Failed(why)), None),
             };
             let before = way.names.len();
-            if let Err(why) = way.follow(&message) {
+            // Who asks for the alias itself is not led on.
+            let led_on = !matches!(kind, RecordType::CNAME | RecordType::ANY);
+            if led_on && let Err(why) = way.follow(&message) {
                 return (Err(DnsError::Failed(why)), Some(0));
             }
             if let Some((data, ttl)) = data(&message, way.last(), kind) {
@@ -140,12 +148,16 @@ impl Servers {
             Err(_) | Ok(Err(NetError::Timeout)) => Said::Silent,
             Ok(Ok(response)) => Said::Answer(response.into_message()),
             Ok(Err(NetError::Dns(NetDnsError::NoRecordsFound(none)))) => match none.response_code {
-                ResponseCode::NXDomain => Said::Nothing { name_exists: false, ttl: none.negative_ttl },
+                ResponseCode::NXDomain => {
+                    Said::Nothing { name_exists: false, ttl: none.negative_ttl, primary: primary(&none.soa) }
+                }
                 // Who refers us to others resolves for nobody: that is not “no records”.
                 ResponseCode::NoError if none.soa.is_none() && none.ns.is_some() => {
                     Said::Failed(format!("{at} refers to other servers instead of answering"))
                 }
-                ResponseCode::NoError => Said::Nothing { name_exists: true, ttl: none.negative_ttl },
+                ResponseCode::NoError => {
+                    Said::Nothing { name_exists: true, ttl: none.negative_ttl, primary: primary(&none.soa) }
+                }
                 code => Said::Failed(code_text(code)),
             },
             Ok(Err(NetError::Dns(NetDnsError::ResponseCode(code)))) => Said::Failed(code_text(code)),
@@ -204,7 +216,8 @@ impl Way {
 
 /// The records that were asked for, and their shortest time.
 fn data(message: &Message, name: &Name, kind: RecordType) -> Option<(Data, u32)> {
-    let wanted = |record: &&Record| record.record_type() == kind && record.name == *name;
+    let wanted =
+        |record: &&Record| (kind == RecordType::ANY || record.record_type() == kind) && record.name == *name;
     let records: Vec<&Record> = message.answers.iter().filter(wanted).take(RECORDS).collect();
     let ttl = records.iter().map(|record| record.ttl).min()?;
     let records = records.into_iter().map(|record| &record.data);
@@ -224,19 +237,38 @@ fn data(message: &Message, name: &Name, kind: RecordType) -> Option<(Data, u32)>
             list.sort();
             Data::Mx(list)
         }
-        _ => Data::Text(
+        RecordType::PTR => Data::Names(
             records
-                .filter_map(|data| match data {
-                    RData::TXT(text) => {
-                        Some(text.txt_data.iter().map(|s| String::from_utf8_lossy(s)).collect())
-                    }
-                    RData::PTR(name) => Some(host(name)),
-                    _ => None,
-                })
+                .filter_map(|data| if let RData::PTR(name) = data { Some(host(name)) } else { None })
                 .collect(),
         ),
+        RecordType::TXT => Data::Texts(
+            records
+                .filter_map(|data| if let RData::TXT(text) = data { Some(strings(text)) } else { None })
+                .collect(),
+        ),
+        _ => Data::Other(records.map(told).collect()),
     };
     Some((data, ttl))
+}
+
+fn strings(text: &TXT) -> Vec<String> {
+    text.txt_data.iter().map(|string| String::from_utf8_lossy(string).into_owned()).collect()
+}
+
+/// A record for whoever asks for any type, as zone files have it.
+fn told(data: &RData) -> Told {
+    let told = match data {
+        RData::A(a) => return Told::from(a.0),
+        RData::TXT(text) => RecordData::Strings(strings(text)),
+        other => RecordData::Text(other.to_string()),
+    };
+    Told { kind: data.record_type().to_string(), data: told }
+}
+
+/// The first name server of a zone.
+fn primary(soa: &Option<Box<Record<SOA>>>) -> Option<String> {
+    soa.as_ref().map(|soa| host(&soa.data.mname))
 }
 
 /// How long it may be kept that there is nothing (RFC 2308 section 5).

@@ -1,15 +1,15 @@
 //! Keys and signatures by a real gpg.
 
+#[path = "../../../tests/it/rig/gnupg.rs"]
+mod gnupg;
+
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::*;
+use gnupg::Gnupg;
 
-/// A gpg with a home of its own; its agent ends with it.
-struct Gpg {
-    home: tempfile::TempDir,
-}
+struct Gpg(Gnupg);
 
 impl Gpg {
     fn new() -> Option<Gpg> {
@@ -18,74 +18,35 @@ impl Gpg {
             println!("skipped: gpg is not installed (package gnupg)");
             return None;
         }
-        Some(Gpg { home: tempfile::tempdir().unwrap() })
+        Some(Gpg(Gnupg::new()))
     }
 
     fn run(&self, arguments: &[&str]) {
-        let output = Command::new("gpg")
-            .env("GNUPGHOME", self.home.path())
-            .args([
-                "--batch",
-                "--yes",
-                "--quiet",
-                "--no-tty",
-                "--passphrase",
-                "",
-                "--pinentry-mode",
-                "loopback",
-            ])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
+        self.0.run(arguments);
     }
 
     fn generate(&self, user: &str, algorithm: &str, usage: &str, expires: &str) {
-        self.run(&["--quick-generate-key", user, algorithm, usage, expires]);
+        self.0.generate(user, algorithm, usage, expires);
     }
 
     fn fingerprint(&self, user: &str) -> String {
-        let output = Command::new("gpg")
-            .env("GNUPGHOME", self.home.path())
-            .args(["--batch", "--with-colons", "--list-keys", user])
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
+        let text = self.0.run(&["--with-colons", "--list-keys", user]);
         let line = text.lines().find(|line| line.starts_with("fpr:")).unwrap();
         line.split(':').nth(9).unwrap().to_owned()
     }
 
     /// The keys of these users as a file, armored or not.
     fn keys(&self, users: &[&str], armored: bool) -> Vec<u8> {
-        let path = self.path("keys");
-        let mut arguments = vec!["--output", path.to_str().unwrap()];
-        arguments.extend(armored.then_some("--armor"));
-        arguments.push("--export");
-        arguments.extend(users);
-        self.run(&arguments);
+        let path = self.0.path("keys");
+        self.0.export(users, armored, &path);
         fs::read(path).unwrap()
     }
 
     fn sign(&self, user: &str, content: &[u8], options: &[&str]) -> Vec<u8> {
-        let (file, signature) = (self.path("content"), self.path("signature"));
+        let (file, signature) = (self.0.path("content"), self.0.path("signature"));
         fs::write(&file, content).unwrap();
-        let mut arguments = vec!["--local-user", user, "--output", signature.to_str().unwrap()];
-        arguments.extend(options);
-        arguments.extend(["--detach-sign", file.to_str().unwrap()]);
-        self.run(&arguments);
+        self.0.sign(user, &file, &signature, options);
         fs::read(signature).unwrap()
-    }
-}
-
-impl Drop for Gpg {
-    fn drop(&mut self) {
-        let mut end = Command::new("gpgconf");
-        let _ = end.env("GNUPGHOME", self.home.path()).args(["--kill", "all"]).status();
     }
 }
 
@@ -197,7 +158,7 @@ fn what_a_key_may_not_do() {
     assert!(why(keys.verify_at(CONTENT, &signature, yesterday)).contains("in the future"));
 
     // Revoked.
-    let certificate = gpg.path("openpgp-revocs.d").join(format!("{}.rev", gpg.fingerprint("weak")));
+    let certificate = gpg.0.path("openpgp-revocs.d").join(format!("{}.rev", gpg.fingerprint("weak")));
     let text = fs::read_to_string(&certificate).unwrap().replace(":-----BEGIN", "-----BEGIN");
     fs::write(&certificate, text).unwrap();
     gpg.run(&["--import", certificate.to_str().unwrap()]);
@@ -223,4 +184,27 @@ fn an_expired_key() {
     let later = Signer { expires: Some(now - 26 * day), ..keys.signers.into_iter().next().unwrap() };
     let keys = Keys { signers: vec![later] };
     assert!(why(keys.verify(CONTENT, &before)).contains("had expired"));
+}
+
+/// SpamAssassin's key is of 2005, and signed by itself over SHA-1.
+#[test]
+fn keys_by_their_ids() {
+    const PRIMARY: &str = "5e541dc959cb8bac7c78dfdc4056a61a5244ec45";
+    let keys = || Keys::parse(include_bytes!("../../updating/channels/spamassassin.asc")).unwrap();
+    assert_eq!(keys().names(), [PRIMARY]);
+    for (id, expected) in [
+        // The primary key's name stands for its subkeys, too.
+        ("5244EC45", 2),
+        ("4056A61A5244EC45", 2),
+        (PRIMARY, 2),
+        ("24f434ce", 1),
+        ("0C2B1D7175B852C64B3CDC716C55397824F434CE", 1),
+        ("5244EC46", 0),
+        ("0000000000000000000000000000000000000000005244EC45", 0),
+    ] {
+        assert_eq!(keys().named(&[id.to_owned()]).signers.len(), expected, "{id}");
+    }
+    let both = keys().named(&["24F434CE".into()]).and(keys().named(&["5244EC45".into()]));
+    assert!(both.signers.len() == 3 && both.names() == [PRIMARY] && !both.is_empty());
+    assert!(keys().named(&[]).is_empty());
 }

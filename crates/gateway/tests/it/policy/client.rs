@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ impl Asker {
     }
 
     pub fn unix(path: &Path) -> Asker {
-        let stream = UnixStream::connect(path).expect("connect");
+        let stream = crate::rig::connect_unix(path);
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
         let (input, finish) = (stream.try_clone().expect("clone"), stream.try_clone().expect("clone"));
         Asker::new(input, stream, move || finish.shutdown(Shutdown::Write).expect("shutdown"))

@@ -12,6 +12,7 @@ mod dns;
 pub mod docs;
 mod exim;
 mod gatepost;
+mod gnupg;
 mod gpg;
 mod home;
 mod mails;
@@ -54,6 +55,7 @@ pub use swaks::{certificate, swaks};
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -89,6 +91,11 @@ pub fn free_address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
+/// Connects to a socket that may come to be after its server answers elsewhere.
+pub fn connect_unix(path: &Path) -> UnixStream {
+    wait_for("a socket", START, || UnixStream::connect(path).ok())
+}
+
 /// Asks again and again until there is an answer; fails the test when there is none in time.
 pub fn wait_for<T>(what: &str, time: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + time;
@@ -99,6 +106,13 @@ pub fn wait_for<T>(what: &str, time: Duration, mut ask: impl FnMut() -> Option<T
         assert!(Instant::now() < end, "{what}: not within {time:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The waits before so many kills: evenly spread up to so many milliseconds, so that few rounds hit every step, and in an
+/// order in which a machine that is busy for a while misses none of them.
+pub fn spread(kill: u32, millis: u32) -> Duration {
+    const GOLDEN: f64 = 0.618_033_988_749_895;
+    Duration::from_millis(u64::from(millis)).mul_f64((f64::from(kill) * GOLDEN).fract())
 }
 
 /// Whether somebody accepts connections there.

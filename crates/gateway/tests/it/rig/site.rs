@@ -1,9 +1,10 @@
 //! A web server that serves a folder: Python's, which knows If-Modified-Since. By some paths it misbehaves.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
+use super::swaks::certificate_for;
 use super::{Process, answers, folder, free_address, program};
 
 /// `/hang/…` is never answered, `/cut/…` ends before its announced length, `/stall/…` stops half-way; all others are files.
@@ -56,7 +57,9 @@ impl Site {
         let (folder, address) = (folder(), free_address());
         let root = folder.path().join("root");
         std::fs::create_dir(&root).expect("a folder");
-        let keys = tls.then(|| own_certificate(folder.path()));
+        // It vouches for itself, and for no others.
+        let own = || certificate_for("IP:127.0.0.1", folder.path(), &["basicConstraints=critical,CA:FALSE"]);
+        let keys = tls.then(own);
         let shown = |path: Option<&PathBuf>| path.map(|path| path.display().to_string()).unwrap_or_default();
         let mut command = Command::new(program("python3"));
         command.args(["-c", SERVER, &address.port().to_string()]);
@@ -82,35 +85,4 @@ impl Site {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
-}
-
-/// A certificate for 127.0.0.1 that vouches for itself, and its key.
-fn own_certificate(folder: &Path) -> (PathBuf, PathBuf) {
-    let (certificate, key, config) =
-        (folder.join("site.pem"), folder.join("site.key"), folder.join("site.cnf"));
-    let text = "[req]\ndistinguished_name = name\nx509_extensions = own\nprompt = no\n[name]\nCN = site\n\
-                [own]\nsubjectAltName = IP:127.0.0.1\nbasicConstraints = critical, CA:FALSE\n";
-    std::fs::write(&config, text).expect("write");
-    let output = Command::new(program("openssl"))
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .arg("-config")
-        .arg(&config)
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .expect("openssl runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    (certificate, key)
 }

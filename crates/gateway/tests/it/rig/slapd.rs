@@ -70,5 +70,9 @@ impl Slapd {
         use nix::sys::signal::Signal;
         let signal = if hang { Signal::SIGSTOP } else { Signal::SIGCONT };
         self.process.iter().for_each(|process| process.signal(signal));
+        if hang {
+            // A busy machine takes a while to stop all threads.
+            std::thread::sleep(std::time::Duration::from_millis(500));
+        }
     }
 }

@@ -23,7 +23,13 @@ pub fn swaks(server: SocketAddr, arguments: &[&str]) -> String {
 
 /// A self-signed certificate and its key, in PEM, for `gatepost.test`.
 pub fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
+    certificate_for("DNS:gatepost.test", folder, &[])
+}
+
+/// The same for a name or address, as `subjectAltName` has it, with further extensions.
+pub fn certificate_for(name: &str, folder: &Path, extensions: &[&str]) -> (PathBuf, PathBuf) {
     let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    let subject = format!("/CN={}", name.split_once(':').map_or(name, |(_, name)| name));
     let output = Command::new(program("openssl"))
         .args([
             "req",
@@ -36,7 +42,8 @@ pub fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
             "-days",
             "2",
         ])
-        .args(["-subj", "/CN=gatepost.test", "-addext", "subjectAltName=DNS:gatepost.test"])
+        .args(["-subj", &subject, "-addext", &format!("subjectAltName={name}")])
+        .args(extensions.iter().flat_map(|extension| ["-addext", extension]))
         .arg("-keyout")
         .arg(&key)
         .arg("-out")

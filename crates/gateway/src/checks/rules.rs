@@ -1,0 +1,294 @@
+//! Rules in SpamAssassin's language. Each rule that hits is a symbol, which brings its points along: rules come and go while
+//! the catalogue of checks stays as it is.
+
+pub mod dns;
+mod known;
+
+use std::collections::BTreeSet;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use gatepost_mail::{
+    Cause, Counts, Fault, Finding, Mail, Message, OnFault, Origin, Points, Protocol, Session, Via,
+};
+use gatepost_rules::engine::{self, Hit, Limits, Outcome};
+use gatepost_rules::evals::{Known, Native};
+use gatepost_rules::net::Query;
+use gatepost_rules::texts::{Client, Given, Texts};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::catalogue::{Built, Resources};
+use super::{Answer, Check, Found, Health, SymbolInfo, looked, looking};
+use crate::config::{Config, Problem};
+use crate::resources::dns::Resolve;
+use crate::resources::rules::{Live, Rules, Source};
+
+/// What it finds besides rules.
+pub static SYMBOLS: &[SymbolInfo] = &[SymbolInfo::new(
+    SKIPPED,
+    "too large for rules (`checks.rules.max_size`), which did not look at it",
+    Counts::Points(Points::ZERO),
+)];
+
+const SKIPPED: &str = "RULES_SKIPPED";
+
+/// Most rules whose faults are told one by one.
+const MAX_FAULTS: usize = 10;
+
+/// Most of a matched text that is told, in bytes.
+const EXCERPT: usize = 120;
+
+/// Makes the check. The rules are read here, unless another pipeline has them already.
+pub fn build(config: &Config, resources: &Resources) -> Built {
+    let settings = &config.checks.rules;
+    if !settings.enabled {
+        return Ok(Vec::new());
+    }
+    // Where nobody has said which networks are ours, it is guessed by private addresses, as SpamAssassin does.
+    let networks = match config.networks.iter().all(|network| network.is_loopback()) {
+        true => Vec::new(),
+        false => config.networks.iter().map(ToString::to_string).collect(),
+    };
+    let (paths, network) = (settings.paths.clone(), settings.network);
+    let source = Source { own: settings.own.unwrap_or(paths.is_empty()), paths, network, networks };
+    let live = Live::open(source).map_err(|why| vec![Problem::new("checks.rules.paths", why)])?;
+    let cores = std::thread::available_parallelism().map_or(1, |many| many.get());
+    Ok(vec![Box::new(RuleCheck {
+        live,
+        hostname: config.hostname.clone(),
+        network_time: if settings.network { settings.network_time.duration() } else { Duration::ZERO },
+        dns: resources.dns.clone(),
+        time: settings.time.duration(),
+        max_size: settings.max_size.bytes(),
+        on_fault: settings.on_fault,
+        cores: Arc::new(Semaphore::new(cores)),
+        queues: config.queues().into_iter().map(|queue| queue.name).collect(),
+    })])
+}
+
+struct RuleCheck {
+    live: Arc<Live>,
+    hostname: String,
+    network_time: Duration,
+    dns: Arc<dyn Resolve>,
+    time: Duration,
+    /// In bytes.
+    max_size: u64,
+    on_fault: OnFault,
+    /// As many messages are looked at as there are processors; the others would only make each of them late.
+    cores: Arc<Semaphore>,
+    /// Names of queues: what lies there has our mail server's `Received` field already.
+    queues: Vec<String>,
+}
+
+/// One message to be looked at, with all that this takes: it is done on a thread where computing keeps nobody waiting.
+struct Job {
+    rules: Arc<Rules>,
+    message: Message,
+    given: Given,
+    known: Known,
+    time: Duration,
+    network_time: Duration,
+    dns: Arc<dyn Resolve>,
+    cores: Arc<Semaphore>,
+    runtime: Handle,
+}
+
+/// What looking at a message came to.
+struct Looked {
+    outcome: Outcome,
+    /// Questions to the DNS without an answer.
+    unanswered: Vec<Query>,
+}
+
+impl RuleCheck {
+    async fn look(&self, mail: &Mail, known: &Found) -> Result<Found, Fault> {
+        let rules = self.live.rules();
+        let job = Job {
+            rules: rules.clone(),
+            message: mail.message.clone(),
+            given: self.given(mail, known),
+            known: known::of(known.authentication.as_deref()),
+            time: self.time,
+            network_time: self.network_time,
+            dns: self.dns.clone(),
+            cores: self.cores.clone(),
+            runtime: Handle::current(),
+        };
+        match tokio::task::spawn_blocking(move || job.run()).await {
+            Ok(Some(looked)) => Ok(self.found(&rules, looked)),
+            Ok(None) => {
+                let detail = format!("no processor was free within {} s", self.time.as_secs());
+                Err(self.fault("rules".into(), Cause::Timeout, detail))
+            }
+            Err(why) => match why.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // The runtime is shutting down: nobody waits for this any more, but it must not pass for looked at.
+                Err(why) => Err(self.fault("rules".into(), Cause::Unavailable, why.to_string())),
+            },
+        }
+    }
+
+    fn fault(&self, check: String, cause: Cause, detail: String) -> Fault {
+        Fault { check, cause, detail, answer: self.on_fault }
+    }
+
+    fn given(&self, mail: &Mail, known: &Found) -> Given {
+        let Mail { session, envelope, .. } = mail;
+        let sender = envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default();
+        let client =
+            session.client.filter(|client| !self.is_written(mail, &client.to_string())).map(|ip| Client {
+                ip,
+                name: known.client_name.clone().or_else(|| session.client_name.clone()),
+                helo: session.helo.clone(),
+                by: self.hostname.clone(),
+                id: "gatepost".into(),
+                authenticated: session.user.is_some(),
+            });
+        let now = jiff::Timestamp::now().as_second();
+        Given { sender: Some(Bytes::from(sender)), client, now, ..Given::default() }
+    }
+
+    /// Whether a mail server of ours has put a `Received` field for this client before the message already: where it tells us
+    /// the client because it handed the message on, and in its queue. A file or pipe may come from either side of it.
+    fn is_written(&self, mail: &Mail, client: &str) -> bool {
+        let Session { via, protocol, listener, .. } = &mail.session;
+        let handed_on = *protocol == Protocol::Local || self.queues.contains(listener);
+        let headers = &mail.message.headers;
+        let newest =
+            || headers.get("Received").is_some_and(|field| headers.value_text(field).contains(client));
+        *via == Via::Xforward || (handed_on && newest())
+    }
+
+    /// What rules found, and which could not look. Those that never can were told when they were read.
+    fn found(&self, rules: &Rules, Looked { outcome, unanswered }: Looked) -> Found {
+        let counting = outcome.hits.iter().filter(|hit| !hit.name.starts_with("__"));
+        let mut found: Found = counting.map(finding).collect::<Vec<_>>().into();
+        let faults = outcome.faults.into_iter().filter(|fault| !rules.broken.contains(&*fault.rule));
+        let fault =
+            |fault: engine::Fault| self.fault(format!("rules:{}", fault.rule), Cause::Limit, fault.message);
+        found.faults = faults.take(MAX_FAULTS).map(fault).collect();
+        if let Some(first) = unanswered.first() {
+            let many = unanswered.len();
+            let detail = format!("{many} questions of rules to the DNS have no answer; the first is {first}");
+            // A list that keeps silent holds up no mail: there are many, and each says little.
+            let answer = OnFault::Accept;
+            found.faults.push(Fault { check: "rules:dns".into(), cause: Cause::Timeout, detail, answer });
+        }
+        found
+    }
+}
+
+impl Check for RuleCheck {
+    fn name(&self) -> &str {
+        "rules"
+    }
+
+    /// The rules keep their own time, and so do questions; this is for what nobody foresaw.
+    fn time(&self) -> Duration {
+        self.time * 2 + self.network_time + Duration::from_secs(5)
+    }
+
+    fn on_fault(&self) -> OnFault {
+        self.on_fault
+    }
+
+    fn on_mail<'a>(&'a self, mail: &'a Mail, known: &'a Found) -> Answer<'a> {
+        if is_file(&mail.message) {
+            return None;
+        }
+        let size = mail.message.raw.len() as u64;
+        if size > self.max_size {
+            let evidence = format!("{size} bytes, at most {} are looked at", self.max_size);
+            return looked(Ok(vec![Finding::mail(SKIPPED, evidence)].into()));
+        }
+        looking(self.look(mail, known))
+    }
+
+    fn more_symbols(&self) -> Option<(BTreeSet<Box<str>>, bool)> {
+        let rules = self.live.rules();
+        let named = rules.set.rules.values().filter(|rule| !rule.is_subrule());
+        Some((named.map(|rule| rule.name.clone()).collect(), self.live.may_change()))
+    }
+
+    fn health<'a>(&'a self) -> BoxFuture<'a, Vec<Health>> {
+        let health = Health { name: "rules".into(), vital: false, state: self.live.state() };
+        Box::pin(std::future::ready(vec![health]))
+    }
+
+    fn reload(&self) {
+        self.live.reload();
+    }
+}
+
+impl Job {
+    /// None: there was no processor for it in time. One is held while there is something to compute, not while answers are
+    /// waited for.
+    fn run(mut self) -> Option<Looked> {
+        let turn = self.turn()?;
+        let texts = Texts::new(&self.message, std::mem::take(&mut self.given), &self.rules.texts);
+        let plan = self.rules.net.plan(&texts, &self.known);
+        let (mut unanswered, mut faults) = (Vec::new(), Vec::new());
+        let _turn = match plan.is_empty() {
+            true => turn,
+            false => {
+                drop(turn);
+                let time = self.network_time.min(self.rules.net.time());
+                let mut answers = self.runtime.block_on(dns::ask(&*self.dns, plan, time));
+                unanswered = std::mem::take(&mut answers.unanswered);
+                faults = std::mem::take(&mut answers.faults);
+                answers.enter(&mut self.known);
+                self.turn()?
+            }
+        };
+        let rules = &self.rules;
+        let evals = Native::new(&texts, rules.engine.settings(), &self.known, &rules.patterns);
+        let limits = Limits { time: self.time, excerpt: EXCERPT, ..Limits::default() };
+        let mut outcome = rules.engine.evaluate(&texts, &evals, limits);
+        let faults = faults.into_iter().map(|(rule, message)| engine::Fault { rule: rule.into(), message });
+        outcome.faults.extend(faults);
+        Some(Looked { outcome, unanswered })
+    }
+
+    fn turn(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        let turn = self.cores.clone().try_acquire_owned();
+        turn.ok().or_else(|| {
+            let waiting = tokio::time::timeout(self.time, self.cores.clone().acquire_owned());
+            self.runtime.block_on(async { waiting.await.ok()?.ok() })
+        })
+    }
+}
+
+/// Whether it is a file that somebody wants judged, and no mail.
+fn is_file(message: &Message) -> bool {
+    message.parts.iter().take(2).any(|part| part.origin == Origin::Embedded && part.body == message.raw)
+}
+
+fn finding(hit: &Hit) -> Finding {
+    let points = Points::from_f64(hit.score * f64::from(hit.times)).unwrap_or_default();
+    let finding = Finding::mail(hit.name.to_string(), evidence(hit)).counting(points);
+    match &hit.description {
+        Some(description) => finding.meaning(description.clone()),
+        None => finding,
+    }
+}
+
+/// `BODY: “click here”, 3 times`: where the rule looked, what matched there, what a function has to say.
+fn evidence(hit: &Hit) -> String {
+    let matched = hit.evidence.iter().map(|evidence| {
+        let text = String::from_utf8_lossy(&evidence.text);
+        format!("{}“{}”", hit.area.prefix(), text.trim())
+    });
+    let mut told: Vec<String> = matched.chain(hit.found.iter().take(5).cloned()).collect();
+    if hit.times > 1 {
+        told.push(format!("{} times", hit.times));
+    }
+    told.join(", ")
+}
+
+#[cfg(test)]
+mod tests;
