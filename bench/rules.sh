@@ -2,15 +2,19 @@
 # What SpamAssassin's rules cost: ours, its own spamd -L with the same rules, and rspamd with rules of its own; the same mails,
 # one run. Prints a line for each: processor time a message, messages a second, memory.
 #   bench/rules.sh        MESSAGES (2000) of the corpus for ours and rspamd, SLOW (400) of them for spamd
-# Needs Debian's spamassassin, spamd and rspamd. No network is asked for anything.
+# Needs Debian's spamassassin, spamd and rspamd. Nothing about a mail is asked over the network. Ours runs in one process with a
+# thread for each core, without a front; SPEED names another build of crates/rules/examples/speed.rs.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/peers/rspamd.sh"
 
 need spamd "Debian: spamd"
 need spamc "Debian: spamc"
 [ -d "$CORPUS" ] || "$REPO/bench/corpus.sh" >&2
-(cd "$REPO" && cargo build --release -q -p gatepost-rules --example speed)
-speed=${CARGO_TARGET_DIR:-$REPO/target}/release/examples/speed
+speed=${SPEED:-}
+if [ -z "$speed" ]; then
+    (cd "$REPO" && cargo build --release -q -p gatepost-rules --example speed)
+    speed=${CARGO_TARGET_DIR:-$REPO/target}/release/examples/speed
+fi
 rules="$(ls /etc/spamassassin/*.pre) /usr/share/spamassassin /etc/spamassassin/local.cf"
 
 # links FOLDER COUNT: so many mails, spread evenly over the corpus.

@@ -22,5 +22,5 @@ start_rspamd() {
         --var=LOCAL_CONFDIR="$folder/conf" >"$folder/out" 2>&1 &
     RSPAMD_PID=$!
     PIDS+=("$RSPAMD_PID")
-    wait_port "$RSPAMD_PORT" 60 "$RSPAMD_PID"
+    wait_port "$RSPAMD_PORT" 180 "$RSPAMD_PID"
 }
