@@ -109,13 +109,16 @@ struct Test {
     /// Whether it can match the empty text.
     empty: bool,
     exact: bool,
+    /// With templates: lists of texts of which each match contains one (`tags::hint`).
+    hint: Vec<Vec<Vec<u8>>>,
     matcher: OnceLock<Result<Matcher, String>>,
 }
 
 impl Test {
     fn new(expression: &Expression, exact: bool, pattern: Option<&Pattern>) -> Test {
         let empty = pattern.is_none_or(Pattern::matches_empty);
-        Test { expression: expression.clone(), empty, exact, matcher: OnceLock::new() }
+        let hint = if expression.templates.is_empty() { Vec::new() } else { tags::hint(expression) };
+        Test { expression: expression.clone(), empty, exact, hint, matcher: OnceLock::new() }
     }
 
     fn matcher(&self) -> Result<&Matcher, &String> {

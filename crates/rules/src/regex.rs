@@ -4,6 +4,7 @@
 //! (`linear`), else to PCRE2 (`pcre`) with limits on its steps. So nothing that stands in a rule can run away: what needs more
 //! is a fault.
 
+mod begin;
 mod linear;
 mod literals;
 mod pcre;
@@ -19,7 +20,7 @@ pub use set::is_space;
 pub use syntax::SyntaxError;
 
 /// The size of automaton up to which the linear engine is preferred, in bytes.
-const SMALL: usize = 1 << 20;
+const SMALL: usize = 1 << 14;
 /// The largest automaton, in bytes.
 const LARGE: usize = 64 << 20;
 /// How much of an expression is shown around an error, in bytes.
@@ -90,6 +91,11 @@ impl Pattern {
 
     /// Texts of which every match contains one, both folded (`fold`); `None`: there are none.
     pub fn required(&self) -> Option<Vec<Vec<u8>>> {
+        self.all_required().into_iter().next()
+    }
+
+    /// Several lists of such texts: every match contains one of each. The most telling list is first.
+    pub fn all_required(&self) -> Vec<Vec<Vec<u8>>> {
         literals::required(&self.parsed.node)
     }
 
@@ -143,16 +149,23 @@ impl Pattern {
 
     /// Compiles it for PCRE2, whatever its form.
     pub fn backtracking(&self) -> Result<Matcher, String> {
-        let limits = format!(
-            "(*LIMIT_MATCH={MATCH_LIMIT})(*LIMIT_DEPTH={DEPTH_LIMIT})(*LIMIT_HEAP={HEAP_LIMIT})(*LF)"
-        );
-        let text = pcre::write(&self.parsed.node)?;
-        pcre2::bytes::RegexBuilder::new()
-            .jit_if_available(true)
-            .max_jit_stack_size(Some(JIT_STACK))
-            .build(&format!("{limits}{text}"))
-            .map(|regex| Matcher(Engine::Backtracking(regex)))
-            .map_err(|error| error.to_string())
+        let build = |text: &str| {
+            pcre2::bytes::RegexBuilder::new()
+                .jit_if_available(true)
+                .max_jit_stack_size(Some(JIT_STACK))
+                .build(&format!(
+                    "(*LIMIT_MATCH={MATCH_LIMIT})(*LIMIT_DEPTH={DEPTH_LIMIT})(*LIMIT_HEAP={HEAP_LIMIT})(*LF){text}"
+                ))
+                .map(|regex| Matcher(Engine::Backtracking(regex)))
+                .map_err(|error| error.to_string())
+        };
+        let node = &self.parsed.node;
+        let text = pcre::write(node)?;
+        // What has no room as it stands may have with its parts called.
+        let smaller = |why| {
+            pcre::write_shared(node).ok_or(()).and_then(|text| build(&text).map_err(drop)).map_err(|()| why)
+        };
+        build(&text).or_else(smaller)
     }
 
     /// Whether a match may be told one newline longer than Perl tells it.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::prefilter::Prefilter;
+use super::prefilter::{Lists, Prefilter};
 use super::{Compiled, Engine, Group, Meta, Problem, ScoreSet, Test, Texts, UNKNOWN, Work};
 use crate::conf::{Definition, Expression, Place, Rule, RuleSet};
 use crate::meta;
@@ -14,8 +14,10 @@ use crate::texts::HeaderRequest;
 const MAX_HITS: u32 = 1_000;
 /// How seldom literal texts must be for a rule to be found by them (`regex::rarity`).
 const RARE: f64 = 4.5;
-/// From how many rules of one field on a pass ahead is worth it.
-const GROUP: usize = 4;
+/// How seldom those beside the first list must be, to be looked for as well.
+const RARER: f64 = 4.7;
+/// How many texts such a list may have.
+const MAX_OTHERS: usize = 24;
 
 impl Engine {
     /// Makes rules ready for a score set. Rules with a score of 0 in it are off.
@@ -48,11 +50,9 @@ impl Engine {
         });
         let mut found: Vec<(i64, u32)> = ids.map(|id| (compiled[id as usize].priority, id)).collect();
         found.sort_unstable();
-        let texts = |pending: Pending| pending.build(&compiled, 1);
-        let group = |(field, pending): (HeaderRequest, Pending)| Group {
-            field,
-            texts: pending.build(&compiled, GROUP),
-        };
+        let texts = |pending: Pending| pending.build(&compiled);
+        let group =
+            |(field, pending): (HeaderRequest, Pending)| Group { field, texts: pending.build(&compiled) };
         Engine {
             headers: builder.headers.into_iter().map(group).collect(),
             mime: builder.mime.into_iter().map(group).collect(),
@@ -95,7 +95,7 @@ fn prefixes(rules: &RuleSet) -> HashMap<Arc<str>, String> {
 /// Rules of one kind of text, sorted out.
 #[derive(Default)]
 struct Pending {
-    literal: Vec<(u32, Vec<Vec<u8>>)>,
+    literal: Vec<(u32, Lists)>,
     begun: Vec<(u32, Pattern)>,
     always: Vec<u32>,
     negated: Vec<u32>,
@@ -115,23 +115,23 @@ impl Pending {
     }
 
     fn add(&mut self, id: u32, pattern: Option<&Pattern>, negated: bool) {
-        let texts = pattern.and_then(Pattern::required);
-        match texts.filter(|texts| texts.iter().all(|text| rarity(text) >= RARE)) {
-            Some(texts) => {
-                self.literal.push((id, texts));
-                if negated {
-                    self.negated.push(id);
-                }
-            }
-            None => self.always.push(id),
+        let mut lists = pattern.map(Pattern::all_required).unwrap_or_default();
+        if lists.first().is_none_or(|texts| texts.iter().any(|text| rarity(text) < RARE)) {
+            self.always.push(id);
+            return;
+        }
+        let mut first = true;
+        lists.retain(|texts| {
+            let rare = || texts.len() <= MAX_OTHERS && texts.iter().all(|text| rarity(text) >= RARER);
+            std::mem::take(&mut first) || rare()
+        });
+        self.literal.push((id, lists));
+        if negated {
+            self.negated.push(id);
         }
     }
 
-    fn build(mut self, rules: &[Compiled], least: usize) -> Texts {
-        if self.literal.len() < least {
-            self.always.extend(self.literal.drain(..).map(|(id, _)| id));
-            self.negated.clear();
-        }
+    fn build(mut self, rules: &[Compiled]) -> Texts {
         let ids: Vec<u32> = self.literal.iter().map(|(id, _)| *id).collect();
         let prefilter = Prefilter::new(self.literal.into_iter());
         if prefilter.is_none() {
@@ -189,7 +189,12 @@ impl Builder {
         match &rule.definition {
             Definition::Header { field, negated, unset, expression } => {
                 let pattern = pattern(expression);
-                group(&mut self.headers, field).add(id, pattern.as_ref(), *negated);
+                let group = group(&mut self.headers, field);
+                match unset {
+                    // The texts would have to be looked for there as well.
+                    Some(_) => group.always.push(id),
+                    None => group.add(id, pattern.as_ref(), *negated),
+                }
                 let test = Test::new(expression, multiple, pattern.as_ref());
                 Work::Match { test, negated: *negated, unset: unset.clone() }
             }

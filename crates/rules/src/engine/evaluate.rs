@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::search::{Search, excerpt, may_match};
-use super::tags::{filled, keep};
+use super::prefilter::Marks;
+use super::search::{Search, excerpt};
+use super::tags::{filled, keep, may_match, values};
 use super::{
     Answer, Area, Call, Compiled, Engine, Evals, Evidence, Fault, Hit, Limits, Outcome, Test, Texts, UNKNOWN,
     Work,
@@ -33,6 +34,7 @@ pub fn run(engine: &Engine, subject: &dyn Subject, evals: &dyn Evals, limits: Li
         uris: Vec::new(),
         candidates: Default::default(),
         folded: Vec::new(),
+        marks: Marks::new(engine.rules.len()),
         fields: vec![None; engine.headers.len()],
         stop: None,
         outcome: Outcome { tags: evals.tags().into_iter().collect(), ..Outcome::default() },
@@ -59,6 +61,7 @@ struct Run<'a> {
     /// Of header, body, rawbody, full, uri: rules found by the pass over the text, sorted; `None`: not passed over yet.
     candidates: [Option<Vec<Candidate>>; 5],
     folded: Vec<u8>,
+    marks: Marks,
     /// Values of fields, by group; outer `None`: not asked for yet.
     fields: Vec<Option<Option<Bytes>>>,
     stop: Option<(Arc<str>, bool)>,
@@ -199,7 +202,7 @@ impl<'a> Run<'a> {
             found.append(&mut unset);
             let Some(prefilter) = &group.texts.prefilter else { continue };
             if let Some(text) = &value {
-                prefilter.scan(text, &mut self.folded, |id| found.push((id, place as u32)));
+                prefilter.scan(text, &mut self.folded, &mut self.marks, |id| found.push((id, place as u32)));
             }
         }
         found.sort_unstable();
@@ -289,21 +292,16 @@ impl<'a> Run<'a> {
 
     fn scan(&mut self, texts: &Texts, chunks: &[&[u8]]) -> Vec<Candidate> {
         let mut found = Vec::new();
-        let mut stamps = vec![0u32; self.engine.rules.len()];
         for (chunk, text) in (0u32..).zip(chunks) {
             if let Some(prefilter) = &texts.prefilter {
-                prefilter.scan(text, &mut self.folded, |id| {
-                    if stamps[id as usize] != chunk + 1 {
-                        stamps[id as usize] = chunk + 1;
-                        found.push((id, chunk));
-                    }
-                });
+                prefilter.scan(text, &mut self.folded, &mut self.marks, |id| found.push((id, chunk)));
             }
             if let Some(prefixes) = &texts.prefixes {
                 prefixes.scan(text, |place| found.push((texts.begun[place], chunk)));
             }
         }
         found.sort_unstable();
+        found.dedup();
         found
     }
 
@@ -347,17 +345,20 @@ impl<'a> Run<'a> {
         let matcher = if test.expression.templates.is_empty() {
             test.matcher().map_err(Clone::clone)
         } else {
-            let filled = filled(&test.expression, &self.outcome.tags, self.subject)?;
+            let templates = &test.expression.templates;
+            let all: Vec<Vec<Vec<u8>>> =
+                templates.iter().map(|name| values(name, &self.outcome.tags, self.subject)).collect();
+            if all.iter().any(Vec::is_empty) {
+                return None;
+            }
             let texts: Vec<(usize, &[u8])> = chunks.collect();
-            let matcher = match filled {
-                // To compile it takes longer than to see that it cannot match.
-                Ok(pattern) if !may_match(&pattern, &texts, &mut self.folded) => return Some(Found::No),
-                Ok(pattern) => pattern.compile(),
-                Err(why) => Err(why),
-            };
+            // To read and compile it takes longer than to see that it cannot match.
+            if !test.hint.iter().all(|list| may_match(list, &all, &texts, &mut self.folded)) {
+                return Some(Found::No);
+            }
             kept = texts.into_iter();
             chunks = &mut kept;
-            match matcher {
+            match filled(&test.expression, &all).and_then(|pattern| pattern.compile()) {
                 Ok(matcher) => {
                     own = matcher;
                     Ok(&own)

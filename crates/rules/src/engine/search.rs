@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Evidence;
-use crate::regex::{Matcher, Pattern, fold};
+use crate::regex::Matcher;
 
 /// The most values of tags that one rule captures.
 const MAX_CAPTURES: usize = 1_000;
@@ -52,16 +52,6 @@ impl Search {
         }
         Ok(())
     }
-}
-
-/// Whether a literal text of the expression stands in one of the texts.
-pub fn may_match(pattern: &Pattern, texts: &[(usize, &[u8])], folded: &mut Vec<u8>) -> bool {
-    let Some(required) = pattern.required() else { return true };
-    texts.iter().any(|(_, text)| {
-        folded.clear();
-        folded.extend(text.iter().map(|byte| fold(*byte)));
-        required.iter().any(|wanted| memchr::memmem::find(folded, wanted).is_some())
-    })
 }
 
 pub fn excerpt(text: &[u8], range: &Range<usize>, shown: usize) -> Vec<u8> {

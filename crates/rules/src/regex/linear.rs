@@ -8,7 +8,7 @@ use super::set::ByteSet;
 use super::syntax::{Assert, Greed, Node, lengths};
 
 /// What the lazy automaton of one expression may take for each thread that uses it, in bytes.
-const CACHE: usize = 1 << 18;
+const CACHE: usize = 1 << 17;
 
 /// The expression as automaton of at most so many bytes; `None`: it has what only a backtracking engine does, or is too large.
 /// `relaxed`: what is atomic or possessive may give back, so that more may match.

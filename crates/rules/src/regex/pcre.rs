@@ -1,5 +1,6 @@
 //! Writes an expression for PCRE2, in its 8-bit mode without UTF.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::set::ByteSet;
@@ -9,13 +10,99 @@ use super::syntax::{Assert, Greed, Node, lengths};
 const MAX_BEHIND: usize = 256;
 
 /// The expression in PCRE2's syntax, in ASCII. The error: what PCRE2 cannot do.
+///
+/// Where case never counts, letters are written for its caseless mode: a letter takes it two bytes, a class of two 33, and it
+/// has no room for more than 64 KiB.
 pub fn write(node: &Node) -> Result<String, String> {
-    let mut out = String::new();
+    let mut out = Out { caseless: is_caseless(node), ..Out::default() };
     node_to(node, &mut out)?;
-    Ok(out)
+    Ok(format!("{}{}", if out.caseless { "(?i)" } else { "" }, out.text))
 }
 
-fn node_to(node: &Node, out: &mut String) -> Result<(), String> {
+/// The same, smaller: parts that are large and stand in it more than once are defined once and called. `None`: it captures or
+/// looks back at what it captured, or has what cannot be moved.
+pub fn write_shared(node: &Node) -> Option<String> {
+    if !is_movable(node) {
+        return None;
+    }
+    let mut out = Out { caseless: is_caseless(node), shared: Some(Shared::default()), ..Out::default() };
+    node_to(node, &mut out).ok()?;
+    let mut defined = String::new();
+    for (text, number) in &out.shared?.numbers {
+        write!(defined, "(?<s{number}>{text})").ok()?;
+    }
+    Some(format!("{}(?(DEFINE){defined}){}", if out.caseless { "(?i)" } else { "" }, out.text))
+}
+
+/// Whether it means the same when called from elsewhere.
+fn is_movable(node: &Node) -> bool {
+    match node {
+        Node::Empty | Node::Bytes(_) | Node::Set(_) | Node::Assert(_) => true,
+        Node::Capture { name, node, .. } => name.is_none() && is_movable(node),
+        Node::Repeat { node, .. } | Node::Atomic(node) | Node::Look { ahead: true, node, .. } => {
+            is_movable(node)
+        }
+        Node::Concat(nodes) | Node::Alt(nodes) => nodes.iter().all(is_movable),
+        _ => false,
+    }
+}
+
+/// What is written, and in which mode.
+#[derive(Default)]
+struct Out {
+    text: String,
+    caseless: bool,
+    /// Parts to be called, where that is wanted.
+    shared: Option<Shared>,
+}
+
+/// Parts by what is written for them, each with its number.
+#[derive(Default)]
+struct Shared {
+    numbers: HashMap<String, usize>,
+}
+
+impl Shared {
+    /// The least length that is worth a call.
+    const LEAST: usize = 60;
+}
+
+impl Out {
+    fn push(&mut self, c: char) {
+        self.text.push(c);
+    }
+
+    fn push_str(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+}
+
+impl Write for Out {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.text.write_str(text)
+    }
+}
+
+/// Whether no letter is asked for in one case only.
+fn is_caseless(node: &Node) -> bool {
+    match node {
+        Node::Bytes(bytes) => !bytes.iter().any(u8::is_ascii_alphabetic),
+        Node::Set(set) => set.folded(false) == *set,
+        Node::Capture { node, .. }
+        | Node::Repeat { node, .. }
+        | Node::Look { node, .. }
+        | Node::Atomic(node) => is_caseless(node),
+        Node::Concat(nodes) | Node::Alt(nodes) | Node::BranchReset(nodes) => nodes.iter().all(is_caseless),
+        Node::Empty | Node::Assert(_) | Node::Keep => true,
+        Node::Backref(_, caseless) => *caseless,
+        Node::Conditional(_) | Node::Verbatim(_) => false,
+    }
+}
+
+fn node_to(node: &Node, out: &mut Out) -> Result<(), String> {
+    if let (Some(_), Node::Alt(branches)) = (&out.shared, node) {
+        return called(branches, out);
+    }
     match node {
         Node::Empty => {}
         Node::Bytes(bytes) => bytes.iter().for_each(|&byte| byte_to(byte, out)),
@@ -30,6 +117,8 @@ fn node_to(node: &Node, out: &mut String) -> Result<(), String> {
             Assert::NotWord => "\\B",
             Assert::SearchStart => "\\G",
         }),
+        // Nothing looks back at it where parts are called.
+        Node::Capture { node, .. } if out.shared.is_some() => wrapped("(?:", node, out)?,
         Node::Capture { name, node, .. } => {
             match name {
                 Some(name) => write!(out, "(?<{name}>").unwrap_or_default(),
@@ -79,7 +168,21 @@ fn node_to(node: &Node, out: &mut String) -> Result<(), String> {
     Ok(())
 }
 
-fn repeat_to(node: &Node, min: u32, max: Option<u32>, greed: Greed, out: &mut String) -> Result<(), String> {
+/// Alternatives, called if they are large.
+fn called(branches: &[Node], out: &mut Out) -> Result<(), String> {
+    let before = std::mem::take(&mut out.text);
+    branches_to(branches, out)?;
+    let written = std::mem::replace(&mut out.text, before);
+    let Some(shared) = out.shared.as_mut().filter(|_| written.len() >= Shared::LEAST) else {
+        out.text.push_str(&written);
+        return Ok(());
+    };
+    let next = shared.numbers.len();
+    let number = *shared.numbers.entry(written).or_insert(next);
+    write!(out, "(?&s{number})").map_err(|error| error.to_string())
+}
+
+fn repeat_to(node: &Node, min: u32, max: Option<u32>, greed: Greed, out: &mut Out) -> Result<(), String> {
     if matches!(node, Node::Set(_)) || matches!(node, Node::Bytes(bytes) if bytes.len() == 1) {
         node_to(node, out)?;
     } else {
@@ -100,14 +203,14 @@ fn repeat_to(node: &Node, min: u32, max: Option<u32>, greed: Greed, out: &mut St
     Ok(())
 }
 
-fn wrapped(open: &str, node: &Node, out: &mut String) -> Result<(), String> {
+fn wrapped(open: &str, node: &Node, out: &mut Out) -> Result<(), String> {
     out.push_str(open);
     node_to(node, out)?;
     out.push(')');
     Ok(())
 }
 
-fn branches_to(branches: &[Node], out: &mut String) -> Result<(), String> {
+fn branches_to(branches: &[Node], out: &mut Out) -> Result<(), String> {
     for (index, branch) in branches.iter().enumerate() {
         if index > 0 {
             out.push('|');
@@ -117,7 +220,7 @@ fn branches_to(branches: &[Node], out: &mut String) -> Result<(), String> {
     Ok(())
 }
 
-fn byte_to(byte: u8, out: &mut String) {
+fn byte_to(byte: u8, out: &mut Out) {
     if byte.is_ascii_alphanumeric() {
         out.push(char::from(byte));
     } else {
@@ -125,11 +228,15 @@ fn byte_to(byte: u8, out: &mut String) {
     }
 }
 
-fn set_to(set: &ByteSet, out: &mut String) {
+fn set_to(set: &ByteSet, out: &mut Out) {
     match set.len() {
         0 => out.push_str("(?!)"),
         256 => out.push_str("(?s:.)"),
         255 if !set.has(b'\n') => out.push_str("\\N"),
+        2 if out.caseless && set.iter().all(|byte| byte.is_ascii_alphabetic()) => {
+            // Both cases of one letter: sets are closed under case here.
+            set.iter().last().into_iter().for_each(|byte| byte_to(byte, out));
+        }
         length => {
             let (sign, listed) = if length > 128 { ("^", set.complement()) } else { ("", *set) };
             write!(out, "[{sign}").unwrap_or_default();
@@ -146,7 +253,7 @@ fn set_to(set: &ByteSet, out: &mut String) {
 }
 
 /// A look-around. PCRE2 wants each alternative of a look-behind to have one length.
-fn look_to(ahead: bool, negated: bool, node: &Node, out: &mut String) -> Result<(), String> {
+fn look_to(ahead: bool, negated: bool, node: &Node, out: &mut Out) -> Result<(), String> {
     out.push_str(match (ahead, negated) {
         (true, false) => "(?=",
         (true, true) => "(?!",

@@ -4,10 +4,11 @@
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson;
 use regex_automata::util::pool::Pool;
-use regex_automata::{Input, MatchKind};
+use regex_automata::{Anchored, Input, MatchKind};
 use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, Hir, Repetition};
 
 use super::Pattern;
+use super::begin::Beginnings;
 use super::set::ByteSet;
 use super::syntax::{Node, lengths};
 
@@ -16,7 +17,7 @@ const LENGTH: usize = 6;
 /// Repetitions beyond that count as endless.
 const MAX_COUNT: u32 = 4;
 /// What one lazy automaton may take for each thread that uses it, in bytes.
-const CACHE: usize = 1 << 20;
+const CACHE: usize = 1 << 18;
 /// The largest automaton that one is made from, in bytes.
 const MAX_SIZE: usize = 4 << 20;
 /// Ordinary text: what is found in it is found everywhere.
@@ -28,9 +29,13 @@ const SAMPLE: &str = "Hi Robert,\n\nthank you very much for your message of 12 J
 
 type MakeCache = Box<dyn Fn() -> Cache + Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>;
 
-/// Beginnings of expressions, an automaton for each: one for several has too many states.
+/// Beginnings of expressions: one pass for all that tells where they may stand (`begin`), and an automaton for each that is
+/// asked there. One automaton for several has too many states.
 #[derive(Debug)]
-pub struct Prefixes(Vec<Beginning>);
+pub struct Prefixes {
+    places: Beginnings,
+    parts: Vec<Beginning>,
+}
 
 struct Beginning {
     automaton: DFA,
@@ -53,7 +58,8 @@ impl Prefixes {
             Some(Beginning { automaton, caches: Pool::new(make) })
         };
         let parts: Vec<Beginning> = patterns.iter().map(part).collect::<Option<_>>()?;
-        (!parts.is_empty()).then_some(Prefixes(parts))
+        let places = Beginnings::new(patterns.iter().map(|pattern| &pattern.parsed.node));
+        (!parts.is_empty()).then_some(Prefixes { places, parts })
     }
 
     /// Whether the beginning of an expression is seldom enough to be looked for.
@@ -63,16 +69,20 @@ impl Prefixes {
         matches!(automaton.try_search_fwd(&mut automaton.create_cache(), &input), Ok(None))
     }
 
-    /// Calls for each expression, by its place, that may match in the text.
+    /// Calls for each expression, by its place, that may match in the text; perhaps more than once.
     pub fn scan(&self, text: &[u8], mut each: impl FnMut(usize)) {
-        for (place, part) in self.0.iter().enumerate() {
-            let mut cache = part.caches.get();
-            let input = Input::new(text).earliest(true);
+        let mut caches: Vec<_> = self.parts.iter().map(|_| None).collect();
+        self.places.scan(text, |number, at| {
+            let part = &self.parts[number];
+            let cache = caches[number].get_or_insert_with(|| part.caches.get());
+            let input = Input::new(text).range(at..).anchored(Anchored::Yes).earliest(true);
             // If the automaton gives up, it may.
-            if !matches!(part.automaton.try_search_fwd(&mut cache, &input), Ok(None)) {
-                each(place);
+            let found = !matches!(part.automaton.try_search_fwd(cache, &input), Ok(None));
+            if found {
+                each(number);
             }
-        }
+            found
+        });
     }
 }
 

@@ -10,6 +10,9 @@ impl ByteSet {
     /// All bytes: `.` under /s.
     pub const ALL: ByteSet = ByteSet([u64::MAX; 4]);
 
+    /// The bytes of ASCII.
+    pub const ASCII: ByteSet = ByteSet([u64::MAX, u64::MAX, 0, 0]);
+
     /// The bytes for which `f` holds.
     pub fn of(f: impl Fn(u8) -> bool) -> ByteSet {
         let mut set = ByteSet::EMPTY;
@@ -38,6 +41,17 @@ impl ByteSet {
         self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1
     }
 
+    /// Its bytes and those of another set.
+    pub fn with(mut self, other: ByteSet) -> ByteSet {
+        self.join(other);
+        self
+    }
+
+    /// What is in both.
+    pub fn both(&self, other: ByteSet) -> ByteSet {
+        ByteSet(std::array::from_fn(|word| self.0[word] & other.0[word]))
+    }
+
     /// What is not in it.
     pub fn complement(&self) -> ByteSet {
         ByteSet(self.0.map(|word| !word))
@@ -55,7 +69,15 @@ impl ByteSet {
 
     /// Its bytes, in order.
     pub fn iter(&self) -> impl Iterator<Item = u8> + '_ {
-        (0..=255).filter(|&byte| self.has(byte))
+        [0u8, 64, 128, 192].into_iter().zip(self.0).flat_map(|(first, mut word)| {
+            std::iter::from_fn(move || {
+                let bit = word.trailing_zeros() as u8;
+                (word != 0).then(|| {
+                    word &= word - 1;
+                    first + bit
+                })
+            })
+        })
     }
 
     /// Its runs of bytes, first and last of each.
