@@ -194,7 +194,10 @@ fn report(facts: &Facts) -> String {
         // A field is ASCII (RFC 5322 section 2.2), and whoever wrote the mail may have a hand in its proof.
         let plain = meaning.chars().take(LENGTH).map(|c| if matches!(c, ' '..='~') { c } else { '?' });
         let line = format!("* {:>5} {symbol} {}", points.to_string(), plain.collect::<String>());
-        report.push_str("\r\n\t");
+        // The first stands beside the field's name: a line of white space alone is obsolete (RFC 5322 section 4.2).
+        if !report.is_empty() {
+            report.push_str("\r\n\t");
+        }
         report.push_str(line.trim_end());
     }
     report
@@ -363,7 +366,7 @@ mod tests {
                 of(7_500, true, &[test("A", 7_000), foreign]),
                 vec![
                     "Yes, score=7.5 required=6.3 tests=A,B autolearn=no\r\n\tversion=gatepost",
-                    "\r\n\t*   7.0 A What it means\r\n\t*   0.5 B Pr?ft??X-Evil: 1",
+                    "*   7.0 A What it means\r\n\t*   0.5 B Pr?ft??X-Evil: 1",
                 ],
             ),
         ] {
