@@ -469,8 +469,8 @@ fn try_out(site: &[PathBuf], files: &Files) -> Result<usize, String> {
 /// The version in an archive's name: its last number of three digits or more.
 fn number_of(path: &Path) -> Result<u64, String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let numbers = name.split(|c: char| !c.is_ascii_digit()).filter(|digits| digits.len() >= 3);
-    let number = numbers.last().and_then(|digits| digits.parse().ok());
+    let mut numbers = name.split(|c: char| !c.is_ascii_digit()).filter(|digits| digits.len() >= 3);
+    let number = numbers.next_back().and_then(|digits| digits.parse().ok());
     number.ok_or_else(|| format!("{}: holds no version, three digits or more, in its name", path.display()))
 }
 
