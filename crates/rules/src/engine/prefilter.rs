@@ -6,6 +6,11 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use crate::regex::fold;
 
+/// How much of a text is looked for, in bytes.
+const LONGEST: usize = 32;
+/// The length of all texts up to which the fastest automaton is made; it takes some 150 bytes for each byte.
+const MAX_DFA: usize = 500_000;
+
 /// Literal texts of many rules, in one automaton.
 #[derive(Debug)]
 pub struct Prefilter {
@@ -19,7 +24,9 @@ impl Prefilter {
     pub fn new(all: impl Iterator<Item = (u32, Vec<Vec<u8>>)>) -> Option<Prefilter> {
         let mut texts: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
         for (rule, required) in all {
-            for text in required {
+            for mut text in required {
+                // Its beginning is as telling; to make the automaton takes the square of the length.
+                text.truncate(LONGEST);
                 texts.entry(text).or_default().push(rule);
             }
         }
@@ -28,9 +35,10 @@ impl Prefilter {
         }
         let mut texts: Vec<(Vec<u8>, Vec<u32>)> = texts.into_iter().collect();
         texts.sort();
+        let length: usize = texts.iter().map(|(text, _)| text.len()).sum();
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::DFA))
+            .kind(Some(if length <= MAX_DFA { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA }))
             .build(texts.iter().map(|(text, _)| text))
             .ok()?;
         Some(Prefilter { automaton, rules: texts.into_iter().map(|(_, rules)| rules.into()).collect() })
