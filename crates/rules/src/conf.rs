@@ -26,6 +26,8 @@ use text::{first_word, trimmed};
 
 /// How deep files may include each other.
 const MAX_INCLUDES: u32 = 20;
+/// The most files that are included.
+const MAX_FILES: u32 = 10_000;
 /// The longest configuration read, in bytes over all files.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
 /// The most warnings kept; more are only counted.
@@ -305,6 +307,9 @@ pub struct Reader {
     conditions: HashMap<String, bool>,
     file: std::sync::Arc<str>,
     line: u32,
+    /// Files that are being read, each included by the one before.
+    open: Vec<std::sync::Arc<str>>,
+    included: u32,
     bytes: usize,
 }
 
@@ -344,6 +349,8 @@ impl Reader {
             conditions: HashMap::new(),
             file: "".into(),
             line: 0,
+            open: Vec::new(),
+            included: 0,
             bytes: 0,
         }
     }
@@ -355,6 +362,7 @@ impl Reader {
 
     fn read_file(&mut self, file: &str, content: &[u8], include: &mut Include<'_>, depth: u32) {
         let outer = (std::mem::replace(&mut self.file, file.into()), self.line);
+        self.open.push(self.file.clone());
         self.line = 0;
         self.bytes = self.bytes.saturating_add(content.len());
         if self.bytes > MAX_BYTES {
@@ -362,6 +370,7 @@ impl Reader {
         } else {
             self.lines(content, include, depth);
         }
+        self.open.pop();
         (self.file, self.line) = outer;
     }
 
@@ -505,6 +514,13 @@ impl Reader {
             Some(end) if !name.starts_with('/') => format!("{}{name}", &self.file[..=end]),
             _ => name,
         };
+        if self.open.iter().any(|file| **file == *name) {
+            return Err(Refused::Because("config: files include each other".into()));
+        }
+        self.included += 1;
+        if self.included > MAX_FILES {
+            return Err(Refused::Because(format!("config: more than {MAX_FILES} files are included")));
+        }
         match include(&name) {
             Ok(content) => {
                 self.read_file(&name, &content, include, depth + 1);

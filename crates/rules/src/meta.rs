@@ -3,6 +3,11 @@
 //! SpamAssassin splits them with a lexer that skips what it does not know, and has Perl evaluate the rest; so the operators
 //! are Perl's, with its precedence. An unknown rule is 0.
 
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+/// The most names that `rules_matching` of all expressions may stand for.
+const MAX_EXPANDED: usize = 1_000_000;
 /// How deep parentheses may stand in each other.
 const MAX_DEPTH: u32 = 100;
 /// The most operators and names in one expression.
@@ -96,21 +101,52 @@ pub fn check(text: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Replaces `rules_matching(GLOB)` by the sum of the rules whose names fit, `me` left out.
-pub fn expand<'a>(text: &str, me: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
-    replace_globs(text, |glob| {
-        let mut found: Vec<&str> =
-            names.clone().filter(|name| *name != me && fits(glob.as_bytes(), name.as_bytes())).collect();
-        found.sort_unstable();
-        if found.is_empty() { " (0) ".into() } else { format!(" ({}) ", found.join("+")) }
-    })
+/// Replaces `rules_matching(GLOB)` in many expressions, and remembers what fits a glob.
+pub struct Globs<'a> {
+    names: &'a [&'a str],
+    fitting: HashMap<String, Rc<[&'a str]>>,
+    left: usize,
+}
+
+impl<'a> Globs<'a> {
+    /// For rules of these names, sorted.
+    pub fn new(names: &'a [&'a str]) -> Globs<'a> {
+        Globs { names, fitting: HashMap::new(), left: MAX_EXPANDED }
+    }
+
+    /// Each by the sum of the rules whose names fit, `me` left out. `None`: all expressions together name more rules than is borne.
+    pub fn expand(&mut self, text: &str, me: &str) -> Option<String> {
+        let mut borne = true;
+        let expanded = replace_globs(text, |glob| {
+            // To look for a glob takes as long as to name all.
+            if !self.fitting.contains_key(glob) {
+                borne &= self.take(self.names.len());
+                let fit =
+                    self.names.iter().copied().filter(|name| borne && fits(glob.as_bytes(), name.as_bytes()));
+                let fit: Rc<[&str]> = fit.collect();
+                self.fitting.insert(glob.to_string(), fit);
+            }
+            let fit = self.fitting[glob].clone();
+            borne &= self.take(fit.len());
+            let others: Vec<&str> = fit.iter().copied().filter(|name| borne && *name != me).collect();
+            if others.is_empty() { " (0) ".into() } else { format!(" ({}) ", others.join("+")) }
+        });
+        borne.then_some(expanded)
+    }
+
+    fn take(&mut self, count: usize) -> bool {
+        let enough = self.left >= count;
+        self.left = self.left.saturating_sub(count);
+        enough
+    }
 }
 
 /// The rules that an expression names, each once.
 pub fn names(text: &str) -> Vec<Box<str>> {
+    let mut seen = HashSet::new();
     let mut names: Vec<Box<str>> = Vec::new();
     for token in tokens(text) {
-        if is_name(&token) && token != "local_tests_only" && !names.iter().any(|name| **name == token) {
+        if is_name(&token) && token != "local_tests_only" && seen.insert(token.clone()) {
             names.push(token.into());
         }
     }
@@ -481,9 +517,9 @@ mod tests {
     #[test]
     fn globs() {
         let names = ["__FOO_1", "__FOO_2", "__FOOD", "BAR"];
-        let expanded = expand("rules_matching(__FOO_*) > 1", "__FOO_2", names.iter().copied());
+        let expanded = Globs::new(&names).expand("rules_matching(__FOO_*) > 1", "__FOO_2").unwrap();
         assert_eq!(expanded, " (__FOO_1)  > 1");
-        assert_eq!(expand("rules_matching(X*)", "A", names.iter().copied()), " (0) ");
+        assert_eq!(Globs::new(&names).expand("rules_matching(X*)", "A").unwrap(), " (0) ");
         for (glob, name, expected) in [
             ("*", "", true),
             ("A?C", "ABC", true),

@@ -13,6 +13,7 @@ mod set;
 mod syntax;
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 pub use literals::{fold, rarity};
 pub use prefix::Prefixes;
@@ -27,6 +28,13 @@ const LARGE: usize = 64 << 20;
 const SHOWN: usize = 200;
 /// The most steps that one search takes in PCRE2.
 const MATCH_LIMIT: u32 = 500_000;
+/// Texts longer than that, in bytes, are looked through in pieces of it: the number of steps counts for each place at which a
+/// match may begin, and would be without a bound in a text without one.
+const WINDOW: usize = 16 * 1024;
+/// The most steps that PCRE2 takes for all matches that begin in one window.
+const WINDOW_LIMIT: u32 = 5_000_000;
+/// The most work for which the linear engine is taken, as bytes of text times bytes of its automaton.
+const LINEAR_WORK: usize = 1 << 34;
 /// How deep its interpreter may nest. Compiled code has no use for it.
 const DEPTH_LIMIT: u32 = 5_000;
 /// The memory that its interpreter may take for one search, in kB.
@@ -62,8 +70,90 @@ pub struct Matcher(Engine);
 
 #[derive(Debug)]
 enum Engine {
-    Linear(regex_automata::meta::Regex),
-    Backtracking(pcre2::bytes::Regex),
+    /// The expression, and the same for PCRE2, for texts that are too long for so large an automaton.
+    Linear(regex_automata::meta::Regex, Windows),
+    Backtracking(pcre2::bytes::Regex, Windows),
+}
+
+/// An expression for PCRE2 that looks for a match that begins in one window of the text, so that its limits and the clock count
+/// for each window, and not once for each byte of the text.
+#[derive(Debug)]
+struct Windows {
+    /// As PCRE2 writes it; `None`: what it asks for means something else in a window, or PCRE2 cannot do it.
+    written: Option<Box<str>>,
+    compiled: OnceLock<Result<pcre2::bytes::Regex, String>>,
+}
+
+impl Windows {
+    fn new(node: &syntax::Node) -> Windows {
+        let written = if depends_on_start(node) { None } else { pcre::write(node).ok() };
+        Windows { written: written.map(Into::into), compiled: OnceLock::new() }
+    }
+
+    /// The first match that begins at `from` or later. `go` is asked before each window.
+    fn find<T>(
+        &self,
+        text: &[u8],
+        from: usize,
+        go: &dyn Fn() -> bool,
+        mut search: impl FnMut(&pcre2::bytes::Regex, usize) -> Result<Option<T>, Overrun>,
+    ) -> Result<Option<T>, Overrun> {
+        let overrun = |message: &str| Overrun { message: message.to_string() };
+        let Some(written) = &self.written else {
+            return Err(overrun("it cannot be tried on so long a text"));
+        };
+        let compiled = self.compiled.get_or_init(|| {
+            let last = WINDOW - 1;
+            built(
+                &format!("(*LIMIT_MATCH={WINDOW_LIMIT})"),
+                &format!("\\G(?s:.{{0,{last}}}?)\\K(?:{written})"),
+            )
+        });
+        let regex = compiled.as_ref().map_err(|why| overrun(why))?;
+        let mut at = from;
+        while at <= text.len() {
+            if !go() {
+                return Err(overrun("the time for all rules was over while it was tried"));
+            }
+            if let Some(found) = search(regex, at)? {
+                return Ok(Some(found));
+            }
+            at += WINDOW;
+        }
+        Ok(None)
+    }
+}
+
+/// Whether it asks where the search began, or has what only the whole expression is asked for.
+fn depends_on_start(node: &syntax::Node) -> bool {
+    use syntax::Node;
+    match node {
+        Node::Assert(assert) => *assert == syntax::Assert::SearchStart,
+        Node::Verbatim(_) => true,
+        Node::Capture { node, .. }
+        | Node::Repeat { node, .. }
+        | Node::Look { node, .. }
+        | Node::Atomic(node) => depends_on_start(node),
+        Node::Concat(nodes) | Node::Alt(nodes) | Node::BranchReset(nodes) => {
+            nodes.iter().any(depends_on_start)
+        }
+        Node::Conditional(condition) => {
+            condition.written.contains('R')
+                || condition.look.iter().chain([&condition.yes, &condition.no]).any(depends_on_start)
+        }
+        Node::Empty | Node::Bytes(_) | Node::Set(_) | Node::Backref(..) | Node::Keep => false,
+    }
+}
+
+/// Compiled by PCRE2, with limits before those that hold for all.
+fn built(limits: &str, text: &str) -> Result<pcre2::bytes::Regex, String> {
+    let limits = format!("{limits}(*LIMIT_DEPTH={DEPTH_LIMIT})(*LIMIT_HEAP={HEAP_LIMIT})(*LF)");
+    pcre2::bytes::RegexBuilder::new()
+        .jit_if_available(true)
+        .max_jit_stack_size(Some(JIT_STACK))
+        // Perl takes one name for several groups.
+        .build(&format!("{limits}(?J){text}"))
+        .map_err(|error| error.to_string())
 }
 
 impl Pattern {
@@ -137,7 +227,7 @@ impl Pattern {
         let linear = |size, relaxed| {
             let fits = self.parsed.names.is_empty() && !exact;
             let regex = fits.then(|| linear::build(&self.parsed.node, size, relaxed)).flatten();
-            regex.map(|regex| Matcher(Engine::Linear(regex)))
+            regex.map(|regex| Matcher(Engine::Linear(regex, Windows::new(&self.parsed.node))))
         };
         if let Some(matcher) = linear(SMALL, false) {
             return Ok(matcher);
@@ -149,23 +239,15 @@ impl Pattern {
 
     /// Compiles it for PCRE2, whatever its form.
     pub fn backtracking(&self) -> Result<Matcher, String> {
-        let build = |text: &str| {
-            pcre2::bytes::RegexBuilder::new()
-                .jit_if_available(true)
-                .max_jit_stack_size(Some(JIT_STACK))
-                .build(&format!(
-                    "(*LIMIT_MATCH={MATCH_LIMIT})(*LIMIT_DEPTH={DEPTH_LIMIT})(*LIMIT_HEAP={HEAP_LIMIT})(*LF){text}"
-                ))
-                .map(|regex| Matcher(Engine::Backtracking(regex)))
-                .map_err(|error| error.to_string())
-        };
+        let build = |text: &str| built(&format!("(*LIMIT_MATCH={MATCH_LIMIT})"), text);
         let node = &self.parsed.node;
         let text = pcre::write(node)?;
         // What has no room as it stands may have with its parts called.
         let smaller = |why| {
             pcre::write_shared(node).ok_or(()).and_then(|text| build(&text).map_err(drop)).map_err(|()| why)
         };
-        build(&text).or_else(smaller)
+        let regex = build(&text).or_else(smaller)?;
+        Ok(Matcher(Engine::Backtracking(regex, Windows::new(node))))
     }
 
     /// Whether a match may be told one newline longer than Perl tells it.
@@ -186,46 +268,64 @@ impl Pattern {
 impl Matcher {
     /// The first match that begins at `from` or later; what stands before is seen by look-behinds.
     pub fn find(&self, text: &[u8], from: usize) -> Result<Option<Range<usize>>, Overrun> {
+        self.find_while(text, from, &|| true)
+    }
+
+    /// The same, as long as `go` says so: it is asked now and then in long texts. That it did not is an overrun.
+    pub fn find_while(
+        &self,
+        text: &[u8],
+        from: usize,
+        go: &dyn Fn() -> bool,
+    ) -> Result<Option<Range<usize>>, Overrun> {
         if from > text.len() {
             return Ok(None);
         }
+        let length = text.len() - from;
         match &self.0 {
-            Engine::Linear(regex) => {
+            Engine::Linear(regex, windows)
+                if length > WINDOW && length.saturating_mul(regex.memory_usage()) > LINEAR_WORK =>
+            {
+                windows.find(text, from, go, |regex, at| found(regex, text, at))
+            }
+            Engine::Backtracking(_, windows) if length > WINDOW && windows.written.is_some() => {
+                windows.find(text, from, go, |regex, at| found(regex, text, at))
+            }
+            Engine::Linear(regex, _) => {
                 let input = regex_automata::Input::new(text).span(from..text.len());
                 Ok(regex.find(input).map(|found| found.range()))
             }
-            Engine::Backtracking(regex) => {
-                let found = regex.find_at(text, from).map_err(overrun)?;
-                // \K in a look-ahead can put the start behind the end.
-                Ok(found.map(|found| found.start()..found.end().max(found.start())))
-            }
+            Engine::Backtracking(regex, _) => found(regex, text, from),
         }
     }
 
     /// As `find`, with the texts of named groups that took part and are not empty.
     pub fn captures(&self, text: &[u8], from: usize) -> Result<Option<Captured>, Overrun> {
-        let Engine::Backtracking(regex) = &self.0 else {
-            return Ok(self.find(text, from)?.map(|range| (range, Vec::new())));
+        self.captures_while(text, from, &|| true)
+    }
+
+    /// The same, as long as `go` says so.
+    pub fn captures_while(
+        &self,
+        text: &[u8],
+        from: usize,
+        go: &dyn Fn() -> bool,
+    ) -> Result<Option<Captured>, Overrun> {
+        let Engine::Backtracking(regex, windows) = &self.0 else {
+            return Ok(self.find_while(text, from, go)?.map(|range| (range, Vec::new())));
         };
         if from > text.len() {
             return Ok(None);
         }
-        let mut places = regex.capture_locations();
-        let Some(found) = regex.captures_read_at(&mut places, text, from).map_err(overrun)? else {
-            return Ok(None);
-        };
-        let range = found.start()..found.end().max(found.start());
-        let named = regex.capture_names().iter().enumerate().filter_map(|(index, name)| {
-            let (start, end) = places.get(index)?;
-            let text = text.get(start..end).filter(|text| !text.is_empty())?;
-            Some((name.as_deref()?.to_string(), text.to_vec()))
-        });
-        Ok(Some((range, named.collect())))
+        if text.len() - from > WINDOW && windows.written.is_some() {
+            return windows.find(text, from, go, |regex, at| captured(regex, text, at));
+        }
+        captured(regex, text, from)
     }
 
     /// Where a group by number stands in the first match, if it took part. Only for `Pattern::backtracking`.
     pub fn group(&self, text: &[u8], number: usize) -> Result<Option<Range<usize>>, Overrun> {
-        let Engine::Backtracking(regex) = &self.0 else { return Ok(None) };
+        let Engine::Backtracking(regex, _) = &self.0 else { return Ok(None) };
         let mut places = regex.capture_locations();
         let found = regex.captures_read_at(&mut places, text, 0).map_err(overrun)?;
         Ok(found.and_then(|_| places.get(number)).map(|(start, end)| start..end))
@@ -233,7 +333,7 @@ impl Matcher {
 
     /// As `find`, with the place of the first group, if it took part. Only for `Pattern::backtracking`.
     pub fn first_group(&self, text: &[u8], from: usize) -> Result<Option<WithGroup>, Overrun> {
-        let Engine::Backtracking(regex) = &self.0 else { return Ok(None) };
+        let Engine::Backtracking(regex, _) = &self.0 else { return Ok(None) };
         if from > text.len() {
             return Ok(None);
         }
@@ -248,8 +348,8 @@ impl Matcher {
     /// Which engine it is.
     pub fn kind(&self) -> Kind {
         match &self.0 {
-            Engine::Linear(_) => Kind::Linear,
-            Engine::Backtracking(_) => Kind::Backtracking,
+            Engine::Linear(..) => Kind::Linear,
+            Engine::Backtracking(..) => Kind::Backtracking,
         }
     }
 }
@@ -259,6 +359,26 @@ pub type WithGroup = (Range<usize>, Option<Range<usize>>);
 
 /// Where a match is, and the texts of its named groups.
 pub type Captured = (Range<usize>, Vec<(String, Vec<u8>)>);
+
+fn found(regex: &pcre2::bytes::Regex, text: &[u8], from: usize) -> Result<Option<Range<usize>>, Overrun> {
+    let found = regex.find_at(text, from).map_err(overrun)?;
+    // \K in a look-ahead can put the start behind the end.
+    Ok(found.map(|found| found.start()..found.end().max(found.start())))
+}
+
+fn captured(regex: &pcre2::bytes::Regex, text: &[u8], from: usize) -> Result<Option<Captured>, Overrun> {
+    let mut places = regex.capture_locations();
+    let Some(found) = regex.captures_read_at(&mut places, text, from).map_err(overrun)? else {
+        return Ok(None);
+    };
+    let range = found.start()..found.end().max(found.start());
+    let named = regex.capture_names().iter().enumerate().filter_map(|(index, name)| {
+        let (start, end) = places.get(index)?;
+        let text = text.get(start..end).filter(|text| !text.is_empty())?;
+        Some((name.as_deref()?.to_string(), text.to_vec()))
+    });
+    Ok(Some((range, named.collect())))
+}
 
 fn overrun(error: pcre2::Error) -> Overrun {
     Overrun { message: error.to_string() }

@@ -2,6 +2,11 @@
 
 use bytes::Bytes;
 use gatepost_mail::Message;
+use gatepost_rules::conf::{Options, Reader};
+use gatepost_rules::engine::{Engine, Limits, ScoreSet};
+use gatepost_rules::evals::{Known, Native, Patterns, names};
+use gatepost_rules::own;
+use gatepost_rules::subject::text_settings;
 use gatepost_rules::texts::{Given, HeaderRequest, Registry, TextSettings, Texts};
 
 /// Makes all texts.
@@ -99,5 +104,59 @@ fn many_fields_and_parts_are_borne() {
         "Content-Type: multipart/digest; boundary=x\n\n--x\n\n".repeat(2000),
     ] {
         made(raw + "\nbody\n");
+    }
+}
+
+/// All functions and the rules of our own come to an end.
+#[test]
+fn rules_and_functions_bear_them() {
+    let mut reader = Reader::new(Options::default());
+    let mut conf = String::from("freemail_domains free.com\nwelcomelist_from *@good.com\n");
+    for (number, name) in names().iter().enumerate() {
+        for (with, arguments) in ["", "'1', '2'", "'From', 'replyto'"].iter().enumerate() {
+            for place in ["header", "body", "full"] {
+                conf.push_str(&format!("{place} F{number}_{with}_{place} eval:{name}({arguments})\n"));
+            }
+        }
+    }
+    reader.read("functions.cf", conf.as_bytes(), &mut |_| Err(String::new()));
+    for (name, text) in own::FILES {
+        reader.read(name, text.as_bytes(), &mut |_| Err(String::new()));
+    }
+    let set = reader.finish();
+    let engine = Engine::new(&set, ScoreSet::default());
+    let settings = text_settings(&set.settings);
+    let (known, patterns) = (Known::default(), Patterns::default());
+    let head = "From: a@b.example\nSubject: x\n";
+    let page = "Content-Type: text/html\n\n";
+    let many = |count: usize, text: fn(usize) -> String| (0..count).map(text).collect::<String>();
+    for raw in [
+        format!("{head}\n{}", "x".repeat(1 << 20)),
+        format!("{head}\n{}", "a@free.com ".repeat(20_000)),
+        format!("{head}\n{}", many(10_000, |n| format!("http://u{n}.example.com/\n"))),
+        format!(
+            "{head}{page}{}",
+            many(5_000, |n| format!("<a href=http://u{n}.example.com/>http://x.com</a>"))
+        ),
+        format!("{head}{page}{}", "<div>".repeat(10_000)),
+        format!("{head}{page}<img src=cid:1 width=99999999999 height=99999999999>{}", "<img>".repeat(10_000)),
+        many(5_000, |n| format!("Received: from a ([192.0.2.{}]) by b (x) id {n}\n", n % 256)) + "\nx\n",
+        format!("To: {}\n\nx\n", "a@b.example.com, ".repeat(500)),
+        format!(
+            "{head}Content-Type: multipart/mixed; boundary=x\n\n{}",
+            "--x\nContent-Type: image/gif\n\nGIF89a\n".repeat(2_000)
+        ),
+        format!("Date: {}\nDate: Thu, 99 Jan 99999999999 99:99:99 +9999\n\nx\n", "1".repeat(5_000)),
+        format!(
+            "{head}Content-Type: multipart/alternative; boundary=x\n\n--x\n\n{0}\n--x\nContent-Type: text/html\n\n{0}\n--x--\n",
+            many(5_000, |n| format!("w{n} "))
+        ),
+        format!("{head}\n{}", "\n \n".repeat(50_000)),
+    ] {
+        let message = Message::unread(raw.into());
+        let texts = Texts::new(&message, Given::default(), &settings);
+        let evals = Native::new(&texts, engine.settings(), &known, &patterns);
+        let outcome = engine.evaluate(&texts, &evals, Limits::default());
+        assert!(outcome.faults.len() <= 100 && outcome.unknown.is_empty(), "{:?}", outcome.unknown);
     }
 }

@@ -320,6 +320,6 @@ fn nothing_is_lost_while_rules_change_and_the_daemon_dies() {
 
 /// Another file each time, now and then a broken one.
 fn change(file: &Path, number: usize) {
-    let broken = if number % 3 == 0 { "body BAD /(/\n" } else { "" };
+    let broken = if number.is_multiple_of(3) { "body BAD /(/\n" } else { "" };
     fs::write(file, format!("{RULES}# {}\n{broken}", "x".repeat(number))).expect("rules");
 }

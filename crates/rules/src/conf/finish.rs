@@ -1,8 +1,8 @@
 //! What is done when all files are read: tags in expressions, default scores, priorities and flags that follow from others.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Definition, Expression, Reader, Rule, RuleSet, Test};
+use super::{Definition, Expression, Network, Reader, Rule, RuleSet, Test};
 use crate::meta;
 use crate::regex::Pattern;
 
@@ -73,14 +73,20 @@ impl Reader {
         let mut names: Vec<&str> = self.scores.keys().chain(self.tests.keys()).map(|name| &**name).collect();
         names.sort_unstable();
         names.dedup();
-        let metas = self.tests.iter().filter_map(|(name, test)| match &test.definition {
-            Definition::Meta(text) => {
-                let expanded = meta::expand(text, name, names.iter().copied());
-                Some((name.clone(), meta::names(&expanded)))
+        let mut metas: Vec<(&Box<str>, &str)> = Vec::new();
+        for (name, test) in &self.tests {
+            if let Definition::Meta(text) = &test.definition {
+                metas.push((name, text));
             }
-            _ => None,
+        }
+        metas.sort_unstable();
+        let mut globs = meta::Globs::new(&names);
+        // The engine says of which too many rules are named.
+        let known = metas.into_iter().filter_map(|(name, text)| {
+            let expanded = globs.expand(text, name)?;
+            Some((name.clone(), meta::names(&expanded)))
         });
-        metas.collect()
+        known.collect()
     }
 
     /// What a rule depends on must not run later than the rule.
@@ -120,10 +126,22 @@ impl Reader {
     fn check_networks(&mut self) {
         let (outer, name) =
             match (self.settings.networks("trusted_networks"), self.settings.networks("internal_networks")) {
-                (Some(trusted), _) => (trusted.to_vec(), "trusted_networks"),
-                (None, Some(internal)) => (internal.to_vec(), "internal_networks"),
+                (Some(trusted), _) => (trusted, "trusted_networks"),
+                (None, Some(internal)) => (internal, "internal_networks"),
                 _ => return,
             };
+        // By length and address: whether one covers another takes as many look-ups as there are lengths.
+        let masked = |address: u128, prefix: u8| {
+            if prefix == 0 { 0 } else { address >> (128 - u32::from(prefix.min(128))) }
+        };
+        let outer: HashSet<(u8, u128)> = outer
+            .iter()
+            .filter(|net| !net.exclude)
+            .map(|net| (net.prefix, masked(net.address, net.prefix)))
+            .collect();
+        let covered = |net: &Network| {
+            (0..=net.prefix).any(|prefix| outer.contains(&(prefix, masked(net.address, prefix))))
+        };
         for inner in ["internal_networks", "msa_networks"] {
             let missing: Vec<String> = self
                 .settings
@@ -131,7 +149,7 @@ impl Reader {
                 .filter(|_| inner != name)
                 .into_iter()
                 .flatten()
-                .filter(|net| !net.exclude && !outer.iter().any(|other| !other.exclude && other.covers(net)))
+                .filter(|net| !net.exclude && !covered(net))
                 .map(ToString::to_string)
                 .collect();
             for net in missing {
@@ -160,9 +178,12 @@ impl Reader {
             else {
                 continue;
             };
-            let replaced = tags.replaced(expression);
-            match Pattern::plain(&replaced, &expression.modifiers) {
-                Ok(_) => expression.inside = replaced.into(),
+            let replaced = match tags.replaced(expression) {
+                Some(replaced) => Pattern::plain(&replaced, &expression.modifiers).map(|_| replaced),
+                None => Err(format!("with its tags it is longer than {MAX_LENGTH} bytes")),
+            };
+            match replaced {
+                Ok(replaced) => expression.inside = replaced.into(),
                 Err(why) => {
                     (self.file, self.line) = (test.file.clone(), test.line);
                     let message = format!("replacetags: regexp compilation failed for {name}: {why}");
@@ -182,7 +203,8 @@ struct Tags {
 }
 
 impl Tags {
-    fn replaced(&self, expression: &Expression) -> Vec<u8> {
+    /// The expression with its tags replaced; `None`: that is too long.
+    fn replaced(&self, expression: &Expression) -> Option<Vec<u8>> {
         let mut text = expression.inside.to_vec();
         for _ in 0..MAX_PASSES {
             let pre = self.modifier(&mut text, "pre", 1);
@@ -193,6 +215,9 @@ impl Tags {
             for mut part in parts(&text) {
                 if part.is_empty() {
                     result.extend_from_slice(&inter);
+                    if result.len() > MAX_LENGTH {
+                        return None;
+                    }
                     continue;
                 }
                 if let Some((start, end)) = self.tag(&part) {
@@ -205,13 +230,16 @@ impl Tags {
                     again |= self.replace(&mut part);
                 }
                 result.extend(part);
+                if result.len() > MAX_LENGTH {
+                    return None;
+                }
             }
             text = result;
-            if !again || text.len() > MAX_LENGTH {
+            if !again {
                 break;
             }
         }
-        text
+        Some(text)
     }
 
     /// Takes out `<pre NAME>` and gives what NAME stands for.
@@ -243,7 +271,7 @@ impl Tags {
         let written = part[start..end].to_vec();
         let mut result = Vec::new();
         let mut rest = part.as_slice();
-        while let Some(at) = memchr::memmem::find(rest, &written) {
+        while let Some(at) = memchr::memmem::find(rest, &written).filter(|_| result.len() <= MAX_LENGTH) {
             result.extend_from_slice(&rest[..at]);
             result.extend_from_slice(value.as_bytes());
             rest = &rest[at + written.len()..];

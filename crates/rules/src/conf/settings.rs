@@ -8,6 +8,8 @@ use super::text::{characters, number, trimmed, words};
 
 /// The most entries that one list holds.
 const MAX_ENTRIES: usize = 1_000_000;
+/// The most fields that are added to a message.
+const MAX_HEADERS: usize = 500;
 
 /// Before the names of lists of FromNameSpoof.
 pub(crate) const SPOOFED: &str = "FNS_";
@@ -582,6 +584,9 @@ impl Settings {
         let text = unescaped(text);
         for &which in which {
             let headers = &mut self.headers[which as usize];
+            if headers.len() >= MAX_HEADERS {
+                return Err(Refused::Because(format!("config: more than {MAX_HEADERS} fields are added")));
+            }
             headers.retain(|(other, _)| !other.eq_ignore_ascii_case(&name));
             headers.push((name.clone(), text.clone()));
         }

@@ -37,7 +37,7 @@ fn warnings_are_worded_as_by_lint() {
         ("score A 1 2", "config: missing 'score' value"),
         ("include none.cf", "config: cannot include 'etc/none.cf': no such file"),
         ("include more.cf", "config: failed to parse line in etc/more.cf (line 2): broken"),
-        ("include self.cf", "config: files include each other too deep"),
+        ("include self.cf", "config: files include each other in etc/self.cf (line 1)"),
         ("trusted_networks 300.1.1.1", "netset: illegal IP address given: '300.1.1.1'"),
         (
             "internal_networks 10/8\ntrusted_networks 192.0.2.1",

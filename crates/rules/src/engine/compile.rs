@@ -12,6 +12,8 @@ use crate::texts::HeaderRequest;
 
 /// The most hits of one rule with `multiple` and no `maxhits`.
 const MAX_HITS: u32 = 1_000;
+/// The most unsolved dependencies of one rule that are told.
+const MAX_TOLD: usize = 20;
 /// How seldom literal texts must be for a rule to be found by them (`regex::rarity`).
 const RARE: f64 = 4.5;
 /// How seldom those beside the first list must be, to be looked for as well.
@@ -42,7 +44,7 @@ impl Engine {
             || limited.iter().any(|name| rules.settings.is_set(name));
         let mut evals = builder.evals;
         evals.sort_by_key(|(place, id)| (compiled[*id as usize].priority, *place, *id));
-        let headers = builder.headers.iter().chain(&builder.mime).map(|(_, pending)| pending);
+        let headers = builder.headers.all.iter().chain(&builder.mime.all).map(|(_, pending)| pending);
         let texts = [&builder.body, &builder.rawbody, &builder.full, &builder.uri].into_iter().chain(headers);
         let ids = texts.flat_map(|all| {
             let begun = all.begun.iter().map(|(id, _)| *id);
@@ -54,8 +56,8 @@ impl Engine {
         let group =
             |(field, pending): (HeaderRequest, Pending)| Group { field, texts: pending.build(&compiled) };
         Engine {
-            headers: builder.headers.into_iter().map(group).collect(),
-            mime: builder.mime.into_iter().map(group).collect(),
+            headers: builder.headers.all.into_iter().map(group).collect(),
+            mime: builder.mime.all.into_iter().map(group).collect(),
             body: texts(builder.body),
             rawbody: texts(builder.rawbody),
             full: texts(builder.full),
@@ -150,8 +152,8 @@ impl Pending {
 
 #[derive(Default)]
 struct Builder {
-    headers: Vec<(HeaderRequest, Pending)>,
-    mime: Vec<(HeaderRequest, Pending)>,
+    headers: Groups,
+    mime: Groups,
     body: Pending,
     rawbody: Pending,
     full: Pending,
@@ -235,13 +237,21 @@ impl Builder {
     }
 }
 
+/// Rules by field, in the order in which fields are first asked for.
+#[derive(Default)]
+struct Groups {
+    all: Vec<(HeaderRequest, Pending)>,
+    places: HashMap<HeaderRequest, usize>,
+}
+
 /// The rules of a field.
-fn group<'a>(groups: &'a mut Vec<(HeaderRequest, Pending)>, field: &HeaderRequest) -> &'a mut Pending {
-    let place = groups.iter().position(|(other, _)| other == field).unwrap_or_else(|| {
-        groups.push((field.clone(), Pending::default()));
-        groups.len() - 1
-    });
-    &mut groups[place].1
+fn group<'a>(groups: &'a mut Groups, field: &HeaderRequest) -> &'a mut Pending {
+    let next = groups.all.len();
+    let place = *groups.places.entry(field.clone()).or_insert(next);
+    if place == next {
+        groups.all.push((field.clone(), Pending::default()));
+    }
+    &mut groups.all[place].1
 }
 
 fn matched(texts: &mut Pending, id: u32, expression: &Expression, multiple: bool) -> Work {
@@ -276,10 +286,18 @@ fn metas(rules: &RuleSet, index: &HashMap<Arc<str>, u32>) -> (Vec<Meta>, Vec<Pro
     names.sort_unstable();
     names.dedup();
     let mut open: BTreeMap<u32, Meta> = BTreeMap::new();
+    let mut problems = Vec::new();
+    let mut globs = meta::Globs::new(&names);
     for (rule, id) in rules.rules.values().zip(0..) {
         let Definition::Meta(text) = &rule.definition else { continue };
-        let expanded = meta::expand(text, &rule.name, names.iter().copied());
         let id_of = |name: &str| index.get(name).copied().unwrap_or(UNKNOWN);
+        let Some(expanded) = globs.expand(text, &rule.name) else {
+            let message =
+                format!("rules: excluding meta test {}, rules_matching() names too many rules", rule.name);
+            problems.push(Problem { rule: rule.name.to_string(), message });
+            open.insert(id, Meta { rule: id, steps: None, depends: Box::default() });
+            continue;
+        };
         let steps = meta::parse(&expanded, id_of).ok().flatten();
         let depends = meta::names(&expanded).iter().map(|name| id_of(name)).collect();
         open.insert(id, Meta { rule: id, steps, depends });
@@ -304,11 +322,11 @@ fn metas(rules: &RuleSet, index: &HashMap<Arc<str>, u32>) -> (Vec<Meta>, Vec<Pro
             }
         }
     }
-    let name = |id: u32| rules.rules.keys().nth(id as usize).map_or("", |name| &**name);
-    let mut problems = Vec::new();
+    let by_id: Vec<&str> = rules.rules.keys().map(|name| &**name).collect();
+    let name = |id: u32| by_id.get(id as usize).copied().unwrap_or_default();
     for meta in open.values() {
-        let others: Vec<&str> =
-            meta.depends.iter().filter(|id| open.contains_key(id)).map(|id| name(*id)).collect();
+        let unsolved = meta.depends.iter().filter(|id| open.contains_key(id));
+        let others: Vec<&str> = unsolved.take(MAX_TOLD).map(|id| name(*id)).collect();
         let rule = name(meta.rule).to_string();
         let message =
             format!("rules: excluding meta test {rule}, unsolved meta dependencies: {}", others.join(", "));

@@ -191,6 +191,9 @@ impl<'a> Run<'a> {
     fn scan_fields(&mut self) -> Vec<Candidate> {
         let mut found = Vec::new();
         for (place, group) in self.engine.headers.iter().enumerate() {
+            if place % 64 == 63 && Instant::now() >= self.end {
+                break;
+            }
             let value = self.field(place);
             let mut unset = Vec::new();
             for &id in &group.texts.always {
@@ -370,7 +373,8 @@ impl<'a> Run<'a> {
             Ok(matcher) => matcher,
             Err(why) => return Some(Found::Fault(format!("the expression cannot be used: {why}"))),
         };
-        let mut search = Search { most: rule.most, times: 0, evidence: None, captured: Vec::new() };
+        let mut search =
+            Search { most: rule.most, times: 0, evidence: None, captured: Vec::new(), end: self.end };
         for (chunk, text) in chunks {
             if text.is_empty() && !test.empty {
                 continue;

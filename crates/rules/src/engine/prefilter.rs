@@ -12,6 +12,11 @@ pub type Lists = Vec<Vec<Vec<u8>>>;
 /// The most lists of one rule.
 pub const MAX_LISTS: usize = 3;
 
+/// How much of a text is looked for, in bytes.
+const LONGEST: usize = 32;
+/// The length of all texts up to which the fastest automaton is made; it takes some 150 bytes for each byte.
+const MAX_DFA: usize = 500_000;
+
 /// Literal texts of many rules, in one automaton.
 #[derive(Debug)]
 pub struct Prefilter {
@@ -52,7 +57,9 @@ impl Prefilter {
         for (rule, lists) in all {
             let all = (1 << lists.len().min(MAX_LISTS)) - 1;
             for (number, list) in lists.into_iter().take(MAX_LISTS).enumerate() {
-                for text in list {
+                for mut text in list {
+                    // Its beginning is as telling; to make the automaton takes the square of the length.
+                    text.truncate(LONGEST);
                     texts.entry(text).or_default().push(Part { rule, list: 1 << number, all });
                 }
             }
@@ -62,9 +69,10 @@ impl Prefilter {
         }
         let mut texts: Vec<(Vec<u8>, Vec<Part>)> = texts.into_iter().collect();
         texts.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let length: usize = texts.iter().map(|(text, _)| text.len()).sum();
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::DFA))
+            .kind(Some(if length <= MAX_DFA { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA }))
             .build(texts.iter().map(|(text, _)| text))
             .ok()?;
         Some(Prefilter { automaton, rules: texts.into_iter().map(|(_, rules)| rules.into()).collect() })

@@ -1,6 +1,7 @@
 //! A search of one expression over texts.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use super::Evidence;
 use crate::regex::Matcher;
@@ -14,6 +15,8 @@ pub struct Search {
     pub times: u32,
     pub evidence: Option<Evidence>,
     pub captured: Vec<(String, Vec<u8>)>,
+    /// When the time for all rules is over.
+    pub end: Instant,
 }
 
 impl Search {
@@ -27,9 +30,11 @@ impl Search {
         shown: usize,
     ) -> Result<(), String> {
         let mut from = 0;
-        while self.times < self.most && from <= text.len() {
+        let end = self.end;
+        let go = || Instant::now() < end;
+        while self.times < self.most && from <= text.len() && (self.times == 0 || go()) {
             let found = if captures {
-                matcher.captures(text, from).map(|found| {
+                matcher.captures_while(text, from, &go).map(|found| {
                     found.map(|(range, named)| {
                         if self.captured.len() < MAX_CAPTURES {
                             self.captured.extend(named);
@@ -38,7 +43,7 @@ impl Search {
                     })
                 })
             } else {
-                matcher.find(text, from)
+                matcher.find_while(text, from, &go)
             };
             let Some(range) = found.map_err(|overrun| overrun.message)? else { break };
             self.times += 1;

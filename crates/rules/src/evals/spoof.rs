@@ -97,7 +97,7 @@ fn owner(native: &Native<'_>, address: &[u8], domain: &[u8]) -> Vec<u8> {
             let entries = native.settings.addresses(list);
             entries.into_iter().flatten().any(|(entry, _)| glob(entry.as_bytes(), address))
         };
-        lists.iter().find(holds).map(|list| list[SPOOFED.len()..].as_bytes().to_vec())
+        lists.iter().find(holds).map(|list| list.as_bytes()[SPOOFED.len()..].to_vec())
     };
     let above = || {
         let sign = memchr::memchr(b'@', address).filter(|at| *at > 0)?;

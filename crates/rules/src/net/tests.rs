@@ -160,6 +160,7 @@ fn who_is_trusted_is_not_asked_for() {
     assert_eq!(run_with(conf, &mail, "", &Known::default()).asked.len(), 0);
     // Somebody says that the message came from elsewhere.
     let mail = format!("X-Originating-IP: [198.51.100.99]\n{MAIL}");
+    let conf = &format!("originating_ip_headers X-Originating-IP\n{conf}");
     let said = run_with(conf, &mail, "", &Known::default());
     assert!(said.asked.contains("99.100.51.198.bl.test A"), "{:?}", said.asked);
     let mail = MAIL.replace("joe@mail.example.com", "joe@a--bonded.example.com");

@@ -47,13 +47,11 @@ fn hir(node: &Node, place: Place) -> Option<Hir> {
         Node::Assert(assert) => assertion(*assert, place)?,
         Node::Capture { node, .. } => hir(node, place)?,
         Node::Concat(nodes) => {
-            let behind = |index: usize| {
-                let after = &nodes[index + 1..];
-                Place {
-                    last: place.last && after.is_empty(),
-                    followed: place.followed || after.iter().any(|node| lengths(node).0 > 0),
-                    relaxed: place.relaxed,
-                }
+            let widest = nodes.iter().rposition(|node| lengths(node).0 > 0);
+            let behind = |index: usize| Place {
+                last: place.last && index + 1 == nodes.len(),
+                followed: place.followed || widest.is_some_and(|widest| widest > index),
+                relaxed: place.relaxed,
             };
             let parts = nodes.iter().enumerate().map(|(index, node)| hir(node, behind(index)));
             Hir::concat(parts.collect::<Option<Vec<_>>>()?)

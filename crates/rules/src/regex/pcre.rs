@@ -284,6 +284,7 @@ fn fixed(node: &Node) -> Option<Vec<Node>> {
         Node::Alt(branches) => branches.iter().map(fixed).collect::<Option<Vec<_>>>()?.concat(),
         // Groups in it would get other numbers if they were doubled.
         Node::Capture { .. } | Node::BranchReset(_) | Node::Conditional(_) => return None,
+        Node::Concat(nodes) if nodes.len() > MAX_BEHIND => return None,
         Node::Concat(nodes) => {
             let mut all = vec![Vec::new()];
             for node in nodes {

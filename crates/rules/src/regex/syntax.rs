@@ -14,7 +14,7 @@ pub use length::lengths;
 use super::set::{ByteSet, is_space, other_case};
 
 /// How deep groups may stand in each other.
-const MAX_DEPTH: u32 = 100;
+const MAX_DEPTH: u32 = 40;
 /// The longest expression read, in bytes.
 const MAX_LENGTH: usize = 1024 * 1024;
 /// The largest count in braces that Perl takes.

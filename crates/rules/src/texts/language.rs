@@ -202,7 +202,7 @@ fn run(text: &[u8], most: usize) -> usize {
 }
 
 /// With a space for whatever is found; `find` gives where something may begin, and where it ends if it does.
-fn without(text: &[u8], next: fn(&[u8], usize) -> Option<(usize, Option<usize>)>) -> Vec<u8> {
+fn without(text: &[u8], next: impl Fn(&[u8], usize) -> Option<(usize, Option<usize>)>) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let (mut kept, mut at) = (0, 0);
     while let Some((start, end)) = next(text, at) {

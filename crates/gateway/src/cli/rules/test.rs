@@ -209,7 +209,7 @@ impl Tally {
             self.rules.len(),
             self.failed
         )?;
-        let done = self.tests > 0 && self.failed == 0 && !(every_rule && !untested.is_empty());
+        let done = self.tests > 0 && self.failed == 0 && (!every_rule || untested.is_empty());
         Ok(if done { OK } else { NOT_DONE })
     }
 }
