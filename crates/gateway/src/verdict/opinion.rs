@@ -91,9 +91,18 @@ mod tests {
     #[test]
     fn what_is_not_to_be_delivered_is_marked_all_the_same() {
         for (symbols, status) in [
-            (&["VIRUS"][..], Some("Yes, score=0.0 tag=-999 tag2=6.31 kill=10 tests=[VIRUS=0.0]")),
-            (&["SPAM", "ONE"], Some("Yes, score=1.0 tag=-999 tag2=6.31 kill=10 tests=[SPAM=0.0, ONE=1.0]")),
-            (&["UNCHECKED"], Some("No, score=0.0 tag=-999 tag2=6.31 kill=10 tests=[UNCHECKED=0.0]")),
+            (
+                &["VIRUS"][..],
+                Some("Yes, score=0.0 tag=-999 tag2=6.31 kill=10 tests=[VIRUS=0.0] autolearn=no"),
+            ),
+            (
+                &["SPAM", "ONE"],
+                Some("Yes, score=1.0 tag=-999 tag2=6.31 kill=10 tests=[SPAM=0.0, ONE=1.0] autolearn=no"),
+            ),
+            (
+                &["UNCHECKED"],
+                Some("No, score=0.0 tag=-999 tag2=6.31 kill=10 tests=[UNCHECKED=0.0] autolearn=no"),
+            ),
         ] {
             let (verdict, _) = advised("", symbols);
             let value = |wanted: &str| {
