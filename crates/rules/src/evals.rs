@@ -282,9 +282,17 @@ impl<'a> Native<'a> {
         self.texts.header(&HeaderRequest::parse(request)).0
     }
 
-    /// The same in one text, if there is any.
+    /// The same in one text, if there is any: of addresses and names the first, as SpamAssassin's functions see them.
     fn header(&self, request: &str) -> Option<Bytes> {
-        self.texts.header(&HeaderRequest::parse(request)).joined()
+        let mut modifiers = request.split(':').skip(1);
+        let one = request == "EnvelopeFrom"
+            || modifiers.any(|word| matches!(word, "addr" | "name" | "host" | "domain" | "ip" | "revip"));
+        let values = self.texts.header(&HeaderRequest::parse(request));
+        if !one {
+            return values.joined();
+        }
+        let first = values.0.into_iter().next()?;
+        Some(first.slice(..first.strip_suffix(b"\n").unwrap_or(&first).len()))
     }
 
     /// The same, empty if there is none.

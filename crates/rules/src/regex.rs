@@ -31,6 +31,9 @@ const MATCH_LIMIT: u32 = 500_000;
 /// Texts longer than that, in bytes, are looked through in pieces of it: the number of steps counts for each place at which a
 /// match may begin, and would be without a bound in a text without one.
 const WINDOW: usize = 16 * 1024;
+/// Bytes of a window. PCRE2 doesn't count the steps of a plain repetition, `.*`, which may go through the whole text from each of them,
+/// so a window must be small for the clock to be looked at in time.
+const STEP: usize = 256;
 /// The most steps that PCRE2 takes for all matches that begin in one window.
 const WINDOW_LIMIT: u32 = 5_000_000;
 /// The most work for which the linear engine is taken, as bytes of text times bytes of its automaton.
@@ -103,7 +106,7 @@ impl Windows {
             return Err(overrun("it cannot be tried on so long a text"));
         };
         let compiled = self.compiled.get_or_init(|| {
-            let last = WINDOW - 1;
+            let last = STEP - 1;
             built(
                 &format!("(*LIMIT_MATCH={WINDOW_LIMIT})"),
                 &format!("\\G(?s:.{{0,{last}}}?)\\K(?:{written})"),
@@ -118,7 +121,7 @@ impl Windows {
             if let Some(found) = search(regex, at)? {
                 return Ok(Some(found));
             }
-            at += WINDOW;
+            at += STEP;
         }
         Ok(None)
     }

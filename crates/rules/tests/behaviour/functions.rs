@@ -14,6 +14,12 @@ pub fn cases() -> Vec<Case> {
     cases.push(rules("loadplugin Mail::SpamAssassin::Plugin::HTMLEval", PAGE, HTML));
     cases.push(rules("loadplugin Mail::SpamAssassin::Plugin::MIMEEval", PARTS, MIME));
     cases.push(rules("loadplugin Mail::SpamAssassin::Plugin::HeaderEval", HEADER, FIELDS));
+    cases.push(case(
+        "loadplugin Mail::SpamAssassin::Plugin::HeaderEval\nheader SAME eval:check_for_matching_env_and_hdr_from()\n",
+        "Return-Path: <news@one.test>\nFrom: news@one.test, Other <other@two.test>\nSubject: x\n\nText\n",
+        "hits",
+        "SAME",
+    ));
     cases.push(rules(
         "loadplugin Mail::SpamAssassin::Plugin::BodyEval\nloadplugin Mail::SpamAssassin::Plugin::URIEval\n\
         loadplugin Mail::SpamAssassin::Plugin::HTTPSMismatch",
