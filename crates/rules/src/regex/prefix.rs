@@ -18,6 +18,8 @@ const LENGTH: usize = 6;
 const MAX_COUNT: u32 = 4;
 /// What one lazy automaton may take for each thread that uses it, in bytes.
 const CACHE: usize = 1 << 18;
+/// How far an automaton is followed from one place, in bytes: there may be as many places as bytes in a text.
+const NEAR: usize = 256;
 /// The largest automaton that one is made from, in bytes.
 const MAX_SIZE: usize = 4 << 20;
 /// Ordinary text: what is found in it is found everywhere.
@@ -75,15 +77,31 @@ impl Prefixes {
         self.places.scan(text, |number, at| {
             let part = &self.parts[number];
             let cache = caches[number].get_or_insert_with(|| part.caches.get());
-            let input = Input::new(text).range(at..).anchored(Anchored::Yes).earliest(true);
             // If the automaton gives up, it may.
-            let found = !matches!(part.automaton.try_search_fwd(cache, &input), Ok(None));
+            let found = begins(&part.automaton, cache, text, at).unwrap_or(true);
             if found {
                 each(number);
             }
             found
         });
     }
+}
+
+/// Whether what the automaton looks for begins at this place; None: it cannot say, or not within `NEAR`.
+fn begins(automaton: &DFA, cache: &mut Cache, text: &[u8], at: usize) -> Option<bool> {
+    let input = Input::new(text).range(at..).anchored(Anchored::Yes);
+    let mut state = automaton.start_state_forward(cache, &input).ok()?;
+    let near = &text[at..text.len().min(at + NEAR)];
+    for byte in near {
+        state = automaton.next_state(cache, state, *byte).ok()?;
+        if state.is_tagged() {
+            return if state.is_quit() { None } else { Some(state.is_match()) };
+        }
+    }
+    if at + near.len() < text.len() {
+        return None;
+    }
+    Some(automaton.next_eoi_state(cache, state).ok()?.is_match())
 }
 
 fn automaton(node: &Node) -> Option<DFA> {
