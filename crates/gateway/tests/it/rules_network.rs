@@ -1,11 +1,9 @@
 //! Rules that ask the DNS, beside SpamAssassin itself, both asking one name server.
 
 use std::fs;
-use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 use crate::rig::*;
+use crate::rules::spamassassin;
 
 const PLUGINS: [&str; 6] = ["ASN", "AskDNS", "Check", "DNSEval", "HashBL", "URIDNSBL"];
 
@@ -228,7 +226,7 @@ fn rules_of_the_network_hit_as_in_spamassassin() {
         return;
     }
     for (place, names) in found.into_iter().enumerate() {
-        assert_eq!(names, spamassassin(folder.path(), &mails[place]), "mail {place}");
+        assert_eq!(names, spamassassin(folder.path(), &mails[place], &[]).1, "mail {place}");
     }
 }
 
@@ -253,32 +251,4 @@ fn a_silent_name_server_is_told_and_hits_nothing() {
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(line.trim_end().ends_with("\t1.000\tSPEAKS"), "{line}");
     assert!(told.contains("1 questions without an answer: a.test.bl.test A"), "{told}");
-}
-
-/// Its rules, each once.
-fn spamassassin(folder: &Path, mail: &str) -> String {
-    let mut child = Command::new("spamassassin")
-        .args(["-x", "-p", "/dev/null", "-C"])
-        .arg(folder.join("rules"))
-        .arg(format!("--siteconfigpath={}", folder.join("site").display()))
-        .env("HOME", folder)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("spamassassin");
-    child.stdin.take().expect("input").write_all(mail.as_bytes()).expect("the mail");
-    let output = child.wait_with_output().expect("its end");
-    let text = String::from_utf8_lossy(&output.stdout).replace("\n\t", "").replace("\n ", " ");
-    let status = text
-        .lines()
-        .find_map(|line| line.strip_prefix("X-Spam-Status: score="))
-        .unwrap_or_else(|| panic!("no status: {text}"));
-    let (_, tests) = status.split_once(" tests=").expect("tests");
-    let tests = tests.split_whitespace().collect::<String>();
-    let mut names: Vec<&str> = tests.split(',').map(str::trim).filter(|name| *name != "none").collect();
-    names.sort_unstable();
-    names.dedup();
-    names.join(",")
 }

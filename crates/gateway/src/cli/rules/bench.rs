@@ -103,7 +103,7 @@ pub(super) fn run(args: &Bench, io: &mut Io<'_>) -> Result<u8, Failure> {
 fn see(rules: &Rules, index: &HashMap<&str, u32>, file: &Path) -> Result<(Seen, Vec<String>), String> {
     let raw = std::fs::read(file).map_err(|error| format!("{UNREADABLE}: {error}"))?;
     let begun = std::time::Instant::now();
-    let (outcome, read) = evaluate_mail(rules, raw, Limits { timed: true, ..Limits::default() })?;
+    let (outcome, read) = evaluate_mail(rules, raw, Limits { timed: true, ..Limits::default() }, None)?;
     let spent = begun.elapsed();
     let mut hits: Vec<u32> = outcome.hits.iter().filter_map(|hit| index.get(&*hit.name).copied()).collect();
     hits.sort_unstable();

@@ -64,7 +64,7 @@ pub(super) fn run(args: &Compare, io: &mut Io<'_>) -> Result<u8, Failure> {
     let mut sums = Sums { limit: rules.required(), ..Sums::default() };
     let mut status = OK;
     let work = |file: &Path| -> Result<(Ours, Said, bool), String> {
-        let outcome = evaluate(&rules, file, Limits::default())?;
+        let outcome = evaluate(&rules, file, Limits::default(), None)?;
         let ours = Ours {
             score: outcome.score,
             names: names(&outcome, args.subrules).into_iter().map(str::to_owned).collect(),

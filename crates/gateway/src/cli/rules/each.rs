@@ -12,6 +12,7 @@ use gatepost_rules::evals::{Known, Native};
 use gatepost_rules::texts::{Given, Texts};
 
 use super::Failure;
+use super::network::Asker;
 use crate::resources::rules::Rules;
 
 /// What evaluating one file came to.
@@ -98,16 +99,17 @@ impl Drop for StopAtEnd<'_> {
 }
 
 /// Evaluates rules over one file.
-pub(super) fn evaluate(rules: &Rules, file: &Path, limits: Limits) -> Evaluated {
+pub(super) fn evaluate(rules: &Rules, file: &Path, limits: Limits, asker: Option<&Asker>) -> Evaluated {
     let raw = std::fs::read(file).map_err(|error| format!("{UNREADABLE}: {error}"))?;
-    evaluate_mail(rules, raw, limits).map(|(outcome, _)| outcome)
+    evaluate_mail(rules, raw, limits, asker).map(|(outcome, _)| outcome)
 }
 
-/// Evaluates rules over a mail, and tells how long it took to read it. A panic is a mistake of ours, and costs one mail.
+/// Evaluates rules over a mail, after the DNS was asked if somebody is to, and tells how long it took to read it. A panic is a mistake of ours, and costs one mail.
 pub(super) fn evaluate_mail(
     rules: &Rules,
     raw: Vec<u8>,
     limits: Limits,
+    asker: Option<&Asker>,
 ) -> Result<(Outcome, Duration), String> {
     let evaluated = catch_unwind(AssertUnwindSafe(|| {
         let begun = Instant::now();
@@ -116,9 +118,12 @@ pub(super) fn evaluate_mail(
         let mut given = Given { now: jiff::Timestamp::now().as_second(), ..Given::default() };
         rules.look_into(&message, &mut given);
         let texts = Texts::new(&message, given, &rules.texts);
-        let known = Known::default();
+        let mut known = Known::default();
+        let told = asker.map(|asker| asker.enter(rules, &texts, &mut known));
         let evals = Native::new(&texts, rules.engine.settings(), &known, &rules.patterns);
-        (rules.engine.evaluate(&texts, &evals, limits), read)
+        let mut outcome = rules.engine.evaluate(&texts, &evals, limits);
+        outcome.faults.extend(told.into_iter().flatten());
+        (outcome, read)
     }));
     evaluated.map_err(|_| "the evaluation broke off: please report this mail".to_owned())
 }

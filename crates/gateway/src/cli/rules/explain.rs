@@ -27,11 +27,7 @@ pub(super) fn run(args: &Explain, io: &mut Io<'_>) -> Result<u8, Failure> {
     let asker = args.network.asker()?;
     let mut status = OK;
     for file in &args.files {
-        let evaluated = match &asker {
-            Some(asker) => asker.evaluate(&rules, file),
-            None => evaluate(&rules, file, Limits::default()),
-        };
-        let outcome = match evaluated {
+        let outcome = match evaluate(&rules, file, Limits::default(), asker.as_ref()) {
             Ok(outcome) => outcome,
             Err(message) => {
                 writeln!(io.err, "{}: {message}", file.display())?;

@@ -37,10 +37,7 @@ pub(super) fn run(args: &Hits, io: &mut Io<'_>) -> Result<u8, Failure> {
     let asker = args.network.asker()?;
     let files = scan::list(mails).map_err(Failure::Records)?;
     let mut status = OK;
-    let work = |file: &Path| match &asker {
-        Some(asker) => asker.evaluate(&rules, file),
-        None => evaluate(&rules, file, Limits::default()),
-    };
+    let work = |file: &Path| evaluate(&rules, file, Limits::default(), asker.as_ref());
     in_parallel(&files, work, |file, result| {
         status = status.max(tell(file, &result, args.subrules, io)?);
         Ok(())

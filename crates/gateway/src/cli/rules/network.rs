@@ -1,17 +1,15 @@
 //! Asking the DNS what rules want to know of a mail.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::Path;
+use std::panic::resume_unwind;
 use std::time::Duration;
 
-use gatepost_rules::engine::{Fault, Limits, Outcome};
-use gatepost_rules::evals::{Known, Native};
+use gatepost_rules::engine::Fault;
+use gatepost_rules::evals::Known;
 use gatepost_rules::net::{Answers, Plan};
-use gatepost_rules::texts::{Given, Texts};
+use gatepost_rules::texts::Texts;
 use tokio::runtime::Runtime;
 
 use super::Failure;
-use super::each::Evaluated;
 use crate::checks::rules::dns::ask;
 use crate::config::typed::Dns as DnsConfig;
 use crate::resources::dns::Dns;
@@ -65,25 +63,12 @@ impl Network {
 }
 
 impl Asker {
-    /// Evaluates rules over one file, after having asked. A panic is a mistake of ours, and costs one mail.
-    pub fn evaluate(&self, rules: &Rules, file: &Path) -> Evaluated {
-        let raw = std::fs::read(file).map_err(|error| format!("{}: {error}", super::each::UNREADABLE))?;
-        let evaluated = catch_unwind(AssertUnwindSafe(|| {
-            let message = rules.read(raw.into());
-            let mut given = Given { now: jiff::Timestamp::now().as_second(), ..Given::default() };
-            rules.look_into(&message, &mut given);
-            let texts = Texts::new(&message, given, &rules.texts);
-            let mut known = Known::default();
-            let plan = rules.net.plan(&texts, &known);
-            let answers = self.ask(plan, rules.net.time());
-            let told = faults(&answers);
-            answers.enter(&mut known);
-            let evals = Native::new(&texts, rules.engine.settings(), &known, &rules.patterns);
-            let mut outcome: Outcome = rules.engine.evaluate(&texts, &evals, Limits::default());
-            outcome.faults.extend(told);
-            outcome
-        }));
-        evaluated.map_err(|_| "the evaluation broke off: please report this mail".to_owned())
+    /// Asks what rules want to know of a mail, and enters it; what was not answered is told.
+    pub fn enter(&self, rules: &Rules, texts: &Texts<'_>, known: &mut Known) -> Vec<Fault> {
+        let answers = self.ask(rules.net.plan(texts, known), rules.net.time());
+        let told = faults(&answers);
+        answers.enter(known);
+        told
     }
 
     /// Waits on a thread of its own, since this one may be one of a runtime, which must not wait.

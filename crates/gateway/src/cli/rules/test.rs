@@ -52,7 +52,7 @@ pub(super) fn run(args: &Test, io: &mut Io<'_>) -> Result<u8, Failure> {
         for (hits, text) in &rule.tests {
             let what = format!("{}:{} {}, “{}”", rule.file, rule.line, rule.name, clean(text, 200));
             let result = mail_for(rule, text).and_then(|mail| {
-                let (outcome, _) = evaluate_mail(&rules, mail, Limits::default())?;
+                let (outcome, _) = evaluate_mail(&rules, mail, Limits::default(), None)?;
                 judge(&rules, &rule.name, *hits, &outcome)
             });
             tally.add(&rule.name, *hits, &what, result, io)?;
@@ -87,8 +87,8 @@ fn test_mails(
     tally.no_tests = all - mails.len();
     let work = |file: &Path| {
         let (name, hits) = expected(file).unwrap_or_default();
-        let result =
-            evaluate(rules, file, Limits::default()).and_then(|outcome| judge(rules, &name, hits, &outcome));
+        let result = evaluate(rules, file, Limits::default(), None)
+            .and_then(|outcome| judge(rules, &name, hits, &outcome));
         (name, hits, result)
     };
     in_parallel(&mails, work, |file, (name, hits, result)| {
