@@ -28,9 +28,10 @@ mod spoof;
 #[cfg(test)]
 mod tests;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, OnceLock, RwLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -251,6 +252,10 @@ struct Memo {
     to: OnceCell<Vec<Vec<u8>>>,
     free: OnceCell<Option<Vec<Vec<u8>>>>,
     images: OnceCell<HashMap<&'static str, image::Pictures>>,
+    redirected: OnceCell<bool>,
+    bounced: OnceCell<bool>,
+    links: OnceCell<Vec<(bool, usize)>>,
+    received: OnceCell<i64>,
     names: OnceCell<spoof::Names>,
     programs: OnceCell<(bool, bool)>,
     authres: OnceCell<authres::Results>,
@@ -264,7 +269,18 @@ pub struct Native<'a> {
     known: &'a Known,
     patterns: &'a Patterns,
     memo: Memo,
+    /// When the time for all rules is over.
+    end: Option<Instant>,
+    /// What the function that is called now has not looked at, and why.
+    left_out: Cell<Option<&'static str>>,
 }
+
+/// Why something is left out: a function has looked at as much as it may.
+const TOO_LATE: &str = "the time for all rules was over while it was looked at";
+const TOO_HARD: &str = "an expression met its limits";
+
+/// Steps after which a function looks at the clock.
+const STEPS: usize = 64;
 
 impl<'a> Native<'a> {
     /// For a message. `patterns` is kept as long as the settings are.
@@ -274,7 +290,47 @@ impl<'a> Native<'a> {
         known: &'a Known,
         patterns: &'a Patterns,
     ) -> Native<'a> {
-        Native { texts, settings, known, patterns, memo: Memo::default() }
+        let (memo, left_out) = (Memo::default(), Cell::new(None));
+        Native { texts, settings, known, patterns, memo, end: None, left_out }
+    }
+
+    /// Functions look for no longer than that; what they have not looked at by then is a fault.
+    pub fn until(mut self, end: Instant) -> Native<'a> {
+        self.end = Some(end);
+        self
+    }
+
+    /// Whether the time is over. Then the function that asks shall come to an end, and its rule has a fault.
+    fn is_over(&self) -> bool {
+        let over = self.end.is_some_and(|end| Instant::now() >= end);
+        if over {
+            self.leave_out(TOO_LATE);
+        }
+        over
+    }
+
+    /// The same, looking at the clock now and then: `step` counts.
+    fn is_over_at(&self, step: usize) -> bool {
+        step % STEPS == STEPS - 1 && self.is_over()
+    }
+
+    /// The function that is called now does not look at all it should.
+    fn leave_out(&self, why: &'static str) {
+        self.left_out.set(Some(why));
+    }
+
+    /// Whether an expression matches, within the time.
+    fn matches(&self, matcher: &Matcher, text: &[u8]) -> bool {
+        match matcher.find_while(text, 0, &|| !self.is_over()) {
+            Ok(found) => found.is_some(),
+            Err(_) => {
+                // That it is late is known already.
+                if !self.is_over() {
+                    self.leave_out(TOO_HARD);
+                }
+                false
+            }
+        }
     }
 
     /// The values of a field or pseudo header.
@@ -346,7 +402,7 @@ impl<'a> Native<'a> {
         match self.patterns.either(&pattern.0) {
             Ok(matcher) => {
                 let mut texts = texts;
-                of(texts.any(|text| matches!(matcher.find(text, 0), Ok(Some(_)))))
+                of(texts.any(|text| self.matches(&matcher, text)))
             }
             Err(fault) => Answer { fault: Some(fault), ..Answer::default() },
         }
@@ -359,7 +415,15 @@ impl<'a> Native<'a> {
 
 impl Evals for Native<'_> {
     fn call(&self, call: &Call<'_>) -> Option<Answer> {
-        TABLE.get(call.function).map(|function| function(self, call))
+        let function = TABLE.get(call.function)?;
+        self.left_out.set(None);
+        let mut answer = function(self, call);
+        if let Some(why) = self.left_out.take() {
+            answer
+                .fault
+                .get_or_insert_with(|| format!("{} has not looked at everything: {why}", call.function));
+        }
+        Some(answer)
     }
 
     fn others(&self) -> Vec<(String, Answer)> {

@@ -24,7 +24,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::conf::RuleSet;
 use crate::engine::{Answer, ScoreSet};
@@ -189,6 +189,11 @@ impl Net {
 
     /// The questions of one message. Tags that are known (`Known::tags`) stand in names that are asked for.
     pub fn plan(&self, texts: &Texts<'_>, known: &Known) -> Plan {
+        self.plan_until(texts, known, None)
+    }
+
+    /// The same; rules that are still looking for what to ask by then are faults.
+    pub fn plan_until(&self, texts: &Texts<'_>, known: &Known, end: Option<Instant>) -> Plan {
         let mut plan = Plan {
             lists: self.lists.clone(),
             asked: Vec::new(),
@@ -201,6 +206,7 @@ impl Net {
             blocked: self.lists.blocked_now(),
             left_out: 0,
             faults: Vec::new(),
+            end,
         };
         if self.lists.rules.is_empty() && self.lists.zones.is_empty() {
             return plan;
@@ -214,6 +220,9 @@ impl Net {
         let tags = tags::Values::new(&lists, texts, known, &plan);
         ask::plan(&mut plan, &lists, &tags);
         hash::plan(&mut plan, &lists, texts, &tags);
+        if plan.is_over() && plan.faults.is_empty() {
+            plan.faults.push(("dns".into(), "the time was over while it was looked for what to ask".into()));
+        }
         plan
     }
 }
@@ -236,6 +245,8 @@ pub struct Plan {
     blocked: Vec<String>,
     left_out: usize,
     faults: Vec<(String, String)>,
+    /// When the time for evaluating answers is over.
+    end: Option<Instant>,
 }
 
 /// A question, and what its answer is for.
@@ -325,6 +336,11 @@ impl Plan {
         (first..).zip(&self.asked[first..]).map(|(number, asked)| (number, asked.query.clone())).collect()
     }
 
+    /// Evaluates answers until then; expressions that are still tried on them are faults. Before: as long as it takes.
+    pub fn until(&mut self, end: Instant) {
+        self.end = Some(end);
+    }
+
     /// Takes an answer; `due` may have more questions then. Only the first to a question counts.
     pub fn reply(&mut self, number: usize, reply: Reply) {
         let Some(asked) = self.asked.get_mut(number).filter(|asked| asked.reply.is_none()) else { return };
@@ -409,6 +425,18 @@ impl Plan {
         self.asked.push(Asked { query, uses: vec![one], reply: None });
     }
 
+    /// Whether the time is over.
+    fn is_over(&self) -> bool {
+        self.end.is_some_and(|end| Instant::now() >= end)
+    }
+
+    /// A rule could not do what it should.
+    fn fault(&mut self, rule: usize, why: &str) {
+        if self.faults.len() < MAX_FOUND {
+            self.faults.push((self.lists.rules[rule].name.to_string(), why.to_owned()));
+        }
+    }
+
     /// A rule hits; `found` says by what.
     fn hit(&mut self, rule: usize, found: &str) {
         let answer = self.hits.entry(rule).or_insert_with(|| Answer::of(true));
@@ -420,12 +448,10 @@ impl Plan {
 
     /// Whether an expression matches; that it takes too long is told.
     fn matches(&mut self, rule: usize, matcher: &crate::regex::Matcher, text: &[u8]) -> bool {
-        match matcher.find(text, 0) {
+        match matcher.find_while(text, 0, &|| !self.is_over()) {
             Ok(found) => found.is_some(),
             Err(why) => {
-                if self.faults.len() < MAX_FOUND {
-                    self.faults.push((self.lists.rules[rule].name.to_string(), why.message));
-                }
+                self.fault(rule, &why.message);
                 false
             }
         }

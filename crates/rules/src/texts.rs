@@ -41,6 +41,7 @@ mod uris;
 mod written;
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -155,7 +156,7 @@ pub struct Client {
 /// The texts of a message.
 #[derive(Debug)]
 pub struct Texts<'s> {
-    settings: &'s TextSettings,
+    settings: Held<'s>,
     metadata: Vec<(String, Bytes)>,
     now: i64,
     tree: Tree,
@@ -164,16 +165,46 @@ pub struct Texts<'s> {
     invisible: OnceLock<Vec<Bytes>>,
     rawbody: OnceLock<Vec<Bytes>>,
     full: OnceLock<Bytes>,
-    uris: OnceLock<Vec<Uri>>,
+    /// Addresses, and whether there are more than are looked at.
+    uris: OnceLock<(Vec<Uri>, bool)>,
     relays: OnceLock<Relays>,
     pages: OnceLock<Vec<Arc<HtmlFacts>>>,
     envelope_from: OnceLock<Option<Bytes>>,
     found: plugins::Found,
 }
 
+/// Settings of somebody who stays, or a share of them.
+#[derive(Debug)]
+enum Held<'s> {
+    Lent(&'s TextSettings),
+    Shared(Arc<TextSettings>),
+}
+
+impl Deref for Held<'_> {
+    type Target = TextSettings;
+
+    fn deref(&self) -> &TextSettings {
+        match self {
+            Held::Lent(settings) => settings,
+            Held::Shared(settings) => settings,
+        }
+    }
+}
+
+impl Texts<'static> {
+    /// The same as `new`, for texts that go from one thread to another.
+    pub fn sharing(message: &Message, given: Given, settings: Arc<TextSettings>) -> Texts<'static> {
+        Texts::begin(message, given, Held::Shared(settings))
+    }
+}
+
 impl<'s> Texts<'s> {
     /// Makes ready to look at a message. Only its header and its parts are made out here.
     pub fn new(message: &Message, given: Given, settings: &'s TextSettings) -> Texts<'s> {
+        Texts::begin(message, given, Held::Lent(settings))
+    }
+
+    fn begin(message: &Message, given: Given, settings: Held<'s>) -> Texts<'s> {
         let mut source = message.raw.clone();
         if settings.line_feeds
             && let std::borrow::Cow::Owned(text) = decode::line_feeds(&source)
@@ -186,10 +217,10 @@ impl<'s> Texts<'s> {
         }
         let tree = Tree::read(source);
         Texts {
-            settings,
             metadata: given.metadata,
             now: given.now,
             found: plugins::Found::begin(&settings.plugins, &tree, given.documents),
+            settings,
             tree,
             body: OnceLock::new(),
             visible: OnceLock::new(),
@@ -270,7 +301,7 @@ impl<'s> Texts<'s> {
 
     /// The addresses in it, those of its text first.
     pub fn uris(&self) -> &[Uri] {
-        self.uris.get_or_init(|| {
+        let (uris, _) = self.uris.get_or_init(|| {
             let mut finder = uris::Finder::new(&self.settings.registry, &self.settings.redirectors);
             finder.text(self.body());
             for page in self.html() {
@@ -285,12 +316,13 @@ impl<'s> Texts<'s> {
             }
             self.attached_uris().for_each(|uri| finder.attached(uri));
             finder.finish()
-        })
+        });
+        uris
     }
 
     /// The way it took, by its `Received` fields.
     pub fn relays(&self) -> &Relays {
-        self.relays.get_or_init(|| Relays::of(&self.tree.nodes[0].header, self.settings))
+        self.relays.get_or_init(|| Relays::of(&self.tree.nodes[0].header, &self.settings))
     }
 
     /// What is told of each of its pages.
@@ -303,6 +335,21 @@ impl<'s> Texts<'s> {
         let mut flags = self.tree.flags;
         flags.truncated_header |= self.tree.nodes[0].header.is_too_long();
         flags
+    }
+
+    /// What of the message rules do not look at, because there is too much of it.
+    pub fn left_out(&self) -> Option<&'static str> {
+        if self.tree.nodes.iter().any(|node| node.header.cut) {
+            Some(
+                "a header has more than 10000 fields, or is larger than 1 MiB: rules do not look at the rest of it",
+            )
+        } else if self.uris.get().is_some_and(|(_, more)| *more) {
+            Some(
+                "there are more than 20000 addresses of pages, or more than 4 MiB of them: rules do not look at the rest",
+            )
+        } else {
+            None
+        }
     }
 
     /// The envelope's sender, by what `Received` and other fields say; None if nothing says it.
@@ -321,7 +368,7 @@ impl<'s> Texts<'s> {
     }
 
     /// What the configuration says.
-    pub fn settings(&self) -> &'s TextSettings {
-        self.settings
+    pub fn settings(&self) -> &TextSettings {
+        &self.settings
     }
 }

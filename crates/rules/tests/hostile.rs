@@ -1,5 +1,7 @@
 //! Mails made to explode: all texts of each must come, without a limit of stack or memory being reached.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use gatepost_mail::Message;
 use gatepost_rules::conf::{Options, Reader};
@@ -159,4 +161,125 @@ fn rules_and_functions_bear_them() {
         let outcome = engine.evaluate(&texts, &evals, Limits::default());
         assert!(outcome.faults.len() <= 100 && outcome.unknown.is_empty(), "{:?}", outcome.unknown);
     }
+}
+
+/// What these rules come to, with the faults of each.
+fn faults(conf: &str, raw: String, end: Option<Instant>) -> Vec<(String, String)> {
+    let mut reader = Reader::new(Options::default());
+    reader.read("functions.cf", conf.as_bytes(), &mut |_| Err(String::new()));
+    let set = reader.finish();
+    let engine = Engine::new(&set, ScoreSet::default());
+    let settings = text_settings(&set.settings);
+    let (known, patterns) = (Known::default(), Patterns::default());
+    let message = Message::unread(raw.into());
+    let texts = Texts::new(&message, Given::default(), &settings);
+    let mut evals = Native::new(&texts, engine.settings(), &known, &patterns);
+    if let Some(end) = end {
+        evals = evals.until(end);
+    }
+    let outcome = engine.evaluate(&texts, &evals, Limits { time: Duration::MAX / 4, ..Limits::default() });
+    outcome.faults.into_iter().map(|fault| (fault.rule.to_string(), fault.message)).collect()
+}
+
+/// More addresses than are looked for in lists: the rules are told that could have found more.
+#[test]
+fn what_a_function_leaves_out_is_a_fault_of_its_rule() {
+    let conf = "blocklist_from *@bad.com\nwelcomelist_to *@good.com\nheader FROM_BAD eval:check_from_in_blocklist()\n\
+        header TO_GOOD eval:check_to_in_welcomelist()\nheader OTHER eval:check_for_missing_to_header()\n";
+    let named = |what: &str, count: usize, last: &str| -> String {
+        (0..count).map(|n| format!("{what}: a{n}@b.com\n")).chain([format!("{what}: {last}\n")]).collect()
+    };
+    let too_many = "check_from_in_blocklist has not looked at everything: there are more than 1000 addresses";
+    for (from, to, expected) in [
+        (named("From", 900, "a@b.com"), named("To", 900, "c@d.com"), &[][..]),
+        (named("From", 1500, "a@bad.com"), named("To", 900, "c@d.com"), &[("FROM_BAD", too_many)]),
+        // It is found, and then the rest does not count.
+        (format!("From: x@bad.com\n{}", named("From", 1500, "a@b.com")), String::new(), &[]),
+    ] {
+        let found = faults(conf, format!("{from}{to}\nx\n"), None);
+        let found: Vec<_> = found.iter().map(|(rule, why)| (rule.as_str(), why.as_str())).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+/// Functions that take long look at the clock, and tell that they did not come to an end.
+#[test]
+fn functions_come_to_an_end_when_the_time_is_over() {
+    let many = |count: usize, text: fn(usize) -> String| (0..count).map(text).collect::<String>();
+    let globs = many(200, |n| format!("blocklist_from *{n}@bad.com\nwelcomelist_subject *word{n}*more\n"));
+    let plugins =
+        ["WLBLEval", "WelcomeListSubject", "VBounce", "FreeMail", "URIEval", "HTTPSMismatch", "BodyEval"]
+            .map(|name| format!("loadplugin Mail::SpamAssassin::Plugin::{name}\n"))
+            .concat();
+    let conf = |rule: &str| {
+        format!(
+            "{plugins}util_rb_tld com\nwelcomelist_bounce_relays a.com\nblocklist_uri_host x.com\n{globs}{rule}"
+        )
+    };
+    let page = many(200, |n| format!("<a href=http://u{n}.com/>https://v.com</a>\n"));
+    let page = format!("From: a@b.com\nSubject: x\nContent-Type: text/html\n\n{page}");
+    let text = many(200, |_| "Target Price : 3\nReceived: from a.b by c.d\n".to_owned());
+    let text = format!("From: a@b.com\nSubject: x\n\nx@b.com\n{text}");
+    for (rule, mail) in [
+        ("header A eval:check_from_in_blocklist()", &text),
+        ("header A eval:check_subject_in_welcomelist()", &text),
+        ("header A eval:check_welcomelist_bounce_relays()", &text),
+        ("body A eval:check_stock_info('1')", &text),
+        ("header A eval:check_freemail_body('x')", &text),
+        ("header A eval:check_for_http_redirector()", &page),
+        ("header A eval:check_uri_host_in_blocklist()", &page),
+        ("body A eval:check_https_http_mismatch('1')", &page),
+    ] {
+        let conf = conf(rule);
+        assert_eq!(faults(&conf, mail.clone(), None), [], "{rule}");
+        let [(name, why)] = &faults(&conf, mail.clone(), Some(Instant::now()))[..] else {
+            panic!("{rule}: one fault")
+        };
+        assert!(name == "A" && why.contains("the time for all rules was over"), "{rule}: {why}");
+    }
+}
+
+/// A header that is larger than any real one: rules see the beginning of it, and are told so.
+#[test]
+fn of_a_header_so_much_is_looked_at() {
+    let settings = TextSettings::default();
+    for (raw, expected) in [
+        ((0..9_000).map(|n| format!("X-{n}: x\n")).collect::<String>(), false),
+        ((0..11_000).map(|n| format!("X-{n}: x\n")).collect(), true),
+        (format!("Subject: {}\n", "word\n ".repeat(1_000)).repeat(200), true),
+        // Of one that is too long its beginning is there.
+        (format!("Subject: {}\n", "word\n ".repeat(500_000)), false),
+    ] {
+        let message = Message::unread(format!("From: a@b.com\n{raw}\nx\n").into());
+        let texts = Texts::new(&message, Given::default(), &settings);
+        assert_eq!(texts.left_out().is_some(), expected);
+        assert!(texts.flags().truncated_header);
+        let from = texts.header(&HeaderRequest::parse("From:addr")).joined();
+        assert_eq!(from.as_deref(), Some(&b"a@b.com"[..]));
+    }
+}
+
+/// More addresses than rules look at: that is told, too.
+#[test]
+fn of_addresses_so_many_are_looked_at() {
+    let tlds = [b"com".to_vec()].into();
+    let settings =
+        TextSettings { registry: Registry { tlds, ..Registry::default() }, ..TextSettings::default() };
+    let page =
+        |count: usize| -> String { (0..count).map(|n| format!("<a href=http://u{n}.com/>x</a>")).collect() };
+    for (count, expected) in [(100, false), (21_000, true)] {
+        let raw = format!("From: a@b.com\nContent-Type: text/html\n\n{}", page(count));
+        let message = Message::unread(raw.into());
+        let texts = Texts::new(&message, Given::default(), &settings);
+        assert_eq!(texts.left_out(), None, "nobody has asked for them");
+        assert_eq!((texts.uris().len() < 20_001, texts.left_out().is_some()), (true, expected));
+    }
+}
+
+/// Fields in a text, each of which is put together of so many lines that going through it with each of them would take hours.
+#[test]
+fn folded_fields_in_a_text_are_borne() {
+    let conf = "welcomelist_bounce_relays a.com\nheader A eval:check_welcomelist_bounce_relays()\n";
+    let mail = format!("From: a@b.com\n\nReceived: x\n{}\n{}", ">".repeat(65_000), " \n".repeat(4 << 20));
+    assert_eq!(faults(conf, mail, None), []);
 }

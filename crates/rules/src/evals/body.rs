@@ -112,7 +112,7 @@ pub(super) fn difference(native: &Native<'_>) -> (f64, usize, usize) {
             }
             let Some(rendered) = node.rendered(native.texts.settings().normalize_charset) else { continue };
             let is_page = node.effective_kind() == b"text/html";
-            count(&rendered.text, if is_page { &mut page } else { &mut plain });
+            count(native, &rendered.text, if is_page { &mut page } else { &mut plain });
             let image = rendered.html.as_ref().is_some_and(|page| page.inside("img").is_some());
             if is_page && page.is_empty() && image {
                 page.insert(b"\n".to_vec(), 1);
@@ -136,19 +136,20 @@ fn is_invitation(tree: &Tree) -> bool {
 }
 
 /// Counts the words of a text.
-fn count(text: &Text, words: &mut HashMap<Vec<u8>, usize>) {
-    let mut add = |word: &[u8]| *words.entry(word.to_vec()).or_default() += 1;
+fn count(native: &Native<'_>, text: &Text, words: &mut HashMap<Vec<u8>, usize>) {
+    let add = |(_, word): (usize, &[u8])| *words.entry(word.to_vec()).or_default() += 1;
+    let goes_on = |(step, _): &(usize, _)| !native.is_over_at(*step);
     match std::str::from_utf8(&text.bytes) {
         Ok(text) if !text.is_ascii() => {
             let is_word = |c: char| c.is_alphanumeric() || c == '_';
             let words = text.split(is_wide_space).filter(|word| word.contains(is_word));
-            words.for_each(|word| add(word.as_bytes()));
+            words.map(str::as_bytes).enumerate().take_while(goes_on).for_each(add);
         }
         _ => {
             let is_word = |octet: &u8| octet.is_ascii_alphanumeric() || *octet == b'_';
             let is_space = |octet: &u8| octet.is_ascii_whitespace() || *octet == 0x0b;
             let words = text.bytes.split(is_space).filter(|word| word.iter().any(is_word));
-            words.for_each(add);
+            words.enumerate().take_while(goes_on).for_each(add);
         }
     }
 }
@@ -160,7 +161,10 @@ fn stock(native: &Native<'_>) -> usize {
     let rendered = part.and_then(|part| part.rendered(native.texts.settings().normalize_charset));
     let Some(rendered) = rendered else { return 0 };
     let mut found: HashSet<Vec<u8>> = HashSet::new();
-    for name in all(&FIELD, &rendered.text.bytes) {
+    for (step, name) in all(&FIELD, &rendered.text.bytes).into_iter().enumerate() {
+        if native.is_over_at(step) {
+            break;
+        }
         let letters: Vec<u8> =
             name.iter().map(u8::to_ascii_lowercase).filter(u8::is_ascii_lowercase).collect();
         if let Some([_, Some(field)]) = groups(&STOCK, &letters).as_deref() {

@@ -78,7 +78,8 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
             && (text(call, 1) == "undef" || shift < 3600.0 * number(call, 1)))
     }),
     ("received_within_months", |native, call| {
-        let age = (native.texts.now() - received(native)) as f64;
+        let received = *native.memo.received.get_or_init(|| received(native));
+        let age = (native.texts.now() - received) as f64;
         let month = 31_556_952.0 / 12.0;
         let open = |index: usize| call.args.get(index).is_none_or(|arg| &*arg.0 == b"undef");
         of((open(0) || age >= month * number(call, 0)) && (open(1) || age < month * number(call, 1)))

@@ -42,10 +42,16 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
 /// The first address of a free mail service that matches the expression, if there is one.
 fn first(native: &Native<'_>, call: &Call<'_>, addresses: Vec<Vec<u8>>, argument: usize) -> Answer {
     let matcher = call.args.get(argument).map(|pattern| native.patterns.compiled(&pattern.0));
-    for address in addresses.into_iter().filter(|address| is_free(native, address)) {
+    for (step, address) in addresses.into_iter().enumerate() {
+        if native.is_over_at(step) {
+            break;
+        }
+        if !is_free(native, &address) {
+            continue;
+        }
         let matches = match &matcher {
             None => true,
-            Some(Ok(matcher)) => matches!(matcher.find(&address, 0), Ok(Some(_))),
+            Some(Ok(matcher)) => native.matches(matcher, &address),
             Some(Err(fault)) => return Answer { fault: Some(fault.clone()), ..Answer::default() },
         };
         if matches {
@@ -112,9 +118,13 @@ fn reply_to(native: &Native<'_>, call: &Call<'_>) -> Answer {
         values.iter().map(|value| value.to_ascii_lowercase()).collect()
     };
     let (from, reply) = (lower(native.values("From:addr")), lower(native.values("Reply-To:addr")));
-    let free = |all: &[Vec<u8>]| all.iter().any(|one| is_free(native, one));
+    let free = |all: &[Vec<u8>]| {
+        let mut steps = all.iter().enumerate().take_while(|(step, _)| !native.is_over_at(*step));
+        steps.any(|(_, one)| is_free(native, one))
+    };
     let (from_free, reply_free) = (free(&from), free(&reply));
-    if from_free && reply_free && !from.iter().any(|one| reply.contains(one)) {
+    let answers: std::collections::HashSet<&Vec<u8>> = reply.iter().collect();
+    if from_free && reply_free && !from.iter().any(|one| answers.contains(one)) {
         return found(native, &[&from[0], &reply[0]]);
     }
     let stops = if what == "replyto" { !reply_free } else { !reply.is_empty() && !reply_free || !from_free };
@@ -150,6 +160,9 @@ pub(super) fn in_body(native: &Native<'_>) -> Option<Vec<Vec<u8>>> {
         }
     }
     'lines: for line in native.texts.body().iter().filter(|line| memchr::memchr(b'@', line).is_some()) {
+        if native.is_over() {
+            break;
+        }
         let line = without_links(line);
         let mut from = 0;
         while let Some((start, end)) = email(&line, from, registry) {
@@ -176,12 +189,15 @@ pub(super) fn in_body(native: &Native<'_>) -> Option<Vec<Vec<u8>>> {
 }
 
 fn without_links(line: &[u8]) -> Vec<u8> {
-    let mut out = line.to_vec();
+    let mut out = Vec::with_capacity(line.len());
+    let mut from = 0;
     for link in super::pattern::all(&LINK, line) {
-        if let Some(at) = memchr::memmem::find(&out, link) {
-            out.splice(at..at + link.len(), *b" ");
-        }
+        let start = link.as_ptr() as usize - line.as_ptr() as usize;
+        out.extend_from_slice(&line[from..start]);
+        out.push(b' ');
+        from = start + link.len();
     }
+    out.extend_from_slice(&line[from..]);
     out
 }
 
@@ -261,6 +277,18 @@ mod tests {
         ] {
             let found = email(text.as_bytes(), 0, &registry).map(|(start, end)| &text[start..end]);
             assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn links_are_taken_out() {
+        for (text, expected) in [
+            ("see http://a@b.com/x and <https://c%40d.com> e@f.com", "see   and   e@f.com"),
+            ("http://a@b.com http://a@b.com", "   "),
+            ("http://a.com x@y.com", "http://a.com x@y.com"),
+            ("", ""),
+        ] {
+            assert_eq!(String::from_utf8(without_links(text.as_bytes())).unwrap(), expected, "{text}");
         }
     }
 

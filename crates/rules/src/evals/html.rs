@@ -82,7 +82,7 @@ fn matched(native: &Native<'_>, call: &Call<'_>, wanted: bool) -> Answer {
     };
     for page in native.texts.html() {
         for text in page.texts(&name).unwrap_or_default() {
-            match matcher.find(text, 0) {
+            match matcher.find_while(text, 0, &|| !native.is_over()) {
                 Ok(found) if found.is_some() == wanted => return of(true),
                 Ok(_) => {}
                 Err(overrun) => return Answer { fault: Some(overrun.message), ..Answer::default() },

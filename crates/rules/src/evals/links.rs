@@ -1,6 +1,6 @@
 //! SpamAssassin's HTTPSMismatch and URIEval: links whose text says something else.
 
-use super::pattern::{Fixed, all, fixed, groups, hits};
+use super::pattern::{Fixed, fixed, groups, hits};
 use super::{Function, Native, number, of};
 use crate::texts::{HtmlFacts, ip};
 
@@ -15,9 +15,12 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("check_https_http_mismatch", |native, call| {
         let least = if number(call, 0) == 0.0 { 1.0 } else { number(call, 0) };
         let most = call.args.get(1).map(|_| number(call, 1));
-        of(native.pages(|page| {
-            let (hit, anchors) = mismatch(native, page);
-            hit && anchors as f64 >= least && most.is_none_or(|most| (anchors as f64) < most)
+        let pages = native
+            .memo
+            .links
+            .get_or_init(|| native.texts.html().iter().map(|page| mismatch(native, page)).collect());
+        of(pages.iter().any(|(hit, anchors)| {
+            *hit && *anchors as f64 >= least && most.is_none_or(|most| (*anchors as f64) < most)
         }))
     }),
     ("check_https_ip_mismatch", |native, _| {
@@ -29,34 +32,41 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
         }))
     }),
     ("check_uri_truncated", |native, _| of(native.pages(|page| page.number("uri_truncated").is_some()))),
-    ("check_for_http_redirector", |native, _| {
-        let registry = &native.texts.settings().registry;
-        let domain = |host: &[u8]| registry.uri_to_domain(host).map_or(host.to_vec(), |(domain, _)| domain);
-        let leads_off = |uri: &bytes::Bytes| {
-            let mut rest = uri.clone();
-            // Each step leaves out the beginning.
-            for _ in 0..32 {
-                let Some([_, Some(by), Some(next), Some(to)]) =
-                    groups(&REDIRECT, &rest).as_deref().map(|found| [found[0], found[1], found[2], found[3]])
-                else {
-                    return false;
-                };
-                if domain(by) != domain(to) {
-                    return true;
-                }
-                rest = bytes::Bytes::copy_from_slice(next);
-            }
-            false
-        };
-        of(native.texts.uris().iter().flat_map(|uri| &uri.cleaned).any(leads_off))
-    }),
+    ("check_for_http_redirector", |native, _| of(*native.memo.redirected.get_or_init(|| redirected(native)))),
 ];
+
+/// Whether an address leads on to one of another domain.
+fn redirected(native: &Native<'_>) -> bool {
+    let registry = &native.texts.settings().registry;
+    let domain = |host: &[u8]| registry.uri_to_domain(host).map_or(host.to_vec(), |(domain, _)| domain);
+    let leads_off = |uri: &bytes::Bytes| {
+        let mut rest = uri.clone();
+        // Each step leaves out the beginning.
+        for _ in 0..32 {
+            let Some([_, Some(by), Some(next), Some(to)]) =
+                groups(&REDIRECT, &rest).as_deref().map(|found| [found[0], found[1], found[2], found[3]])
+            else {
+                return false;
+            };
+            if domain(by) != domain(to) {
+                return true;
+            }
+            rest = bytes::Bytes::copy_from_slice(next);
+        }
+        false
+    };
+    let mut uris = native.texts.uris().iter().enumerate().take_while(|(step, _)| !native.is_over_at(*step));
+    uris.any(|(_, uri)| uri.cleaned.iter().any(leads_off))
+}
 
 /// Whether the text of a link names another domain than it leads to, and how many links there are.
 fn mismatch(native: &Native<'_>, page: &HtmlFacts) -> (bool, usize) {
     let registry = &native.texts.settings().registry;
     let (mut hit, mut anchors) = (false, 0);
-    for uri in &page.uris {
+    for (step, uri) in page.uris.iter().enumerate() {
+        if native.is_over_at(step) {
+            break;
+        }
         let Some(texts) = uri.anchor_texts.as_ref().filter(|texts| !texts.is_empty()) else { continue };
         let Some(host) = groups(&LINK, &uri.uri).and_then(|found| found[1]) else { continue };
         if ip::is_ip(host) {
@@ -70,7 +80,7 @@ fn mismatch(native: &Native<'_>, page: &HtmlFacts) -> (bool, usize) {
         }
         anchors += 1;
         hit |= texts.iter().any(|text| {
-            let Some(says) = all(&SECURE, text).first().copied() else { return false };
+            let Some(says) = groups(&SECURE, text).and_then(|found| found[1]) else { return false };
             let says = if ip::is_ip(says) {
                 Some(says.to_vec())
             } else {

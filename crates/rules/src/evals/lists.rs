@@ -36,7 +36,9 @@ pub(super) const FUNCTIONS: &[&[(&str, Function)]] = &[
         "check_uri_host_in_welcomelist", "check_uri_host_in_whitelist", |native, _| host(native, "WELCOME");
         "check_subject_in_welcomelist", "check_subject_in_whitelist", |native, _| subject(native, "welcomelist_subject");
         "check_subject_in_blocklist", "check_subject_in_blacklist", |native, _| subject(native, "blocklist_subject");
-        "check_welcomelist_bounce_relays", "check_whitelist_bounce_relays", |native, _| of(bounced(native));
+        "check_welcomelist_bounce_relays", "check_whitelist_bounce_relays", |native, _| {
+            of(*native.memo.bounced.get_or_init(|| bounced(native)))
+        };
     },
     &[
         ("check_to_in_more_spam", |native, _| of(native.to_in("more_spam_to"))),
@@ -107,22 +109,46 @@ fn unique(all: impl Iterator<Item = Vec<u8>>) -> Vec<Vec<u8>> {
     all.filter(|one| seen.insert(one.clone())).collect()
 }
 
+/// The most addresses of a message that are looked for in a list of globs, each of which is tried on each of them.
+const MOST_ADDRESSES: usize = 1000;
+const TOO_MANY: &str = "there are more than 1000 addresses";
+
 impl Native<'_> {
     /// Whether an address is in a list of globs.
     pub(super) fn in_list(&self, list: &str, address: &[u8]) -> bool {
         let Some(entries) = self.settings.addresses(list) else { return false };
         let address = address.to_ascii_lowercase();
         let exact = std::str::from_utf8(&address).is_ok_and(|address| entries.contains_key(address));
-        exact || entries.keys().any(|entry| glob(entry.as_bytes(), &address))
+        let mut steps = entries.keys().enumerate().take_while(|(step, _)| !self.is_over_at(*step));
+        exact || steps.any(|(_, entry)| glob(entry.as_bytes(), &address))
+    }
+
+    fn any_in_list(&self, list: &str, addresses: &[Vec<u8>]) -> bool {
+        if self.settings.addresses(list).is_none() {
+            return false;
+        }
+        let found = self.few(addresses).iter().any(|one| self.in_list(list, one));
+        if found {
+            // What was left out would change nothing.
+            self.left_out.set(None);
+        }
+        found
+    }
+
+    /// As many as are looked for; that there are more is noted.
+    fn few<'l>(&self, addresses: &'l [Vec<u8>]) -> &'l [Vec<u8>] {
+        if addresses.len() > MOST_ADDRESSES {
+            self.leave_out(TOO_MANY);
+        }
+        &addresses[..addresses.len().min(MOST_ADDRESSES)]
     }
 
     fn sender_is_in(&self, list: &str) -> bool {
-        self.settings.addresses(list).is_some() && self.senders().iter().any(|one| self.in_list(list, one))
+        self.any_in_list(list, self.senders())
     }
 
     fn to_in(&self, list: &str) -> bool {
-        self.settings.addresses(list).is_some()
-            && self.to_addresses().iter().any(|one| self.in_list(list, one))
+        self.any_in_list(list, self.to_addresses())
     }
 }
 
@@ -143,10 +169,11 @@ fn received(native: &Native<'_>, list: &str) -> i8 {
     let Some(entries) = native.settings.addresses(list) else { return 0 };
     let relays = senders(native);
     let mut result = 0;
-    for address in native.senders().iter().filter(|_| !relays.is_empty()) {
+    for address in native.few(native.senders()).iter().filter(|_| !relays.is_empty()) {
         let address = address.to_ascii_lowercase();
         let mut forged = false;
-        for (_, servers) in entries.iter().filter(|(entry, _)| glob(entry.as_bytes(), &address)) {
+        let steps = entries.iter().enumerate().take_while(|(step, _)| !native.is_over_at(*step));
+        for (_, (_, servers)) in steps.filter(|(_, (entry, _))| glob(entry.as_bytes(), &address)) {
             if servers.iter().any(|server| relays.iter().any(|relay| is_server(relay, server))) {
                 return 1;
             }
@@ -199,7 +226,13 @@ fn matches_relay(native: &Native<'_>) -> bool {
 /// Whether a host of an address in the message is listed.
 fn host(native: &Native<'_>, list: &str) -> Answer {
     let Some(hosts) = native.settings.hosts(list).filter(|hosts| !hosts.is_empty()) else { return of(false) };
-    for uri in native.texts.uris().iter().filter(|uri| find(&uri.raw, b"mailto:", 0) != Some(0)) {
+    for (step, uri) in native.texts.uris().iter().enumerate() {
+        if native.is_over_at(step) {
+            break;
+        }
+        if find(&uri.raw, b"mailto:", 0) == Some(0) {
+            continue;
+        }
         for (host, _) in &uri.hosts {
             let Ok(host) = std::str::from_utf8(host) else { continue };
             let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -223,7 +256,8 @@ fn host(native: &Native<'_>, list: &str) -> Answer {
 fn subject(native: &Native<'_>, list: &str) -> Answer {
     let subject = native.value("Subject").to_ascii_lowercase();
     let Some(entries) = native.settings.addresses(list) else { return of(false) };
-    of(!subject.is_empty() && entries.keys().any(|entry| glob(format!("*{entry}*").as_bytes(), &subject)))
+    let mut steps = entries.keys().enumerate().take_while(|(step, _)| !native.is_over_at(*step));
+    of(!subject.is_empty() && steps.any(|(_, entry)| glob(format!("*{entry}*").as_bytes(), &subject)))
 }
 
 fn has_relays(native: &Native<'_>) -> bool {
@@ -237,28 +271,87 @@ fn bounced(native: &Native<'_>) -> bool {
     }
     let listed = |relay: &&[u8]| native.in_list("welcomelist_bounce_relays", relay);
     let is_received = |line: &[u8]| super::pattern::hits(&QUOTED, line);
-    for line in native.texts.body().iter().filter(|line| is_received(line)) {
+    for (step, line) in native.texts.body().iter().filter(|line| is_received(line)).enumerate() {
+        if native.is_over_at(step) {
+            return false;
+        }
         if all(&SPACED, line).iter().any(listed) {
             return true;
         }
     }
-    let mut field: Vec<u8> = Vec::new();
+    let mut field = Quoted::default();
     let mut begun = false;
-    for line in native.texts.pristine_body().split(|octet| *octet == b'\n') {
+    for (step, line) in native.texts.pristine_body().split(|octet| *octet == b'\n').enumerate() {
         begun |= is_received(line);
         if !begun {
             continue;
         }
+        if native.is_over_at(step) {
+            break;
+        }
         if !line.starts_with(b" ") && !line.starts_with(b"\t") {
-            field.clear();
+            field = Quoted::default();
         }
-        let from = field.len().saturating_sub(1);
-        if field.len() < 64 << 10 {
-            field.extend_from_slice(line);
-        }
-        if is_received(&field) && all(&WORD, &field[from.min(field.len())..]).iter().any(listed) {
+        let from = field.text.len().saturating_sub(1);
+        field.push(line);
+        if field.is_received() && all(&WORD, &field.text[from.min(field.text.len())..]).iter().any(listed) {
             return true;
         }
     }
     false
+}
+
+/// A field in the text of a message, put together of its lines.
+#[derive(Default)]
+struct Quoted {
+    text: Vec<u8>,
+    /// How much of it is known to be marks of quoting.
+    marks: usize,
+}
+
+impl Quoted {
+    /// No more is kept of one.
+    const LONGEST: usize = 64 << 10;
+
+    fn push(&mut self, line: &[u8]) {
+        let room = Quoted::LONGEST.saturating_sub(self.text.len());
+        self.text.extend_from_slice(&line[..line.len().min(room)]);
+        let marks = |octet: &&u8| matches!(octet, b'>' | b' ');
+        self.marks += self.text[self.marks..].iter().take_while(marks).count();
+    }
+
+    /// As `QUOTED`, without going through it once more with each line.
+    fn is_received(&self) -> bool {
+        let name = self.text[self.marks..].get(..b"Received:".len());
+        name.is_some_and(|name| name.eq_ignore_ascii_case(b"Received:"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_in_a_text_are_seen_through_marks_of_quoting() {
+        for lines in [
+            &["Received: a"][..],
+            &["> > received: a"],
+            &[">", " Received: a"],
+            &["> Rece", "ived: a", " b"],
+            &[" X-Received: a"],
+            &["", "", " Received:"],
+            &["> Receive", " d: a"],
+            &[">>>"],
+        ] {
+            let mut field = Quoted::default();
+            for line in lines {
+                field.push(line.as_bytes());
+                assert_eq!(
+                    field.is_received(),
+                    super::super::pattern::hits(&QUOTED, &field.text),
+                    "{lines:?}"
+                );
+            }
+        }
+    }
 }

@@ -142,7 +142,10 @@ pub(super) fn look(native: &Native<'_>) -> Attachments {
             sizes.push((content.kind.clone(), if counts { raw.len() } else { 0 }));
         }
         if encoding == b"quoted-printable" {
-            for line in lines(&raw).filter(|line| !line.starts_with(b"SPAM: ")) {
+            for (step, line) in lines(&raw).filter(|line| !line.starts_with(b"SPAM: ")).enumerate() {
+                if native.is_over_at(step) {
+                    break;
+                }
                 found.qp_long_line |= line.len() > 79;
                 qp_octets += line.len();
                 qp += encoded(line);

@@ -60,7 +60,11 @@ fn look(native: &Native<'_>) -> Option<Names> {
     let from_domain = domain(&from)?;
     let shown = native.value("From:name").to_ascii_lowercase();
     let matcher = native.patterns.grouping(ADDRESS).ok()?;
-    let name = &shown[matcher.group(&shown, 1).ok().flatten()?];
+    let Ok(place) = matcher.group(&shown, 1) else {
+        native.leave_out(super::TOO_HARD);
+        return None;
+    };
+    let name = &shown[place?];
     let name_domain = domain(name)?;
     let mut names = Names { contains: true, ..Names::default() };
     // How much stands beside the address, signs twice.

@@ -25,15 +25,20 @@ const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// Asks for all rules.
 pub(super) fn plan(plan: &mut Plan, lists: &Lists, texts: &Texts<'_>, tags: &Values<'_, '_>) {
     for (number, rule) in lists.hashes.iter().enumerate() {
+        if plan.is_over() {
+            plan.fault(rule.rule, "the time was over before it was looked for what to ask");
+            continue;
+        }
         let mut values = match &rule.what {
             Hashed::Emails { from, domains } => addresses(rule, from, domains.as_ref(), lists, texts),
             Hashed::Uris => uris(rule, lists, texts),
             Hashed::Body { matcher, raw } => {
-                let found = matches(rule, matcher, if *raw { texts.rawbody() } else { texts.body() });
-                found.unwrap_or_else(|why| {
-                    plan.faults.push((lists.rules[rule.rule].name.to_string(), why));
-                    Vec::new()
-                })
+                let texts = if *raw { texts.rawbody() } else { texts.body() };
+                let (found, why) = matches(plan, rule, matcher, texts);
+                if let Some(why) = why {
+                    plan.fault(rule.rule, &why);
+                }
+                found
             }
             Hashed::Tag(tag) => {
                 let found = tags.of(tag);
@@ -338,12 +343,31 @@ fn uris(rule: &HashRule, lists: &Lists, texts: &Texts<'_>) -> Vec<Vec<u8>> {
     found
 }
 
-/// What the first group of an expression is, everywhere.
-fn matches(rule: &HashRule, matcher: &Matcher, texts: &[bytes::Bytes]) -> Result<Vec<Vec<u8>>, String> {
+/// What the first group of an expression is, everywhere; or as far as it was found, and why no further.
+fn matches(
+    plan: &Plan,
+    rule: &HashRule,
+    matcher: &Matcher,
+    texts: &[bytes::Bytes],
+) -> (Vec<Vec<u8>>, Option<String>) {
     let mut found = Vec::new();
     for text in texts {
+        if plan.is_over() {
+            return (found, Some("the time was over while it was looked for what to ask".into()));
+        }
         let mut from = 0;
-        while let Some((range, group)) = matcher.first_group(text, from).map_err(|why| why.message)? {
+        loop {
+            // To ask for groups takes much longer than to see that nothing matches, and there may be millions of texts.
+            let matched = matcher.find_while(text, from, &|| !plan.is_over());
+            let grouped = matched.and_then(|matched| match matched {
+                Some(_) => matcher.first_group(text, from),
+                None => Ok(None),
+            });
+            let (range, group) = match grouped {
+                Ok(Some(found)) => found,
+                Ok(None) => break,
+                Err(why) => return (found, Some(why.message)),
+            };
             from = range.end.max(range.start + 1);
             let Some(group) = group else { continue };
             let mut value = text[group].to_vec();
@@ -357,11 +381,11 @@ fn matches(rule: &HashRule, matcher: &Matcher, texts: &[bytes::Bytes]) -> Result
                 found.push(value);
             }
             if found.len() >= MOST_MATCHES {
-                return Ok(found);
+                return (found, None);
             }
         }
     }
-    Ok(found)
+    (found, None)
 }
 
 /// The value of a tag as it is asked for, if the rule asks for such.

@@ -71,7 +71,7 @@ impl<'a, 't> Values<'a, 't> {
     pub fn new(lists: &Lists, texts: &'a Texts<'t>, known: &'a Known, plan: &Plan) -> Values<'a, 't> {
         let mut captured = HashMap::new();
         for capture in &lists.captures {
-            capture_tags(capture, texts, &mut captured);
+            capture_tags(capture, texts, plan, &mut captured);
         }
         Values { texts, known, captured, planned: plan.tags.clone(), late: asn::late(lists, plan) }
     }
@@ -156,7 +156,7 @@ impl<'a, 't> Values<'a, 't> {
 }
 
 /// Looks for what a rule captures, as far as the rule itself would.
-fn capture_tags(capture: &Capture, texts: &Texts<'_>, tags: &mut HashMap<String, Vec<String>>) {
+fn capture_tags(capture: &Capture, texts: &Texts<'_>, plan: &Plan, tags: &mut HashMap<String, Vec<String>>) {
     let chunks: Vec<bytes::Bytes> = match &capture.definition {
         Definition::Header { field, unset, .. } => {
             let value = texts.header(field).joined();
@@ -177,8 +177,13 @@ fn capture_tags(capture: &Capture, texts: &Texts<'_>, tags: &mut HashMap<String,
     let mut fresh: HashMap<String, Vec<String>> = HashMap::new();
     let mut times = 0;
     for chunk in chunks {
+        if plan.is_over() {
+            break;
+        }
         let mut from = 0;
+        // To ask for what was captured takes much longer than to see that nothing matches, and there may be millions of chunks.
         while times < capture.most.min(MOST_VALUES)
+            && let Ok(Some(_)) = capture.matcher.find_while(&chunk, from, &|| !plan.is_over())
             && let Ok(Some((range, named))) = capture.matcher.captures(&chunk, from)
         {
             times += 1;

@@ -444,6 +444,48 @@ fn answers_that_nobody_waits_for_do_no_harm() {
 }
 
 #[test]
+fn what_takes_longer_than_the_time_is_a_fault() {
+    let conf = "header H eval:check_hashbl_emails('h.test', 'md5', 'From')\n\
+                body B eval:check_hashbl_bodyre('h.test', 'md5', '(\\w+)')\n";
+    for (conf, early, late) in
+        [(conf, 2, &["B", "H"][..]), ("askdns R plain.test TXT /(x)\\1y/\n", 1, &["dns"])]
+    {
+        let set = rules(conf);
+        let settings = text_settings(&set.settings);
+        let message = Message::read(MAIL.into(), &mut Budget::new(&Limits::default()));
+        let texts = Texts::new(&message, Given::default(), &settings);
+        let net = Net::new(&set, ScoreSet { net: true, bayes: false });
+        let asked = |plan: &Plan| plan.queries().count();
+        assert!(asked(&net.plan(&texts, &Known::default())) >= early, "{conf}");
+        let plan = net.plan_until(&texts, &Known::default(), Some(Instant::now()));
+        let faults = plan.finish().faults;
+        let mut names: Vec<_> = faults.iter().map(|(rule, _)| rule.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, late, "{conf}");
+    }
+}
+
+#[test]
+fn answers_are_evaluated_as_long_as_there_is_time() {
+    let set = rules("askdns R plain.test TXT /(x)\\1y/\n");
+    let settings = text_settings(&set.settings);
+    let message = Message::read(MAIL.into(), &mut Budget::new(&Limits::default()));
+    let texts = Texts::new(&message, Given::default(), &settings);
+    let net = Net::new(&set, ScoreSet { net: true, bayes: false });
+    let long = Data::Strings(vec!["x".repeat(30_000)]);
+    for (end, faults) in [(None, 0), (Some(Instant::now()), 1)] {
+        let mut plan = net.plan(&texts, &Known::default());
+        if let Some(end) = end {
+            plan.until(end);
+        }
+        let records = vec![Record { kind: Kind::TXT, data: long.clone() }];
+        plan.reply(0, Reply { records, ..Reply::default() });
+        let answers = plan.finish();
+        assert_eq!((answers.faults.len(), answers.others.len()), (faults, 0));
+    }
+}
+
+#[test]
 fn without_the_network_nothing_is_asked() {
     let set = rules("header R eval:check_rbl('x', 'bl.test')\nscore R 0 1 0 1\n");
     assert_eq!(Net::new(&set, ScoreSet { net: false, bayes: false }).rules(), 0);

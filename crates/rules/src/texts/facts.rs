@@ -41,6 +41,8 @@ pub struct HtmlFacts {
     pub(crate) scripts: Vec<Bytes>,
     pub(crate) comments: Vec<Bytes>,
     pub(crate) uri_truncated: bool,
+    /// There are more addresses than are looked at.
+    pub(crate) uris_left_out: bool,
     /// The addresses in it, and the text of links, by the link as it stands.
     pub uris: Vec<HtmlUri>,
 }
@@ -119,6 +121,8 @@ pub(crate) struct Links {
     places: HashMap<Bytes, usize>,
     octets: usize,
     truncated: bool,
+    /// There are more than are kept.
+    pub(crate) left_out: bool,
     wide: bool,
 }
 
@@ -227,7 +231,7 @@ impl Links {
         }
         self.octets += uri.len();
         if self.uris.len() >= MOST_URIS || self.octets > MOST_OCTETS {
-            self.truncated = true;
+            (self.truncated, self.left_out) = (true, true);
             return None;
         }
         let uri = Bytes::from(uri);

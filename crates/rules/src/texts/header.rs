@@ -15,13 +15,20 @@ const LONGEST_NAME: usize = 256;
 const LONGEST_VALUE: usize = 8192;
 /// No more than so many octets of header are given at once.
 const LONGEST_HEADER: usize = 65536;
+/// Fields behind so many, or behind so many octets of them, are not there for rules: each of some hundred rules would go through all of
+/// them.
+const MOST_FIELDS: usize = 10_000;
+const MOST_OCTETS: usize = 1 << 20;
 
 /// The fields of a message or of a part.
 #[derive(Debug, Default)]
 pub(crate) struct Header {
     pub fields: Vec<Field>,
-    /// A name or value was cut.
+    /// A name or value was cut, or there are more fields than are looked at.
     pub truncated: bool,
+    /// There are more fields than are looked at.
+    pub cut: bool,
+    octets: usize,
     places: OnceLock<HashMap<Vec<u8>, Vec<usize>>>,
 }
 
@@ -51,7 +58,12 @@ impl Header {
         self.truncated |= name.len() > LONGEST_NAME || raw.len() > LONGEST_VALUE;
         let name = name.slice(..name.len().min(LONGEST_NAME));
         let raw = raw.slice(..raw.len().min(LONGEST_VALUE));
-        self.fields.push(Field { name, raw, decoded: OnceLock::new() });
+        self.octets += name.len() + raw.len();
+        self.cut |= self.octets > MOST_OCTETS || self.fields.len() >= MOST_FIELDS;
+        self.truncated |= self.cut;
+        if !self.cut {
+            self.fields.push(Field { name, raw, decoded: OnceLock::new() });
+        }
     }
 
     /// The fields of that name, from the top.

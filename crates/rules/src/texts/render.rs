@@ -394,6 +394,7 @@ impl Renderer {
         let (min, max) = self.styles.sizes();
         (facts.min_size, facts.max_size) = (min, max);
         facts.inside = self.inside;
+        facts.uris_left_out = self.links.left_out;
         (facts.uris, facts.uri_truncated) = self.links.finish();
         Rendered { text, visible, invisible, html: Some(std::sync::Arc::new(self.facts)) }
     }

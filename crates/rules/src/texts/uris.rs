@@ -37,16 +37,18 @@ pub(crate) struct Finder<'a> {
     uris: Vec<Uri>,
     places: HashMap<Bytes, usize>,
     octets: usize,
+    left_out: bool,
 }
 
 impl<'a> Finder<'a> {
     pub(crate) fn new(registry: &'a Registry, redirectors: &'a [Box<dyn Redirector>]) -> Finder<'a> {
-        Finder { registry, redirectors, uris: Vec::new(), places: HashMap::new(), octets: 0 }
+        let (uris, places) = (Vec::new(), HashMap::new());
+        Finder { registry, redirectors, uris, places, octets: 0, left_out: false }
     }
 
-    /// All that were found.
-    pub(crate) fn finish(self) -> Vec<Uri> {
-        self.uris
+    /// All that were found, and whether there are more.
+    pub(crate) fn finish(self) -> (Vec<Uri>, bool) {
+        (self.uris, self.left_out)
     }
 
     /// Those in rendered text.
@@ -58,6 +60,7 @@ impl<'a> Finder<'a> {
                 at = found.end;
                 let raw = trimmed(&line[found.start..found.end]);
                 if self.uris.len() >= MOST_URIS {
+                    self.left_out = true;
                     return;
                 }
                 if seen.insert(raw) {
@@ -95,6 +98,7 @@ impl<'a> Finder<'a> {
 
     /// Those of a page.
     pub(crate) fn page(&mut self, page: &HtmlFacts) {
+        self.left_out |= page.uris_left_out;
         for uri in &page.uris {
             let untold = BTreeSet::from(["parsed"]);
             let types = if uri.types.is_empty() { &untold } else { &uri.types };
@@ -146,6 +150,7 @@ impl<'a> Finder<'a> {
         must_have_domain: bool,
     ) -> Option<usize> {
         if self.uris.len() >= MOST_URIS || self.octets > MOST_OCTETS {
+            self.left_out = true;
             return None;
         }
         let mut cleaned = forms(&uri, wide, self.redirectors, self.registry);
@@ -494,8 +499,12 @@ mod tests {
             let registry = registry();
             let mut finder = Finder::new(&registry, &[]);
             finder.text(&[Bytes::from(text)]);
-            let found: Vec<_> =
-                finder.finish().into_iter().map(|uri| String::from_utf8(uri.raw.to_vec()).unwrap()).collect();
+            let found: Vec<_> = finder
+                .finish()
+                .0
+                .into_iter()
+                .map(|uri| String::from_utf8(uri.raw.to_vec()).unwrap())
+                .collect();
             assert_eq!(found, expected, "{text}");
         }
     }
