@@ -3,6 +3,8 @@
 
 pub mod dns;
 mod known;
+mod threads;
+mod work;
 
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
@@ -14,11 +16,8 @@ use futures_util::future::BoxFuture;
 use gatepost_mail::{
     Cause, Counts, Fault, Finding, Mail, Message, OnFault, Origin, Points, Protocol, Session, Via,
 };
-use gatepost_rules::engine::{self, Hit, Limits, Outcome};
-use gatepost_rules::evals::{Known, Native};
-use gatepost_rules::net::Query;
-use gatepost_rules::texts::{Client, Given, Texts};
-use tokio::runtime::Handle;
+use gatepost_rules::engine::{self, Hit};
+use gatepost_rules::texts::{Client, Given};
 use tokio::sync::Semaphore;
 
 use super::catalogue::{Built, Resources};
@@ -26,6 +25,10 @@ use super::{Answer, Check, Found, Health, SymbolInfo, looked, looking};
 use crate::config::{Config, Problem};
 use crate::resources::dns::Resolve;
 use crate::resources::rules::{Live, Rules, Source};
+pub(crate) use work::left_out;
+
+use threads::{THREADS, Undone};
+use work::{Looked, Step, Work};
 
 /// What it finds besides rules.
 pub static SYMBOLS: &[SymbolInfo] = &[SymbolInfo::new(
@@ -39,8 +42,8 @@ const SKIPPED: &str = "RULES_SKIPPED";
 /// Most rules whose faults are told one by one.
 const MAX_FAULTS: usize = 10;
 
-/// Most of a matched text that is told, in bytes.
-const EXCERPT: usize = 120;
+/// Most memory for texts of messages that wait for answers, in KiB. Beyond it they are made again when the answers are there.
+const ROOM: usize = 64 << 10;
 
 /// Makes the check. The rules are read here, unless another pipeline has them already.
 pub fn build(config: &Config, resources: &Resources) -> Built {
@@ -49,7 +52,6 @@ pub fn build(config: &Config, resources: &Resources) -> Built {
         return Ok(Vec::new());
     }
     let live = Live::open(Source::of(config)).map_err(|why| vec![Problem::new("checks.rules.paths", why)])?;
-    let cores = std::thread::available_parallelism().map_or(1, |many| many.get());
     Ok(vec![Box::new(RuleCheck {
         live,
         hostname: config.hostname.clone(),
@@ -58,7 +60,7 @@ pub fn build(config: &Config, resources: &Resources) -> Built {
         time: settings.time.duration(),
         max_size: settings.max_size.bytes(),
         on_fault: settings.on_fault,
-        cores: Arc::new(Semaphore::new(cores)),
+        room: Arc::new(Semaphore::new(ROOM)),
         queues: config.queues().into_iter().map(|queue| queue.name).collect(),
     })])
 }
@@ -72,58 +74,49 @@ struct RuleCheck {
     /// In bytes.
     max_size: u64,
     on_fault: OnFault,
-    /// As many messages are looked at as there are processors; the others would only make each of them late.
-    cores: Arc<Semaphore>,
+    /// For texts of messages that wait for answers, in KiB.
+    room: Arc<Semaphore>,
     /// Names of queues: what lies there has our mail server's `Received` field already.
     queues: Vec<String>,
 }
 
-/// One message to be looked at, with all that this takes: it is done on a thread where computing keeps nobody waiting.
-struct Job {
-    rules: Arc<Rules>,
-    message: Message,
-    given: Given,
-    known: Known,
-    time: Duration,
-    network_time: Duration,
-    dns: Arc<dyn Resolve>,
-    cores: Arc<Semaphore>,
-    runtime: Handle,
-}
-
-/// What looking at a message came to.
-struct Looked {
-    outcome: Outcome,
-    /// Questions to the DNS without an answer.
-    unanswered: Vec<Query>,
-}
-
 impl RuleCheck {
+    /// Computes, waits for the DNS if rules want to know something of it, and computes again. While it waits it holds no thread;
+    /// whoever drops it leaves nothing behind but answers in the resolver's cache.
     async fn look(&self, mail: &Mail, known: &Found) -> Result<Found, Fault> {
         let rules = self.live.rules();
-        let job = Job {
+        let work = Work {
             rules: rules.clone(),
             message: mail.message.clone(),
             given: self.given(mail, known),
             known: known::of(known.authentication.as_deref()),
             time: self.time,
-            network_time: self.network_time,
-            dns: self.dns.clone(),
-            cores: self.cores.clone(),
-            runtime: Handle::current(),
+            kept: None,
         };
-        match tokio::task::spawn_blocking(move || job.run()).await {
-            Ok(Some(looked)) => Ok(self.found(&rules, looked)),
-            Ok(None) => {
-                let detail = format!("no processor was free within {} s", self.time.as_secs());
-                Err(self.fault("rules".into(), Cause::Timeout, detail))
+        let room = self.room.clone();
+        let looked = match self.compute(move || work.begin(&room)).await? {
+            Step::Done(looked) => looked,
+            Step::Asks(work, plan) => {
+                let time = self.network_time.min(rules.net.time());
+                let answers = dns::ask(&*self.dns, *plan, time).await;
+                self.compute(move || work.end(answers)).await?
             }
-            Err(why) => match why.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                // The runtime is shutting down: nobody waits for this any more, but it must not pass for looked at.
-                Err(why) => Err(self.fault("rules".into(), Cause::Unavailable, why.to_string())),
-            },
-        }
+        };
+        Ok(self.found(&rules, looked))
+    }
+
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let fault = |cause, detail| self.fault("rules".into(), cause, detail);
+        THREADS.compute(self.time, work).await.map_err(|undone| match undone {
+            Undone::Busy => {
+                fault(Cause::Timeout, format!("no processor was free within {} s", self.time.as_secs()))
+            }
+            Undone::Failed(why) => fault(Cause::Unavailable, format!("no thread could be started: {why}")),
+            Undone::Panicked(panic) => resume_unwind(panic),
+        })
     }
 
     fn fault(&self, check: String, cause: Cause, detail: String) -> Fault {
@@ -223,45 +216,6 @@ impl Check for RuleCheck {
 
     fn reload(&self) {
         self.live.reload();
-    }
-}
-
-impl Job {
-    /// None: there was no processor for it in time. One is held while there is something to compute, not while answers are
-    /// waited for.
-    fn run(mut self) -> Option<Looked> {
-        let turn = self.turn()?;
-        self.rules.look_into(&self.message, &mut self.given);
-        let texts = Texts::new(&self.message, std::mem::take(&mut self.given), &self.rules.texts);
-        let plan = self.rules.net.plan(&texts, &self.known);
-        let (mut unanswered, mut faults) = (Vec::new(), Vec::new());
-        let _turn = match plan.is_empty() {
-            true => turn,
-            false => {
-                drop(turn);
-                let time = self.network_time.min(self.rules.net.time());
-                let mut answers = self.runtime.block_on(dns::ask(&*self.dns, plan, time));
-                unanswered = std::mem::take(&mut answers.unanswered);
-                faults = std::mem::take(&mut answers.faults);
-                answers.enter(&mut self.known);
-                self.turn()?
-            }
-        };
-        let rules = &self.rules;
-        let evals = Native::new(&texts, rules.engine.settings(), &self.known, &rules.patterns);
-        let limits = Limits { time: self.time, excerpt: EXCERPT, ..Limits::default() };
-        let mut outcome = rules.engine.evaluate(&texts, &evals, limits);
-        let faults = faults.into_iter().map(|(rule, message)| engine::Fault { rule: rule.into(), message });
-        outcome.faults.extend(faults);
-        Some(Looked { outcome, unanswered })
-    }
-
-    fn turn(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        let turn = self.cores.clone().try_acquire_owned();
-        turn.ok().or_else(|| {
-            let waiting = tokio::time::timeout(self.time, self.cores.clone().acquire_owned());
-            self.runtime.block_on(async { waiting.await.ok()?.ok() })
-        })
     }
 }
 

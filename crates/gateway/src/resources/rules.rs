@@ -64,7 +64,7 @@ pub struct Rules {
     /// Made ready.
     pub engine: Arc<Engine>,
     /// What they say about texts.
-    pub texts: TextSettings,
+    pub texts: Arc<TextSettings>,
     /// Expressions that functions were given.
     pub patterns: Patterns,
     /// Rules whose expressions cannot be used, so that they never hit.
@@ -104,6 +104,7 @@ impl Rules {
         };
         let Made { set, engine, broken, mistakes } = made;
         let net = if network { Net::new(&set, engine.score_set()) } else { Net::default() };
+        let texts = Arc::new(texts);
         Ok(Rules { set, engine, texts, patterns, broken, mistakes, net, included })
     }
 

@@ -49,6 +49,7 @@ mod rules;
 mod rules_check;
 mod rules_network;
 mod rules_plugins;
+mod rules_waiting;
 mod scanners;
 mod sealing;
 mod sender_auth;

@@ -4,20 +4,64 @@ use std::fs;
 use std::path::Path;
 
 use gatepost_auth::authentication::Authentication;
+use gatepost_auth::dns::{DnsError, Lookup, Mx, Resolve, Table};
 use gatepost_auth::{dkim, dmarc, spf};
 use gatepost_mail::{Address, Budget, Envelope, Limits};
+use tokio::sync::watch;
 
 use super::*;
-use crate::checks::dnsbl::testing::resources;
+use crate::checks::dnsbl::testing::{resources, with_dns};
 use crate::config::Config;
 
 /// A check with these rules and settings of `[checks.rules]`.
 fn check(folder: &Path, rules: &str, settings: &str) -> Box<dyn Check> {
+    check_with(folder, rules, settings, &resources(&[]))
+}
+
+fn check_with(folder: &Path, rules: &str, settings: &str, resources: &Resources) -> Box<dyn Check> {
     fs::write(folder.join("10.cf"), rules).unwrap();
     let text =
         format!("hostname = 'mx.test'\n[checks.rules]\npaths = [{:?}]\n{settings}", folder.to_str().unwrap());
     let config: Config = toml::from_str(&text).expect("well-formed TOML");
-    build(&config, &resources(&[])).unwrap_or_else(|problems| panic!("{problems:?}")).remove(0)
+    build(&config, resources).unwrap_or_else(|problems| panic!("{problems:?}")).remove(0)
+}
+
+/// Counts who waits for an answer, and answers nobody before it is told to.
+struct Slow {
+    waiting: watch::Sender<usize>,
+    answers: watch::Receiver<bool>,
+}
+
+/// Somebody who waits; gone when nobody waits for the answer any more.
+struct Waits<'a>(&'a Slow);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.send_modify(|waiting| *waiting -= 1);
+    }
+}
+
+impl Resolve for Slow {
+    fn a<'a>(&'a self, name: &'a str) -> Lookup<'a, std::net::Ipv4Addr> {
+        Box::pin(async move {
+            self.waiting.send_modify(|waiting| *waiting += 1);
+            let _waits = Waits(self);
+            let _ = self.answers.clone().wait_for(|answers| *answers).await;
+            if name.starts_with("listed") { Ok(vec![[127, 0, 0, 2].into()]) } else { Err(DnsError::NoName) }
+        })
+    }
+    fn aaaa<'a>(&'a self, _: &'a str) -> Lookup<'a, std::net::Ipv6Addr> {
+        Box::pin(std::future::ready(Err(DnsError::NoName)))
+    }
+    fn mx<'a>(&'a self, _: &'a str) -> Lookup<'a, Mx> {
+        Box::pin(std::future::ready(Err(DnsError::NoName)))
+    }
+    fn txt<'a>(&'a self, _: &'a str) -> Lookup<'a, String> {
+        Box::pin(std::future::ready(Err(DnsError::NoName)))
+    }
+    fn ptr(&self, _: std::net::IpAddr) -> Lookup<'_, String> {
+        Box::pin(std::future::ready(Err(DnsError::NoName)))
+    }
 }
 
 fn mail(raw: &str) -> Mail {
@@ -192,4 +236,103 @@ fn the_rules_we_bring_are_used_where_no_files_are_named() {
     };
     assert_eq!(policies("GP_LINK_IP"), Ok(0));
     assert!(policies("GP_LINK_IPP").unwrap_err()[0].message.contains("the nearest is GP_LINK_IP"));
+}
+
+const ASKS: &str =
+    "util_rb_tld test\nrbl_timeout 60\naskdns LISTED _AUTHORDOMAIN_.bl.test A 127.0.0.2\nbody HERE /text/\n";
+
+/// A check whose name server is slow; how many wait for it; and what has it answer.
+fn slow(folder: &Path, settings: &str) -> (Box<dyn Check>, watch::Receiver<usize>, watch::Sender<bool>) {
+    let ((waiting, count), (go, answers)) = (watch::channel(0), watch::channel(false));
+    let settings = format!("network_time = 60\n{settings}");
+    (check_with(folder, ASKS, &settings, &with_dns(Slow { waiting, answers })), count, go)
+}
+
+#[tokio::test]
+async fn no_thread_waits_for_the_dns() {
+    // More than the runtime would have threads for.
+    const MANY: usize = 600;
+    let folder = tempfile::tempdir().unwrap();
+    let (check, mut waiting, go) = slow(folder.path(), "");
+    let mails: Vec<Mail> =
+        (0..MANY).map(|number| mail(&format!("From: a@listed{number}.test\n\ntext\n"))).collect();
+    let known = Found::default();
+    let all = futures_util::future::join_all(mails.iter().map(|mail| look(&*check, mail, &known)));
+    let others = async {
+        // All of them, at once.
+        waiting.wait_for(|waiting| *waiting == MANY).await.unwrap();
+        // Meanwhile there are threads for others, and a mail that asks nothing passes.
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        let found = look(&*check, &mail("Subject: a\n\ntext\n"), &known).await;
+        assert_eq!((shown(&found), *waiting.borrow()), ("HERE=1.0".into(), MANY));
+        go.send(true).unwrap();
+    };
+    let (all, ()) = tokio::join!(all, others);
+    assert!(all.iter().all(|found| shown(found) == "HERE=1.0 LISTED=1.0" && found.faults.is_empty()));
+}
+
+#[tokio::test]
+async fn whoever_goes_away_leaves_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let (check, mut waiting, _go) = slow(folder.path(), "");
+    let (mail, known) = (mail("From: a@listed.test\n\ntext\n"), Found::default());
+    let mut look = Box::pin(look(&*check, &mail, &known));
+    tokio::select! {
+        _ = &mut look => panic!("there is no answer"),
+        waiting = waiting.wait_for(|waiting| *waiting == 1) => assert!(waiting.is_ok()),
+    }
+    drop(look);
+    assert_eq!(*waiting.borrow(), 0);
+}
+
+#[test]
+fn a_runtime_that_ends_waits_for_none_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (check, mut waiting, _go) = slow(folder.path(), "");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let looking = runtime.spawn(async move {
+        let mail = mail("From: a@listed.test\n\ntext\n");
+        look(&*check, &mail, &Found::default()).await
+    });
+    runtime.block_on(waiting.wait_for(|waiting| *waiting == 1)).unwrap();
+    drop(runtime);
+    assert_eq!(*waiting.borrow(), 0);
+    // It has not come to an end, it was given up.
+    assert!(futures_util::FutureExt::now_or_never(looking).unwrap().is_err_and(|why| why.is_cancelled()));
+}
+
+#[tokio::test]
+async fn texts_of_those_who_wait_are_kept_or_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("10.cf"), ASKS).unwrap();
+    let rules = Arc::new(Rules::load(&[folder.path().to_owned()], true).unwrap());
+    let raw = format!("From: a@listed.test\n\ntext{}\n", " word".repeat(10_000));
+    for (most, kept) in [(1000, true), (100, false)] {
+        let work = Work {
+            rules: rules.clone(),
+            message: mail(&raw).message,
+            given: Given::default(),
+            known: Default::default(),
+            time: Duration::from_secs(60),
+            kept: None,
+        };
+        let room = Arc::new(Semaphore::new(most));
+        let Step::Asks(work, plan) = work.begin(&room) else { panic!("there is a question") };
+        assert_eq!((room.available_permits() < most, work.kept.is_some()), (kept, kept));
+        let dns = Table::new("listed.test.bl.test A 127.0.0.2");
+        let answers = dns::ask(&dns, *plan, Duration::from_secs(60)).await;
+        let looked = work.end(answers);
+        assert_eq!(looked.outcome.names(), ["HERE", "LISTED"]);
+        assert_eq!(room.available_permits(), most);
+    }
+}
+
+#[tokio::test]
+async fn long_answers_are_evaluated_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("{}end", "x".repeat(5000));
+    let rules = "util_rb_tld test\naskdns LONG _AUTHORDOMAIN_ TXT /xxend$/\n";
+    let check = check_with(folder.path(), rules, "", &resources(&[("a.test", &text)]));
+    let found = look(&*check, &mail("From: a@a.test\n\ntext\n"), &Found::default()).await;
+    assert_eq!(shown(&found), "LONG=1.0");
 }

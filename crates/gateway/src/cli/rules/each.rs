@@ -13,6 +13,7 @@ use gatepost_rules::texts::{Given, Texts};
 
 use super::Failure;
 use super::network::Asker;
+use crate::checks::rules::left_out;
 use crate::resources::rules::Rules;
 
 /// What evaluating one file came to.
@@ -121,8 +122,9 @@ pub(super) fn evaluate_mail(
         let mut known = Known::default();
         let told = asker.map(|asker| asker.enter(rules, &texts, &mut known));
         let evals = Native::new(&texts, rules.engine.settings(), &known, &rules.patterns);
+        let evals = evals.until(Instant::now() + limits.time);
         let mut outcome = rules.engine.evaluate(&texts, &evals, limits);
-        outcome.faults.extend(told.into_iter().flatten());
+        outcome.faults.extend(told.into_iter().flatten().chain(left_out(&texts)));
         (outcome, read)
     }));
     evaluated.map_err(|_| "the evaluation broke off: please report this mail".to_owned())

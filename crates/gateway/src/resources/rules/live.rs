@@ -159,8 +159,11 @@ impl Source {
     fn load(&self) -> Result<Rules, String> {
         let mut rules =
             Rules::load_with(&self.paths, self.own, self.network).map_err(|error| error.to_string())?;
-        let texts = &mut rules.texts;
-        if !self.networks.is_empty() && texts.trusted_networks.is_none() && texts.internal_networks.is_none()
+        // Nobody else has them yet.
+        if let Some(texts) = Arc::get_mut(&mut rules.texts)
+            && !self.networks.is_empty()
+            && texts.trusted_networks.is_none()
+            && texts.internal_networks.is_none()
         {
             let mut ours = Networks::loopback();
             for network in &self.networks {
