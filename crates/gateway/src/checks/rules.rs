@@ -95,7 +95,7 @@ impl RuleCheck {
         };
         let room = self.room.clone();
         let looked = match self.compute(move || work.begin(&room)).await? {
-            Step::Done(looked) => looked,
+            Step::Done(looked) => *looked,
             Step::Asks(work, plan) => {
                 let time = self.network_time.min(rules.net.time());
                 let answers = dns::ask(&*self.dns, *plan, time).await;

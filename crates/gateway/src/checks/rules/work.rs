@@ -30,7 +30,7 @@ pub(super) struct Work {
 /// How far it has come.
 pub(super) enum Step {
     /// To its end.
-    Done(Looked),
+    Done(Box<Looked>),
     /// To questions.
     Asks(Box<Work>, Box<Plan>),
 }
@@ -50,7 +50,7 @@ impl Work {
         let texts = self.texts();
         let plan = self.rules.net.plan_until(&texts, &self.known, Some(begun + self.time));
         if plan.is_empty() {
-            return Step::Done(self.looked(&texts, plan.finish(), begun));
+            return Step::Done(Box::new(self.looked(&texts, plan.finish(), begun)));
         }
         self.time = self.time.saturating_sub(begun.elapsed());
         let room = room.clone().try_acquire_many_owned(room_for(self.message.raw.len()));
