@@ -15,7 +15,7 @@ mod syntax;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-pub use literals::{fold, rarity};
+pub use literals::{fold, rarity, weight};
 pub use prefix::Prefixes;
 pub use set::is_space;
 pub use syntax::SyntaxError;

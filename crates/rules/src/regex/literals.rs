@@ -238,7 +238,8 @@ fn hash(run: &[u8]) -> usize {
     (number.wrapping_mul(0x9e37_79b1) >> 18) as usize
 }
 
-fn weight(text: &[u8]) -> f64 {
+/// How seldom its bytes are found, one by one.
+pub fn weight(text: &[u8]) -> f64 {
     let bits = |byte: u8| match byte {
         b' ' | b'e' | b't' | b'a' | b'o' => 1.0,
         b'i' | b'n' | b's' | b'r' | b'l' | b'd' | b'\n' => 1.3,
