@@ -38,7 +38,7 @@ impl Engine {
             compiled.iter().filter(|rule| rule.score != 0.0).map(|rule| rule.priority).collect();
         bands.sort_unstable();
         bands.dedup();
-        let (metas, problems) = metas(rules, &index);
+        let (metas, problems) = metas(rules, &index, set);
         let limited = ["shortcircuit_min_ham_score", "shortcircuit_max_spam_score"];
         let may_stop = compiled.iter().any(|rule| rule.shortcircuit.is_some() && rule.score != 0.0)
             || limited.iter().any(|name| rules.settings.is_set(name));
@@ -281,10 +281,11 @@ fn range(text: Option<&str>) -> (usize, usize) {
 }
 
 /// Meta rules, each behind those it depends on. Those that depend on each other in a circle never hit.
-fn metas(rules: &RuleSet, index: &HashMap<Arc<str>, u32>) -> (Vec<Meta>, Vec<Problem>) {
+fn metas(rules: &RuleSet, index: &HashMap<Arc<str>, u32>, set: ScoreSet) -> (Vec<Meta>, Vec<Problem>) {
     let mut names: Vec<&str> = rules.scored.keys().chain(rules.rules.keys()).map(|name| &**name).collect();
     names.sort_unstable();
     names.dedup();
+    let never = |rule| Meta { rule, steps: None, depends: Box::default(), idle: Some(0.0) };
     let mut open: BTreeMap<u32, Meta> = BTreeMap::new();
     let mut problems = Vec::new();
     let mut globs = meta::Globs::new(&names);
@@ -295,12 +296,16 @@ fn metas(rules: &RuleSet, index: &HashMap<Arc<str>, u32>) -> (Vec<Meta>, Vec<Pro
             let message =
                 format!("rules: excluding meta test {}, rules_matching() names too many rules", rule.name);
             problems.push(Problem { rule: rule.name.to_string(), message });
-            open.insert(id, Meta { rule: id, steps: None, depends: Box::default() });
+            open.insert(id, never(id));
             continue;
         };
         let steps = meta::parse(&expanded, id_of).ok().flatten();
         let depends = meta::names(&expanded).iter().map(|name| id_of(name)).collect();
-        open.insert(id, Meta { rule: id, steps, depends });
+        let idle = match &steps {
+            Some(steps) => meta::evaluate(steps, &|_| 0.0, !set.net, &mut Vec::new()),
+            None => Some(0.0),
+        };
+        open.insert(id, Meta { rule: id, steps, depends, idle });
     }
     let mut waiting: HashMap<u32, usize> = HashMap::new();
     let mut needed_by: HashMap<u32, Vec<u32>> = HashMap::new();
@@ -332,10 +337,6 @@ fn metas(rules: &RuleSet, index: &HashMap<Arc<str>, u32>) -> (Vec<Meta>, Vec<Pro
             format!("rules: excluding meta test {rule}, unsolved meta dependencies: {}", others.join(", "));
         problems.push(Problem { rule, message });
     }
-    ordered.extend(open.into_values().map(|meta| Meta {
-        rule: meta.rule,
-        steps: None,
-        depends: Box::default(),
-    }));
+    ordered.extend(open.into_keys().map(never));
     (ordered, problems)
 }

@@ -299,9 +299,9 @@ impl<'a> Run<'a> {
             if let Some(prefilter) = &texts.prefilter {
                 prefilter.scan(text, &mut self.folded, &mut self.marks, |id| found.push((id, chunk)));
             }
-            if let Some(prefixes) = &texts.prefixes {
-                prefixes.scan(text, |place| found.push((texts.begun[place], chunk)));
-            }
+        }
+        if let Some(prefixes) = &texts.prefixes {
+            prefixes.scan(chunks, |place, chunk| found.push((texts.begun[place], chunk)));
         }
         found.sort_unstable();
         found.dedup();
@@ -356,7 +356,7 @@ impl<'a> Run<'a> {
             }
             let texts: Vec<(usize, &[u8])> = chunks.collect();
             // To read and compile it takes longer than to see that it cannot match.
-            if !test.hint.iter().all(|list| may_match(list, &all, &texts, &mut self.folded)) {
+            if !may_match(&test.hint, &all, &texts, &mut self.folded) {
                 return Some(Found::No);
             }
             kept = texts.into_iter();
@@ -584,23 +584,31 @@ impl<'a> Run<'a> {
     /// Evaluates meta rules: those whose rules have all run; at the end all, what has not run being 0.
     fn metas(&mut self, end: bool) {
         let engine = self.engine;
+        let mut stack = Vec::new();
         let is_meta = |id: u32| matches!(engine.rules[id as usize].work, Work::Meta);
         for meta in &engine.metas {
             let rule = &engine.rules[meta.rule as usize];
             if self.known[meta.rule as usize] || end && rule.score == 0.0 {
                 continue;
             }
-            let ready = meta.depends.iter().all(|id| match *id {
-                UNKNOWN => end,
-                id => self.known[id as usize] || end && !is_meta(id),
-            });
+            let (mut ready, mut some) = (true, false);
+            for id in &meta.depends {
+                ready &= match *id {
+                    UNKNOWN => end,
+                    id => self.known[id as usize] || end && !is_meta(id),
+                };
+                some |= self.values.get(*id as usize).is_some_and(|value| *value != 0.0);
+            }
             if !ready {
                 continue;
             }
-            let values = &self.values;
-            let hits = |id: u32| values.get(id as usize).copied().unwrap_or(0.0);
-            let value =
-                meta.steps.as_ref().map_or(Some(0.0), |steps| meta::evaluate(steps, &hits, !engine.set.net));
+            let value = match &meta.steps {
+                Some(steps) if some => {
+                    let hits = |id: u32| self.values.get(id as usize).copied().unwrap_or(0.0);
+                    meta::evaluate(steps, &hits, !engine.set.net, &mut stack)
+                }
+                _ => meta.idle,
+            };
             let Some(value) = value else {
                 self.fault(&rule.name, "division by zero".into());
                 continue;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::regex::{fold, weight};
+use crate::regex::{fold_into, weight};
 
 /// Lists of texts of which what a rule matches contains one each.
 pub type Lists = Vec<Vec<Vec<u8>>>;
@@ -23,11 +23,13 @@ const MAX_PLACES: u32 = 16;
 /// Literal texts of many rules.
 #[derive(Debug)]
 pub struct Prefilter {
-    /// Each with its rules.
-    texts: Vec<(Box<[u8]>, Box<[Part]>)>,
+    texts: Vec<Literal>,
     long: Table,
     short: Table,
 }
+
+/// A text, and what it tells of rules.
+type Literal = (Box<[u8]>, Box<[Part]>);
 
 /// Texts by some bytes of theirs.
 #[derive(Debug)]
@@ -84,12 +86,12 @@ impl Prefilter {
         if texts.is_empty() || texts.keys().any(|text| text.len() < SHORT) {
             return None;
         }
-        let mut texts: Vec<(Box<[u8]>, Box<[Part]>)> =
+        let mut texts: Vec<Literal> =
             texts.into_iter().map(|(text, parts)| (text.into(), parts.into())).collect();
         texts.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let some = |size: usize, long: bool| {
             let all = (0u32..).zip(&texts).filter(|(_, (text, _))| (text.len() >= LONG) == long);
-            let placed = |(number, (text, _)): (u32, &(Box<[u8]>, _))| {
+            let placed = |(number, (text, _)): (u32, &Literal)| {
                 let at = telling(text, size);
                 (gram(&text[at..at + size]), number, at as u32)
             };
@@ -100,8 +102,7 @@ impl Prefilter {
 
     /// Calls for each rule of whose lists all are found, once. `folded` is room to work in.
     pub fn scan(&self, text: &[u8], folded: &mut Vec<u8>, marks: &mut Marks, mut each: impl FnMut(u32)) {
-        folded.clear();
-        folded.extend(text.iter().map(|byte| fold(*byte)));
+        fold_into(text, folded);
         marks.number = marks.number.wrapping_add(1 << MAX_LISTS);
         if marks.number == 0 {
             marks.of.fill(0);
@@ -141,8 +142,12 @@ impl Table {
     fn new(all: &[(u32, u32, u32)]) -> Table {
         let bits = (all.len() * ROOM).next_power_of_two().ilog2().clamp(6, MAX_PLACES);
         let shift = u32::BITS - bits;
-        let mut table =
-            Table { shift, any: vec![0; 1 << (bits - 6)].into(), heads: Box::default(), entries: Box::default() };
+        let mut table = Table {
+            shift,
+            any: vec![0; 1 << (bits - 6)].into(),
+            heads: Box::default(),
+            entries: Box::default(),
+        };
         let mut sorted: Vec<(usize, (u32, u32))> =
             all.iter().map(|(gram, text, at)| (hash(*gram, shift), (*text, *at))).collect();
         sorted.sort_unstable();
@@ -176,9 +181,13 @@ impl Table {
     }
 }
 
-/// Up to four bytes as a number.
+/// Two or four bytes as a number.
 fn gram(bytes: &[u8]) -> u32 {
-    bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
+    match *bytes {
+        [one, two, three, four] => u32::from_le_bytes([one, two, three, four]),
+        [one, two] => u32::from_le_bytes([one, two, 0, 0]),
+        _ => 0,
+    }
 }
 
 fn hash(gram: u32, shift: u32) -> usize {

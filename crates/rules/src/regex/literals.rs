@@ -32,6 +32,12 @@ pub fn fold(byte: u8) -> u8 {
     if byte.wrapping_sub(b'1') < 9 { b'0' } else { spaced }
 }
 
+/// A text folded, instead of what was there.
+pub fn fold_into(text: &[u8], folded: &mut Vec<u8>) {
+    folded.resize(text.len(), 0);
+    folded.iter_mut().zip(text).for_each(|(folded, byte)| *folded = fold(*byte));
+}
+
 /// Lists of texts, folded, to be looked for in folded text: each match contains one of each list. The best list is first.
 pub fn required(node: &Node) -> Vec<Vec<Vec<u8>>> {
     let found = look(node);
