@@ -10,8 +10,6 @@ pub type Lists = Vec<Vec<Vec<u8>>>;
 /// The most lists of one rule.
 pub const MAX_LISTS: usize = 3;
 
-/// How much of a text is looked for, in bytes.
-const LONGEST: usize = 32;
 /// Texts are found by four bytes of theirs that stand together, shorter ones by two.
 const LONG: usize = 4;
 const SHORT: usize = 2;
@@ -70,15 +68,13 @@ impl Marks {
 }
 
 impl Prefilter {
-    /// Of rules and their lists, at most `MAX_LISTS` each; `None`: there are none, or they are too large.
+    /// Of rules and their lists, at most `MAX_LISTS` each; `None`: there are none, or one is too short.
     pub fn new(all: impl Iterator<Item = (u32, Lists)>) -> Option<Prefilter> {
         let mut texts: HashMap<Vec<u8>, Vec<Part>> = HashMap::new();
         for (rule, lists) in all {
             let all = (1 << lists.len().min(MAX_LISTS)) - 1;
             for (number, list) in lists.into_iter().take(MAX_LISTS).enumerate() {
-                for mut text in list {
-                    // Its beginning is as telling; to make the automaton takes the square of the length.
-                    text.truncate(LONGEST);
+                for text in list {
                     texts.entry(text).or_default().push(Part { rule, list: 1 << number, all });
                 }
             }
