@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::prefilter::{Lists, Prefilter};
-use super::{Compiled, Engine, Group, Meta, Problem, ScoreSet, Test, Texts, UNKNOWN, Work};
+use super::{Compiled, Engine, Group, Meta, Problem, ScoreSet, Test, Texts, UNKNOWN, Work, tags};
 use crate::conf::{Definition, Expression, Place, Rule, RuleSet};
 use crate::meta;
 use crate::regex::{Pattern, Prefixes, rarity};
@@ -105,9 +105,9 @@ struct Pending {
 
 impl Pending {
     /// A rule over a longer text: found by literal texts, or else by the beginning of what it looks for.
-    fn add_long(&mut self, id: u32, pattern: Option<&Pattern>) {
+    fn add_long(&mut self, id: u32, pattern: Option<&Pattern>, test: &Test) {
         let before = self.always.len();
-        self.add(id, pattern, false);
+        self.add(id, required(pattern, test), false);
         if let Some(pattern) =
             pattern.filter(|pattern| self.always.len() > before && Prefixes::is_telling(pattern))
         {
@@ -116,8 +116,7 @@ impl Pending {
         }
     }
 
-    fn add(&mut self, id: u32, pattern: Option<&Pattern>, negated: bool) {
-        let mut lists = pattern.map(Pattern::all_required).unwrap_or_default();
+    fn add(&mut self, id: u32, mut lists: Lists, negated: bool) {
         if lists.first().is_none_or(|texts| texts.iter().any(|text| rarity(text) < RARE)) {
             self.always.push(id);
             return;
@@ -192,12 +191,12 @@ impl Builder {
             Definition::Header { field, negated, unset, expression } => {
                 let pattern = pattern(expression);
                 let group = group(&mut self.headers, field);
+                let test = Test::new(expression, multiple, pattern.as_ref());
                 match unset {
                     // The texts would have to be looked for there as well.
                     Some(_) => group.always.push(id),
-                    None => group.add(id, pattern.as_ref(), *negated),
+                    None => group.add(id, required(pattern.as_ref(), &test), *negated),
                 }
-                let test = Test::new(expression, multiple, pattern.as_ref());
                 Work::Match { test, negated: *negated, unset: unset.clone() }
             }
             Definition::Exists(field) => {
@@ -210,15 +209,17 @@ impl Builder {
             Definition::Uri(expression) => matched(&mut self.uri, id, expression, multiple),
             Definition::MimeHeader { name, raw, negated, unset, expression } => {
                 let field = HeaderRequest { name: name.to_string(), raw: *raw, ..HeaderRequest::default() };
-                // Values are short, and there are few of them.
-                group(&mut self.mime, &field).always.push(id);
-                Work::Mime {
-                    test: Test::new(expression, multiple, pattern(expression).as_ref()),
-                    negated: *negated,
-                    unset: unset.clone(),
-                    range: range(rule.flag_value("range")),
-                    concat: rule.has_flag("concat"),
+                let (group, concat) = (group(&mut self.mime, &field), rule.has_flag("concat"));
+                let pattern = pattern(expression);
+                let test = Test::new(expression, multiple, pattern.as_ref());
+                // What is looked for may not be in one of the values.
+                if concat || *negated || !unset.is_empty() {
+                    group.always.push(id);
+                } else {
+                    group.add(id, required(pattern.as_ref(), &test), false);
                 }
+                let range = range(rule.flag_value("range"));
+                Work::Mime { test, negated: *negated, unset: unset.clone(), range, concat }
             }
             Definition::UriDetail(conditions) => {
                 self.evals.push((Place::Body, id));
@@ -256,8 +257,14 @@ fn group<'a>(groups: &'a mut Groups, field: &HeaderRequest) -> &'a mut Pending {
 
 fn matched(texts: &mut Pending, id: u32, expression: &Expression, multiple: bool) -> Work {
     let pattern = pattern(expression);
-    texts.add_long(id, pattern.as_ref());
-    Work::Match { test: Test::new(expression, multiple, pattern.as_ref()), negated: false, unset: None }
+    let test = Test::new(expression, multiple, pattern.as_ref());
+    texts.add_long(id, pattern.as_ref(), &test);
+    Work::Match { test, negated: false, unset: None }
+}
+
+/// Lists of texts of which each match contains one of each.
+fn required(pattern: Option<&Pattern>, test: &Test) -> Lists {
+    pattern.map_or_else(|| tags::fixed(&test.hint), Pattern::all_required)
 }
 
 /// The expression, read again; with templates in it nothing can be said ahead.

@@ -10,8 +10,8 @@ use super::prefilter::Marks;
 use super::search::{Search, excerpt};
 use super::tags::{filled, keep, may_match, values};
 use super::{
-    Answer, Area, Call, Compiled, Engine, Evals, Evidence, Fault, Hit, Limits, Outcome, Test, Texts, UNKNOWN,
-    Work,
+    Answer, Area, Call, Compiled, Engine, Evals, Evidence, Fault, Group, Hit, Limits, Outcome, Test, Texts,
+    UNKNOWN, Work,
 };
 use crate::conf::{Place, Shortcircuit, UriField};
 use crate::meta;
@@ -36,6 +36,7 @@ pub fn run(engine: &Engine, subject: &dyn Subject, evals: &dyn Evals, limits: Li
         folded: Vec::new(),
         marks: Marks::new(engine.rules.len()),
         fields: vec![None; engine.headers.len()],
+        parts: vec![None; engine.mime.len()],
         stop: None,
         outcome: Outcome { tags: evals.tags().into_iter().collect(), ..Outcome::default() },
     };
@@ -64,9 +65,14 @@ struct Run<'a> {
     marks: Marks,
     /// Values of fields, by group; outer `None`: not asked for yet.
     fields: Vec<Option<Option<Bytes>>>,
+    /// Values of fields of parts, by group; `None`: not asked for yet.
+    parts: Vec<Option<PartFields>>,
     stop: Option<(Arc<str>, bool)>,
     outcome: Outcome,
 }
+
+/// The values of a field of all parts, and rules.
+type PartFields = (Vec<Option<Bytes>>, Vec<u32>);
 
 /// What became of one search.
 enum Found {
@@ -424,18 +430,31 @@ impl<'a> Run<'a> {
         if self.stop.is_some() || self.late {
             return;
         }
-        for group in &self.engine.mime {
-            let mut values: Option<Vec<Option<Bytes>>> = None;
-            for &id in &group.texts.always {
-                let rule = &self.engine.rules[id as usize];
-                if rule.priority != band || rule.score == 0.0 || self.over(&rule.name) {
-                    continue;
+        let engine = self.engine;
+        for (place, group) in engine.mime.iter().enumerate() {
+            let (values, found) = self.parts[place].take().unwrap_or_else(|| self.scan_parts(group));
+            for &id in group.texts.always.iter().chain(&found) {
+                let rule = &engine.rules[id as usize];
+                if rule.priority == band && rule.score != 0.0 && !self.over(&rule.name) {
+                    self.mime_rule(id, rule, &values);
                 }
-                let values = values
-                    .get_or_insert_with(|| self.subject.mime_headers(&group.field.name, group.field.raw));
-                self.mime_rule(id, rule, values);
+            }
+            self.parts[place] = Some((values, found));
+        }
+    }
+
+    /// The values of a field of all parts, and the rules that are worth trying on them.
+    fn scan_parts(&mut self, group: &Group) -> PartFields {
+        let values = self.subject.mime_headers(&group.field.name, group.field.raw);
+        let mut found = Vec::new();
+        if let Some(prefilter) = &group.texts.prefilter {
+            for value in values.iter().flatten() {
+                prefilter.scan(value, &mut self.folded, &mut self.marks, |id| found.push(id));
             }
         }
+        found.sort_unstable();
+        found.dedup();
+        (values, found)
     }
 
     fn mime_rule(&mut self, id: u32, rule: &Compiled, values: &[Option<Bytes>]) {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use memchr::memmem::Finder;
 
 use crate::conf::Expression;
-use crate::regex::{Pattern, fold, fold_into};
+use crate::regex::{Pattern, fold, fold_into, weight};
 use crate::subject::Subject;
 use crate::texts::HeaderRequest;
 
@@ -109,6 +109,16 @@ pub fn hint(expression: &Expression) -> Vec<Vec<Vec<u8>>> {
     };
     let lists = one.into_iter().map(|list| list.into_iter().map(whole).collect::<Option<Vec<_>>>());
     lists.flatten().collect()
+}
+
+/// What a hint tells without the values: the most telling piece of each text.
+pub fn fixed(hint: &[Vec<Vec<u8>>]) -> Vec<Vec<Vec<u8>>> {
+    let piece = |text: &Vec<u8>| {
+        let pieces = text.split(|byte| *byte == VALUE);
+        let best = pieces.max_by(|one, other| weight(one).total_cmp(&weight(other)));
+        best.unwrap_or_default().to_vec()
+    };
+    hint.iter().map(|list| list.iter().map(piece).collect()).collect()
 }
 
 /// Whether one of the texts may match: one text of each list of a hint stands in it.
