@@ -17,7 +17,7 @@ const MAX_TOLD: usize = 20;
 /// How seldom literal texts must be for a rule to be found by them (`regex::rarity`).
 const RARE: f64 = 4.5;
 /// How seldom those beside the first list must be, to be looked for as well.
-const RARER: f64 = 4.7;
+const RARER: f64 = 4.5;
 /// How many texts such a list may have.
 const MAX_OTHERS: usize = 24;
 

@@ -178,6 +178,7 @@ impl Table {
 }
 
 /// Two or four bytes as a number.
+#[inline]
 fn gram(bytes: &[u8]) -> u32 {
     match *bytes {
         [one, two, three, four] => u32::from_le_bytes([one, two, three, four]),
@@ -186,6 +187,7 @@ fn gram(bytes: &[u8]) -> u32 {
     }
 }
 
+#[inline]
 fn hash(gram: u32, shift: u32) -> usize {
     (gram.wrapping_mul(0x9e37_79b1) >> shift) as usize
 }

@@ -25,6 +25,7 @@ const MAX_CLASS: u32 = 10;
 
 /// What expressions and texts are compared in: lower case, one kind of white space, one digit. So a text stands for all that a
 /// class such as `\s` or `\d` may match.
+#[inline]
 pub fn fold(byte: u8) -> u8 {
     // Written so that many are folded at once.
     let lower = if byte.wrapping_sub(b'A') < 26 { byte | 0x20 } else { byte };

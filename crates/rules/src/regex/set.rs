@@ -41,6 +41,7 @@ impl ByteSet {
     }
 
     /// Whether a byte is in it.
+    #[inline]
     pub fn has(&self, byte: u8) -> bool {
         self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1
     }
