@@ -13,7 +13,7 @@ use super::matrix::Matrix;
 use crate::opening::Opening;
 
 /// Operands, glyphs and kin of one document.
-const MOST_STEPS: u64 = 8_000_000;
+const MOST_STEPS: u64 = 4_000_000;
 /// Bytes of text that are drawn, for each that is asked for.
 const DRAWN: usize = 4;
 /// Contents one in the other.
@@ -233,6 +233,7 @@ impl<'d> Reader<'d> {
                 frame.text = frame.text.moved(moved * state.stretch, 0.0);
                 matrix.place((glyph.width, 0.0))
             };
+            let place = place.map(|place| Place { size: place.size * font.height, ..place });
             let Some(place) = place.filter(|place| page.shows(place)) else { continue };
             self.left = self.left.saturating_sub(shown.len());
             match &mut frame.instead {
@@ -292,7 +293,7 @@ impl<'d> Reader<'d> {
         state.matrix = matrix.map_or(Matrix::ONE, |matrix| document.matrix(matrix)).times(&state.matrix);
         let resources = document.get(dict, b"Resources").and_then(Object::dict).unwrap_or(resources);
         let data = self.content(opening, place);
-        self.spend(16);
+        self.spend(100);
         self.follow(opening, page, &data, Frame::new(resources, state, depth));
     }
 
@@ -330,11 +331,11 @@ impl Page<'_> {
     fn shows(&self, place: &Place) -> bool {
         let (across, down) = match place.turn {
             0 => ((place.from, place.to), -place.line),
-            1 => ((place.line, place.line), place.from),
+            1 => ((place.line, place.line), place.from.max(0.0)),
             2 => ((-place.to, -place.from), place.line),
-            _ => ((-place.line, -place.line), -place.to),
+            _ => ((-place.line, -place.line), (-place.to).max(0.0)),
         };
-        across.1 > -place.size && across.0 < self.width + place.size && (-place.size..self.height + place.size).contains(&down)
+        across.1 >= 0.0 && across.0 <= self.width && (0.0..=self.height).contains(&down)
     }
 
     fn put(&mut self, place: Place, text: &str) {

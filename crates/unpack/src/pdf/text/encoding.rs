@@ -116,6 +116,34 @@ fn component_of(name: &str, out: &mut String) {
     }
 }
 
+/// A letter with an accent that was drawn over or below it.
+pub(super) fn accented(letter: char, accent: char) -> Option<char> {
+    const ACCENTS: &[(char, &str)] = &[
+        ('`', "grave"),
+        ('´', "acute"),
+        ('ˆ', "circumflex"),
+        ('^', "circumflex"),
+        ('˜', "tilde"),
+        ('~', "tilde"),
+        ('¯', "macron"),
+        ('˘', "breve"),
+        ('˙', "dotaccent"),
+        ('¨', "dieresis"),
+        ('˚', "ring"),
+        ('¸', "cedilla"),
+        ('˝', "hungarumlaut"),
+        ('˛', "ogonek"),
+        ('ˇ', "caron"),
+    ];
+    let (_, name) = ACCENTS.iter().find(|(known, _)| *known == accent)?;
+    let letter = match letter {
+        'ı' => 'i',
+        'ȷ' => 'j',
+        other => other,
+    };
+    GLYPHS.get(format!("{letter}{name}").as_str()).copied()
+}
+
 /// Names that makers of fonts give by number, such as `a65` or `C0101`: the number is the code of the character.
 fn numbered(name: &str) -> Option<char> {
     let letters = name.bytes().take_while(u8::is_ascii_alphabetic).count();

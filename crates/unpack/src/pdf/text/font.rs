@@ -13,6 +13,8 @@ pub(super) struct Font {
     codes: Codes,
     /// It is written from top to bottom.
     pub(super) vertical: bool,
+    /// How high it is, in sizes of the font: 1 unless its glyphs are drawn by the file itself.
+    pub(super) height: f64,
 }
 
 /// One glyph of a string.
@@ -69,7 +71,8 @@ impl Font {
             return composite(opening, document, dict, to_text);
         }
         let font = Simple { document, dict, descriptor: document.get(dict, b"FontDescriptor").and_then(Object::dict) };
-        Font { codes: Codes::Simple(font.table(opening, to_text.as_ref())), vertical: false }
+        let height = font.height();
+        Font { codes: Codes::Simple(font.table(opening, to_text.as_ref())), vertical: false, height }
     }
 
     /// The next glyph of a string that is not empty; its text goes into `out`.
@@ -179,7 +182,7 @@ fn composite(opening: &mut Opening, document: &Document, dict: &Dict, to_text: O
     let usual = descendant.and_then(|font| font.get(b"DW")).and_then(number).unwrap_or(1000.0) / 1000.0;
     let listed = descendant.and_then(|font| document.get(font, b"W")).and_then(Object::array);
     let widths = listed.map(|listed| widths(document, listed)).unwrap_or_default();
-    Font { codes: Codes::Composite(Box::new(Composite { script, to_text, widths, usual })), vertical }
+    Font { codes: Codes::Composite(Box::new(Composite { script, to_text, widths, usual })), vertical, height: 1.0 }
 }
 
 /// Widths of numbered glyphs: `first [width …]` or `first last width`.
@@ -257,10 +260,29 @@ impl Simple<'_> {
 
     /// What a unit of width is in sizes of the font: a thousandth, unless glyphs are drawn by the file itself.
     fn unit(&self) -> f64 {
-        let drawn = self.document.get(self.dict, b"Subtype").and_then(Object::name) == Some(b"Type3");
-        let matrix = self.document.get(self.dict, b"FontMatrix").and_then(Object::array).filter(|_| drawn);
-        let unit = matrix.and_then(|matrix| number(self.document.resolve(matrix.first()?)));
-        unit.filter(|unit| unit.is_finite()).map_or(0.001, f64::abs)
+        let unit = self.drawn().then(|| self.item(b"FontMatrix", 0)).flatten();
+        unit.map_or(0.001, f64::abs)
+    }
+
+    fn height(&self) -> f64 {
+        let heights = [self.item(b"FontBBox", 1), self.item(b"FontBBox", 3), self.item(b"FontMatrix", 3)];
+        match heights {
+            [Some(bottom), Some(top), Some(unit)] if self.drawn() => {
+                let height = ((top - bottom) * unit).abs();
+                if (0.01..100.0).contains(&height) { height } else { 1.0 }
+            }
+            _ => 1.0,
+        }
+    }
+
+    fn drawn(&self) -> bool {
+        self.document.get(self.dict, b"Subtype").and_then(Object::name) == Some(b"Type3")
+    }
+
+    /// A number of an array of the font.
+    fn item(&self, key: &[u8], place: usize) -> Option<f64> {
+        let items = self.document.get(self.dict, key).and_then(Object::array)?;
+        number(self.document.resolve(items.get(place)?))
     }
 
     /// The texts of all codes by encoding and names of glyphs.
@@ -305,6 +327,9 @@ impl Simple<'_> {
         let plain = name.split_once('+').map_or(name, |(_, name)| name);
         if plain == "Symbol" || plain.starts_with("Symbol,") || plain == "SymbolMT" {
             return Base::Listed(Encoding::Symbol);
+        }
+        if plain == "ZapfDingbats" {
+            return Base::Own(Vec::new());
         }
         let program = |opening: &mut Opening, key: &[u8]| {
             let place = self.document.stream(self.descriptor?.get(key)?)?;

@@ -1,6 +1,8 @@
 //! Where words stand on a page, and the lines that readers see of them: what was drawn in whatever order is read from left to
 //! right and from top to bottom.
 
+use super::encoding::accented;
+
 /// Words of one page that are sorted together; what is over begins a page of its own.
 const MOST: usize = 200_000;
 
@@ -10,6 +12,8 @@ pub(super) struct Words {
     words: Vec<Word>,
     /// Nothing may be put behind the last.
     closed: bool,
+    /// What was drawn last, if that was one character.
+    last: Option<(Place, char)>,
 }
 
 /// Where something was drawn, turned so that it reads from left to right.
@@ -25,6 +29,18 @@ pub(super) struct Place {
     pub(super) line: f64,
     /// Height of the font.
     pub(super) size: f64,
+}
+
+impl Place {
+    /// Whether one of two characters lies over or below the other.
+    fn meets(&self, other: &Place) -> bool {
+        let middle = |place: &Place| f64::midpoint(place.from, place.to);
+        let holds = |place: &Place, at: f64| place.from <= at && at <= place.to;
+        self.turn == other.turn
+            && (self.line - other.line).abs() < 0.5 * self.size.max(other.size)
+            && holds(self, middle(other))
+            && holds(other, middle(self))
+    }
 }
 
 #[derive(Debug)]
@@ -43,6 +59,23 @@ impl Words {
                 last.spaced = true;
                 self.closed = true;
             }
+            return;
+        }
+        let mut characters = text.chars();
+        let only = characters.next().filter(|_| characters.next().is_none()).map(|character| (place, character));
+        let before = std::mem::replace(&mut self.last, only);
+        if let (Some((there, before)), Some((here, character))) = (before, only)
+            && there.meets(&here)
+            && let Some(both) = accented(character, before).or_else(|| accented(before, character))
+            && let Some(word) = self.words.last_mut()
+        {
+            word.text.pop();
+            if word.text.is_empty() {
+                word.place = Place { from: place.from.min(there.from), ..place };
+            }
+            word.place.to = place.to.max(there.to);
+            word.text.push(both);
+            self.last = None;
             return;
         }
         match self.words.last_mut().filter(|last| !self.closed && last.goes_on(&place)) {
@@ -93,14 +126,15 @@ impl Word {
         let gap = place.from - last.to;
         last.turn == place.turn
             && (last.line - place.line).abs() < 0.2 * size
-            && gap < SPACE * size
+            && gap < GAP * size
             && gap > -0.3 * size
             && place.from >= last.from
     }
 }
 
-/// A gap between words, in sizes of the font.
-const SPACE: f64 = 0.1;
+/// A gap that ends what is drawn as one word, and one that is a space in a line, in sizes of the font.
+const GAP: f64 = 0.1;
+const SPACE: f64 = 0.15;
 
 /// How many of the words, which are sorted by their base lines, stand in the first line.
 fn line_length(words: &[Word]) -> usize {
@@ -198,7 +232,7 @@ mod tests {
     fn lines_are_read_as_they_are_seen() {
         for (drawn, wanted) in [
             // Whatever the order in which they are drawn.
-            (&[(60.0, 20.0, 10.0, "d"), (0.0, 20.0, 10.0, "c"), (60.0, 0.0, 10.0, "b"), (0.0, 0.0, 10.0, "a")][..], "a b\n\nc d\n"),
+            (&[(60.0, 20.0, 10.0, "d"), (0.0, 20.0, 10.0, "c"), (60.0, 0.0, 10.0, "b"), (0.0, 0.0, 10.0, "a")][..], "a b\nc d\n"),
             // Letters side by side are a word, those apart are not.
             (&[(0.0, 0.0, 10.0, "P"), (5.0, 0.0, 10.0, "a"), (10.2, 0.0, 10.0, "y"), (17.0, 0.0, 10.0, "x")], "Pay x\n"),
             (&[(0.0, 0.0, 10.0, "a"), (5.0, 0.0, 10.0, " "), (5.1, 0.0, 10.0, "b")], "a b\n"),
@@ -212,6 +246,10 @@ mod tests {
             (&[(0.0, 0.0, 10.0, "a"), (0.0, 12.0, 10.0, "b"), (0.0, 40.0, 10.0, "c")], "a\nb\n\nc\n"),
             // From right to left, as drawn by its places.
             (&[(5.0, 0.0, 10.0, "ש"), (0.0, 0.0, 10.0, "ל"), (20.0, 0.0, 10.0, "ok")], "של ok\n"),
+            // Letters with accents that are drawn over them.
+            (&[(0.0, 0.0, 10.0, "M"), (5.2, 1.0, 10.0, "¨"), (5.0, 0.0, 10.0, "u"), (10.0, 0.0, 10.0, "n")], "Mün\n"),
+            (&[(0.0, 0.0, 10.0, "c"), (0.2, 0.0, 10.0, "¸"), (5.0, 0.0, 10.0, "a")], "ça\n"),
+            (&[(0.0, 0.0, 10.0, "u"), (5.0, 0.0, 10.0, "¨"), (10.0, 0.0, 10.0, "u")], "u¨u\n"),
             (&[(0.0, 0.0, 10.0, "a\u{7}b")], "a b\n"),
             (&[(f64::MAX, f64::MIN, 1e300, "a"), (f64::MIN, f64::MAX, 0.0, "b")], "a\n\nb\n"),
             (&[], ""),
