@@ -4,7 +4,9 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
-use gatepost_mail::{Budget, DefectKind, FeatureKind, FileType, Limit, Limits, Message, Origin, Part, PartId};
+use gatepost_mail::{
+    Budget, DefectKind, FeatureKind, FileType, Limit, Limits, Message, Origin, Part, PartId,
+};
 
 use crate::codec::{Fault, Sink};
 use crate::passwords::Passwords;

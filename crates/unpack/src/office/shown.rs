@@ -187,7 +187,8 @@ impl Book {
             0x0809 => self.is_new = u16_le(data, 0).is_none_or(|version| version >= 0x0600),
             CODE_PAGE => self.encoding = code_page(u16_le(data, 0).unwrap_or_default()),
             LABEL_OF_STRINGS => {
-                let string = u32_le(data, 6).and_then(|place| self.strings.places.get(place as usize)).cloned();
+                let string =
+                    u32_le(data, 6).and_then(|place| self.strings.places.get(place as usize)).cloned();
                 if let (Some(row), Some(string)) = (u16_le(data, 0), string) {
                     let text = self.strings.text[string].to_owned();
                     self.cell(row, &text);
@@ -245,7 +246,10 @@ impl Book {
     fn put(&mut self, text: &str) {
         let room = self.most.saturating_sub(self.out.len());
         let text = &text[..text.floor_char_boundary(room)];
-        self.out.extend(text.chars().map(|c| if c.is_control() { if c == '\n' || c == '\r' { '\n' } else { ' ' } } else { c }));
+        self.out.extend(
+            text.chars()
+                .map(|c| if c.is_control() { if c == '\n' || c == '\r' { '\n' } else { ' ' } } else { c }),
+        );
     }
 }
 
@@ -346,7 +350,9 @@ impl<'a> Pieces<'a> {
                 continue;
             }
             match wide {
-                true => units.extend(rest[..many * 2].chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]))),
+                true => units.extend(
+                    rest[..many * 2].chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])),
+                ),
                 false => units.extend(rest[..many].iter().map(|byte| u16::from(*byte))),
             }
             self.at += many * size;
@@ -357,13 +363,20 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// The texts of slides, notes and their masters, a line each at least (MS-PPT 2.9). Cut after some `most` bytes.
+/// The texts of slides and notes, a line each at least; those of masters as far as slides show them (MS-PPT 2.9). Cut after
+/// some `most` bytes.
 pub(super) fn slides(stream: &[u8], most: usize) -> String {
     const CONTAINER: u16 = 15;
+    const MASTER: u16 = 1016;
+    const KIND: u16 = 3999;
     const WIDE: u16 = 4000;
     const NARROW: u16 = 4008;
+    /// A text that is neither title nor body.
+    const OTHER: u32 = 4;
     let mut text = Flow { most, ..Flow::default() };
     let mut at = 0usize;
+    // Where the master ends that is being read, and whether its text is more than what slides have their own for.
+    let (mut master, mut is_own) = (0, false);
     while let (Some(head), Some(kind), Some(size)) =
         (u16_le(stream, at), u16_le(stream, at + 2), u32_le(stream, at + 4))
     {
@@ -371,11 +384,19 @@ pub(super) fn slides(stream: &[u8], most: usize) -> String {
         if head & 15 == CONTAINER {
             // What lies in it follows.
             at = start;
+            master = if kind == MASTER { start.saturating_add(size as usize) } else { master };
             continue;
         }
         at = start.saturating_add(size as usize);
         let data = &stream[start.min(stream.len())..at.min(stream.len())];
+        let is_shown = start >= master || is_own;
         match kind {
+            KIND => {
+                is_own = u32_le(data, 0) == Some(OTHER);
+                continue;
+            }
+            // A star stands for what changes from slide to slide, such as their numbers.
+            _ if !is_shown || matches!(data, b"*" | b"*\0") => continue,
             WIDE => text.wide(data),
             NARROW => data.iter().for_each(|byte| text.character(char::from(*byte))),
             _ => continue,
@@ -439,7 +460,10 @@ mod tests {
         let more = b"\0!\0\0\0\0\x05\0\x04\x02\0\0\0thr";
         let rest = b"\x01e\0e\0xx";
         let label = |row: u16, column: u16, string: u32| {
-            record(0x00fd, &[&row.to_le_bytes()[..], &column.to_le_bytes(), &[0; 2], &string.to_le_bytes()].concat())
+            record(
+                0x00fd,
+                &[&row.to_le_bytes()[..], &column.to_le_bytes(), &[0; 2], &string.to_le_bytes()].concat(),
+            )
         };
         let stream = [
             begin.clone(),
@@ -459,12 +483,19 @@ mod tests {
         .concat();
         assert_eq!(sheets(&stream, 1000), "one\ttwo!\nthree\nhi\tД\nboxed\n");
         assert_eq!(sheets(&stream, 5), "one\tt");
-        let unused = [begin, record(0x00fc, &strings), record(0x003c, more), record(0x003c, rest), record(10, b"")].concat();
+        let unused =
+            [begin, record(0x00fc, &strings), record(0x003c, more), record(0x003c, rest), record(10, b"")]
+                .concat();
         assert_eq!(sheets(&unused, 1000), "one\ntwo!\nthree\n");
         for end in 0..stream.len() {
             sheets(&stream[..end], 1000);
         }
-        let old = [record(0x0809, &[0, 5, 5, 0]), record(0x42, &1251u16.to_le_bytes()), record(0x0204, b"\0\0\0\0\0\0\x02\0\xc4\xe0")].concat();
+        let old = [
+            record(0x0809, &[0, 5, 5, 0]),
+            record(0x42, &1251u16.to_le_bytes()),
+            record(0x0204, b"\0\0\0\0\0\0\x02\0\xc4\xe0"),
+        ]
+        .concat();
         assert_eq!(sheets(&old, 1000), "Да");
     }
 
@@ -473,8 +504,22 @@ mod tests {
         let record = |head: u16, kind: u16, data: &[u8]| {
             [&head.to_le_bytes()[..], &kind.to_le_bytes(), &(data.len() as u32).to_le_bytes(), data].concat()
         };
-        let inner = [record(0, 4008, b"Lucky\rwinner"), record(0, 4000, b"\x14\x04"), record(0, 3999, b"no")].concat();
+        let kind = |kind: u8| record(0, 3999, &[kind, 0, 0, 0]);
+        let inner = [record(0, 4008, b"Lucky\rwinner"), record(0, 4000, b"\x14\x04"), record(0, 4009, b"no")]
+            .concat();
         assert_eq!(slides(&record(15, 1000, &inner), 1000), "Lucky\nwinner\nД\n");
+        let master = [
+            kind(0),
+            record(0, 4008, b"Click here"),
+            kind(4),
+            record(0, 4008, b"*"),
+            record(0, 4008, b"Logo"),
+        ]
+        .concat();
+        assert_eq!(
+            slides(&[record(15, 1016, &master), kind(0), inner.clone()].concat(), 1000),
+            "Logo\nLucky\nwinner\nД\n"
+        );
         assert_eq!(slides(&record(15, 1000, &inner), 3), "Luc");
         slides(&record(15, 1000, b"").repeat(100_000), 1000);
         slides(&[0xff; 64], 1000);

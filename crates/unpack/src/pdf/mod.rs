@@ -299,8 +299,11 @@ fn tell(opening: &mut Opening, document: &Document, things: &[Thing]) {
             Thing::Link(address) => opening.link(address.as_str()),
             Thing::ScriptStream(_) => opening.feature(FeatureKind::PdfJavaScript, ""),
             Thing::Script(source) => {
-                let shown =
-                    if document.locked { String::new() } else { object::text(&source[..source.len().min(200)]) };
+                let shown = if document.locked {
+                    String::new()
+                } else {
+                    object::text(&source[..source.len().min(200)])
+                };
                 opening.feature(
                     FeatureKind::PdfJavaScript,
                     shown.split_whitespace().collect::<Vec<_>>().join(" "),

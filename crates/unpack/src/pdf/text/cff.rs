@@ -47,8 +47,7 @@ pub(super) fn encoding(font: &[u8]) -> Option<Vec<(u8, String)>> {
 /// The character of a standard string, of those that stand for one.
 fn standard(string: u16) -> Option<char> {
     const FIRST_OTHER: u16 = 150;
-    const OTHER: &str =
-        "¹¬µ™Ð½±Þ¼÷¦°þ¾²®−ð×³©ÁÂÄÀÅÃÇÉÊËÈÍÎÏÌÑÓÔÖÒÕŠÚÛÜÙÝŸŽáâäàåãçéêëèíîïìñóôöòõšúûüùýÿž";
+    const OTHER: &str = "¹¬µ™Ð½±Þ¼÷¦°þ¾²®−ð×³©ÁÂÄÀÅÃÇÉÊËÈÍÎÏÌÑÓÔÖÒÕŠÚÛÜÙÝŸŽáâäàåãçéêëèíîïìñóôöòõšúûüùýÿž";
     match string.checked_sub(FIRST_OTHER) {
         Some(other) => OTHER.chars().nth(other.into()),
         // The first ones are in the order of the standard encoding.
@@ -176,7 +175,9 @@ mod tests {
         let first = head.len() + names.len() + top_length + strings.len();
         let place = |at: usize| [28, (at >> 8) as u8, at as u8];
         let (charset, encoding, glyphs) = (first, first + 5, first + 9);
-        let top = [&place(charset)[..], &[15], &place(encoding), &[16], &place(glyphs)[..2], &[glyphs as u8, 17]].concat();
+        let top =
+            [&place(charset)[..], &[15], &place(encoding), &[16], &place(glyphs)[..2], &[glyphs as u8, 17]]
+                .concat();
         let top = [&[0, 1, 1, 1, top.len() as u8 + 1][..], &top].concat();
         let shift = top.len() - top_length;
         let fix = |mut top: Vec<u8>| {
@@ -186,7 +187,16 @@ mod tests {
             top
         };
         let charset = [&[0, 0, 34][..], &391u16.to_be_bytes()].concat();
-        [head, names, fix(top), strings, charset, b"\x00\x02\x01\x07".to_vec(), b"\0\x03\x01\x01\x02\x03\x04abc".to_vec()].concat()
+        [
+            head,
+            names,
+            fix(top),
+            strings,
+            charset,
+            b"\x00\x02\x01\x07".to_vec(),
+            b"\0\x03\x01\x01\x02\x03\x04abc".to_vec(),
+        ]
+        .concat()
     }
 
     #[test]
@@ -205,9 +215,16 @@ mod tests {
 
     #[test]
     fn standard_strings() {
-        for (string, wanted) in
-            [(0, None), (1, Some(' ')), (34, Some('A')), (96, Some('¡')), (149, Some('ß')), (150, Some('¹')), (228, Some('ž')), (229, None)]
-        {
+        for (string, wanted) in [
+            (0, None),
+            (1, Some(' ')),
+            (34, Some('A')),
+            (96, Some('¡')),
+            (149, Some('ß')),
+            (150, Some('¹')),
+            (228, Some('ž')),
+            (229, None),
+        ] {
             assert_eq!(standard(string), wanted, "{string}");
         }
     }

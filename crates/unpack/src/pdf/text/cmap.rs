@@ -115,10 +115,15 @@ impl Cmap {
     /// The next code of a string, and how many bytes it has, one at least; `usual` where the map does not say.
     pub(super) fn next(&self, bytes: &[u8], usual: usize) -> (u32, usize) {
         const LONGEST_CODE: usize = 4;
-        let value = |length: usize| bytes[..length].iter().fold(0u32, |code, byte| code << 8 | u32::from(*byte));
+        let value =
+            |length: usize| bytes[..length].iter().fold(0u32, |code, byte| code << 8 | u32::from(*byte));
         for length in 1..=LONGEST_CODE.min(bytes.len()) {
             let code = value(length);
-            if self.spaces.iter().any(|(size, first, last)| *size == length && (*first..=*last).contains(&code)) {
+            if self
+                .spaces
+                .iter()
+                .any(|(size, first, last)| *size == length && (*first..=*last).contains(&code))
+            {
                 return (code, length);
             }
         }
@@ -210,7 +215,8 @@ mod tests {
         let wide = b"beginbfrange <00000000> <ffffffff> <0041> endbfrange ".repeat(10);
         let cmap = Cmap::read(&wide);
         assert!(cmap.text(u32::MAX, &mut String::new()) && cmap.ranges.len() == 10);
-        let each = [b"<0000> <ffffffff> [".to_vec(), b"<0041> ".repeat(200_000), b"] endbfrange".to_vec()].concat();
+        let each =
+            [b"<0000> <ffffffff> [".to_vec(), b"<0041> ".repeat(200_000), b"] endbfrange".to_vec()].concat();
         assert!(Cmap::read(&each).ranges.len() <= MOST);
         Cmap::read(&b"<".repeat(100_000));
         Cmap::read(b"endbfchar ) } > endcidrange <01> endbfchar");

@@ -79,7 +79,13 @@ impl<'d> Reader<'d> {
     }
 
     /// Follows a content stream.
-    pub(super) fn draw(&mut self, opening: &mut Opening, page: &mut Page, data: &[u8], (resources, matrix): (&'d Dict, Matrix)) {
+    pub(super) fn draw(
+        &mut self,
+        opening: &mut Opening,
+        page: &mut Page,
+        data: &[u8],
+        (resources, matrix): (&'d Dict, Matrix),
+    ) {
         self.follow(opening, page, data, Frame::new(resources, State::new(matrix), 0));
     }
 
@@ -270,7 +276,9 @@ impl<'d> Reader<'d> {
     fn object(&mut self, opening: &mut Opening, page: &mut Page, operands: &[Object], frame: &Frame<'d>) {
         let document = self.document;
         let objects = document.get(frame.resources, b"XObject").and_then(Object::dict);
-        let object = objects.zip(operands.first().and_then(Object::name)).and_then(|(objects, name)| objects.get(name));
+        let object = objects
+            .zip(operands.first().and_then(Object::name))
+            .and_then(|(objects, name)| objects.get(name));
         if let Some(object) = object.filter(|_| frame.depth < DEEPEST) {
             self.form(opening, page, object, (frame.resources, frame.state.clone(), frame.depth + 1));
         }
@@ -298,25 +306,40 @@ impl<'d> Reader<'d> {
     }
 
     /// What an annotation looks like: its appearance, put where it belongs (ISO 32000-1 section 12.5.5).
-    pub(super) fn annotation(&mut self, opening: &mut Opening, page: &mut Page, dict: &Dict, (resources, base): (&'d Dict, Matrix)) {
+    pub(super) fn annotation(
+        &mut self,
+        opening: &mut Opening,
+        page: &mut Page,
+        dict: &Dict,
+        (resources, base): (&'d Dict, Matrix),
+    ) {
         const HIDDEN: usize = 2;
         const NOT_SEEN: usize = 32;
         let document = self.document;
         let flags = document.get(dict, b"F").and_then(Object::count).unwrap_or(0);
         let is_popup = document.get(dict, b"Subtype").and_then(Object::name) == Some(b"Popup");
         let Some(looks) = dict.get(b"AP").and_then(|looks| document.resolve(looks).dict()) else { return };
-        let Some(mut normal) = looks.get(b"N").filter(|_| flags & (HIDDEN | NOT_SEEN) == 0 && !is_popup) else { return };
+        let Some(mut normal) = looks.get(b"N").filter(|_| flags & (HIDDEN | NOT_SEEN) == 0 && !is_popup)
+        else {
+            return;
+        };
         if document.stream(normal).is_none() {
             let state = document.get(dict, b"AS").and_then(Object::name).unwrap_or_default();
-            let Some(of_state) = document.resolve(normal).dict().and_then(|states| states.get(state)) else { return };
+            let Some(of_state) = document.resolve(normal).dict().and_then(|states| states.get(state)) else {
+                return;
+            };
             normal = of_state;
         }
         let form = document.stream(normal).and_then(|place| document.entries[place].object.dict());
         let numbers = |dict: &Dict, key: &[u8]| {
             let numbers = document.get(dict, key).and_then(Object::array)?;
-            Some(std::array::from_fn(|place| numbers.get(place).and_then(|one| number(document.resolve(one))).unwrap_or(0.0)))
+            Some(std::array::from_fn(|place| {
+                numbers.get(place).and_then(|one| number(document.resolve(one))).unwrap_or(0.0)
+            }))
         };
-        let Some(((form, area), rect)) = form.and_then(|form| Some((form, numbers(form, b"BBox")?))).zip(numbers(dict, b"Rect")) else {
+        let Some(((form, area), rect)) =
+            form.and_then(|form| Some((form, numbers(form, b"BBox")?))).zip(numbers(dict, b"Rect"))
+        else {
             return;
         };
         let own = document.get(form, b"Matrix").and_then(Object::array);
@@ -345,7 +368,16 @@ impl Page<'_> {
 
 impl State {
     fn new(matrix: Matrix) -> State {
-        State { matrix, font: None, size: 0.0, apart: 0.0, words_apart: 0.0, stretch: 1.0, leading: 0.0, rise: 0.0 }
+        State {
+            matrix,
+            font: None,
+            size: 0.0,
+            apart: 0.0,
+            words_apart: 0.0,
+            stretch: 1.0,
+            leading: 0.0,
+            rise: 0.0,
+        }
     }
 }
 
@@ -375,7 +407,9 @@ impl<'d> Frame<'d> {
             Some(Object::Dict(dict)) => Some(dict),
             _ => None,
         };
-        let actual = properties.and_then(|properties| document.get(properties, b"ActualText")).and_then(Object::string);
+        let actual = properties
+            .and_then(|properties| document.get(properties, b"ActualText"))
+            .and_then(Object::string);
         let actual = actual.filter(|actual| self.instead.is_none() && actual.len() <= LONGEST);
         self.marks.push(actual.is_some());
         if let Some(actual) = actual {

@@ -110,8 +110,16 @@ fn component_of(name: &str, out: &mut String) {
     };
     let is_hex = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     if let Some(digits) = name.strip_prefix("uni").filter(|digits| is_hex(digits)) {
-        out.extend(digits.as_bytes().chunks_exact(4).take(8).filter_map(|four| hexadecimal(str::from_utf8(four).ok()?)));
-    } else if let Some(digits) = name.strip_prefix('u').filter(|digits| is_hex(digits) && (4..=6).contains(&digits.len())) {
+        out.extend(
+            digits
+                .as_bytes()
+                .chunks_exact(4)
+                .take(8)
+                .filter_map(|four| hexadecimal(str::from_utf8(four).ok()?)),
+        );
+    } else if let Some(digits) =
+        name.strip_prefix('u').filter(|digits| is_hex(digits) && (4..=6).contains(&digits.len()))
+    {
         out.extend(hexadecimal(digits));
     }
 }
@@ -147,7 +155,8 @@ pub(super) fn accented(letter: char, accent: char) -> Option<char> {
 /// Names that makers of fonts give by number, such as `a65` or `C0101`: the number is the code of the character.
 fn numbered(name: &str) -> Option<char> {
     let letters = name.bytes().take_while(u8::is_ascii_alphabetic).count();
-    let digits = name.get(letters..).filter(|digits| (1..=2).contains(&letters) && (2..=4).contains(&digits.len()))?;
+    let digits =
+        name.get(letters..).filter(|digits| (1..=2).contains(&letters) && (2..=4).contains(&digits.len()))?;
     let code: u8 = digits.parse().ok()?;
     Encoding::WinAnsi.character(code).filter(|character| *character > ' ')
 }

@@ -70,7 +70,11 @@ impl Font {
         if document.get(dict, b"Subtype").and_then(Object::name) == Some(b"Type0") {
             return composite(opening, document, dict, to_text);
         }
-        let font = Simple { document, dict, descriptor: document.get(dict, b"FontDescriptor").and_then(Object::dict) };
+        let font = Simple {
+            document,
+            dict,
+            descriptor: document.get(dict, b"FontDescriptor").and_then(Object::dict),
+        };
         let height = font.height();
         Font { codes: Codes::Simple(font.table(opening, to_text.as_ref())), vertical: false, height }
     }
@@ -91,13 +95,15 @@ impl Font {
 
 impl Composite {
     fn next(&self, bytes: &[u8], out: &mut String) -> Glyph {
-        let two = bytes.len().min(2).max(1);
-        let value = |length: usize| bytes.iter().take(length).fold(0, |code, byte| code << 8 | u32::from(*byte));
+        let two = bytes.len().clamp(1, 2);
+        let value =
+            |length: usize| bytes.iter().take(length).fold(0, |code, byte| code << 8 | u32::from(*byte));
         let (code, length) = match &self.script {
             Script::Identity | Script::Jis => (value(two), two),
             Script::Own(map) => map.next(bytes, 2),
             Script::Utf16 => {
-                let length = if matches!(bytes.first(), Some(0xd8..=0xdb)) { bytes.len().min(4) } else { two };
+                let length =
+                    if matches!(bytes.first(), Some(0xd8..=0xdb)) { bytes.len().min(4) } else { two };
                 (value(length), length)
             }
             Script::Listed(encoding) => {
@@ -182,7 +188,11 @@ fn composite(opening: &mut Opening, document: &Document, dict: &Dict, to_text: O
     let usual = descendant.and_then(|font| font.get(b"DW")).and_then(number).unwrap_or(1000.0) / 1000.0;
     let listed = descendant.and_then(|font| document.get(font, b"W")).and_then(Object::array);
     let widths = listed.map(|listed| widths(document, listed)).unwrap_or_default();
-    Font { codes: Codes::Composite(Box::new(Composite { script, to_text, widths, usual })), vertical, height: 1.0 }
+    Font {
+        codes: Codes::Composite(Box::new(Composite { script, to_text, widths, usual })),
+        vertical,
+        height: 1.0,
+    }
 }
 
 /// Widths of numbered glyphs: `first [width …]` or `first last width`.
@@ -255,7 +265,12 @@ impl Simple<'_> {
             own.unwrap_or_else(of_its_kind) * unit
         };
         let table = texts.into_iter().enumerate();
-        table.map(|(code, text)| { let width = width(code, &text); (text.into_boxed_str(), width) }).collect()
+        table
+            .map(|(code, text)| {
+                let width = width(code, &text);
+                (text.into_boxed_str(), width)
+            })
+            .collect()
     }
 
     /// What a unit of width is in sizes of the font: a thousandth, unless glyphs are drawn by the file itself.
@@ -291,7 +306,9 @@ impl Simple<'_> {
         let encoding = document.get(self.dict, b"Encoding");
         let listed = match encoding {
             Some(Object::Name(name)) => Encoding::of(name),
-            Some(Object::Dict(dict)) => document.get(dict, b"BaseEncoding").and_then(Object::name).and_then(Encoding::of),
+            Some(Object::Dict(dict)) => {
+                document.get(dict, b"BaseEncoding").and_then(Object::name).and_then(Encoding::of)
+            }
             _ => None,
         };
         let mut texts = vec![String::new(); 256];
@@ -341,7 +358,8 @@ impl Simple<'_> {
         if let Some(names) = program(opening, b"FontFile3").and_then(|data| cff::encoding(&data)) {
             return Base::Own(names);
         }
-        let is_true_type = self.document.get(self.dict, b"Subtype").and_then(Object::name) == Some(b"TrueType");
+        let is_true_type =
+            self.document.get(self.dict, b"Subtype").and_then(Object::name) == Some(b"TrueType");
         Base::Listed(if is_true_type { Encoding::WinAnsi } else { Encoding::Standard })
     }
 }
@@ -395,7 +413,9 @@ mod tests {
         let font = b"%!PS-AdobeFont\n/Encoding 256 array\n0 1 255 {1 index exch /.notdef put} for\n\
             dup 65 /B put\ndup 11/ff put\nreadonly def\ndup 66 /C put\ncurrentfile eexec";
         assert_eq!(type1(font), Some(vec![(65, "B".to_owned()), (11, "ff".to_owned())]));
-        for none in [&b"/Encoding StandardEncoding def dup 65 /B put"[..], b"", b"/Encoding ((((", b"/Encoding"] {
+        for none in
+            [&b"/Encoding StandardEncoding def dup 65 /B put"[..], b"", b"/Encoding ((((", b"/Encoding"]
+        {
             assert_eq!(type1(none), None);
         }
     }

@@ -62,7 +62,8 @@ impl Words {
             return;
         }
         let mut characters = text.chars();
-        let only = characters.next().filter(|_| characters.next().is_none()).map(|character| (place, character));
+        let only =
+            characters.next().filter(|_| characters.next().is_none()).map(|character| (place, character));
         let before = std::mem::replace(&mut self.last, only);
         if let (Some((there, before)), Some((here, character))) = (before, only)
             && there.meets(&here)
@@ -126,15 +127,14 @@ impl Word {
         let gap = place.from - last.to;
         last.turn == place.turn
             && (last.line - place.line).abs() < 0.2 * size
-            && gap < GAP * size
+            && gap < SPACE * size
             && gap > -0.3 * size
             && place.from >= last.from
     }
 }
 
-/// A gap that ends what is drawn as one word, and one that is a space in a line, in sizes of the font.
-const GAP: f64 = 0.1;
-const SPACE: f64 = 0.15;
+/// A gap between words, in sizes of the font.
+const SPACE: f64 = 0.1;
 
 /// How many of the words, which are sorted by their base lines, stand in the first line.
 fn line_length(words: &[Word]) -> usize {
@@ -162,12 +162,15 @@ fn join(words: &[Word], out: &mut String) {
     let mut last: Option<&Word> = None;
     for word in words {
         if let Some(before) = last {
-            let shift = (word.place.from - before.place.from).abs().max((word.place.line - before.place.line).abs());
+            let shift =
+                (word.place.from - before.place.from).abs().max((word.place.line - before.place.line).abs());
             if before.text == word.text && shift < 0.2 * word.place.size {
                 // Drawn twice to look bold.
                 continue;
             }
-            if before.spaced || word.place.from - before.place.to > SPACE * before.place.size.min(word.place.size) {
+            if before.spaced
+                || word.place.from - before.place.to > SPACE * before.place.size.min(word.place.size)
+            {
                 out.push(' ');
             }
         }
@@ -232,14 +235,38 @@ mod tests {
     fn lines_are_read_as_they_are_seen() {
         for (drawn, wanted) in [
             // Whatever the order in which they are drawn.
-            (&[(60.0, 20.0, 10.0, "d"), (0.0, 20.0, 10.0, "c"), (60.0, 0.0, 10.0, "b"), (0.0, 0.0, 10.0, "a")][..], "a b\nc d\n"),
+            (
+                &[
+                    (60.0, 20.0, 10.0, "d"),
+                    (0.0, 20.0, 10.0, "c"),
+                    (60.0, 0.0, 10.0, "b"),
+                    (0.0, 0.0, 10.0, "a"),
+                ][..],
+                "a b\nc d\n",
+            ),
             // Letters side by side are a word, those apart are not.
-            (&[(0.0, 0.0, 10.0, "P"), (5.0, 0.0, 10.0, "a"), (10.2, 0.0, 10.0, "y"), (17.0, 0.0, 10.0, "x")], "Pay x\n"),
+            (
+                &[
+                    (0.0, 0.0, 10.0, "P"),
+                    (5.0, 0.0, 10.0, "a"),
+                    (10.2, 0.0, 10.0, "y"),
+                    (17.0, 0.0, 10.0, "x"),
+                ],
+                "Pay x\n",
+            ),
             (&[(0.0, 0.0, 10.0, "a"), (5.0, 0.0, 10.0, " "), (5.1, 0.0, 10.0, "b")], "a b\n"),
             // A raised letter, and a line close by.
             (&[(0.0, 10.0, 10.0, "E=mc"), (20.0, 6.5, 7.0, "2"), (0.0, 20.0, 10.0, "next")], "E=mc2\nnext\n"),
             // Two columns whose lines lie between each other.
-            (&[(0.0, 0.0, 10.0, "a"), (0.0, 11.0, 10.0, "c"), (50.0, 5.5, 10.0, "b"), (50.0, 16.5, 10.0, "d")], "a b\nc d\n"),
+            (
+                &[
+                    (0.0, 0.0, 10.0, "a"),
+                    (0.0, 11.0, 10.0, "c"),
+                    (50.0, 5.5, 10.0, "b"),
+                    (50.0, 16.5, 10.0, "d"),
+                ],
+                "a b\nc d\n",
+            ),
             // Drawn twice.
             (&[(0.0, 0.0, 10.0, "bold"), (0.3, 0.0, 10.0, "bold"), (30.0, 0.0, 10.0, "x")], "bold x\n"),
             // A paragraph ends.
@@ -247,7 +274,15 @@ mod tests {
             // From right to left, as drawn by its places.
             (&[(5.0, 0.0, 10.0, "ש"), (0.0, 0.0, 10.0, "ל"), (20.0, 0.0, 10.0, "ok")], "של ok\n"),
             // Letters with accents that are drawn over them.
-            (&[(0.0, 0.0, 10.0, "M"), (5.2, 1.0, 10.0, "¨"), (5.0, 0.0, 10.0, "u"), (10.0, 0.0, 10.0, "n")], "Mün\n"),
+            (
+                &[
+                    (0.0, 0.0, 10.0, "M"),
+                    (5.2, 1.0, 10.0, "¨"),
+                    (5.0, 0.0, 10.0, "u"),
+                    (10.0, 0.0, 10.0, "n"),
+                ],
+                "Mün\n",
+            ),
             (&[(0.0, 0.0, 10.0, "c"), (0.2, 0.0, 10.0, "¸"), (5.0, 0.0, 10.0, "a")], "ça\n"),
             (&[(0.0, 0.0, 10.0, "u"), (5.0, 0.0, 10.0, "¨"), (10.0, 0.0, 10.0, "u")], "u¨u\n"),
             (&[(0.0, 0.0, 10.0, "a\u{7}b")], "a b\n"),

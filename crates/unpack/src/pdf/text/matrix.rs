@@ -80,7 +80,8 @@ impl Matrix {
 impl Document {
     /// The matrix of an array whose numbers may be references.
     pub(super) fn matrix(&self, numbers: &[Object]) -> Matrix {
-        let resolved: Vec<Object> = numbers.iter().take(6).map(|number| self.resolve(number).clone()).collect();
+        let resolved: Vec<Object> =
+            numbers.iter().take(6).map(|number| self.resolve(number).clone()).collect();
         Matrix::of(&resolved)
     }
 }
@@ -91,7 +92,9 @@ mod tests {
 
     #[test]
     fn directions() {
-        let at = |matrix: [f64; 6], end| Matrix(matrix).place(end).map(|place| (place.turn, place.from, place.to, place.line));
+        let at = |matrix: [f64; 6], end| {
+            Matrix(matrix).place(end).map(|place| (place.turn, place.from, place.to, place.line))
+        };
         for (matrix, end, wanted) in [
             ([10.0, 0.0, 0.0, 10.0, 5.0, 7.0], (0.5, 0.0), Some((0, 5.0, 10.0, -7.0))),
             ([0.0, 10.0, -10.0, 0.0, 5.0, 7.0], (0.5, 0.0), Some((1, 7.0, 12.0, 5.0))),

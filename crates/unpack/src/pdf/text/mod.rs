@@ -55,7 +55,8 @@ static NOTHING: Dict = Dict(Vec::new());
 
 /// The pages in their order.
 fn leaves(document: &Document) -> Vec<Leaf<'_>> {
-    let root = document.roots().into_iter().find_map(|root| document.get(root, b"Pages").map(|pages| (root, pages)));
+    let root =
+        document.roots().into_iter().find_map(|root| document.get(root, b"Pages").map(|pages| (root, pages)));
     let mut found = Vec::new();
     if let Some((_, Object::Dict(pages))) = root {
         let mut open = vec![Leaf::under(None, document, pages)];
@@ -70,7 +71,8 @@ fn leaves(document: &Document) -> Vec<Leaf<'_>> {
             };
             for kid in kids.iter().rev().take(MOST_NODES) {
                 let is_new = !matches!(kid, Object::Reference(number) if !known.insert(*number));
-                if let Some(dict) = document.resolve(kid).dict().filter(|_| is_new && open.len() < MOST_NODES) {
+                if let Some(dict) = document.resolve(kid).dict().filter(|_| is_new && open.len() < MOST_NODES)
+                {
                     open.push(Leaf::under(Some(&node), document, dict));
                 }
             }
@@ -129,10 +131,11 @@ impl<'d> Leaf<'d> {
     fn base(&self, document: &Document) -> (Matrix, f64, f64) {
         const LETTER: [f64; 4] = [0.0, 0.0, 612.0, 792.0];
         let area = self.area.and_then(Object::array);
-        let number = |place: usize| match area.and_then(|area| area.get(place)).map(|one| document.resolve(one)) {
-            Some(Object::Number(number)) => *number,
-            _ => LETTER[place],
-        };
+        let number =
+            |place: usize| match area.and_then(|area| area.get(place)).map(|one| document.resolve(one)) {
+                Some(Object::Number(number)) => *number,
+                _ => LETTER[place],
+            };
         let (left, right) = (number(0).min(number(2)), number(0).max(number(2)));
         let (bottom, top) = (number(1).min(number(3)), number(1).max(number(3)));
         let (width, height) = (right - left, top - bottom);

@@ -34,7 +34,10 @@ fn shown(objects: &[(&str, &[u8])]) -> String {
 }
 
 const CATALOG: (&str, &[u8]) = ("<</Type/Catalog/Pages 2 0 R>>", b"");
-const TREE: (&str, &[u8]) = ("<</Kids[3 0 R]/MediaBox[0 0 600 800]/Resources<</Font<</F 4 0 R/G 6 0 R>>/XObject<</X 7 0 R>>>>>>", b"");
+const TREE: (&str, &[u8]) = (
+    "<</Kids[3 0 R]/MediaBox[0 0 600 800]/Resources<</Font<</F 4 0 R/G 6 0 R>>/XObject<</X 7 0 R>>>>>>",
+    b"",
+);
 const PAGE: (&str, &[u8]) = ("<</Type/Page/Contents 5 0 R/Annots[8 0 R]>>", b"");
 const FONT: (&str, &[u8]) = ("<</Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>", b"");
 
@@ -47,7 +50,10 @@ fn page(content: &[u8], more: &[(&str, &[u8])]) -> String {
 fn operators_place_text() {
     for (content, wanted) in [
         (&b"BT /F 10 Tf 10 700 Td (Hello world) Tj ET"[..], "Hello world\n"),
-        (b"BT /F 10 Tf 12 TL 10 700 Td (one) Tj T* (two) Tj (three) ' 0 0 (four) \" ET", "one\ntwo\nthree\nfour\n"),
+        (
+            b"BT /F 10 Tf 12 TL 10 700 Td (one) Tj T* (two) Tj (three) ' 0 0 (four) \" ET",
+            "one\ntwo\nthree\nfour\n",
+        ),
         (b"BT /F 10 Tf 10 700 TD (a) Tj 0 -12 TD (b) Tj T* (c) Tj ET", "a\nb\nc\n"),
         (b"BT /F 10 Tf 1 0 0 1 10 700 Tm [(Lot) 20 (tery) -400 (win) -30 (ner)] TJ ET", "Lottery winner\n"),
         // Wide apart are letters, words by their spaces.
@@ -55,7 +61,10 @@ fn operators_place_text() {
         (b"BT /F 10 Tf 10 700 Td -2.78 Tw (no space) Tj ET", "no space\n"),
         // In another order than it is read.
         (b"BT /F 10 Tf 1 0 0 1 100 700 Tm (second) Tj 1 0 0 1 10 700 Tm (first) Tj ET", "first second\n"),
-        (b"q 2 0 0 2 0 0 cm BT /F 10 Tf 10 300 Td (large) Tj ET Q BT /F 10 Tf 10 500 Td (small) Tj ET", "large\n\nsmall\n"),
+        (
+            b"q 2 0 0 2 0 0 cm BT /F 10 Tf 10 300 Td (large) Tj ET Q BT /F 10 Tf 10 500 Td (small) Tj ET",
+            "large\n\nsmall\n",
+        ),
         (b"BT /F 10 Tf 0 1 -1 0 300 300 Tm (upwards) Tj ET", "upwards\n"),
         // Not on the page; not with a font that is not there; not seen, but there.
         (b"BT /F 10 Tf 10 -50 Td (below) Tj 0 100 Td (within) Tj /H 10 Tf (x) Tj ET", "within\n"),
@@ -69,7 +78,8 @@ fn operators_place_text() {
         (b"", ""),
         (b") ] > } >> Tj TJ ' \" Tf Td Tm q Q EMC Do BDC [ << /", ""),
     ] {
-        let content = if content.ends_with(b"open") { &b"BT /F 10 Tf 10 700 Td (open) Tj"[..] } else { content };
+        let content =
+            if content.ends_with(b"open") { &b"BT /F 10 Tf 10 700 Td (open) Tj"[..] } else { content };
         assert_eq!(page(content, &[]), wanted, "{}", String::from_utf8_lossy(content));
     }
 }
@@ -86,9 +96,19 @@ fn fonts_say_what_codes_mean() {
             "Па\n",
         ),
         ("<</Subtype/Type0/Encoding/UniGB-UCS2-H/DescendantFonts[<<>>]>>", b"", b"<4e2d65870041>", "中文A\n"),
-        ("<</Subtype/Type1/Encoding<</Differences[1/P/a 200/ydieresis]>>>>", b"", b"(\\001\\002\\310)", "Paÿ\n"),
+        (
+            "<</Subtype/Type1/Encoding<</Differences[1/P/a 200/ydieresis]>>>>",
+            b"",
+            b"(\\001\\002\\310)",
+            "Paÿ\n",
+        ),
         ("<</Subtype/Type1/FontDescriptor<</FontFile 7 0 R>>>>", program, b"(\\001\\002A)", "Pa\n"),
-        ("<</Subtype/Type1/ToUnicode 7 0 R>>", b"1 beginbfrange <41> <5a> <0061> endbfrange", b"(PAY)", "pay\n"),
+        (
+            "<</Subtype/Type1/ToUnicode 7 0 R>>",
+            b"1 beginbfrange <41> <5a> <0061> endbfrange",
+            b"(PAY)",
+            "pay\n",
+        ),
         ("<</Subtype/TrueType/Encoding/MacRomanEncoding>>", b"", b"(\\216)", "é\n"),
         ("<</Subtype/Type1/BaseFont/Symbol>>", b"", b"(abc)", "αβχ\n"),
         (
@@ -109,7 +129,8 @@ fn forms_and_annotations_are_seen() {
     let form = b"BT /F 10 Tf 0 0 Td (form) Tj ET";
     let annotation = "<</Subtype/Widget/Rect[10 500 110 520]/AP<</N<</On 9 0 R>>>>/AS/On>>";
     let looks = ("<</Subtype/Form/BBox[0 0 100 20]>>", &b"BT /F 10 Tf 0 5 Td (filled in) Tj ET"[..]);
-    let objects = [("<<>>", &b""[..]), ("<</Subtype/Form/Matrix[1 0 0 1 10 650]>>", form), (annotation, b""), looks];
+    let objects =
+        [("<<>>", &b""[..]), ("<</Subtype/Form/Matrix[1 0 0 1 10 650]>>", form), (annotation, b""), looks];
     assert_eq!(page(content, &objects), "page\n\nform\n\nfilled in\n");
     let hidden = annotation.replace("/Widget", "/Widget/F 2");
     assert_eq!(page(b"", &[objects[0], objects[1], (&hidden, b""), looks]), "");
@@ -168,17 +189,28 @@ fn hostile_documents_come_to_an_end() {
     let long = [b"1 beginbfchar <61> <".to_vec(), b"0062".repeat(128), b"> endbfchar".to_vec()].concat();
     let form = ("<</Subtype/Form>>", &again(10)[..]);
     let none = ("<<>>", &b""[..]);
-    let wide = format!("<</Subtype/Type0/DescendantFonts[<</W[0 {0} 1 0[{1}]]>>]>>", u32::MAX, "1 ".repeat(100_000));
+    let wide =
+        format!("<</Subtype/Type0/DescendantFonts[<</W[0 {0} 1 0[{1}]]>>]>>", u32::MAX, "1 ".repeat(100_000));
     let kids = format!("<</Kids[{}]/MediaBox[0 0 1e308 1e308]>>", "2 0 R 3 0 R ".repeat(100_000));
     for (what, tree, content, more) in [
         ("forms in forms", TREE, &again(10)[..], &[none, form][..]),
         ("much text", TREE, &drawn, &[]),
-        ("codes that mean much", TREE, &[&drawn[..], b"/G 1 Tf"].concat().replace_font(), &[("<</ToUnicode 7 0 R>>", b""), ("<<>>", &long)]),
+        (
+            "codes that mean much",
+            TREE,
+            &[&drawn[..], b"/G 1 Tf"].concat().replace_font(),
+            &[("<</ToUnicode 7 0 R>>", b""), ("<<>>", &long)],
+        ),
         ("states and marks", TREE, &b"q /A <</ActualText(x)>> BDC /A BMC BT ".repeat(50_000), &[]),
         ("operands", TREE, &b"[[[[[[ (a) << /A ".repeat(50_000), &[]),
         ("widths", TREE, b"BT /G 10 Tf 10 700 Td <ffffffff> Tj ET", &[(&wide, b"")]),
         ("kids", (&kids, b""), b"", &[]),
-        ("numbers", TREE, b"1e308 0 0 1e308 1e308 1e308 cm 1e308 Tc BT /F 1e308 Tf 1e308 1e308 Td (abc) Tj ET", &[]),
+        (
+            "numbers",
+            TREE,
+            b"1e308 0 0 1e308 1e308 1e308 cm 1e308 Tc BT /F 1e308 Tf 1e308 1e308 Td (abc) Tj ET",
+            &[],
+        ),
     ] {
         let text = shown(&[&[CATALOG, tree, PAGE, FONT, ("<<>>", content)], more].concat());
         assert!(text.len() <= 1 << 20, "{what}");
@@ -204,7 +236,17 @@ fn broken_documents_are_read_as_far_as_they_go() {
     let content = b"BT /F 10 Tf 10 700 Td (Hello) Tj /G 9 Tf <0102> Tj ET /X Do";
     let font = "<</Subtype/Type0/Encoding 9 0 R/ToUnicode 9 0 R/DescendantFonts[<</W[1[600]]>>]>>";
     let map = b"begincodespacerange <00> <ff> endcodespacerange beginbfrange <01> <02> <0061> endbfrange";
-    let file = pdf(&[CATALOG, TREE, PAGE, FONT, ("<<>>", content), (font, b""), ("<</Subtype/Form>>", b"q Q"), ("<<>>", b""), ("<<>>", map)]);
+    let file = pdf(&[
+        CATALOG,
+        TREE,
+        PAGE,
+        FONT,
+        ("<<>>", content),
+        (font, b""),
+        ("<</Subtype/Form>>", b"q Q"),
+        ("<<>>", b""),
+        ("<<>>", map),
+    ]);
     assert_eq!(shown_within(file.clone(), 100).as_deref(), Some("Helloab\n"));
     for at in (0..file.len()).step_by(2) {
         for byte in [b' ', b'0', 0xff] {
