@@ -122,6 +122,11 @@ impl<'a> Opening<'a> {
         checked.map_err(|limit| self.stop(limit))
     }
 
+    /// Whether the time is up, where that is no limit that is met.
+    pub(crate) fn is_late(&self) -> bool {
+        self.budget.check_time().is_err()
+    }
+
     /// Where members that another format found lie in the body, those that stand there as they are.
     pub(crate) fn known(&self) -> Vec<std::ops::Range<usize>> {
         let start = self.body.as_ptr() as usize;

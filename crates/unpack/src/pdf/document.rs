@@ -115,11 +115,13 @@ impl Document {
 
     /// The value of a key, references followed.
     pub(super) fn get<'d>(&'d self, dict: &'d Dict, key: &[u8]) -> Option<&'d Object> {
+        self.item(dict, key).map(|object| self.resolve(object))
+    }
+
+    /// The value of a key as it stands.
+    pub(super) fn item<'d>(&self, dict: &'d Dict, key: &[u8]) -> Option<&'d Object> {
         self.work.set(self.work.get().saturating_add(dict.0.len()));
-        if self.is_tiring() {
-            return None;
-        }
-        dict.get(key).map(|object| self.resolve(object))
+        if self.is_tiring() { None } else { dict.get(key) }
     }
 
     /// Whether it is made so that looking for keys takes long; nothing more is found then.

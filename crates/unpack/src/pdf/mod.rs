@@ -59,11 +59,13 @@ pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
     if document.locked {
         return Ok(());
     }
+    picture::codes(opening, &document)?;
+    // Last: what it costs to look for keys leaves nothing for others.
     if opening.wants_text() {
         let shown = text::read(opening, &document);
         opening.shows(&shown);
     }
-    picture::codes(opening, &document)
+    Ok(())
 }
 
 /// Something found in a document.

@@ -85,7 +85,7 @@ impl Cmap {
     }
 
     fn space(&mut self, pair: &[Object]) {
-        const MOST_SPACES: usize = 256;
+        const MOST_SPACES: usize = 32;
         if let (Some((first, length)), Some((last, _))) = (code(&pair[0]), code(&pair[1]))
             && self.spaces.len() < MOST_SPACES
         {

@@ -92,15 +92,16 @@ impl<'d> Reader<'d> {
     /// The content of a stream; one that is drawn often is decoded once.
     pub(super) fn content(&mut self, opening: &mut Opening, place: usize) -> Bytes {
         const KEPT: usize = 1 << 20;
+        const MOST: usize = 4096;
+        self.spend(1);
         if let Some(known) = self.contents.get(&place) {
             return known.clone();
         }
         let data = self.document.content(opening, place).data;
-        // What is decoded costs what it is, or could be decoded again and again.
-        if self.contents.len() < 4096 && data.len() <= KEPT {
+        let keys = self.document.entries[place].object.dict().map_or(0, |dict| dict.0.len());
+        self.spend(100 + (keys + data.len() / 64) as u64);
+        if self.contents.len() < MOST && data.len() <= KEPT {
             self.contents.insert(place, data.clone());
-        } else {
-            self.spend(data.len() as u64 / 64);
         }
         data
     }
@@ -117,7 +118,7 @@ impl<'d> Reader<'d> {
         let mut count = 0u32;
         while at < data.len() && !self.is_over() {
             count = count.wrapping_add(1);
-            if count.is_multiple_of(4096) && opening.check_time().is_err() {
+            if count.is_multiple_of(4096) && opening.is_late() {
                 self.steps = 0;
             }
             let mut room = LONGEST;
@@ -139,12 +140,21 @@ impl<'d> Reader<'d> {
                 b"BI" => at = behind_picture(data, at),
                 b"Do" => self.object(opening, page, &operands, &frame),
                 b"Tf" => self.font(opening, &operands, &mut frame),
-                b"BDC" => frame.marks(self.document, &operands),
+                b"BDC" => {
+                    let cost = frame.marks(self.document, &operands);
+                    self.spend(cost / 4);
+                }
                 _ => self.operator(page, operator, &operands, &mut frame),
             }
             operands.clear();
         }
+        self.instead(page, &mut frame);
+    }
+
+    /// Shows what stands for what was drawn.
+    fn instead(&mut self, page: &mut Page, frame: &mut Frame) {
         if let Some((text, Some(place))) = frame.instead.take() {
+            self.left = self.left.saturating_sub(text.len());
             page.put(place, &text);
         }
     }
@@ -191,10 +201,8 @@ impl<'d> Reader<'d> {
             }
             b"BMC" if frame.marks.len() < MOST_MARKS => frame.marks.push(false),
             b"EMC" => {
-                if frame.marks.pop() == Some(true)
-                    && let Some((text, Some(place))) = frame.instead.take()
-                {
-                    page.put(place, &text);
+                if frame.marks.pop() == Some(true) {
+                    self.instead(page, frame);
                 }
             }
             _ => {}
@@ -278,7 +286,7 @@ impl<'d> Reader<'d> {
         let objects = document.get(frame.resources, b"XObject").and_then(Object::dict);
         let object = objects
             .zip(operands.first().and_then(Object::name))
-            .and_then(|(objects, name)| objects.get(name));
+            .and_then(|(objects, name)| document.item(objects, name));
         if let Some(object) = object.filter(|_| frame.depth < DEEPEST) {
             self.form(opening, page, object, (frame.resources, frame.state.clone(), frame.depth + 1));
         }
@@ -316,16 +324,20 @@ impl<'d> Reader<'d> {
         const HIDDEN: usize = 2;
         const NOT_SEEN: usize = 32;
         let document = self.document;
+        self.spend(100);
         let flags = document.get(dict, b"F").and_then(Object::count).unwrap_or(0);
         let is_popup = document.get(dict, b"Subtype").and_then(Object::name) == Some(b"Popup");
-        let Some(looks) = dict.get(b"AP").and_then(|looks| document.resolve(looks).dict()) else { return };
-        let Some(mut normal) = looks.get(b"N").filter(|_| flags & (HIDDEN | NOT_SEEN) == 0 && !is_popup)
+        let Some(looks) = document.get(dict, b"AP").and_then(Object::dict) else { return };
+        let Some(mut normal) =
+            document.item(looks, b"N").filter(|_| flags & (HIDDEN | NOT_SEEN) == 0 && !is_popup)
         else {
             return;
         };
         if document.stream(normal).is_none() {
             let state = document.get(dict, b"AS").and_then(Object::name).unwrap_or_default();
-            let Some(of_state) = document.resolve(normal).dict().and_then(|states| states.get(state)) else {
+            let Some(of_state) =
+                document.resolve(normal).dict().and_then(|states| document.item(states, state))
+            else {
                 return;
             };
             normal = of_state;
@@ -393,11 +405,12 @@ impl<'d> Frame<'d> {
     }
 
     /// Content is marked; with what it stands for, if that is told (ISO 32000-1 section 14.9.4).
-    fn marks(&mut self, document: &Document, operands: &[Object]) {
+    /// What it costs is given, in bytes.
+    fn marks(&mut self, document: &Document, operands: &[Object]) -> u64 {
         const MOST_MARKS: usize = 4096;
-        const LONGEST: usize = 64 << 10;
+        const LONGEST: usize = 4096;
         if self.marks.len() >= MOST_MARKS {
-            return;
+            return 0;
         }
         let properties = match operands.get(1) {
             Some(Object::Name(name)) => {
@@ -412,9 +425,9 @@ impl<'d> Frame<'d> {
             .and_then(Object::string);
         let actual = actual.filter(|actual| self.instead.is_none() && actual.len() <= LONGEST);
         self.marks.push(actual.is_some());
-        if let Some(actual) = actual {
-            self.instead = Some((text(actual), None));
-        }
+        let Some(actual) = actual else { return 0 };
+        self.instead = Some((text(actual), None));
+        actual.len() as u64
     }
 }
 

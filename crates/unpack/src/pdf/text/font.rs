@@ -63,7 +63,7 @@ impl Font {
     /// Reads a font.
     pub(super) fn load(opening: &mut Opening, document: &Document, dict: &Dict) -> Font {
         let to_text = document.get(dict, b"ToUnicode").is_some().then(|| {
-            let place = dict.get(b"ToUnicode").and_then(|map| document.stream(map));
+            let place = document.item(dict, b"ToUnicode").and_then(|map| document.stream(map));
             place.map(|place| Cmap::read(&document.content(opening, place).data))
         });
         let to_text = to_text.flatten();
@@ -177,15 +177,15 @@ fn composite(opening: &mut Opening, document: &Document, dict: &Dict, to_text: O
             (Script::of(&name), name.ends_with('V'))
         }
         Some(Object::Dict(map)) => {
-            let place = dict.get(b"Encoding").and_then(|map| document.stream(map));
+            let place = document.item(dict, b"Encoding").and_then(|map| document.stream(map));
             let own = place.map(|place| Cmap::read(&document.content(opening, place).data));
-            let vertical = map.get(b"WMode").and_then(Object::count) == Some(1);
+            let vertical = document.item(map, b"WMode").and_then(Object::count) == Some(1);
             (own.map_or(Script::Identity, Script::Own), vertical)
         }
         _ => (Script::Identity, false),
     };
-    let number = |object: &Object| number(document.resolve(object));
-    let usual = descendant.and_then(|font| font.get(b"DW")).and_then(number).unwrap_or(1000.0) / 1000.0;
+    let usual =
+        descendant.and_then(|font| document.get(font, b"DW")).and_then(number).unwrap_or(1000.0) / 1000.0;
     let listed = descendant.and_then(|font| document.get(font, b"W")).and_then(Object::array);
     let widths = listed.map(|listed| widths(document, listed)).unwrap_or_default();
     Font {
@@ -203,13 +203,17 @@ fn widths(document: &Document, listed: &[Object]) -> Vec<(u32, u32, f64)> {
     };
     let mut out = Vec::new();
     let mut at = 0;
-    while out.len() < MOST
+    let mut left = MOST;
+    while left > 0
         && let (Some(first), Some(second)) = (whole(listed.get(at)), listed.get(at + 1))
     {
         if let Some(each) = document.resolve(second).array() {
-            for (glyph, width) in (first..).zip(each).take(MOST) {
-                out.extend(number(document.resolve(width)).map(|width| (glyph, glyph, width / 1000.0)));
+            let each = &each[..each.len().min(left)];
+            for (glyph, width) in (u64::from(first)..).zip(each) {
+                let width = number(document.resolve(width)).zip(u32::try_from(glyph).ok());
+                out.extend(width.map(|(width, glyph)| (glyph, glyph, width / 1000.0)));
             }
+            left -= each.len();
             at += 2;
         } else {
             let width = listed.get(at + 2).and_then(|width| number(document.resolve(width)));
@@ -218,6 +222,7 @@ fn widths(document: &Document, listed: &[Object]) -> Vec<(u32, u32, f64)> {
             }
             at += 3;
         }
+        left = left.saturating_sub(1);
     }
     out.sort_by_key(|(first, ..)| *first);
     out
@@ -349,7 +354,7 @@ impl Simple<'_> {
             return Base::Own(Vec::new());
         }
         let program = |opening: &mut Opening, key: &[u8]| {
-            let place = self.document.stream(self.descriptor?.get(key)?)?;
+            let place = self.document.stream(self.document.item(self.descriptor?, key)?)?;
             Some(self.document.content(opening, place).data)
         };
         if let Some(data) = program(opening, b"FontFile") {

@@ -33,7 +33,7 @@ pub(super) fn read(opening: &mut Opening, document: &Document) -> String {
         let mut reader = Reader::new(document, most);
         let mut out = String::new();
         for leaf in leaves(document) {
-            if out.len() >= most || reader.is_over() || opening.check_time().is_err() {
+            if out.len() >= most || reader.is_over() || opening.is_late() {
                 break;
             }
             leaf.draw(opening, document, &mut reader, &mut out);
@@ -61,15 +61,19 @@ fn leaves(document: &Document) -> Vec<Leaf<'_>> {
     if let Some((_, Object::Dict(pages))) = root {
         let mut open = vec![Leaf::under(None, document, pages)];
         let mut known = HashSet::new();
+        // Nodes may share what they lead to, which is looked at for each.
+        let mut left = 4 * MOST_NODES;
         while let Some(node) = open.pop() {
-            if known.len() + found.len() >= MOST_NODES {
+            if known.len() + found.len() >= MOST_NODES || left == 0 {
                 break;
             }
             let Some(kids) = document.get(node.dict, b"Kids").and_then(Object::array) else {
                 found.push(node);
                 continue;
             };
-            for kid in kids.iter().rev().take(MOST_NODES) {
+            let kids = &kids[..kids.len().min(left)];
+            left -= kids.len();
+            for kid in kids.iter().rev() {
                 let is_new = !matches!(kid, Object::Reference(number) if !known.insert(*number));
                 if let Some(dict) = document.resolve(kid).dict().filter(|_| is_new && open.len() < MOST_NODES)
                 {
@@ -103,7 +107,7 @@ impl<'d> Leaf<'d> {
         let resources = self.resources.and_then(Object::dict).unwrap_or(&NOTHING);
         let (base, width, height) = self.base(document);
         let mut page = Page { words: Words::default(), width, height, out };
-        let contents = self.dict.get(b"Contents");
+        let contents = document.item(self.dict, b"Contents");
         let pieces = match contents.map(|contents| (contents, document.resolve(contents))) {
             Some((_, Object::Array(pieces))) => pieces.iter().take(MOST_PIECES).collect(),
             Some((contents, _)) => vec![contents],
@@ -120,6 +124,9 @@ impl<'d> Leaf<'d> {
         reader.draw(opening, &mut page, &data, (resources, base));
         let annotations = document.get(self.dict, b"Annots").and_then(Object::array).unwrap_or_default();
         for annotation in annotations.iter().take(MOST_ANNOTATIONS) {
+            if reader.is_over() {
+                break;
+            }
             if let Some(dict) = document.resolve(annotation).dict() {
                 reader.annotation(opening, &mut page, dict, (resources, base));
             }
