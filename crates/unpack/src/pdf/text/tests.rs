@@ -189,9 +189,21 @@ fn hostile_documents_come_to_an_end() {
     let long = [b"1 beginbfchar <61> <".to_vec(), b"0062".repeat(128), b"> endbfchar".to_vec()].concat();
     let form = ("<</Subtype/Form>>", &again(10)[..]);
     let none = ("<<>>", &b""[..]);
-    let wide =
-        format!("<</Subtype/Type0/DescendantFonts[<</W[0 {0} 1 0[{1}]]>>]>>", u32::MAX, "1 ".repeat(100_000));
+    let wide = format!(
+        "<</Subtype/Type0/DescendantFonts[<</W[0 {0} 1 {0}[1 2] 0[{1}]{2}]>>]>>",
+        u32::MAX,
+        "1 ".repeat(50_000),
+        "1 7 0 R ".repeat(50_000)
+    );
+    let junk = format!("[{}]", "(x)".repeat(50_000));
     let kids = format!("<</Kids[{}]/MediaBox[0 0 1e308 1e308]>>", "2 0 R 3 0 R ".repeat(100_000));
+    // Each leads to all, under a name of its own.
+    let all = format!("[{}]", "<</Kids 6 0 R>>".repeat(1000));
+    let shared = format!("<</Kids {all}>>");
+    let many: String = (0..50_000).map(|number| format!("/N{number} 9 0 R")).collect();
+    let crowded = format!("<</Kids[3 0 R]/Resources<</XObject<<{many}>>>>>>");
+    let words = [b"/S <</ActualText(".to_vec(), b"w".repeat(4000), b")>> BDC (a) Tj EMC ".to_vec()].concat();
+    let spoken = [&b"BT /F 9 Tf 9 700 Td "[..], &words.repeat(200)].concat();
     for (what, tree, content, more) in [
         ("forms in forms", TREE, &again(10)[..], &[none, form][..]),
         ("much text", TREE, &drawn, &[]),
@@ -203,8 +215,11 @@ fn hostile_documents_come_to_an_end() {
         ),
         ("states and marks", TREE, &b"q /A <</ActualText(x)>> BDC /A BMC BT ".repeat(50_000), &[]),
         ("operands", TREE, &b"[[[[[[ (a) << /A ".repeat(50_000), &[]),
-        ("widths", TREE, b"BT /G 10 Tf 10 700 Td <ffffffff> Tj ET", &[(&wide, b"")]),
+        ("widths", TREE, b"BT /G 10 Tf 10 700 Td <ffffffff> Tj ET", &[(&wide, b""), (&junk, b"")]),
         ("kids", (&kids, b""), b"", &[]),
+        ("shared kids", (&shared, b""), b"", &[(&all, b"")]),
+        ("names", (&crowded, b""), &b"/N7 Do ".repeat(50_000), &[]),
+        ("words instead", TREE, &spoken, &[]),
         (
             "numbers",
             TREE,
