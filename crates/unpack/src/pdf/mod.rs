@@ -61,8 +61,9 @@ pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
     }
     picture::codes(opening, &document)?;
     // Last: what it costs to look for keys leaves nothing for others.
-    if opening.wants_text() {
-        let shown = text::read(opening, &document);
+    if opening.wants_text()
+        && let Some(shown) = text::read(opening, &document)
+    {
         opening.shows(&shown);
     }
     Ok(())

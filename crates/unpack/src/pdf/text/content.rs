@@ -201,7 +201,8 @@ impl<'d> Reader<'d> {
             }
             b"BMC" if frame.marks.len() < MOST_MARKS => frame.marks.push(false),
             b"EMC" => {
-                if frame.marks.pop() == Some(true) {
+                let told = frame.marks.pop();
+                if told == Some(true) {
                     self.instead(page, frame);
                 }
             }

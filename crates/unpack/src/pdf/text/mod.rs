@@ -26,20 +26,25 @@ const MOST_BYTES: u64 = 64 << 20;
 /// Nodes of the tree of pages.
 const MOST_NODES: usize = 50_000;
 
-/// Reads the text of a document.
-pub(super) fn read(opening: &mut Opening, document: &Document) -> String {
+/// Reads the text of a document; None if it has no page.
+pub(super) fn read(opening: &mut Opening, document: &Document) -> Option<String> {
     let most = opening.most_text();
-    opening.aside(MOST_BYTES, |opening| {
+    let leaves = leaves(document);
+    if leaves.is_empty() {
+        return None;
+    }
+    let shown = opening.aside(MOST_BYTES, |opening| {
         let mut reader = Reader::new(document, most);
         let mut out = String::new();
-        for leaf in leaves(document) {
+        for leaf in leaves {
             if out.len() >= most || reader.is_over() || opening.is_late() {
                 break;
             }
             leaf.draw(opening, document, &mut reader, &mut out);
         }
         out
-    })
+    });
+    Some(shown)
 }
 
 /// A page, with what it has of the nodes above it.

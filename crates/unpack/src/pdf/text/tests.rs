@@ -165,6 +165,7 @@ fn text_is_told_only_where_it_is_asked_for_and_can_be_read() {
     assert_eq!(shown_within(file(), 7).as_deref(), Some("Hello w"));
     let locked = [&file()[..], b"trailer <</Encrypt<</Filter/Standard/V 1/R 2/O(x)/U(y)/P -4>>>>"].concat();
     assert_eq!(shown_within(locked, 100), None);
+    assert_eq!(shown_within(b"%PDF-1.7 and nothing else".to_vec(), 100), None);
     // One of pictures only has none, which is something else.
     assert_eq!(page(b"q 1 0 0 1 0 0 cm Q", &[]), "");
 }
