@@ -56,7 +56,8 @@ impl Words {
     pub(super) fn draw(&mut self, place: Place, text: &str, out: &mut String) {
         if text.chars().all(is_blank) {
             if let Some(last) = self.words.last_mut().filter(|_| !text.is_empty()) {
-                last.spaced = true;
+                // From right to left it lies before.
+                last.spaced |= place.from >= last.place.from;
                 self.closed = true;
             }
             return;
@@ -285,6 +286,15 @@ mod tests {
             ),
             (&[(0.0, 0.0, 10.0, "c"), (0.2, 0.0, 10.0, "¸"), (5.0, 0.0, 10.0, "a")], "ça\n"),
             (&[(0.0, 0.0, 10.0, "u"), (5.0, 0.0, 10.0, "¨"), (10.0, 0.0, 10.0, "u")], "u¨u\n"),
+            (
+                &[
+                    (10.0, 0.0, 10.0, "ש"),
+                    (5.0, 0.0, 10.0, "ל"),
+                    (2.0, 0.0, 10.0, " "),
+                    (-3.0, 0.0, 10.0, "ו"),
+                ],
+                "של ו\n",
+            ),
             (&[(0.0, 0.0, 10.0, "a\u{7}b")], "a b\n"),
             (&[(f64::MAX, f64::MIN, 1e300, "a"), (f64::MIN, f64::MAX, 0.0, "b")], "a\n\nb\n"),
             (&[], ""),
