@@ -125,6 +125,11 @@ pub trait Check: Send + Sync {
         None
     }
 
+    /// Bytes of text that it wants of the documents in a message of that size, also in bytes; reading them takes its time.
+    fn most_text(&self, _size: u64) -> u64 {
+        0
+    }
+
     /// Makes ready what the first message would otherwise wait for. Blocks; called once, where many messages are to come.
     fn warm(&self) {}
 

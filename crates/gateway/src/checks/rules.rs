@@ -212,6 +212,10 @@ impl Check for RuleCheck {
         Some((named.map(|rule| rule.name.clone()).collect(), self.live.may_change()))
     }
 
+    fn most_text(&self, size: u64) -> u64 {
+        if size > self.max_size { 0 } else { self.live.rules().most_text() }
+    }
+
     fn warm(&self) {
         self.live.rules().engine.warm();
     }

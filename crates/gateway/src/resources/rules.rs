@@ -110,11 +110,17 @@ impl Rules {
     /// Reads a message as these rules want it: unpacked only where a plugin looks into documents. The daemon, which unpacks in
     /// a worker, has no use for it.
     pub fn read(&self, raw: bytes::Bytes) -> Message {
-        let limits = Limits::default();
+        let limits = Limits { texts: self.most_text(), ..Limits::default() };
         match self.texts.plugins.want_documents() {
             true => gatepost_unpack::read(raw, &limits),
             false => Message::read(raw, &mut Budget::new(&limits)),
         }
+    }
+
+    /// Bytes of text of documents that plugins want of a message in all.
+    pub fn most_text(&self) -> u64 {
+        const MOST: u64 = 4 << 20;
+        if self.texts.plugins.want_text() { MOST } else { 0 }
     }
 
     /// Hands plugins what they want of a message's attachments, as whoever has read it has unpacked them.

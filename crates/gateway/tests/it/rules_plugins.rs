@@ -175,7 +175,8 @@ fn mails() -> Vec<String> {
     mails
 }
 
-fn attached(name: &str, kind: &str, content: &[u8]) -> String {
+/// A mail with an attachment.
+pub fn attached(name: &str, kind: &str, content: &[u8]) -> String {
     format!(
         "From: a@a.com\nSubject: x\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b\n\
         Content-Type: {kind}; name=\"{name}\"\nContent-Disposition: attachment; filename=\"{name}\"\n\
@@ -337,7 +338,7 @@ fn files(folder: &Path, countries: bool) {
 }
 
 /// The rules that SpamAssassin says hit, for each mail, in one run.
-fn spamassassin(folder: &Path, mails: &[String]) -> Vec<String> {
+pub fn spamassassin(folder: &Path, mails: &[String]) -> Vec<String> {
     let envelope = "From a@a.com  Thu Jan  1 00:00:00 2026\n";
     let all: String = mails.iter().map(|mail| format!("{envelope}{mail}\n")).collect();
     fs::write(folder.join("all.mbox"), all).expect("the mails");

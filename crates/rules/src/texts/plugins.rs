@@ -46,6 +46,11 @@ impl Plugins {
         self.office.is_some() || self.extract.as_ref().is_some_and(|extract| !extract.is_idle())
     }
 
+    /// Whether they read the text of attachments.
+    pub fn want_text(&self) -> bool {
+        self.extract.as_ref().is_some_and(Extracting::reads_text)
+    }
+
     /// Takes the models of languages for TextCat.
     pub fn languages(&mut self, settings: &Settings, models: Arc<Models>) {
         let number = |name, default: f64| settings.number(name).unwrap_or(default).max(0.0);
