@@ -57,6 +57,9 @@ const PLUGINS: &[&str] = &[
     "WelcomeListSubject",
 ];
 
+/// Names of files with their contents.
+pub type Sources = Vec<(String, Vec<u8>)>;
+
 /// Rules, ready to be evaluated.
 pub struct Rules {
     /// As they were read.
@@ -154,7 +157,7 @@ fn read(paths: &[PathBuf], own: bool, network: bool, included: &mut Vec<PathBuf>
 /// each folder's by name.
 ///
 /// Errors: a path that cannot be read, with its name.
-pub fn sources(paths: &[PathBuf], own: bool) -> io::Result<Vec<(String, Vec<u8>)>> {
+pub fn sources(paths: &[PathBuf], own: bool) -> io::Result<Sources> {
     let (mut sources, then) = plugins_of(paths)?;
     if own {
         sources.extend(own::FILES.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())));
@@ -166,7 +169,7 @@ pub fn sources(paths: &[PathBuf], own: bool) -> io::Result<Vec<(String, Vec<u8>)
 }
 
 /// The .pre files of all paths with their contents, or what stands for them where there is none; then the other files.
-fn plugins_of(paths: &[PathBuf]) -> io::Result<(Vec<(String, Vec<u8>)>, Vec<PathBuf>)> {
+fn plugins_of(paths: &[PathBuf]) -> io::Result<(Sources, Vec<PathBuf>)> {
     let mut files = Vec::new();
     for path in paths {
         files.extend(files_of(path)?);

@@ -99,6 +99,11 @@ impl Live {
         !self.source.paths.is_empty()
     }
 
+    /// Paths of update channels at which there is nothing yet.
+    pub fn missing(&self) -> Vec<PathBuf> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).missing.clone()
+    }
+
     /// How many there are, or why new ones were not taken.
     pub fn state(&self) -> Result<String, String> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -334,7 +339,7 @@ mod tests {
         let why = Live::open(Source::of(&config(""))).err().unwrap();
         assert!(why.contains("rules: No such file"), "{why}");
         let source = Source::of(&config("[update.rules.channel.'a.example']\nunsigned = true"));
-        assert_eq!(source.awaited, [root.clone()]);
+        assert_eq!(source.awaited, std::slice::from_ref(&root));
         let live = Live::open(source).unwrap();
         assert_eq!(names(&live), "L");
         assert!(live.state().unwrap().contains("none yet in"), "{:?}", live.state());
