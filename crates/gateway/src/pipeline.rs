@@ -423,6 +423,7 @@ impl Pipeline {
             after_queue,
             advice,
             fields: &found.fields,
+            prefixes: &found.prefixes,
             authserv_ids: &self.authserv_ids,
         };
         let mut verdicts = verdict::judge(&case, &self.policies, &self.headers);

@@ -7,6 +7,7 @@
 mod access;
 mod antivirus;
 mod authres;
+mod blocks;
 mod body;
 mod dates;
 mod freemail;
@@ -67,6 +68,7 @@ static TABLE: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
         language::FUNCTIONS,
         access::FUNCTIONS,
         authres::FUNCTIONS,
+        blocks::FUNCTIONS,
     ];
     let several = lists::FUNCTIONS.iter().chain(net::FUNCTIONS);
     single.iter().chain(several).flat_map(|table| table.iter().copied()).collect()

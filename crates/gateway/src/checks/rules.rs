@@ -3,6 +3,7 @@
 
 pub mod dns;
 mod known;
+mod prefix;
 
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
@@ -96,6 +97,8 @@ struct Looked {
     outcome: Outcome,
     /// Questions to the DNS without an answer.
     unanswered: Vec<Query>,
+    /// What rules put before the subject, by their names.
+    prefixes: Vec<(String, String)>,
 }
 
 impl RuleCheck {
@@ -160,11 +163,12 @@ impl RuleCheck {
     }
 
     /// What rules found, and which could not look. Those that never can were told when they were read.
-    fn found(&self, rules: &Rules, Looked { outcome, unanswered }: Looked) -> Found {
+    fn found(&self, rules: &Rules, Looked { outcome, unanswered, prefixes }: Looked) -> Found {
         let mut counting: Vec<&Hit> = outcome.hits.iter().filter(|hit| !hit.name.starts_with("__")).collect();
         // As SpamAssassin lists them.
         counting.sort_by_key(|hit| &hit.name);
         let mut found: Found = counting.into_iter().map(finding).collect::<Vec<_>>().into();
+        found.prefixes = prefixes;
         let faults = outcome.faults.into_iter().filter(|fault| !rules.broken.contains(&*fault.rule));
         let fault =
             |fault: engine::Fault| self.fault(format!("rules:{}", fault.rule), Cause::Limit, fault.message);
@@ -257,7 +261,8 @@ impl Job {
         let mut outcome = rules.engine.evaluate(&texts, &evals, limits);
         let faults = faults.into_iter().map(|(rule, message)| engine::Fault { rule: rule.into(), message });
         outcome.faults.extend(faults);
-        Some(Looked { outcome, unanswered })
+        let prefixes = prefix::of(&outcome, rules, &texts);
+        Some(Looked { outcome, unanswered, prefixes })
     }
 
     fn turn(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {

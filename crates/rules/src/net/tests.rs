@@ -9,7 +9,7 @@ use crate::conf::{Options, Reader};
 use crate::subject::text_settings;
 use crate::texts::Given;
 
-const PLUGINS: [&str; 6] = ["ASN", "AskDNS", "Check", "DNSEval", "HashBL", "URIDNSBL"];
+const PLUGINS: [&str; 7] = ["ASN", "AskDNS", "Check", "DNSEval", "HashBL", "URIDNSBL", "URILocalBL"];
 
 const MAIL: &str = "Return-Path: <joe@mail.example.com>\n\
     Received: from relay.example.net (relay.example.net [203.0.113.9]) by mx.example.org with ESMTP id 1; \
@@ -412,6 +412,44 @@ fn a_list_that_blocks_us_is_left_alone() {
     plan.reply(due[0].0, reply("9.113.0.203.bl.test A 127.0.0.255", &due[0].1).unwrap());
     assert_eq!(plan.finish().rules.len(), 2);
     assert!(net.plan(&texts, &Known::default()).is_empty());
+}
+
+#[test]
+fn addresses_of_hosts_in_links() {
+    let zone =
+        "shop.listed.com A 198.51.100.80\nshop.listed.com AAAA 2001:db8::80\ngood.example.net A 203.0.113.1";
+    let all = "freemail.com A,freemail.com AAAA,good.example.net A,good.example.net AAAA,shop.listed.com A,shop.listed.com AAAA";
+    for (conf, hits, names) in [
+        ("uri_block_cidr R 198.51.100.0/24\n", "R", all),
+        ("uri_block_cidr R 2001:db8::/64\n", "R", all),
+        ("uri_block_cidr R 198.51.100.81\n", "", all),
+        ("uri_block_cidr R 198.51.100.0/24\nuri_block_exclude R listed.com freemail.com\n", "", ""),
+        // What is let off counts for that rule alone.
+        (
+            "uri_block_cidr R 198.51.100.0/24\nuri_block_exclude R shop.listed.com\nuri_block_cidr S 198.51.100.0/24\n",
+            "S",
+            all,
+        ),
+        ("uri_block_cidr R 198.51.100.0/24 203.0.113.0/24\nuri_block_exclude R 198.51.100.80\n", "R", all),
+        // The address in a link is enough.
+        ("uri_block_cidr R 192.0.2.44\n", "", ""),
+        ("uri_block_cidr R 198.51.100.0/24\nscore R 0\n", "", ""),
+    ] {
+        let said = run(conf, zone);
+        assert_eq!(said.hits, hits, "{conf}");
+        let expected: Vec<&str> = names.split(',').filter(|name| !name.is_empty()).collect();
+        if !conf.contains("freemail.com") {
+            assert_eq!(asked(&said), expected, "{conf}");
+        }
+    }
+    let links: String = (0..2000).map(|number| format!("http://h{number}.com/ ")).collect();
+    let said = run_with(
+        "uri_block_cidr R 192.0.2.1\n",
+        &format!("From: a@a.com\n\n{links}\n"),
+        "",
+        &Known::default(),
+    );
+    assert_eq!(said.asked.len(), 200);
 }
 
 #[test]
