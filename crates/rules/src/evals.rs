@@ -34,7 +34,7 @@ use std::sync::{Arc, LazyLock, OnceLock, RwLock};
 
 use bytes::Bytes;
 
-use crate::conf::Settings;
+use crate::conf::{Place, Settings};
 use crate::engine::{Answer, Call, Evals};
 use crate::regex::{Matcher, Pattern};
 use crate::texts::{HeaderRequest, HtmlFacts, Tags, Texts};
@@ -333,6 +333,15 @@ impl<'a> Native<'a> {
 
     fn free_in_body(&self) -> Option<&Vec<Vec<u8>>> {
         self.memo.free.get_or_init(|| freemail::in_body(self)).as_ref()
+    }
+
+    /// How long the text is that rules of this kind look at, in octets: `rawbody` rules may call functions of `body` rules.
+    fn length(&self, call: &Call<'_>) -> usize {
+        let texts = match call.place {
+            Place::RawBody => self.texts.rawbody(),
+            _ => self.texts.body(),
+        };
+        texts.iter().map(|text| text.len()).sum()
     }
 
     /// Whether an expression that is an argument matches one of the texts.

@@ -74,6 +74,14 @@ const INVALID: &[(&str, &str)] = &[
     ("style=\"color: 123456\"", "1"),
     ("style=\"color: #peachpuff\"", "1"),
     ("style=\"color: transparent\"", "(none)"),
+    ("style=\"color: \"", "1"),
+    ("style=\"color:\n\t\n\"", "1"),
+    ("style=\"color:\n\n\"", "(none)"),
+    ("style=\"color:\"", "(none)"),
+    ("style=\"color: ; color: red\"", "(none)"),
+    ("style=\"background-color: ;color: red\"", "1"),
+    ("style=\"color : \"", "(none)"),
+    ("style=\"background: \"", "(none)"),
 ];
 
 /// What is rendered.
