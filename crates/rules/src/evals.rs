@@ -5,6 +5,7 @@
 //! `is_native` says so, for the linter and the documentation.
 
 mod access;
+mod adsp;
 mod antivirus;
 mod authres;
 mod body;
@@ -127,6 +128,8 @@ pub struct Signature {
     pub valid: bool,
     /// Its key is one for tests (`t=y`).
     pub testing: bool,
+    /// Its key could not be looked up, so that nobody knows whether it is valid.
+    pub unknown: bool,
 }
 
 /// A result of DMARC.
