@@ -367,7 +367,7 @@ fn ratware_envelope(native: &Native<'_>) -> bool {
 
 /// The last two labels of the domain of an address, in lower case.
 fn second_level(native: &Native<'_>, name: &str) -> Vec<u8> {
-    let address = native.texts.header(&HeaderRequest::parse(name)).joined().unwrap_or_default();
+    let address = native.value(name);
     let Some(at) = memchr::memrchr(b'@', &address) else { return Vec::new() };
     let domain = address[at + 1..].to_ascii_lowercase();
     let mut labels: Vec<&[u8]> = domain.split(|octet| *octet == b'.').collect();

@@ -16,7 +16,8 @@ pub fn cases() -> Vec<Case> {
     cases.push(rules("loadplugin Mail::SpamAssassin::Plugin::ImageInfo", PICTURE, IMAGES));
     cases.push(rules("loadplugin Mail::SpamAssassin::Plugin::HeaderEval", HEADER, FIELDS));
     cases.push(case(
-        "loadplugin Mail::SpamAssassin::Plugin::HeaderEval\nheader SAME eval:check_for_matching_env_and_hdr_from()\n",
+        "loadplugin Mail::SpamAssassin::Plugin::HeaderEval\nheader SAME eval:check_for_matching_env_and_hdr_from()\n\
+        header OTHER eval:check_equal_from_domains()\n",
         "Return-Path: <news@one.test>\nFrom: news@one.test, Other <other@two.test>\nSubject: x\n\nText\n",
         "hits",
         "SAME",
