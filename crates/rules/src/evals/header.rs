@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::pattern::{Fixed, fixed, groups, hits};
 use super::{Function, Native, number, of, text};
-use crate::texts::{HeaderRequest, ip, is_word, trim};
+use crate::texts::{ip, is_word, trim};
 
 macro_rules! expressions {
     ($($name:ident = $text:expr;)*) => { $(static $name: Fixed = Fixed::new(|| fixed($text));)* };

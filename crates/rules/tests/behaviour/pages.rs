@@ -12,6 +12,8 @@ pub fn cases() -> Vec<Case> {
     cases.extend(INVALID.iter().map(|(style, value)| {
         case("", &page(&format!("<div {style}>X</div>")), "html font_invalid_color", value)
     }));
+    cases
+        .extend(BROKEN_WORDS.iter().map(|(html, count)| case("", &page(html), "html backhair_count", count)));
     cases.extend(TEXTS.iter().map(|(html, want)| case("", &page(html), "body", &format!("\n|{want}"))));
     cases.extend(SIZES.iter().flat_map(|(size, body, raw, rendered)| {
         let conf = format!("body_part_scan_size {size}\nrawbody_part_scan_size {size}");
@@ -82,6 +84,17 @@ const INVALID: &[(&str, &str)] = &[
     ("style=\"background-color: ;color: red\"", "1"),
     ("style=\"color : \"", "(none)"),
     ("style=\"background: \"", "(none)"),
+];
+
+/// Words with tags in them: in how many ways.
+const BROKEN_WORDS: &[(&str, &str)] = &[
+    ("<p>ab<b>cd</b>", "1"),
+    ("<p>ab<b>.cd</b>", "(none)"),
+    ("<p>\u{e4}b<b>\u{200c}\u{200c} c</b>", "1"),
+    ("<p>\u{e4}b<b>\u{300} c</b>", "1"),
+    ("<p>\u{e4}b<b>\u{200b} c</b>", "(none)"),
+    ("<p>\u{e4}b<b>\u{b2} c</b>", "(none)"),
+    ("<p>\u{e4}b<b>\u{b2}c</b> <i>d</i>e", "2"),
 ];
 
 /// What is rendered.
