@@ -403,7 +403,7 @@ mod tests {
             ("\"Foo\" (<x@y.com>)", &[("Foo", "")]),
             ("Foo (<x@y.com>)", &[("", "x@y.com")]),
             ("\"Foo\" (Blah) (<x@y.com>)", &[("", "x@y.com")]),
-            ("\"Foo\" \"Blah\" (a, <x@y.com>), b@c.com", &[("Foo Blah", ""), ("", "b@c.com")]),
+            ("\"Foo\" \"Blah\" (at <x@y.com>), b@c.com", &[("Foo Blah", ""), ("", "b@c.com")]),
         ] {
             let text = |part: Option<Vec<u8>>| String::from_utf8(part.unwrap_or_default()).unwrap();
             let read: Vec<_> = parse(value.as_bytes())
