@@ -6,6 +6,9 @@ use gatepost_mail::{Budget, Limits, Message};
 
 use super::*;
 use crate::conf::{Options, Reader};
+use crate::engine::{self, Engine};
+use crate::evals::{Native, Patterns};
+use crate::report::Report;
 use crate::subject::text_settings;
 use crate::texts::Given;
 
@@ -489,4 +492,57 @@ fn without_the_network_nothing_is_asked() {
     let set = rules("header R eval:check_rbl('x', 'bl.test', '(')\naskdns S x.test A /(/\n");
     let problems = Net::new(&set, ScoreSet { net: true, bayes: false });
     assert_eq!(problems.problems().iter().map(|(rule, _)| rule.as_str()).collect::<Vec<_>>(), ["R", "S"]);
+}
+
+#[test]
+fn reports_tell_who_was_asked() {
+    for (rule, answer, line) in [
+        (
+            "header R eval:check_rbl('x', 'l.test.')",
+            "9.113.0.203.l.test A 127.0.0.2",
+            "RBL: Why\n[203.0.113.9 listed in l.test]",
+        ),
+        (
+            "header R eval:check_rbl_txt('x', 'l.test.')",
+            "9.113.0.203.l.test TXT an open+ relay",
+            "RBL: Why\n[an open relay]",
+        ),
+        (
+            "header R eval:check_rbl_from_domain('x', 'l.test.')",
+            "example.co.uk.l.test A 127.0.0.2",
+            "RBL: Why\n[listed in example.co.uk.l.test]",
+        ),
+        (
+            "urirhssub R l.test. A 2\nbody R eval:check_uridnsbl('R')",
+            "listed.com.l.test A 127.0.0.2",
+            "Why\n[URI: listed.com]",
+        ),
+        (
+            "askdns R _AUTHORDOMAIN_ TXT /a/",
+            "www.example.co.uk TXT v=a",
+            "ASKDNS: Why\n[www.example.co.uk TXT:v=a]",
+        ),
+        ("askdns R plain.test A [NXDOMAIN]", "", "ASKDNS: Why\n[plain.test A:]"),
+        (
+            "body R eval:check_hashbl_bodyre('h.test', 'raw', 'code (\\d+)')",
+            "12345.h.test A 127.0.0.2",
+            "Why\n[12345]",
+        ),
+        ("rawbody R /12345/", "", "RAW: Why"),
+    ] {
+        let conf = format!("{rule}\ndescribe R Why\n");
+        let (set, mut known) = (rules(&conf), Known::default());
+        run_with(&conf, MAIL, answer, &known).answers.enter(&mut known);
+        let settings = text_settings(&set.settings);
+        let message = Message::read(MAIL.to_string().into(), &mut Budget::new(&Limits::default()));
+        let texts = Texts::new(&message, Given::default(), &settings);
+        let patterns = Patterns::default();
+        let evals = Native::new(&texts, &set.settings, &known, &patterns);
+        let engine = Engine::new(&set, ScoreSet { net: true, bayes: false });
+        let outcome = engine.evaluate(&texts, &evals, engine::Limits::default());
+        let report =
+            Report { outcome: &outcome, set: &set, required: 5.0, tags: HashMap::new(), field: &|_| None };
+        let report = report.filled("_REPORT_").replace("*      [", "[");
+        assert_eq!(report, format!("\n*  1.0 R {line}\n"), "{rule}");
+    }
 }
