@@ -78,10 +78,12 @@ fuzz_target!(|data: &[u8]| {
         memory: 32 << 20,
         // Trying one takes long on purpose, and a corpus knows which it is.
         passwords: ["infected".to_owned()].into(),
+        texts: 1 << 16,
         ..Limits::default()
     };
     let message = open(*format, file.to_vec().into(), &limits);
     assert!(message.parts.len() <= 65);
+    assert!(message.texts.iter().map(|told| told.text.len()).sum::<usize>() <= 1 << 16);
     let made: usize = message.parts.iter().map(|part| part.body.len()).sum();
     assert!(made <= 2 * data.len() + (16 << 20));
     for (id, _) in message.parts() {

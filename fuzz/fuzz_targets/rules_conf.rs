@@ -51,7 +51,7 @@ fuzz_target!(|content: &[u8]| {
         Some(String::from_utf8_lossy(&value).into_owned())
     };
     let report =
-        Report { outcome: &outcome, settings: &set.settings, required: 5.0, tags: HashMap::new(), field: &field };
+        Report { outcome: &outcome, set: &set, required: 5.0, tags: HashMap::new(), field: &field };
     for (name, value) in report.headers() {
         assert!(!name.contains(['\n', ' ']) && !value.contains("\n\n"), "{name}: {value:?}");
     }

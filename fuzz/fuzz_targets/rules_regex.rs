@@ -23,7 +23,7 @@ fuzz_target!(|input: (&str, &[u8], &[u8])| {
     }
     if let Some(prefixes) = &prefixes {
         let mut there = false;
-        prefixes.scan(subject, |_| there = true);
+        prefixes.scan(&[subject], |_, _| there = true);
         assert!(there, "the beginning at {range:?}");
     }
     if let Some(required) = &required {

@@ -14,7 +14,7 @@ const MAIL: &[u8] = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r
     application/zip; name=a.zip\r\nContent-Transfer-Encoding: binary\r\n\r\nPK\x03\x04 and so on\r\n--x--\r\n";
 
 fn reading() -> Reading {
-    let limits = Limits { depth: 4, parts: 64, bytes: 1 << 20, ..Limits::default() };
+    let limits = Limits { depth: 4, parts: 64, bytes: 1 << 20, texts: 100, ..Limits::default() };
     Reading::mail(MAIL.into(), &limits)
 }
 
@@ -32,6 +32,7 @@ fuzz_target!(|data: &[u8]| {
             assert!(part.parent.is_none_or(|parent| parent < id));
             message.path(id);
         }
+        assert!(message.texts.iter().map(|told| told.text.len()).sum::<usize>() <= 100);
         for defect in &message.defects {
             assert!(defect.part.0 < message.parts.len());
         }

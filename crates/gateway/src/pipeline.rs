@@ -198,6 +198,7 @@ impl Pipeline {
                 readings: reading.readings,
                 memory: reading.memory.bytes(),
                 passwords: reading.passwords.iter().cloned().collect(),
+                texts: 0,
             },
             workers: Workers::build(config, metrics.workers()),
             reading_fault: reading.on_fault,
@@ -372,7 +373,9 @@ impl Pipeline {
         began: Instant,
     ) -> (Message, Option<Fault>) {
         const LARGE: usize = 256 << 10;
-        let (manner, content, limits) = (manner.clone(), raw.clone(), self.limits.clone());
+        let texts = self.checks.most_text(raw.len() as u64);
+        let (manner, content) = (manner.clone(), raw.clone());
+        let limits = Limits { texts, ..self.limits.clone() };
         let reading = move || match manner {
             Manner::Mail | Manner::Advice => Reading::mended(content, unmended, &limits),
             Manner::File(name) => Reading::file(content, name.as_deref(), &limits),
@@ -420,6 +423,7 @@ impl Pipeline {
             after_queue,
             advice,
             fields: &found.fields,
+            prefixes: &found.prefixes,
             authserv_ids: &self.authserv_ids,
         };
         let mut verdicts = verdict::judge(&case, &self.policies, &self.headers);

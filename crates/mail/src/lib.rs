@@ -47,7 +47,7 @@ pub use filetype::{FileKind, FileType};
 pub use finding::{Category, Cause, Counts, Fault, Finding, OnFault, Scope, Symbol};
 pub use header::{Field, Headers, Noticed, begins_with_field};
 pub use limits::{Budget, Limit, Limits};
-pub use message::{Mail, Message, Origin, Part, PartId};
+pub use message::{DocumentText, Mail, Message, Origin, Part, PartId};
 pub use points::Points;
 pub use session::{Direction, Protocol, Session, Tls, Via};
 pub use verdict::{Action, Bounce, Reply, Treated, Treatment, Verdict, Weighed};

@@ -23,6 +23,8 @@ pub struct Limits {
     pub memory: u64,
     /// Passwords that are tried on what is encrypted, besides the words of the mail itself.
     pub passwords: Arc<[String]>,
+    /// Bytes of UTF-8 that the text of documents may have in all; 0: nobody asks for it, so none is read.
+    pub texts: u64,
 }
 
 impl Limits {
@@ -42,6 +44,7 @@ impl Default for Limits {
             readings: 200,
             memory: 256 << 20,
             passwords: Limits::PASSWORDS.iter().map(|&password| password.to_owned()).collect(),
+            texts: 0,
         }
     }
 }

@@ -23,6 +23,17 @@ pub struct Message {
     pub features: Vec<Feature>,
     /// Addresses that stand elsewhere than in text: in PDFs, documents, shortcuts, pictures.
     pub links: Vec<Link>,
+    /// What readers see of documents, where that was asked for ([`crate::Limits::texts`]).
+    pub texts: Vec<DocumentText>,
+}
+
+/// The text of a document, as a reader sees it, lines apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentText {
+    /// The document.
+    pub part: PartId,
+    /// In UTF-8; empty if there is none in it, as in one of pictures.
+    pub text: Box<str>,
 }
 
 /// Place of a part in [`Message::parts`].
@@ -120,6 +131,7 @@ impl Message {
             defects: Vec::new(),
             features: Vec::new(),
             links: Vec::new(),
+            texts: Vec::new(),
         }
     }
 
@@ -155,6 +167,22 @@ impl Message {
         if new && !self.links.iter().any(|link| link.part == part && link.url == url) {
             self.links.push(Link { part, url });
         }
+    }
+
+    /// Notes the text of a document, cut after `most` bytes; further text of the same goes behind it.
+    pub fn text(&mut self, part: PartId, text: &str, most: u64) {
+        let kept: usize = self.texts.iter().map(|known| known.text.len()).sum();
+        let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(kept);
+        let text = &text[..text.floor_char_boundary(most)];
+        match self.texts.iter_mut().find(|known| known.part == part) {
+            Some(known) => known.text = [&known.text, text].concat().into(),
+            None => self.texts.push(DocumentText { part, text: text.into() }),
+        }
+    }
+
+    /// The text of a document, if it was read.
+    pub fn text_of(&self, part: PartId) -> Option<&str> {
+        self.texts.iter().find(|known| known.part == part).map(|known| &*known.text)
     }
 
     /// The parts with their places.

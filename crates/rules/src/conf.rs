@@ -302,6 +302,8 @@ pub struct Reader {
     shortcircuits: HashMap<Box<str>, Shortcircuit>,
     regressions: HashMap<Box<str>, Vec<(bool, String)>>,
     replaced: HashSet<Box<str>>,
+    /// Rules named by `reuse`.
+    reused: HashSet<Box<str>>,
     warnings: Vec<Warning>,
     more_warnings: usize,
     conditions: HashMap<String, bool>,
@@ -344,6 +346,7 @@ impl Reader {
             shortcircuits: HashMap::new(),
             regressions: HashMap::new(),
             replaced: HashSet::new(),
+            reused: HashSet::new(),
             warnings: Vec::new(),
             more_warnings: 0,
             conditions: HashMap::new(),

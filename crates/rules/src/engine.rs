@@ -158,6 +158,8 @@ struct Meta {
     /// `None`: `()`, or a rule that depends on itself.
     steps: Option<Box<[Step<u32>]>>,
     depends: Box<[u32]>,
+    /// Its value if none of those hits; `None`: it divides by zero.
+    idle: Option<f64>,
 }
 
 /// Stands for a rule that is not there.

@@ -5,8 +5,10 @@
 //! `is_native` says so, for the linter and the documentation.
 
 mod access;
+mod adsp;
 mod antivirus;
 mod authres;
+mod blocks;
 mod body;
 mod dates;
 mod freemail;
@@ -35,7 +37,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::conf::Settings;
+use crate::conf::{Place, Settings};
 use crate::engine::{Answer, Call, Evals};
 use crate::regex::{Matcher, Pattern};
 use crate::texts::{HeaderRequest, HtmlFacts, Tags, Texts};
@@ -68,6 +70,7 @@ static TABLE: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
         language::FUNCTIONS,
         access::FUNCTIONS,
         authres::FUNCTIONS,
+        blocks::FUNCTIONS,
     ];
     let several = lists::FUNCTIONS.iter().chain(net::FUNCTIONS);
     single.iter().chain(several).flat_map(|table| table.iter().copied()).collect()
@@ -128,6 +131,8 @@ pub struct Signature {
     pub valid: bool,
     /// Its key is one for tests (`t=y`).
     pub testing: bool,
+    /// Its key could not be looked up, so that nobody knows whether it is valid.
+    pub unknown: bool,
 }
 
 /// A result of DMARC.
@@ -389,6 +394,15 @@ impl<'a> Native<'a> {
 
     fn free_in_body(&self) -> Option<&Vec<Vec<u8>>> {
         self.memo.free.get_or_init(|| freemail::in_body(self)).as_ref()
+    }
+
+    /// How long the text is that rules of this kind look at, in octets: `rawbody` rules may call functions of `body` rules.
+    fn length(&self, call: &Call<'_>) -> usize {
+        let texts = match call.place {
+            Place::RawBody => self.texts.rawbody(),
+            _ => self.texts.body(),
+        };
+        texts.iter().map(|text| text.len()).sum()
     }
 
     /// Whether an expression that is an argument matches one of the texts.

@@ -95,7 +95,7 @@ pub fn check(text: &str) -> Result<(), Refusal> {
     }
     let expanded = replace_globs(text, |_| " 0 ".into());
     let parsed = parse(&expanded, |_| ())?;
-    match parsed.map(|steps| evaluate(&steps, &|()| 0.0, false)) {
+    match parsed.map(|steps| evaluate(&steps, &|()| 0.0, false, &mut Vec::new())) {
         Some(None) => Err(Refusal::Expression("division by zero possible".into())),
         _ => Ok(()),
     }
@@ -177,9 +177,14 @@ pub fn parse<R>(text: &str, rule: impl FnMut(&str) -> R) -> Result<Option<Box<[S
 }
 
 /// The value; `None`: it divides by zero.
-pub fn evaluate<R: Copy>(steps: &[Step<R>], hits: &impl Fn(R) -> f64, local: bool) -> Option<f64> {
+pub fn evaluate<R: Copy>(
+    steps: &[Step<R>],
+    hits: &impl Fn(R) -> f64,
+    local: bool,
+    stack: &mut Vec<f64>,
+) -> Option<f64> {
     let truth = |yes: bool| f64::from(u8::from(yes));
-    let mut stack: Vec<f64> = Vec::with_capacity(8);
+    stack.clear();
     let mut at = 0;
     while let Some(step) = steps.get(at) {
         at += 1;
@@ -463,7 +468,12 @@ mod tests {
 
     fn value(text: &str, hits: &[(&str, f64)]) -> Option<f64> {
         let steps = parse(text, |name| hits.iter().position(|(other, _)| *other == name)).unwrap().unwrap();
-        evaluate(&steps, &|rule: Option<usize>| rule.map_or(0.0, |index| hits[index].1), true)
+        evaluate(
+            &steps,
+            &|rule: Option<usize>| rule.map_or(0.0, |index| hits[index].1),
+            true,
+            &mut Vec::new(),
+        )
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Rules that ask the DNS: URIDNSBL, DNSEval, AskDNS, ASN and HashBL.
+//! Rules that ask the DNS: URIDNSBL, DNSEval, AskDNS, ASN, HashBL and URILocalBL.
 //!
 //! `Net` is made once of a rule set; `Net::plan` says which questions one message raises. Whoever can ask them hands in the
 //! replies, one by one and in any order (`Plan::reply`); a reply may raise more questions (the name servers of a domain, then
@@ -9,6 +9,7 @@
 
 mod ask;
 mod asn;
+mod block;
 mod emails;
 mod hash;
 mod lists;
@@ -29,7 +30,7 @@ use std::time::{Duration, Instant};
 use crate::conf::RuleSet;
 use crate::engine::{Answer, ScoreSet};
 use crate::evals::Known;
-use crate::texts::{Texts, idn_to_ascii};
+use crate::texts::{Blocks, Countries, Texts, idn_to_ascii};
 
 use lists::Lists;
 pub use subtest::code as response_code;
@@ -48,6 +49,8 @@ pub struct Kind(&'static str);
 impl Kind {
     /// IPv4 addresses.
     pub const A: Kind = Kind("A");
+    /// IPv6 addresses.
+    pub const AAAA: Kind = Kind("AAAA");
     /// Texts.
     pub const TXT: Kind = Kind("TXT");
     /// Name servers.
@@ -207,6 +210,8 @@ impl Net {
             left_out: 0,
             faults: Vec::new(),
             end,
+            countries: texts.settings().plugins.places.clone(),
+            blocks: texts.settings().plugins.blocks.clone(),
         };
         if self.lists.rules.is_empty() && self.lists.zones.is_empty() {
             return plan;
@@ -220,6 +225,7 @@ impl Net {
         let tags = tags::Values::new(&lists, texts, known, &plan);
         ask::plan(&mut plan, &lists, &tags);
         hash::plan(&mut plan, &lists, texts, &tags);
+        block::plan(&mut plan, &lists, texts);
         if plan.is_over() && plan.faults.is_empty() {
             plan.faults.push(("dns".into(), "the time was over while it was looked for what to ask".into()));
         }
@@ -247,6 +253,9 @@ pub struct Plan {
     faults: Vec<(String, String)>,
     /// When the time for evaluating answers is over.
     end: Option<Instant>,
+    /// Who knows where addresses are, and what rules of URILocalBL look for.
+    countries: Option<Arc<dyn Countries>>,
+    blocks: Arc<Blocks>,
 }
 
 /// A question, and what its answer is for.
@@ -276,6 +285,8 @@ enum Use {
     Hash { list: usize, value: Box<str> },
     /// A zone of ASN.
     Asn(usize),
+    /// The addresses of a host, for a rule of URILocalBL.
+    Block { rule: usize, host: Box<str> },
 }
 
 /// A rule that waits for tags.
@@ -398,6 +409,7 @@ impl Plan {
             Use::Ask(rule) => ask::answered(self, &lists, *rule, number, reply),
             Use::Hash { list, value } => hash::answered(self, &lists, *list, value, reply),
             Use::Asn(zone) => asn::answered(self, &lists, *zone, reply),
+            Use::Block { rule, host } => block::answered(self, &lists, *rule, host, reply),
         }
     }
 

@@ -13,9 +13,13 @@ mod set;
 mod syntax;
 
 use std::ops::Range;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::OnceLock;
 
-pub use literals::{fold, rarity};
+use pcre2::bytes::CaptureLocations;
+use regex_automata::util::pool::{Pool, PoolGuard};
+
+pub use literals::{fold, fold_into, rarity, weight};
 pub use prefix::Prefixes;
 pub use set::is_space;
 pub use syntax::SyntaxError;
@@ -75,7 +79,26 @@ pub struct Matcher(Engine);
 enum Engine {
     /// The expression, and the same for PCRE2, for texts that are too long for so large an automaton.
     Linear(regex_automata::meta::Regex, Windows),
-    Backtracking(pcre2::bytes::Regex, Windows),
+    Backtracking(Backtracking, Windows),
+}
+
+/// An expression for PCRE2, and room for the places of its groups: to make that each time would take longer than most searches.
+#[derive(Debug)]
+struct Backtracking {
+    regex: pcre2::bytes::Regex,
+    places: OnceLock<Pool<CaptureLocations, MakePlaces>>,
+}
+
+type MakePlaces = Box<dyn Fn() -> CaptureLocations + Send + Sync + UnwindSafe + RefUnwindSafe>;
+
+impl Backtracking {
+    fn places(&self) -> PoolGuard<'_, CaptureLocations, MakePlaces> {
+        let pool = self.places.get_or_init(|| {
+            let own = self.regex.clone();
+            Pool::new(Box::new(move || own.capture_locations()))
+        });
+        pool.get()
+    }
 }
 
 /// An expression for PCRE2 that looks for a match that begins in one window of the text, so that its limits and the clock count
@@ -249,8 +272,8 @@ impl Pattern {
         let smaller = |why| {
             pcre::write_shared(node).ok_or(()).and_then(|text| build(&text).map_err(drop)).map_err(|()| why)
         };
-        let regex = build(&text).or_else(smaller)?;
-        Ok(Matcher(Engine::Backtracking(regex, Windows::new(node))))
+        let own = Backtracking { regex: build(&text).or_else(smaller)?, places: OnceLock::new() };
+        Ok(Matcher(Engine::Backtracking(own, Windows::new(node))))
     }
 
     /// Whether a match may be told one newline longer than Perl tells it.
@@ -298,7 +321,7 @@ impl Matcher {
                 let input = regex_automata::Input::new(text).span(from..text.len());
                 Ok(regex.find(input).map(|found| found.range()))
             }
-            Engine::Backtracking(regex, _) => found(regex, text, from),
+            Engine::Backtracking(own, _) => found(&own.regex, text, from),
         }
     }
 
@@ -314,34 +337,35 @@ impl Matcher {
         from: usize,
         go: &dyn Fn() -> bool,
     ) -> Result<Option<Captured>, Overrun> {
-        let Engine::Backtracking(regex, windows) = &self.0 else {
+        let Engine::Backtracking(own, windows) = &self.0 else {
             return Ok(self.find_while(text, from, go)?.map(|range| (range, Vec::new())));
         };
         if from > text.len() {
             return Ok(None);
         }
         if text.len() - from > WINDOW && windows.written.is_some() {
-            return windows.find(text, from, go, |regex, at| captured(regex, text, at));
+            return windows
+                .find(text, from, go, |regex, at| captured(regex, &mut regex.capture_locations(), text, at));
         }
-        captured(regex, text, from)
+        captured(&own.regex, &mut own.places(), text, from)
     }
 
     /// Where a group by number stands in the first match, if it took part. Only for `Pattern::backtracking`.
     pub fn group(&self, text: &[u8], number: usize) -> Result<Option<Range<usize>>, Overrun> {
-        let Engine::Backtracking(regex, _) = &self.0 else { return Ok(None) };
-        let mut places = regex.capture_locations();
-        let found = regex.captures_read_at(&mut places, text, 0).map_err(overrun)?;
+        let Engine::Backtracking(own, _) = &self.0 else { return Ok(None) };
+        let mut places = own.places();
+        let found = own.regex.captures_read_at(&mut places, text, 0).map_err(overrun)?;
         Ok(found.and_then(|_| places.get(number)).map(|(start, end)| start..end))
     }
 
     /// As `find`, with the place of the first group, if it took part. Only for `Pattern::backtracking`.
     pub fn first_group(&self, text: &[u8], from: usize) -> Result<Option<WithGroup>, Overrun> {
-        let Engine::Backtracking(regex, _) = &self.0 else { return Ok(None) };
+        let Engine::Backtracking(own, _) = &self.0 else { return Ok(None) };
         if from > text.len() {
             return Ok(None);
         }
-        let mut places = regex.capture_locations();
-        let found = regex.captures_read_at(&mut places, text, from).map_err(overrun)?;
+        let mut places = own.places();
+        let found = own.regex.captures_read_at(&mut places, text, from).map_err(overrun)?;
         Ok(found.map(|found| {
             let group = places.get(1).filter(|(start, end)| start <= end);
             (found.start()..found.end().max(found.start()), group.map(|(start, end)| start..end))
@@ -369,9 +393,13 @@ fn found(regex: &pcre2::bytes::Regex, text: &[u8], from: usize) -> Result<Option
     Ok(found.map(|found| found.start()..found.end().max(found.start())))
 }
 
-fn captured(regex: &pcre2::bytes::Regex, text: &[u8], from: usize) -> Result<Option<Captured>, Overrun> {
-    let mut places = regex.capture_locations();
-    let Some(found) = regex.captures_read_at(&mut places, text, from).map_err(overrun)? else {
+fn captured(
+    regex: &pcre2::bytes::Regex,
+    places: &mut CaptureLocations,
+    text: &[u8],
+    from: usize,
+) -> Result<Option<Captured>, Overrun> {
+    let Some(found) = regex.captures_read_at(places, text, from).map_err(overrun)? else {
         return Ok(None);
     };
     let range = found.start()..found.end().max(found.start());

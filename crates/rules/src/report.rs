@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use crate::conf::{Settings, Which};
+use crate::conf::{Definition, RuleSet, Settings, Which};
 use crate::engine::{Hit, Outcome};
 
 /// The most stars that are written.
@@ -15,8 +15,8 @@ const MAX_TEXT: usize = 256 * 1024;
 pub struct Report<'a> {
     /// What the evaluation came to.
     pub outcome: &'a Outcome,
-    /// Where the templates are.
-    pub settings: &'a Settings,
+    /// The rules, with the templates.
+    pub set: &'a RuleSet,
     /// The score from which on mail is spam.
     pub required: f64,
     /// Tags with other values: `HOSTNAME`, `VERSION`, `DATE`, `AUTOLEARN`, `PREVIEW`, `RELAYSUNTRUSTED` …
@@ -34,14 +34,14 @@ impl Report<'_> {
     /// The fields that the configuration asks for: names with `X-Spam-`, values folded with a newline and a tab.
     pub fn headers(&self) -> Vec<(String, String)> {
         let which = if self.is_spam() { Which::Spam } else { Which::Ham };
-        let all = self.settings.headers(which).iter();
+        let all = self.settings().headers(which).iter();
         all.map(|(name, template)| (format!("X-Spam-{name}"), self.header(name, template))).collect()
     }
 
     fn header(&self, name: &str, template: &str) -> String {
         let text = self.filled(template);
         let text = text.trim_end_matches(['\r', '\n']);
-        if !self.settings.flag("fold_headers") {
+        if !self.settings().flag("fold_headers") {
             return text.replace('\n', " ");
         }
         if text.contains('\n') {
@@ -57,13 +57,13 @@ impl Report<'_> {
 
     /// The report as the body of a message.
     pub fn body(&self) -> String {
-        let template = self.settings.get("report").unwrap_or("(no report template found)");
+        let template = self.settings().get("report").unwrap_or("(no report template found)");
         format!("{}\n\n", self.filled(template).trim_end_matches('\n'))
     }
 
     /// What a field is rewritten with (`rewrite_header`), if it is to be: `Subject`, `From` or `To`.
     pub fn rewritten(&self, field: &str) -> Option<String> {
-        let template = self.settings.pairs("rewrite_header")?.get(field)?;
+        let template = self.settings().pairs("rewrite_header")?.get(field)?;
         Some(self.filled(template).replace('\n', " "))
     }
 
@@ -126,9 +126,9 @@ impl Report<'_> {
             "REPORT" => format!("\n{}", self.report()),
             "SUMMARY" => self.summary(),
             "SUBJPREFIX" => self.outcome.subject_prefix.clone(),
-            "CONTACTADDRESS" => self.settings.get("report_contact").unwrap_or_default().to_string(),
-            "HOSTNAME" => self.settings.get("report_hostname").unwrap_or("localhost").to_string(),
-            "RULESVERSION" => self.settings.rules_version(),
+            "CONTACTADDRESS" => self.settings().get("report_contact").unwrap_or_default().to_string(),
+            "HOSTNAME" => self.settings().get("report_hostname").unwrap_or("localhost").to_string(),
+            "RULESVERSION" => self.settings().rules_version(),
             "VERSION" => "4.0.1".into(),
             "SUBVERSION" => "gatepost".into(),
             "AUTOLEARN" => "unavailable".into(),
@@ -213,17 +213,34 @@ impl Report<'_> {
     }
 
     fn width(&self) -> usize {
-        self.settings
+        self.settings()
             .number("report_wrap_width")
             .filter(|width| *width >= 1.0)
             .map_or(77, |width| width as usize)
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.set.settings
+    }
+
+    /// What stands before the description. Functions that ask the DNS answer late, when nobody knows any more which kind of rule
+    /// has called them.
+    fn prefix(&self, hit: &Hit) -> &'static str {
+        match self.set.rules.get(&*hit.name).map(|rule| &rule.definition) {
+            Some(Definition::Eval { function, .. })
+                if &**function == "check_uridnsbl" || function.starts_with("check_hashbl_") =>
+            {
+                ""
+            }
+            _ => hit.area.prefix(),
+        }
     }
 
     /// The rules that hit, for a field.
     fn report(&self) -> String {
         let mut text = String::new();
         for hit in self.scored() {
-            let (score, area) = (points(hit.score), hit.area.prefix());
+            let (score, area) = (points(hit.score), self.prefix(hit));
             let first = 4 + hit.name.len() + score.len() + area.len();
             let described = self.described(hit, first, "*      ");
             writeln!(text, "* {score} {} {area}{described}", hit.name).unwrap_or_default();
@@ -241,7 +258,7 @@ impl Report<'_> {
     fn summary(&self) -> String {
         let mut text = String::new();
         for hit in self.scored() {
-            let (score, area) = (points(hit.score), hit.area.prefix());
+            let (score, area) = (points(hit.score), self.prefix(hit));
             let first = 3 + hit.name.len() + score.len() + area.len();
             let described = self.described(hit, first, &" ".repeat(28));
             writeln!(text, "{score} {:<22} {area}{described}", hit.name).unwrap_or_default();
@@ -485,7 +502,7 @@ mod tests {
         assert_eq!(set.warnings, []);
         let field = |name: &str| (name == "From").then(|| "a@example.org".to_string());
         let tags = HashMap::from([("AUTOLEARN".into(), "no".into()), ("HOSTNAME".into(), "mx".into())]);
-        each(&Report { outcome, settings: &set.settings, required: 5.0, tags, field: &field })
+        each(&Report { outcome, set: &set, required: 5.0, tags, field: &field })
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod address;
 mod auth;
+pub(crate) mod blocks;
 mod body;
 mod canonical;
 mod charset;
@@ -47,6 +48,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use gatepost_mail::Message;
 
+pub use blocks::Blocks;
 pub use canonical::Redirector;
 pub use country::Countries;
 pub use documents::{Document, Documents, Member};

@@ -75,7 +75,7 @@ fn engines_agree(cases: &[Case]) {
         let shown = String::from_utf8_lossy(&case.expression);
         let Ok(one) = pattern.compile() else { continue };
         let Ok(other) = pattern.backtracking() else { continue };
-        let required = pattern.required();
+        let lists = pattern.all_required();
         let prefixes = Prefixes::new(&[&pattern]);
         for subject in &case.subjects {
             let (Ok(found), Ok(same)) = (one.find(subject, 0), other.find(subject, 0)) else { continue };
@@ -83,14 +83,14 @@ fn engines_agree(cases: &[Case]) {
             assert_eq!(start(&found), start(&same), "{shown} over {:?}", String::from_utf8_lossy(subject));
             if let (Some(range), Some(prefixes)) = (&same, &prefixes) {
                 let mut there = false;
-                prefixes.scan(subject, |_| there = true);
+                prefixes.scan(&[subject.as_slice()], |_, _| there = true);
                 assert!(there, "{shown}: its beginning in \"{}\" {range:?}", subject.escape_ascii());
             }
-            if let (Some(range), Some(required)) = (same, &required) {
+            if let Some(range) = same {
                 let folded: Vec<u8> = subject.iter().map(|byte| fold(*byte)).collect();
-                let there =
-                    required.iter().any(|text| folded.windows(text.len().max(1)).any(|part| part == text));
-                assert!(there, "{shown}: {required:?} in {:?} {range:?}", String::from_utf8_lossy(subject));
+                let has = |text: &Vec<u8>| folded.windows(text.len().max(1)).any(|part| part == text);
+                let there = lists.iter().all(|list| list.iter().any(has));
+                assert!(there, "{shown}: {lists:?} in {:?} {range:?}", String::from_utf8_lossy(subject));
             }
             assert!(
                 pattern.matches_empty() || !subject.is_empty() || found.is_none(),

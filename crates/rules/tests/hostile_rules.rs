@@ -84,13 +84,8 @@ fn many_rules_are_borne() {
         let set = read(&text);
         let outcome = evaluated(&set, MAIL);
         let field = |_: &str| None;
-        let report = Report {
-            outcome: &outcome,
-            settings: &set.settings,
-            required: 5.0,
-            tags: HashMap::new(),
-            field: &field,
-        };
+        let report =
+            Report { outcome: &outcome, set: &set, required: 5.0, tags: HashMap::new(), field: &field };
         assert!(report.body().len() < 1 << 20, "{what}");
         assert!(report.headers().len() <= 501, "{what}");
         assert!(set.warnings.len() <= 10_000, "{what}");

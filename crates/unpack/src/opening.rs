@@ -4,7 +4,9 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
-use gatepost_mail::{Budget, DefectKind, FeatureKind, FileType, Limit, Message, Origin, Part, PartId};
+use gatepost_mail::{
+    Budget, DefectKind, FeatureKind, FileType, Limit, Limits, Message, Origin, Part, PartId,
+};
 
 use crate::codec::{Fault, Sink};
 use crate::passwords::Passwords;
@@ -120,6 +122,11 @@ impl<'a> Opening<'a> {
         checked.map_err(|limit| self.stop(limit))
     }
 
+    /// Whether the time is up, where that is no limit that is met.
+    pub(crate) fn is_late(&self) -> bool {
+        self.budget.check_time().is_err()
+    }
+
     /// Where members that another format found lie in the body, those that stand there as they are.
     pub(crate) fn known(&self) -> Vec<std::ops::Range<usize>> {
         let start = self.body.as_ptr() as usize;
@@ -232,6 +239,42 @@ impl<'a> Opening<'a> {
     /// Notes an address that the container holds.
     pub(crate) fn link(&mut self, url: impl Into<String>) {
         self.message.link(self.container, url);
+    }
+
+    /// Whether the text of documents is asked for.
+    pub(crate) fn wants_text(&self) -> bool {
+        self.most_text() > 0
+    }
+
+    /// Bytes of text that may still be noted.
+    pub(crate) fn most_text(&self) -> usize {
+        let kept: usize = self.message.texts.iter().map(|known| known.text.len()).sum();
+        usize::try_from(self.budget.limits().texts).unwrap_or(usize::MAX).saturating_sub(kept)
+    }
+
+    /// Notes the text that a reader sees of the container.
+    pub(crate) fn shows(&mut self, text: &str) {
+        self.message.text(self.container, text, self.budget.limits().texts);
+    }
+
+    /// Reads something once more, with `bytes` to spend and the time that is left: what it costs counts for nobody else, and
+    /// what it meets no limit of the message.
+    pub(crate) fn aside<T>(&mut self, bytes: u64, read: impl FnOnce(&mut Opening) -> T) -> T {
+        let limits = Limits { bytes, ..self.budget.left() };
+        let mut root = Root { packed: self.root.packed, ..Root::default() };
+        read(&mut Opening {
+            body: self.body.clone(),
+            message: self.message,
+            budget: &mut Budget::new(&limits),
+            root: &mut root,
+            passwords: self.passwords,
+            container: self.container,
+            depth: self.depth,
+            sliced: 0,
+            defects: Vec::new(),
+            before: Vec::new(),
+            over: Vec::new(),
+        })
     }
 
     /// Notes a defect of a member. An archive of a thousand broken members is told of sixteen times for each kind.

@@ -61,6 +61,7 @@ impl Reading {
             table.number(number);
         }
         table.texts(&self.left.passwords);
+        table.number(self.left.texts);
         table.place(pieces.place(&message.raw));
         put_headers(&mut table, &mut pieces, &message.headers);
         table.size(message.parts.len());
@@ -117,6 +118,11 @@ impl Reading {
         table.size(message.parts.len() - known);
         message.parts[known..].iter().for_each(|part| put_part(&mut table, &mut pieces, part));
         put_noticed(&mut table, &message, noticed);
+        table.size(message.texts.len());
+        for told in &message.texts {
+            table.size(told.part.0);
+            table.place(pieces.place(&Bytes::copy_from_slice(told.text.as_bytes())));
+        }
         Parcel { pieces: pieces.list, table: table.bytes }
     }
 
@@ -133,6 +139,7 @@ impl Reading {
         let changes = self.take_changes(&mut table)?;
         let parts = self.take_parts(&mut table, &area)?;
         let noticed = Noticed::take(&mut table, self.message.parts.len() + parts.len())?;
+        let texts = self.take_texts(&mut table, &area, self.message.parts.len() + parts.len())?;
         table.end()?;
         for change in changes {
             let part = &mut self.message.parts[change.part];
@@ -146,6 +153,7 @@ impl Reading {
         }
         self.message.parts.extend(parts);
         noticed.add_to(&mut self.message);
+        texts.iter().for_each(|(part, text)| self.message.text(*part, text, self.left.texts));
         self.at = None;
         Ok(())
     }
@@ -158,6 +166,25 @@ impl Reading {
             changes.push(Change { part, container, encrypted, mail, names: table.texts()? });
         }
         Ok(changes)
+    }
+
+    /// The texts of documents, which are no longer in all than was asked for.
+    fn take_texts(
+        &self,
+        table: &mut Table,
+        area: &Area,
+        parts: usize,
+    ) -> Result<Vec<(PartId, String)>, Garbled> {
+        let mut left = self.left.texts;
+        let mut texts = Vec::new();
+        for _ in 0..table.count()? {
+            let part = PartId(table.index(parts)?);
+            let text = area.slice(table.place()?)?;
+            left = left.checked_sub(text.len() as u64).ok_or(Garbled("more text than was asked for"))?;
+            let text = std::str::from_utf8(&text).map_err(|_| Garbled("a text that is not UTF-8"))?;
+            texts.push((part, text.to_owned()));
+        }
+        Ok(texts)
     }
 
     /// The parts that were added. None may be more, deeper or larger than the limits allow: parts may share their bytes,
@@ -368,6 +395,7 @@ fn take_limits(table: &mut Table) -> Result<Limits, Garbled> {
         readings: small(table.number()?)?,
         memory: table.number()?,
         passwords: table.texts()?.into(),
+        texts: table.number()?,
     })
 }
 

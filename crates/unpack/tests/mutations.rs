@@ -11,6 +11,15 @@ const PDF: &[u8] = b"%PDF-1.7\n1 0 obj <</Type /Catalog /OpenAction <</S /JavaSc
     6 0 obj 19 endobj 7 0 obj <</Type /Filespec /F (a.exe) /EF <</F 5 0 R>>>> endobj\n\
     8 0 obj <</Filter /Standard /V 4 /R 4 /Length 128 /P -4 /O <00> /U <00> /CF <</StdCF <</CFM /AESV2>>>> /StmF /StdCF /StrF /StdCF>> endobj\n\
     trailer <</Root 1 0 R /Encrypt 8 0 R /ID [<00> <00>]>>\n%%EOF";
+const TEXT: &[u8] = b"%PDF-1.7\n1 0 obj <</Pages 2 0 R>> endobj 2 0 obj <</Kids [3 0 R] /MediaBox [0 0 600 800]>> endobj\n\
+    3 0 obj <</Contents [4 0 R] /Rotate 90 /Resources <</Font <</F 5 0 R /G 6 0 R>> /XObject <</X 8 0 R>>>> /Annots [9 0 R]>> endobj\n\
+    4 0 obj <<>> stream\nBT /F 9 Tf 1 0 0 1 9 700 Tm [(ab) -300 (\\001c)] TJ 3 Tc T* /G 9 Tf <0001 0002> ' ET q 2 0 0 2 0 0 cm /X Do Q\n\
+    /S <</ActualText (xy)>> BDC BT /F 1 Tf (z) Tj ET EMC BI /W 1 ID x EI\nendstream endobj\n\
+    5 0 obj <</Subtype /Type1 /FirstChar 97 /Widths [500 600] /Encoding <</BaseEncoding /MacRomanEncoding /Differences [1 /eacute /uni0041]>>>> endobj\n\
+    6 0 obj <</Subtype /Type0 /Encoding /Identity-H /ToUnicode 7 0 R /DescendantFonts [<</DW 500 /W [1 [600] 2 3 700]>>]>> endobj\n\
+    7 0 obj <<>> stream\n1 begincodespacerange <0000> <ffff> endcodespacerange 1 beginbfrange <0001> <0009> <0061> endbfrange\nendstream endobj\n\
+    8 0 obj <</Subtype /Form /Matrix [1 0 0 1 5 5]>> stream\nBT /F 9 Tf (form) Tj ET\nendstream endobj\n\
+    9 0 obj <</Rect [0 0 9 9] /AP <</N <</On 8 0 R>>>> /AS /On>> endobj trailer <</Root 1 0 R>>";
 const PAGE: &[u8] = b"<!DOCTYPE html><html><body onload=\"x()\"><a download='a.zip' href='data:application/zip;base64,UEsDBAoAAAA='>www.bank.com</a>\
     <input type=password><script>var a='\\x41\\u{42}'+\"cd\";a+=['e','f'].join('');b=a.split('').reverse().join('').replace(/x/g,'');\
     new Blob([new Uint8Array([77,90,144,0,3,0,0,0,4,0,0,0,255,255,0,0,184]),atob(b),unescape('%41%42%u4344%45')]);k=1^0x5a;String.fromCharCode(65,66)</script>\
@@ -50,9 +59,10 @@ proptest! {
 
     #[test]
     fn nothing_panics(changes in prop::collection::vec(change(), 0..12)) {
-        let limits = Limits { depth: 4, parts: 64, bytes: 4 << 20, ..Limits::default() };
+        let limits = Limits { depth: 4, parts: 64, bytes: 4 << 20, texts: 1000, ..Limits::default() };
         for (format, seed) in [
             (Format::Pdf, PDF),
+            (Format::Pdf, TEXT),
             (Format::Html, PAGE),
             (Format::Script, SCRIPT),
             (Format::Shortcut, SHORTCUT),
@@ -62,6 +72,7 @@ proptest! {
         ] {
             let message = open(format, mutated(seed, &changes).into(), &limits);
             prop_assert!(message.parts.len() <= 65);
+            prop_assert!(message.texts.iter().all(|told| told.text.len() <= 1000));
         }
     }
 }

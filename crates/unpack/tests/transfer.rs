@@ -41,6 +41,11 @@ fn attached(file: &[u8]) -> Vec<u8> {
     [&head[..], file, b"\r\n--x--\r\n"].concat()
 }
 
+/// A page with a text in it.
+const PDF: &[u8] = b"%PDF-1.4\n1 0 obj\n<</Pages 2 0 R>>\nendobj\n2 0 obj\n<</Kids[3 0 R]>>\nendobj\n\
+    3 0 obj\n<</Resources<</Font<</F<</Subtype/Type1/BaseFont/Courier>>>>>>/Contents 4 0 R>>\nendobj\n\
+    4 0 obj\n<<>>\nstream\nBT /F 9 Tf 9 700 Td (two) Tj 0 -10 Td (lines) Tj ET\nendstream\nendobj\ntrailer\n<</Root 1 0 R>>";
+
 fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let text = b"hello hello hello hello hello\n".as_slice();
     let zip = Zip::with(&[("a.txt", b"stored", 0), ("bé.txt", text, 8), ("e", b"", 0)]).end();
@@ -61,6 +66,8 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("encrypted", closed.end()),
         ("damaged", zip[..zip.len() / 2].to_vec()),
         ("bomb", Zip::with(&[("zeros", &vec![0; 8 << 20], 8)]).end()),
+        ("document", PDF.to_vec()),
+        ("document in zip", Zip::with(&[("a.pdf", PDF, 8), ("b.pdf", PDF, 0)]).end()),
         ("rar, not opened", b"Rar!\x1a\x07\x00 and so on".to_vec()),
     ]
 }
@@ -75,6 +82,8 @@ fn nothing_is_lost_on_the_way() {
             Limits { parts: 5, ..Limits::default() },
             Limits { bytes: 100, ..Limits::default() },
             Limits { ratio: 2, ..Limits::default() },
+            Limits { texts: 1000, ..Limits::default() },
+            Limits { texts: 5, ..Limits::default() },
         ] {
             let mail = Bytes::from(attached(&file));
             let reading = Reading::mail(mail.clone(), &limits);
@@ -86,6 +95,17 @@ fn nothing_is_lost_on_the_way() {
         }
     }
     assert!(handed > 30, "{handed}");
+}
+
+/// The text of documents comes back as it was read, line ends included.
+#[test]
+fn texts_come_back() {
+    let told = |texts: u64| {
+        let limits = Limits { texts, ..Limits::default() };
+        let message = by_parcels(Reading::file(PDF.into(), Some("a.pdf"), &limits));
+        message.texts.iter().map(|told| told.text.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!((told(1000), told(5), told(0)), (vec!["two\nlines\n".into()], vec!["two\nl".into()], vec![]));
 }
 
 /// What a worker is for is what takes a decompressor or a directory to be read; mail in mail is not.

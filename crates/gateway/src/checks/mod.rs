@@ -125,6 +125,11 @@ pub trait Check: Send + Sync {
         None
     }
 
+    /// Bytes of text that it wants of the documents in a message of that size, also in bytes; reading them takes its time.
+    fn most_text(&self, _size: u64) -> u64 {
+        0
+    }
+
     /// Makes ready what the first message would otherwise wait for. Blocks; called once, where many messages are to come.
     fn warm(&self) {}
 
@@ -207,6 +212,8 @@ pub struct Found {
     pub access: Vec<Hit>,
     /// Header fields that tell what was found, to be added on top of the message.
     pub fields: Vec<(String, String)>,
+    /// What rules put before the subject, each with a space behind it, by the rules' names.
+    pub prefixes: Vec<(String, String)>,
     /// Recipients, by their place, whose access map wants the message held or discarded, and why.
     pub forced: Vec<(usize, Action, String)>,
     /// The client's name, if its address has one that leads back to it.
@@ -234,6 +241,7 @@ impl Found {
                 self.fields.push(field);
             }
         }
+        self.prefixes.extend(other.prefixes);
         self.forced.extend(other.forced);
         self.client_name = other.client_name.or(self.client_name.take());
         self.authentication = other.authentication.or(self.authentication.take());

@@ -3,6 +3,7 @@
 
 pub mod dns;
 mod known;
+mod prefix;
 mod threads;
 mod work;
 
@@ -153,11 +154,12 @@ impl RuleCheck {
     }
 
     /// What rules found, and which could not look. Those that never can were told when they were read.
-    fn found(&self, rules: &Rules, Looked { outcome, unanswered }: Looked) -> Found {
+    fn found(&self, rules: &Rules, Looked { outcome, unanswered, prefixes }: Looked) -> Found {
         let mut counting: Vec<&Hit> = outcome.hits.iter().filter(|hit| !hit.name.starts_with("__")).collect();
         // As SpamAssassin lists them.
         counting.sort_by_key(|hit| &hit.name);
         let mut found: Found = counting.into_iter().map(finding).collect::<Vec<_>>().into();
+        found.prefixes = prefixes;
         let faults = outcome.faults.into_iter().filter(|fault| !rules.broken.contains(&*fault.rule));
         let fault =
             |fault: engine::Fault| self.fault(format!("rules:{}", fault.rule), Cause::Limit, fault.message);
@@ -203,6 +205,10 @@ impl Check for RuleCheck {
         let rules = self.live.rules();
         let named = rules.set.rules.values().filter(|rule| !rule.is_subrule());
         Some((named.map(|rule| rule.name.clone()).collect(), self.live.may_change()))
+    }
+
+    fn most_text(&self, size: u64) -> u64 {
+        if size > self.max_size { 0 } else { self.live.rules().most_text() }
     }
 
     fn warm(&self) {

@@ -164,6 +164,11 @@ impl CheckSet {
         all
     }
 
+    /// Bytes of text of documents that checks want of a message of that size.
+    pub fn most_text(&self, size: u64) -> u64 {
+        self.all().map(|check| check.most_text(size)).max().unwrap_or(0)
+    }
+
     /// State of everything that the checks depend on.
     pub async fn health(&self) -> Vec<Health> {
         join_all(self.all().map(|check| check.health())).await.into_iter().flatten().collect()

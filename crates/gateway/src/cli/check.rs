@@ -333,6 +333,13 @@ mod tests {
         );
         let good = report_of(folder.path(), "checks.rules.paths = [\"FOLDER/none.cf\"]", &probes(&[])).await;
         expect(&good, &["FAIL  rules: FOLDER/none.cf: No such file"]);
+        let channel = "[update.rules]\nfolder = \"FOLDER/ours\"\n[update.rules.channel.\"a.example\"]\nunsigned = true\n\
+                       [checks.rules]\npaths = [\"FOLDER/ours\"]\n";
+        let awaited = report_of(folder.path(), channel, &probes(&[])).await;
+        expect(
+            &awaited,
+            &["ok    rules: 0 rules; none yet in FOLDER/ours", "warn  rules: FOLDER/ours holds no rules yet"],
+        );
     }
 
     #[tokio::test]

@@ -1,9 +1,11 @@
-//! `gatepost import`: attachment rules of amavis and MailScanner, as far as they are plain text, as TOML.
+//! `gatepost import`: attachment rules of amavis and MailScanner, and amavis's settings about spam, as far as they are plain
+//! text, as TOML.
 
 mod amavis;
 mod lookup;
 mod mailscanner;
 mod perl;
+mod spam;
 mod written;
 
 use std::fs;
@@ -16,7 +18,7 @@ use super::{NOT_DONE, OK, TRY_LATER, USAGE};
 /// Largest file that is read, in bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// Prints attachment rules of amavis or MailScanner as TOML, and names by line what cannot be translated.
+/// Prints attachment rules of amavis or MailScanner, and what amavis says about spam, as TOML, and names by line what cannot be translated.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -25,7 +27,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Configuration of amavisd-new: $banned_filename_re, %banned_rules, $banned_namepath_re, who bypasses and loves them
+    /// Configuration of amavisd-new: $banned_filename_re, %banned_rules, $banned_namepath_re, who bypasses and loves them; $sa_…
     Amavis {
         /// Files in the order in which amavisd reads them, or folders such as /etc/amavis/conf.d
         #[arg(required = true, value_name = "FILE")]

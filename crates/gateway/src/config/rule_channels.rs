@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use gatepost_mail::Points;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,10 @@ pub struct Channel {
     pub openpgp_key: Option<PathBuf>,
     /// Take archives that nobody has signed. Their checksum only tells whether they came whole.
     pub unsigned: bool,
+    /// Its rules count so many times the points that it gives them: `0.5`. Holds for versions that are installed from now on.
+    pub score_multiplier: Option<Points>,
+    /// None of its rules counts more points than this, after `score_multiplier`; points below zero stay as they are.
+    pub score_limit: Option<Points>,
 }
 
 impl Default for RuleChannels {
@@ -91,6 +96,13 @@ impl RuleChannels {
             if channel.unsigned && channel.openpgp_key.is_some() {
                 add(&format!("{table}.unsigned"), "makes nothing of openpgp_key: leave out one of them");
             }
+            for (key, points) in
+                [("score_multiplier", channel.score_multiplier), ("score_limit", channel.score_limit)]
+            {
+                if points.is_some_and(|points| points <= Points::ZERO) {
+                    add(&format!("{table}.{key}"), "is no number above 0");
+                }
+            }
             if !channel.unsigned && channel.openpgp_key.is_none() && name != SPAMASSASSIN {
                 add(&table, "needs the openpgp_key of whoever signs it");
             }
@@ -118,6 +130,11 @@ pub fn channel_folder(name: &str) -> String {
     folder
 }
 
+/// The file that says which version of a channel counts, in the folder of all channels.
+pub fn channel_file(name: &str) -> String {
+    format!("{}.cf", channel_folder(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +146,9 @@ mod tests {
             ("[channel.'updates.spamassassin.org']", ""),
             ("[channel.'a.example']\nopenpgp_key = '/k'", ""),
             ("[channel.'a.example']\nunsigned = true", ""),
+            ("[channel.'a.example']\nunsigned = true\nscore_multiplier = 0.5\nscore_limit = 3", ""),
+            ("[channel.'a.b']\nunsigned = true\nscore_limit = 0", "channel.\"a.b\".score_limit"),
+            ("[channel.'a.b']\nunsigned = true\nscore_multiplier = -1", "channel.\"a.b\".score_multiplier"),
             ("[channel.'a.example']", "channel.\"a.example\""),
             ("[channel.'a.example']\nopenpgp_key = 'k'", "channel.\"a.example\".openpgp_key"),
             ("[channel.'a.example']\nopenpgp_key = '/k'\nunsigned = true", "channel.\"a.example\".unsigned"),

@@ -542,6 +542,9 @@ pub struct Policy {
     pub replies: BTreeMap<Category, String>,
     /// Put before the subject, by category: `subject_tags.spammy = "[SPAM?] "`. Only where the action is `mark` or `wrap`.
     pub subject_tags: BTreeMap<Category, String>,
+    /// Put before the subject what rules say (`subjprefix NAME TEXT`), behind the policy's own tags and whatever the category,
+    /// as long as the mail is delivered. Built-in: true.
+    pub subject_prefixes: Option<bool>,
     /// Put behind the recipient's local part, by category: `extensions.spammy = "+spam"`. Only where the action is
     /// `mark` or `wrap`.
     pub extensions: BTreeMap<Category, String>,

@@ -150,6 +150,7 @@ impl Pipeline {
             after_queue: false,
             advice: false,
             fields: &[],
+            prefixes: &[],
             authserv_ids: &[],
         };
         let mut verdicts = verdict::judge(&case, &self.policies, &self.headers);

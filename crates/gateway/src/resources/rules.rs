@@ -7,14 +7,14 @@ mod files;
 mod live;
 mod text;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::{fs, io};
 
 use gatepost_mail::{Budget, Limits, Message};
-use gatepost_rules::conf::{Options, Reader, RuleSet};
+use gatepost_rules::conf::{Options, Reader, Rule, RuleSet};
 use gatepost_rules::engine::{Engine, Problem, ScoreSet};
 use gatepost_rules::evals::{Patterns, is_native};
 use gatepost_rules::lint::Lint;
@@ -57,6 +57,9 @@ const PLUGINS: &[&str] = &[
     "WelcomeListSubject",
 ];
 
+/// Names of files with their contents.
+pub type Sources = Vec<(String, Vec<u8>)>;
+
 /// Rules, ready to be evaluated.
 pub struct Rules {
     /// As they were read.
@@ -73,6 +76,8 @@ pub struct Rules {
     pub mistakes: Arc<[String]>,
     /// Those that ask the DNS; none without the network.
     pub net: Net,
+    /// What rules put before the subject (`subjprefix`), by their names.
+    pub prefixes: HashMap<Box<str>, String>,
     /// Files that `include` named, read or not.
     included: Vec<PathBuf>,
 }
@@ -83,8 +88,10 @@ impl Rules {
     /// Errors: a path that cannot be read, with its name.
     pub fn load(paths: &[PathBuf], network: bool) -> io::Result<Rules> {
         let rules = Rules::load_with(paths, paths.is_empty(), network)?;
-        // Whatever is compiled now takes nothing of the time that a mail has.
-        rules.engine.warm();
+        if paths.is_empty() {
+            // Whatever is compiled now takes nothing of the time that a mail has.
+            rules.engine.warm();
+        }
         Ok(rules)
     }
 
@@ -105,17 +112,25 @@ impl Rules {
         let Made { set, engine, broken, mistakes } = made;
         let net = if network { Net::new(&set, engine.score_set()) } else { Net::default() };
         let texts = Arc::new(texts);
-        Ok(Rules { set, engine, texts, patterns, broken, mistakes, net, included })
+        let prefix = |rule: &Rule| Some((rule.name.clone(), rule.subject_prefix.clone()?));
+        let prefixes = set.rules.values().filter_map(prefix).collect();
+        Ok(Rules { set, engine, texts, patterns, broken, mistakes, net, prefixes, included })
     }
 
     /// Reads a message as these rules want it: unpacked only where a plugin looks into documents. The daemon, which unpacks in
     /// a worker, has no use for it.
     pub fn read(&self, raw: bytes::Bytes) -> Message {
-        let limits = Limits::default();
+        let limits = Limits { texts: self.most_text(), ..Limits::default() };
         match self.texts.plugins.want_documents() {
             true => gatepost_unpack::read(raw, &limits),
             false => Message::read(raw, &mut Budget::new(&limits)),
         }
+    }
+
+    /// Bytes of text of documents that plugins want of a message in all.
+    pub fn most_text(&self) -> u64 {
+        const MOST: u64 = 4 << 20;
+        if self.texts.plugins.want_text() { MOST } else { 0 }
     }
 
     /// Hands plugins what they want of a message's attachments, as whoever has read it has unpacked them.
@@ -149,20 +164,8 @@ fn read(paths: &[PathBuf], own: bool, network: bool, included: &mut Vec<PathBuf>
 /// each folder's by name.
 ///
 /// Errors: a path that cannot be read, with its name.
-pub fn sources(paths: &[PathBuf], own: bool) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut files = Vec::new();
-    for path in paths {
-        files.extend(files_of(path)?);
-    }
-    let (first, then): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_named(file, "pre"));
-    let content = |file: &PathBuf| {
-        let content = fs::read(file).map_err(|error| named(file, &error))?;
-        io::Result::Ok((file.to_string_lossy().into_owned(), content))
-    };
-    let mut sources: Vec<_> = first.iter().map(content).collect::<io::Result<_>>()?;
-    if first.is_empty() {
-        sources.push(("built-in.pre".to_owned(), plugins().into_bytes()));
-    }
+pub fn sources(paths: &[PathBuf], own: bool) -> io::Result<Sources> {
+    let (mut sources, then) = plugins_of(paths)?;
     if own {
         sources.extend(own::FILES.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())));
     }
@@ -170,6 +173,25 @@ pub fn sources(paths: &[PathBuf], own: bool) -> io::Result<Vec<(String, Vec<u8>)
         sources.push(content(file)?);
     }
     Ok(sources)
+}
+
+/// The .pre files of all paths with their contents, or what stands for them where there is none; then the other files.
+fn plugins_of(paths: &[PathBuf]) -> io::Result<(Sources, Vec<PathBuf>)> {
+    let mut files = Vec::new();
+    for path in paths {
+        files.extend(files_of(path)?);
+    }
+    let (first, then): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_named(file, "pre"));
+    let first = match first.is_empty() {
+        true => vec![("built-in.pre".to_owned(), plugins().into_bytes())],
+        false => first.iter().map(|file| content(file)).collect::<io::Result<_>>()?,
+    };
+    Ok((first, then))
+}
+
+fn content(file: &Path) -> io::Result<(String, Vec<u8>)> {
+    let content = fs::read(file).map_err(|error| named(file, &error))?;
+    Ok((file.to_string_lossy().into_owned(), content))
 }
 
 /// What is made of rules once they are read.
@@ -225,17 +247,9 @@ fn mistakes(set: &RuleSet, engine: &Engine, broken: &[Problem]) -> Vec<String> {
 /// stand alone, as sa-update tries them: after the .pre files of a site, and including nothing but each other.
 pub fn lint(site: &[PathBuf], files: &[(&str, &[u8])]) -> io::Result<Lint> {
     let mut reader = Reader::new(Options { local: true, ..Options::default() });
-    let mut first = Vec::new();
-    for path in site {
-        first.extend(files_of(path)?.into_iter().filter(|file| is_named(file, "pre")));
-    }
     let mut include = |name: &str| fs::read(name).map_err(|error| error.to_string());
-    for file in &first {
-        let content = fs::read(file).map_err(|error| named(file, &error))?;
-        reader.read(&file.to_string_lossy(), &content, &mut include);
-    }
-    if first.is_empty() {
-        reader.read("built-in.pre", plugins().as_bytes(), &mut include);
+    for (name, content) in plugins_of(site)?.0 {
+        reader.read(&name, &content, &mut include);
     }
     let mut include = |name: &str| {
         let file = files.iter().find(|(own, _)| *own == name);

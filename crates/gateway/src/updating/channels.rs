@@ -12,6 +12,7 @@ pub mod place;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gatepost_mail::Points;
 use sha2::{Digest, Sha256, Sha512};
 
 use super::{Unable, blocking, date, hex, lock};
@@ -21,6 +22,8 @@ use crate::resources::dns::{Dns, DnsError, Resolve};
 use crate::resources::fetch::{Fetched, Fetcher};
 use crate::resources::openpgp::Keys;
 use crate::resources::rules;
+pub use archive::Scores;
+
 use archive::Files;
 use mirrors::Mirror;
 use place::{Place, in_order, leading_number};
@@ -49,6 +52,7 @@ struct Channel {
     name: String,
     key_file: Option<PathBuf>,
     unsigned: bool,
+    scores: Scores,
 }
 
 /// What is asked for beside the configuration.
@@ -64,6 +68,8 @@ pub struct Asked {
     pub key_ids: Vec<String>,
     /// No signature is needed, unless `key_ids` names some.
     pub unsigned: bool,
+    /// How points of rules are changed, instead of what is configured.
+    pub scores: Scores,
 }
 
 /// How to go about it.
@@ -136,7 +142,11 @@ impl Channels {
         let list = names.into_iter().map(|name| {
             let own = rules.channel.get(&name).cloned().unwrap_or_default();
             let unsigned = asked.key_ids.is_empty() && (asked.unsigned || own.unsigned);
-            Channel { name, key_file: own.openpgp_key, unsigned }
+            let scores = Scores {
+                multiplier: asked.scores.multiplier.or(own.score_multiplier.map(Points::as_f64)),
+                limit: asked.scores.limit.or(own.score_limit.map(Points::as_f64)),
+            };
+            Channel { name, key_file: own.openpgp_key, unsigned, scores }
         });
         let dns = Dns::build(&config.checks.dns).map_err(|problems| {
             let told = problems.iter().map(|problem| format!("{} {}", problem.key, problem.message));
@@ -214,11 +224,12 @@ impl Channels {
             let (signed, newest) = (date(signed), date(newest));
             return Err(format!("signed on {signed}, before what is installed ({newest})").into());
         }
-        let (site, version) = (self.site.clone(), self.version);
+        let (site, version, scores) = (self.site.clone(), self.version, channel.scores);
         let [major, minor, patch] = version;
         let version = format!("{major}.{minor:03}{patch:03}");
         let what = blocking(move || {
-            let files = archive::prepare(archive::read(&good.content)?, &version);
+            let mut files = archive::prepare(archive::read(&good.content)?, &version);
+            scores.adjust(&mut files);
             let rules = try_out(&site, &files)?;
             place.install(number, &files, good.signed)?;
             Ok(format!("{rules} rules, {}", good.by))

@@ -44,6 +44,8 @@ pub struct Case<'a> {
     pub advice: bool,
     /// Header fields that checks want to have on top of what is delivered.
     pub fields: &'a [(String, String)],
+    /// What rules put before the subject, by their names, in the order in which they hit.
+    pub prefixes: &'a [(String, String)],
     /// Names under which nobody outside may tell results of sender authentication; `*`: nobody at all.
     pub authserv_ids: &'a [String],
 }
@@ -325,7 +327,7 @@ impl Judge<'_> {
             spammy_at: self.policy.spammy_at,
             spam_at: self.policy.spam_at,
             tests: tests.map(|weighed| self.test(weighed)).collect(),
-            tags: self.marked(&self.policy.subject_tags).collect(),
+            tags: self.marked(&self.policy.subject_tags).chain(self.prefixes()).collect(),
             fields: self.case.fields,
             authserv_ids: self.case.authserv_ids,
         };
@@ -344,6 +346,19 @@ impl Judge<'_> {
         worst_first
             .filter(|category| matches!(self.policy.action(**category), Action::Mark | Action::Wrap))
             .filter_map(|category| table.get(category).map(String::as_str))
+    }
+
+    /// What rules put before the subject, each text once, of those rules that the policy does not turn off.
+    fn prefixes(&self) -> Vec<&str> {
+        let mut prefixes: Vec<&str> = Vec::new();
+        let wanted =
+            |(rule, _): &&(String, String)| self.policy.subject_prefixes && !self.policy.turns_off(rule);
+        for (_, text) in self.case.prefixes.iter().filter(wanted) {
+            if !prefixes.iter().any(|other| other.contains(text.as_str())) {
+                prefixes.push(text);
+            }
+        }
+        prefixes
     }
 
     /// Whether a copy is kept. Not of deferred mail: the sender holds it, and each new try would leave another copy.
@@ -874,6 +889,37 @@ mod tests {
                 _ => None,
             });
             assert_eq!((tagged, verdict.extension.as_deref()), (subject, extension), "{names}");
+        }
+    }
+
+    #[test]
+    fn what_rules_put_before_the_subject() {
+        let prefixes =
+            [("ONE", "[ONE] "), ("__IN", "[IN] "), ("TWO", "[ONE] ")].map(|(r, t)| (r.into(), t.into()));
+        let marked = "subject_tags.spammy = '[SPAM?] '\n";
+        let table = [
+            ("", "", Some("[ONE] [IN] Hello")),
+            ("weights.ONE = 0", "", Some("[IN] [ONE] Hello")),
+            ("weights.ONE = 3", "", Some("[ONE] [IN] Hello")),
+            ("weights = {ONE = 0, TWO = 0, __IN = 0}", "", None),
+            ("subject_prefixes = false", "", None),
+            (marked, "SPAMMY", Some("[SPAM?] [ONE] [IN] Hello")),
+            ("actions.spammy = 'deliver'", "SPAMMY", Some("[ONE] [IN] Hello")),
+            ("", "SPAM", None),
+        ];
+        for (policy, names, expected) in table {
+            let config: crate::config::Config =
+                toml::from_str(&format!("[default_policy]\n{policy}")).unwrap();
+            let rules = crate::verdict::RuleNames { change: true, ..Default::default() };
+            let policies = Policies::with_rules(&config, CATALOGUE.iter().copied(), &rules).unwrap();
+            let (mail, found) = (mail(PLAIN, &["user@in.test"]), findings(names));
+            let case = Case { prefixes: &prefixes, ..case(&mail, &found, &[]) };
+            let verdict = judge(&case, &policies, &HeaderNames::default()).remove(0);
+            let subject = verdict.edits.iter().find_map(|edit| match edit {
+                Edit::ChangeHeader { value, .. } => Some(value.as_str()),
+                _ => None,
+            });
+            assert_eq!(subject, expected, "{policy}");
         }
     }
 

@@ -200,6 +200,8 @@ pub(super) struct Policy {
     /// Replies of the categories whose action is refuse, bounce or defer.
     replies: BTreeMap<Category, ReplyTemplate>,
     pub subject_tags: BTreeMap<Category, String>,
+    /// What rules put before the subject is put there.
+    pub subject_prefixes: bool,
     pub extensions: BTreeMap<Category, String>,
     pub headers_from: Points,
     pub parts: PartRules,
@@ -223,6 +225,11 @@ impl Policy {
             Some(points) if !self.weighed.contains(symbol) => Worth { points, ..known },
             _ => known,
         }
+    }
+
+    /// Whether it turns a symbol off by a weight of 0.
+    pub fn turns_off(&self, symbol: &str) -> bool {
+        self.weighed.contains(symbol) && self.worth(symbol, None) == Worth::default()
     }
 
     /// Whether a symbol is one of a set of attachment rules that does not count here.
@@ -302,6 +309,7 @@ impl Policy {
             replies: replies(layers, &actions, problems),
             keep: keep.collect(),
             subject_tags: merged(layers, |typed| &typed.subject_tags),
+            subject_prefixes: layers.iter().find_map(|layer| layer.typed.subject_prefixes).unwrap_or(true),
             extensions: merged(layers, |typed| &typed.extensions),
             headers_from: layers
                 .iter()

@@ -209,18 +209,21 @@ fn threshold(points: Points) -> String {
     shown.strip_suffix(".0").map(str::to_owned).unwrap_or(shown)
 }
 
-/// Puts tags before every Subject field (mail programs do not agree which of several they show), or adds one. A
-/// subject that begins with the tag already is left alone.
+/// Puts tags before every Subject field (mail programs do not agree which of several they show), or adds one. Of a
+/// subject that begins with all of the tags already, or with the last of them, these are not put there again.
 fn tag_subject(message: &Message, tags: &[&str], edits: &mut Vec<Edit>) {
-    let tag = tags.concat();
-    if tag.is_empty() {
+    let all = tags.concat();
+    if all.is_empty() {
         return;
     }
     let mut none = true;
     for (nth, field) in message.headers.all("Subject").enumerate() {
         none = false;
         let shown = message.headers.value_text(field);
-        if shown.starts_with(tag.trim_end()) {
+        let has = |from: &usize| shown.starts_with(tags[*from..].concat().trim_end());
+        let missing = (0..tags.len()).find(has).unwrap_or(tags.len());
+        let tag = tags[..missing].concat();
+        if tag.is_empty() {
             continue;
         }
         // Encoded words stay as they are, behind a tag that is not one itself: white space between two of them is
@@ -232,7 +235,7 @@ fn tag_subject(message: &Message, tags: &[&str], edits: &mut Vec<Edit>) {
         edits.push(Edit::ChangeHeader { name: "Subject".into(), nth, value: format!("{tag}{value}") });
     }
     if none {
-        let value = tag.trim_end().to_owned();
+        let value = all.trim_end().to_owned();
         edits.push(Edit::AddHeader { name: "Subject".into(), value, place: Place::Bottom });
     }
 }
@@ -448,10 +451,12 @@ mod tests {
 
     #[test]
     fn subjects_are_tagged_once() {
-        let table: [(&str, &[&str], &[&str]); 10] = [
+        let table: [(&str, &[&str], &[&str]); 12] = [
             ("Subject: Hello\r\n", &["[S] "], &["=Subject 0: [S] Hello"]),
             ("Subject: Hello\r\n", &[], &[]),
             ("Subject: Hello\r\n", &["[A] ", "[B] "], &["=Subject 0: [A] [B] Hello"]),
+            ("Subject: [A] [B] Hello\r\n", &["[A] ", "[B] "], &[]),
+            ("Subject: [B] Hello\r\n", &["[A] ", "[B] "], &["=Subject 0: [A] [B] Hello"]),
             ("Subject: [S] Hello\r\n", &["[S] "], &[]),
             ("Subject:\r\n [S]\r\n Hello\r\n", &["[S] "], &[]),
             ("Subject: =?utf-8?Q?[S]_H=C3=A4?=\r\n", &["[S] "], &[]),

@@ -77,6 +77,7 @@ pub fn case<'a>(mail: &'a Mail, findings: &'a [Finding], faults: &'a [Fault]) ->
         after_queue: false,
         advice: false,
         fields: &[],
+        prefixes: &[],
         authserv_ids: &[],
     }
 }

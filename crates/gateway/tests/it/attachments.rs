@@ -259,3 +259,29 @@ fn tables_of_mailscanner_are_read_again() {
     });
     assert_eq!((code("a.even").0, code("a.odd").0), (550, 250));
 }
+
+/// The example of the manual is what is printed for it, and marks spam as amavis does.
+#[test]
+fn amaviss_settings_about_spam_are_translated() {
+    const SPAM: &str = include_str!("../../../rules/tests/own/GP_EXTORT_ADDRESS.hit1.eml");
+    let folder = folder();
+    let file = folder.path().join("50-user");
+    std::fs::write(&file, docs::block("coming-from-amavis.md", "spam settings of amavis")).expect("write");
+    let imported = run(&["import", "amavis", file.to_str().expect("a plain path")], b"");
+    let toml = String::from_utf8(imported.stdout).expect("UTF-8");
+    assert_eq!(imported.status.code(), Some(0), "{toml}");
+    assert_eq!(toml.trim(), docs::block("coming-from-amavis.md", "spam settings as TOML").trim());
+    let sink = Sink::start();
+    let gatepost = Setup::to(sink.address).with(&toml).start();
+    let mut dialog = gatepost.connect();
+    dialog.greet();
+    assert_eq!(dialog.message("a@client.test", &["user@example.test"], SPAM).code, 250);
+    assert_eq!(dialog.message("a@client.test", &["user@example.test"], &mail("letter", "hello")).code, 250);
+    let received = sink.wait_received(2);
+    let subject = |mail: &Received| mail.header("Subject").unwrap_or_default().trim().to_owned();
+    assert!(subject(&received[0]).starts_with("***SPAM*** "), "{}", subject(&received[0]));
+    assert_eq!(subject(&received[1]), "letter");
+    // Below 2 points nothing is written about spam.
+    let told = [0, 1].map(|place: usize| received[place].header("X-Spam-Status").is_some());
+    assert_eq!(told, [true, false]);
+}

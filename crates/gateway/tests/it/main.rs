@@ -47,6 +47,7 @@ mod restrictions;
 mod rule_updates;
 mod rules;
 mod rules_check;
+mod rules_documents;
 mod rules_network;
 mod rules_plugins;
 mod rules_waiting;

@@ -535,6 +535,54 @@ fn options_of_sa_update() {
     }
 }
 
+/// Points of a channel's rules, more or less than it gives them.
+#[test]
+fn points_are_adjusted_as_by_sa_update() {
+    if !needs(&["python3", "gpg", "tar", "sha512sum", "sa-update", "perl", "curl"]) {
+        return;
+    }
+    let feed = Feed::start();
+    let id = feed.fingerprint[32..].to_owned();
+    feed.theirs(&["--import", &feed.gpg.key("maker").display().to_string()]);
+    let rules: String = (0..9).map(|number| format!("body R{number} /r{number}/\n")).collect();
+    let scores = "score R0 1.5\nscore R1 0 2 -1.25 4\n  SCORE  R2   10 # much\nscore R3 -0.4\nscore R5 0\n\
+                  score R6 1\nscore R6 (0.5)\nscore R7 3 3 3 3.0005\r\nscore R8 0.1";
+    let lines = |files: Option<(Files, Vec<String>)>| -> Vec<String> {
+        let files = files.expect("a version").0;
+        let plain = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
+        files["20_scores.cf"].lines().map(plain).collect()
+    };
+    for (number, options) in [
+        (1001, &["--score-multiplier", "0.5"][..]),
+        (1002, &["--score-limit", "3"]),
+        (1003, &["--score-multiplier", "2.5", "--score-limit", "3.75"]),
+        (1004, &[]),
+    ] {
+        let files = [("10_rules.cf", rules.as_str()), ("20_scores.cf", scores)];
+        feed.publish(number, &files.map(|(name, text)| (name.to_owned(), text.to_owned())).into());
+        let arguments = [&["--channel", CHANNEL, "--gpgkey", &id][..], options].concat();
+        let (code, text) = feed.ours(&arguments);
+        assert_eq!(code, 0, "{options:?}: {text}");
+        let (code, text) = feed.theirs(&arguments);
+        assert_eq!(code, 0, "{options:?}: {text}");
+        assert_eq!(lines(feed.installed()), lines(feed.installed_by_them()), "{options:?}");
+    }
+    // As configured.
+    feed.configure(&format!(
+        "openpgp_key = {:?}\nscore_multiplier = 0.5\nscore_limit = 0.6",
+        feed.gpg.key("maker")
+    ));
+    let files = [("10_rules.cf", rules.as_str()), ("20_scores.cf", scores)];
+    feed.publish(1005, &files.map(|(name, text)| (name.to_owned(), text.to_owned())).into());
+    let (code, text) = feed.ours(&[]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(lines(feed.installed())[..2], ["score R0 0.600", "score R1 0 0.600 -0.625 0.600"]);
+    for wrong in ["0", "x", "1e3"] {
+        let (code, text) = feed.ours(&["--score-limit", wrong]);
+        assert!(code == 2 && text.contains("above 0"), "{wrong}: {code} {text}");
+    }
+}
+
 /// A name that is an alias, an old archive under a new number, and the way back.
 #[test]
 fn there_and_back() {
@@ -695,8 +743,8 @@ fn the_daemon_fetches_by_itself() {
         ],
     );
     let absent = "[update.rules.channel.\"nowhere.test\"]\nunsigned = true\n";
+    // The folder is not there before the first update.
     let root = feed.path("ours");
-    fs::create_dir(&root).expect("a folder");
     let rules =
         format!("[update.rules]\nfolder = {root:?}\n{example}{absent}[checks.rules]\npaths = [{root:?}]\n");
     let tables = format!("{}[update]\nevery = \"10s\"\n{rules}", feed.names.config());
@@ -711,6 +759,8 @@ fn the_daemon_fetches_by_itself() {
         let status = received.last().and_then(|mail| mail.header("X-Spam-Status")).unwrap_or_default();
         status.contains(&format!("FIRST_{number}=1.5")).then_some(())
     };
+    let told = || gatepost.log().contains("holds no rules yet").then_some(());
+    wait_for("that there are no rules yet is told", START, told);
     wait_for("the rules are fetched and count", START, || hits(1001));
     let told = || gatepost.http("/health").1.contains("update:nowhere.test").then_some(());
     wait_for("what failed is told", START, told);

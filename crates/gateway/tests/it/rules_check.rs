@@ -103,6 +103,41 @@ fn what_rules_find_is_told_everywhere() {
 }
 
 #[test]
+fn what_rules_put_before_the_subject() {
+    // A rule with a template, one that is a part of others, one that says what another said, and one that does not hit.
+    let rules = format!(
+        "{RULES}header __LOCAL From =~ /client/\nsubjprefix __LOCAL [EXTERNAL]\nbody AGAIN /special/\nscore AGAIN 0.1\n\
+         subjprefix AGAIN [EXTERNAL]\nsubjprefix URGENT _HEADER(X-Team)_:\nbody NOT /nothing like this/\nsubjprefix NOT [NOT]\n"
+    );
+    let (_folder, tables) = site(&rules);
+    let sink = Sink::start();
+    let policy = "[default_policy]\nsubject_tags.spammy = \"[SPAM?] \"\n[[policy]]\nname = \"plain\"\n\
+                  when.recipients = [\"plain@example.test\"]\nsubject_prefixes = false\n";
+    let gatepost = Setup::to(sink.address).with(&tables).with(policy).start();
+    let send = |recipient: &str, subject: &str, body: &str| {
+        let mut dialog = gatepost.connect();
+        dialog.greet();
+        let mail = format!("X-Team: caf\u{e9}\r\n{}", mail(subject, body));
+        assert_eq!(dialog.message("a@client.test", &[recipient], &mail).code, 250);
+        header(sink.received().last().expect("the message"), "Subject")
+    };
+    let table = [
+        ("user", "letter", "hello", "[EXTERNAL] letter"),
+        ("user", "[EXTERNAL] letter", "hello", "[EXTERNAL] letter"),
+        ("user", "letter", "A special offer.", "[SPAM?] [EXTERNAL] letter"),
+        ("user", "[EXTERNAL] letter", "A special offer.", "[SPAM?] [EXTERNAL] letter"),
+        ("plain", "letter", "hello", "letter"),
+        ("plain", "letter", "A special offer.", "[SPAM?] letter"),
+    ];
+    for (recipient, subject, body, expected) in table {
+        assert_eq!(send(&format!("{recipient}@example.test"), subject, body), expected, "{subject}, {body}");
+    }
+    let encoded = send("user@example.test", "urgent", "hello");
+    assert_eq!(encoded, "=?UTF-8?B?Y2Fmw6k=?= : [EXTERNAL] urgent");
+    assert!(!gatepost.records(7).is_empty());
+}
+
+#[test]
 fn changed_rules_count_and_broken_ones_do_not() {
     let (folder, tables) = site(RULES);
     let file = folder.path().join("10_site.cf");

@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::rig::*;
 use crate::rules::spamassassin;
+use crate::rules_plugins;
 
 const PLUGINS: [&str; 6] = ["ASN", "AskDNS", "Check", "DNSEval", "HashBL", "URIDNSBL"];
 
@@ -227,6 +228,80 @@ fn rules_of_the_network_hit_as_in_spamassassin() {
     }
     for (place, names) in found.into_iter().enumerate() {
         assert_eq!(names, spamassassin(folder.path(), &mails[place], &[]).1, "mail {place}");
+    }
+}
+
+/// The hosts in links by their addresses, which must be asked for.
+#[test]
+fn hosts_in_links_are_looked_up_as_by_spamassassin() {
+    if !needs(&["unbound"]) {
+        return;
+    }
+    let records = [
+        "dutch.test A 203.0.113.80",
+        "net.test A 198.51.100.9",
+        "six.test AAAA 2001:db8::6",
+        "far.test A 198.51.100.200",
+        "two.test A 192.0.2.1",
+        "two.test A 203.0.113.7",
+    ];
+    let dns = Dns::start(&ZONES, &records);
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    let word = |name: &str| path(name).to_str().expect("a plain path").to_owned();
+    ["rules", "site", "mails"].iter().for_each(|name| fs::create_dir(path(name)).expect("a folder"));
+    fs::write(path("country.mmdb"), rules_plugins::database()).expect("a database");
+    let database = word("country.mmdb");
+    let rules = format!(
+        "dns_server [{}]:{}\nutil_rb_tld test\nadd_header all Status score=_SCORE_ tests=_TESTS(,)_\ndns_available yes\n\
+         rbl_timeout 20\ngeodb_module geoip2\ngeodb_options country:{database} isp:{database}\n{}\
+         uri_block_exclude LINK_NL two.test\nscore LINK_FAR 0\nmeta BOTH LINK_NL && LINK_EU\n",
+        dns.address.ip(),
+        dns.address.port(),
+        rules_plugins::PLACES
+    );
+    fs::write(path("rules/10_test.cf"), rules).expect("rules");
+    let plugins =
+        ["Check", "URILocalBL"].map(|name| format!("loadplugin Mail::SpamAssassin::Plugin::{name}\n"));
+    fs::write(path("site/init.pre"), plugins.concat()).expect("plugins");
+    let (nl, net) = ("BOTH,LINK_EU,LINK_ISP,LINK_ISP_TOO,LINK_LET_OFF,LINK_NL", "LINK_ABROAD,LINK_NET");
+    let mails = [
+        ("http://dutch.test/", nl),
+        ("http://www.dutch.test/", ""),
+        ("http://net.test/x", net),
+        ("http://six.test/", net),
+        ("http://far.test/", "LINK_ABROAD"),
+        ("http://none.test/ nobody@dutch.test", "BOTH,LINK_EU,LINK_ISP,LINK_ISP_TOO,LINK_LET_OFF,LINK_NL"),
+        ("http://two.test/", "LINK_ABROAD,LINK_EU,LINK_ISP,LINK_ISP_TOO"),
+        (
+            "http://203.0.113.8/ http://net.test/",
+            "BOTH,LINK_ABROAD,LINK_EU,LINK_ISP,LINK_ISP_TOO,LINK_LET_OFF,LINK_NET,LINK_NL",
+        ),
+    ]
+    .map(|(link, expected)| (format!("From: a@a.com\nSubject: x\n\nsee {link} there\n"), expected));
+    for (place, (mail, _)) in mails.iter().enumerate() {
+        fs::write(path(&format!("mails/{place}.eml")), mail).expect("a mail");
+    }
+    let server = dns.address.to_string();
+    let (site, rules, folder_of_mails) = (word("site"), word("rules"), word("mails"));
+    let asking = ["rules", "hits", "--network", "--dns", &server, "--rules", &site, &rules, &folder_of_mails];
+    let output = run(&asking, b"");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).expect("UTF-8");
+    let found: Vec<&str> = lines.lines().map(|line| line.rsplit('\t').next().unwrap_or_default()).collect();
+    assert_eq!(found, mails.iter().map(|(_, expected)| *expected).collect::<Vec<_>>());
+    let offline = run(&["rules", "hits", "--rules", &site, &rules, &folder_of_mails], b"");
+    let offline = String::from_utf8(offline.stdout).expect("UTF-8");
+    let last = offline.lines().last().unwrap_or_default().to_owned();
+    assert!(
+        offline.lines().take(7).all(|line| line.ends_with('\t')) && last.contains("LINK_NL"),
+        "{offline}"
+    );
+    if !needs(&["spamassassin"]) || !rules_plugins::perl("use MaxMind::DB::Reader;") {
+        return;
+    }
+    for (mail, expected) in mails {
+        assert_eq!(spamassassin(folder.path(), &mail, &[]).1, expected, "{mail}");
     }
 }
 

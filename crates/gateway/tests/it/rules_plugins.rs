@@ -83,10 +83,18 @@ header EXTRACT_WORDS X-ExtractText-Words =~ /^3$/
 header EXTRACT_END X-ExtractText-Extensions =~ /^docx$/
 "#;
 
+/// Of URILocalBL: the addresses in links; those of names are asked for in `rules_network.rs`.
+pub const PLACES: &str = "uri_block_cc LINK_NL nl be\n\
+    uri_block_cc LINK_ABROAD !nl\nuri_block_cc LINK_ABROAD !de\n\
+    uri_block_cont LINK_EU eu\nuri_block_cont LINK_FAR !eu !na\n\
+    uri_block_isp LINK_ISP Other \"data rancid\"\nuri_block_isp LINK_ISP_TOO DataRancid\n\
+    uri_block_cidr LINK_NET 198.51.100.0/25 2001:db8::/32 192.0.2.77\n\
+    uri_block_cidr LINK_LET_OFF 203.0.113.0/24\nuri_block_exclude LINK_LET_OFF 203.0.113.7\n";
+
 const COUNTRIES: &str = "header FROM_NL X-Relay-Countries =~ /^NL$/\n\
     header FROM_XX X-Relay-Countries-External =~ /XX/\n\
     header NO_AUTH X-Relay-Countries-Auth =~ /^$/\n\
-    geodb_module geoip2\ngeodb_options country:{}/country.mmdb\n";
+    geodb_module geoip2\ngeodb_options country:{}/country.mmdb isp:{}/country.mmdb\n";
 
 const PDF: &str = "%PDF-1.4\n1 0 obj\n<</Author(Jo\\(e\\))/CreationDate(D:20260102030405Z)>>\n/Subtype/Image/Width 20/Height 10\n\
     stream\n/Encrypt 5 0 R\n<</S/URI/URI(http://x)>>\n/URI (http://www.in-pdf.com/a\\(b\\))\n%%EOF\n";
@@ -159,6 +167,11 @@ fn mails() -> Vec<String> {
         "http://www.tank.com/x",
         "http://www.stats.com/x",
         "http://www.stats.com/low",
+        "http://203.0.113.7/x",
+        "http://203.0.113.8/x",
+        "http://198.51.100.9/ http://198.51.100.200:8080/y",
+        "http://192.0.2.77/",
+        "http://10.0.0.1/",
     ] {
         mails.push(plain("From: a@a.com\nSubject: x", link));
     }
@@ -175,7 +188,8 @@ fn mails() -> Vec<String> {
     mails
 }
 
-fn attached(name: &str, kind: &str, content: &[u8]) -> String {
+/// A mail with an attachment.
+pub fn attached(name: &str, kind: &str, content: &[u8]) -> String {
     format!(
         "From: a@a.com\nSubject: x\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b\n\
         Content-Type: {kind}; name=\"{name}\"\nContent-Disposition: attachment; filename=\"{name}\"\n\
@@ -222,8 +236,8 @@ fn zip(members: &[(&str, &[u8], bool)]) -> Vec<u8> {
     [&out[..], &directory, b"PK\x05\x06\0\0\0\0", &count, &count, &size, &at, &[0; 2]].concat()
 }
 
-/// A database of MaxMind's format (version 2.0) that knows one network: 203.0.113.0/24 is Dutch.
-fn database() -> Vec<u8> {
+/// A database of MaxMind's format (version 2.0) that knows one network: 203.0.113.0/24 is Dutch, and whose it is.
+pub fn database() -> Vec<u8> {
     const NODES: u32 = 24;
     let network = u32::from_be_bytes([203, 0, 113, 0]);
     let mut out = Vec::new();
@@ -237,7 +251,10 @@ fn database() -> Vec<u8> {
     }
     let text = |text: &str| [&[0x40 | text.len() as u8][..], text.as_bytes()].concat();
     out.extend_from_slice(&[0; 16]);
-    out.extend([&[0xe1][..], &text("country"), &[0xe1], &text("iso_code"), &text("NL")].concat());
+    out.extend([&[0xe3][..], &text("country"), &[0xe1], &text("iso_code"), &text("NL")].concat());
+    out.extend(
+        [text("continent"), vec![0xe1], text("code"), text("EU"), text("isp"), text("Data Rancid")].concat(),
+    );
     out.extend_from_slice(b"\xab\xcd\xefMaxMind.com\xe9");
     let pairs: [(&str, Vec<u8>); 9] = [
         ("binary_format_major_version", vec![0xa1, 2]),
@@ -289,14 +306,16 @@ fn plugins_find_what_they_find_in_spamassassin() {
     let rules = fs::read_to_string(path("rules/10_test.cf")).expect("the rules");
     let named = rules.lines().filter_map(|line| {
         let mut words = line.split(' ');
-        matches!(words.next(), Some("body" | "header" | "uri")).then(|| words.next())?
+        let kind = words.next()?;
+        let defines = matches!(kind, "body" | "header" | "uri") || kind.starts_with("uri_block_");
+        defines.then(|| words.next())?
     });
     let silent: Vec<&str> =
         named.filter(|name| !ours.iter().any(|hits| hits.split(',').any(|hit| hit == *name))).collect();
     assert!(silent.is_empty(), "never hit: {silent:?}");
 }
 
-fn perl(program: &str) -> bool {
+pub fn perl(program: &str) -> bool {
     let mut perl = Command::new("perl");
     perl.args(["-e", program]).stdout(Stdio::null()).stderr(Stdio::null());
     perl.status().is_ok_and(|status| status.success())
@@ -309,7 +328,8 @@ fn files(folder: &Path, countries: bool) {
         |text: &[u8]| Md5::digest(text).iter().map(|octet| format!("{octet:02x}")).collect::<String>();
     let first: String = PDF.lines().filter(|line| !line.starts_with('%')).take(3).collect();
     let here = folder.to_str().expect("a plain path");
-    let rules = format!("{RULES}{}", if countries { COUNTRIES } else { "" })
+    let more = if countries { [COUNTRIES, PLACES] } else { [""; 2] };
+    let rules = format!("{RULES}{}", more.concat())
         .replace("{md5}", &digest(PDF.as_bytes()))
         .replace("{fuzzy}", &digest(first.as_bytes()))
         .replace("{tags}", &digest(b"SubtypeEncryptURI"))
@@ -318,7 +338,7 @@ fn files(folder: &Path, countries: bool) {
         .replace("{FILE}", "{}");
     let write = |name: &str, content: &[u8]| fs::write(folder.join(name), content).expect("a file");
     write("rules/10_test.cf", rules.as_bytes());
-    let more = if countries { &["RelayCountry"][..] } else { &[] };
+    let more = if countries { &["RelayCountry", "URILocalBL"][..] } else { &[] };
     let lines =
         PLUGINS.iter().chain(more).map(|name| format!("loadplugin Mail::SpamAssassin::Plugin::{name}\n"));
     write("site/init.pre", lines.collect::<String>().as_bytes());
@@ -337,7 +357,7 @@ fn files(folder: &Path, countries: bool) {
 }
 
 /// The rules that SpamAssassin says hit, for each mail, in one run.
-fn spamassassin(folder: &Path, mails: &[String]) -> Vec<String> {
+pub fn spamassassin(folder: &Path, mails: &[String]) -> Vec<String> {
     let envelope = "From a@a.com  Thu Jan  1 00:00:00 2026\n";
     let all: String = mails.iter().map(|mail| format!("{envelope}{mail}\n")).collect();
     fs::write(folder.join("all.mbox"), all).expect("the mails");

@@ -4,7 +4,7 @@ use super::settings::Refused;
 use super::text::{characters, first_word, is_rule_name, is_space, number, trimmed, words};
 use super::{Arg, Definition, Expression, Place, Reader, Shortcircuit, Test, UriCondition, UriField, known};
 use crate::regex::{self, Pattern};
-use crate::texts::HeaderRequest;
+use crate::texts::{HeaderRequest, blocks};
 
 /// The longest name that a rule may have.
 const MAX_NAME: usize = 100;
@@ -34,13 +34,15 @@ impl Reader {
             "priority" => self.priority(value),
             "shortcircuit" => self.shortcircuit(value),
             "reuse" => {
-                let (name, _) = first_word(value);
-                if !is_rule_name(name) {
+                if value.is_empty() || !words(value).all(is_rule_name) {
                     return Some(Err(Refused::Invalid));
                 }
+                let (name, _) = first_word(value);
+                self.reused.insert(characters(name).into());
                 self.declare(name);
                 Ok(())
             }
+            _ if blocks::DIRECTIVES.contains(&directive) => self.block(directive, value),
             "askdns" => self.asked(directive, value, 2),
             "uridnsbl" | "urirhsbl" | "urinsrhsbl" | "urifullnsrhsbl" => self.listed(directive, value, 3),
             "uridnssub" | "urirhssub" | "urinsrhssub" | "urifullnsrhssub" => self.listed(directive, value, 4),
@@ -339,6 +341,30 @@ impl Reader {
                 self.put(&shown, Definition::Empty);
             }
         }
+    }
+
+    /// A line of URILocalBL, which defines its rule.
+    fn block(&mut self, directive: &'static str, value: &[u8]) -> Done {
+        let (name, rest) = first_word(value);
+        let mut all = characters(rest);
+        if matches!(directive, "uri_block_cc" | "uri_block_cont") {
+            // All lines of a rule are one list.
+            let before = self.settings.lines(directive).iter().filter_map(|line| {
+                let (other, codes) = line.split_once(char::is_whitespace)?;
+                (other.as_bytes() == name).then_some(codes)
+            });
+            all = before.chain([all.as_str()]).collect::<Vec<_>>().join(" ");
+        }
+        if !is_rule_name(name) || rest.is_empty() || !blocks::is_valid(directive, &all) {
+            return Err(Refused::Invalid);
+        }
+        if self.valid_name(name) {
+            let shown = characters(name);
+            let (place, function) = (Place::Body, "check_uri_local_bl".into());
+            self.put(&shown, Definition::Eval { place, function, args: Vec::new() });
+            self.priorities.insert(shown.into(), -100);
+        }
+        self.settings.set(directive, known::Kind::Own, value)
     }
 
     fn asked(&mut self, directive: &'static str, value: &[u8], least: usize) -> Done {

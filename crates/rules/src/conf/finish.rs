@@ -17,6 +17,9 @@ impl Reader {
         if self.plugins.contains("ReplaceTags") {
             self.replace_tags();
         }
+        if self.plugins.contains("Reuse") {
+            self.reuse();
+        }
         let depends = self.dependencies();
         self.fix_priorities(&depends);
         self.inherit_net(&depends);
@@ -65,6 +68,21 @@ impl Reader {
             shortcircuit: self.shortcircuits.get(&name).copied(),
             tests: self.regressions.remove(&name).unwrap_or_default(),
             name,
+        }
+    }
+
+    /// Reuse takes all rules of the network as named by `reuse`, too. Of the hits of an earlier run it knows only within
+    /// `mass-check`, so a name without a rule is a rule that never hits; or, if that is asked for, all other rules are left out.
+    fn reuse(&mut self) {
+        let net = self.tflags.iter().filter(|(_, flags)| flags.split_whitespace().any(|flag| flag == "net"));
+        self.reused.extend(net.map(|(name, _)| name.clone()));
+        if self.settings.flag("run_reuse_tests_only") {
+            self.tests.retain(|name, _| self.reused.contains(name));
+            return;
+        }
+        for name in &self.reused {
+            let test = Test { definition: Definition::Empty, file: "".into(), line: 0 };
+            self.tests.entry(name.clone()).or_insert(test);
         }
     }
 

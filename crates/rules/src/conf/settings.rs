@@ -384,6 +384,26 @@ impl Settings {
         })
     }
 
+    /// `adsp_override DOMAIN [PRACTICE]`
+    fn practice(&mut self, value: &[u8]) -> Result<(), Refused> {
+        let value = characters(value).to_lowercase();
+        let mut words = value.split_whitespace();
+        let domain =
+            words.next().map(|domain| domain.strip_prefix('@').unwrap_or(domain)).unwrap_or_default();
+        let practice = words.next().unwrap_or("discardable");
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '*' | '.' | '_' | '-');
+        let known = ["nxdomain", "unknown", "all", "discardable", "custom_low", "custom_med", "custom_high"];
+        if domain.is_empty()
+            || !domain.chars().all(fits)
+            || !known.contains(&practice)
+            || words.next().is_some()
+        {
+            return Err(Refused::Invalid);
+        }
+        self.pairs.entry("adsp_override").or_default().insert(domain.into(), practice.into());
+        Ok(())
+    }
+
     /// Values that are looked at before they are taken.
     fn set_checked(&mut self, name: &'static str, value: &[u8]) -> Option<Result<(), Refused>> {
         Some(match name {
@@ -392,11 +412,7 @@ impl Settings {
                 self.push_line(name, value);
                 Ok(())
             }
-            "adsp_override" if words(value).count() == 1 => {
-                let pairs = self.pairs.entry(name).or_default();
-                pairs.insert(characters(value).to_lowercase(), "discardable".into());
-                Ok(())
-            }
+            "adsp_override" if !value.is_empty() => self.practice(value),
             "dns_block_rule" if words(value).count() < 2 => Err(Refused::Invalid),
             "enable_compat" => {
                 let valid =

@@ -72,6 +72,17 @@ fn what_counts_of_files() {
         ("require_version 9.9\nbody A /x/", ""),
         ("require_version 4.000001\nbody A /x/", "A"),
         ("reuse A B\nbody C /x/", "A,C"),
+        ("loadplugin Mail::SpamAssassin::Plugin::Reuse\nreuse A B-C\nbody C /x/\ntflags D net", "C,D"),
+        (
+            "loadplugin Mail::SpamAssassin::Plugin::Reuse\nbody A /x/\nbody B /x/\nreuse B C\nbody D /x/\ntflags D net\n\
+             run_reuse_tests_only 1",
+            "B,D",
+        ),
+        (
+            "loadplugin Mail::SpamAssassin::Plugin::URILocalBL\nuri_block_cc A cn\nuri_block_cidr B 192.0.2.0/24\n\
+             uri_block_cc C !fi se\nuri_block_isp D \"\"\nuri_block_cc A !fi\nuri_block_cc E",
+            "A,B",
+        ),
     ] {
         let set = read(text);
         assert_eq!(set.rules.keys().map(|name| &**name).collect::<Vec<_>>().join(","), rules, "{text}");
@@ -106,6 +117,19 @@ fn what_is_said_of_rules() {
     assert_eq!((set.rules["NET"].priority, set.rules["M"].has_flag("net")), (-100, true));
     let Definition::Eval { args, .. } = &set.rules["E"].definition else { panic!() };
     assert_eq!(args.iter().map(Arg::text).collect::<Vec<_>>(), ["a, b", "c'd", "12.5", "192.0.2.1"]);
+}
+
+#[test]
+fn lines_of_plugins_that_do_nothing_here_are_known() {
+    let set = read(
+        "loadplugin Mail::SpamAssassin::Plugin::PhishTag\ntrigger_ratio 0.1\ntrigger_config /etc/phish.conf\n\
+         trigger_target A http://www.example.org/\nbody A /x/\n\
+         loadplugin Mail::SpamAssassin::Plugin::Reuse\nreuse A OLD_A\nrun_reuse_tests_only 0\n\
+         loadplugin Mail::SpamAssassin::Plugin::URILocalBL\nuri_block_cc CC a2 cn\nuri_block_cc CC ru\nuri_block_cont EU eu\n\
+         uri_block_isp ISP \"Some ISP\"\nuri_block_cidr NET 192.0.2.0/24\nuri_block_exclude NET www.example.com\nscore NET 2",
+    );
+    assert_eq!(set.warnings, []);
+    assert_eq!((set.rules["NET"].priority, set.rules["NET"].scores), (-100, [2.0; 4]));
 }
 
 #[test]

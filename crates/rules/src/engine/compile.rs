@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::prefilter::{Lists, Prefilter};
-use super::{Compiled, Engine, Group, Meta, Problem, ScoreSet, Test, Texts, UNKNOWN, Work};
+use super::{Compiled, Engine, Group, Meta, Problem, ScoreSet, Test, Texts, UNKNOWN, Work, tags};
 use crate::conf::{Definition, Expression, Place, Rule, RuleSet};
 use crate::meta;
 use crate::regex::{Pattern, Prefixes, rarity};
@@ -17,7 +17,7 @@ const MAX_TOLD: usize = 20;
 /// How seldom literal texts must be for a rule to be found by them (`regex::rarity`).
 const RARE: f64 = 4.5;
 /// How seldom those beside the first list must be, to be looked for as well.
-const RARER: f64 = 4.7;
+const RARER: f64 = 4.5;
 /// How many texts such a list may have.
 const MAX_OTHERS: usize = 24;
 
@@ -38,7 +38,7 @@ impl Engine {
             compiled.iter().filter(|rule| rule.score != 0.0).map(|rule| rule.priority).collect();
         bands.sort_unstable();
         bands.dedup();
-        let (metas, problems) = metas(rules, &index);
+        let (metas, problems) = metas(rules, &index, set);
         let limited = ["shortcircuit_min_ham_score", "shortcircuit_max_spam_score"];
         let may_stop = compiled.iter().any(|rule| rule.shortcircuit.is_some() && rule.score != 0.0)
             || limited.iter().any(|name| rules.settings.is_set(name));
@@ -105,9 +105,9 @@ struct Pending {
 
 impl Pending {
     /// A rule over a longer text: found by literal texts, or else by the beginning of what it looks for.
-    fn add_long(&mut self, id: u32, pattern: Option<&Pattern>) {
+    fn add_long(&mut self, id: u32, pattern: Option<&Pattern>, test: &Test) {
         let before = self.always.len();
-        self.add(id, pattern, false);
+        self.add(id, required(pattern, test), false);
         if let Some(pattern) =
             pattern.filter(|pattern| self.always.len() > before && Prefixes::is_telling(pattern))
         {
@@ -116,8 +116,7 @@ impl Pending {
         }
     }
 
-    fn add(&mut self, id: u32, pattern: Option<&Pattern>, negated: bool) {
-        let mut lists = pattern.map(Pattern::all_required).unwrap_or_default();
+    fn add(&mut self, id: u32, mut lists: Lists, negated: bool) {
         if lists.first().is_none_or(|texts| texts.iter().any(|text| rarity(text) < RARE)) {
             self.always.push(id);
             return;
@@ -192,12 +191,12 @@ impl Builder {
             Definition::Header { field, negated, unset, expression } => {
                 let pattern = pattern(expression);
                 let group = group(&mut self.headers, field);
+                let test = Test::new(expression, multiple, pattern.as_ref());
                 match unset {
                     // The texts would have to be looked for there as well.
                     Some(_) => group.always.push(id),
-                    None => group.add(id, pattern.as_ref(), *negated),
+                    None => group.add(id, required(pattern.as_ref(), &test), *negated),
                 }
-                let test = Test::new(expression, multiple, pattern.as_ref());
                 Work::Match { test, negated: *negated, unset: unset.clone() }
             }
             Definition::Exists(field) => {
@@ -210,15 +209,17 @@ impl Builder {
             Definition::Uri(expression) => matched(&mut self.uri, id, expression, multiple),
             Definition::MimeHeader { name, raw, negated, unset, expression } => {
                 let field = HeaderRequest { name: name.to_string(), raw: *raw, ..HeaderRequest::default() };
-                // Values are short, and there are few of them.
-                group(&mut self.mime, &field).always.push(id);
-                Work::Mime {
-                    test: Test::new(expression, multiple, pattern(expression).as_ref()),
-                    negated: *negated,
-                    unset: unset.clone(),
-                    range: range(rule.flag_value("range")),
-                    concat: rule.has_flag("concat"),
+                let (group, concat) = (group(&mut self.mime, &field), rule.has_flag("concat"));
+                let pattern = pattern(expression);
+                let test = Test::new(expression, multiple, pattern.as_ref());
+                // What is looked for may not be in one of the values.
+                if concat || *negated || !unset.is_empty() {
+                    group.always.push(id);
+                } else {
+                    group.add(id, required(pattern.as_ref(), &test), false);
                 }
+                let range = range(rule.flag_value("range"));
+                Work::Mime { test, negated: *negated, unset: unset.clone(), range, concat }
             }
             Definition::UriDetail(conditions) => {
                 self.evals.push((Place::Body, id));
@@ -256,8 +257,14 @@ fn group<'a>(groups: &'a mut Groups, field: &HeaderRequest) -> &'a mut Pending {
 
 fn matched(texts: &mut Pending, id: u32, expression: &Expression, multiple: bool) -> Work {
     let pattern = pattern(expression);
-    texts.add_long(id, pattern.as_ref());
-    Work::Match { test: Test::new(expression, multiple, pattern.as_ref()), negated: false, unset: None }
+    let test = Test::new(expression, multiple, pattern.as_ref());
+    texts.add_long(id, pattern.as_ref(), &test);
+    Work::Match { test, negated: false, unset: None }
+}
+
+/// Lists of texts of which each match contains one of each.
+fn required(pattern: Option<&Pattern>, test: &Test) -> Lists {
+    pattern.map_or_else(|| tags::fixed(&test.hint), Pattern::all_required)
 }
 
 /// The expression, read again; with templates in it nothing can be said ahead.
@@ -281,10 +288,11 @@ fn range(text: Option<&str>) -> (usize, usize) {
 }
 
 /// Meta rules, each behind those it depends on. Those that depend on each other in a circle never hit.
-fn metas(rules: &RuleSet, index: &HashMap<Arc<str>, u32>) -> (Vec<Meta>, Vec<Problem>) {
+fn metas(rules: &RuleSet, index: &HashMap<Arc<str>, u32>, set: ScoreSet) -> (Vec<Meta>, Vec<Problem>) {
     let mut names: Vec<&str> = rules.scored.keys().chain(rules.rules.keys()).map(|name| &**name).collect();
     names.sort_unstable();
     names.dedup();
+    let never = |rule| Meta { rule, steps: None, depends: Box::default(), idle: Some(0.0) };
     let mut open: BTreeMap<u32, Meta> = BTreeMap::new();
     let mut problems = Vec::new();
     let mut globs = meta::Globs::new(&names);
@@ -295,12 +303,16 @@ fn metas(rules: &RuleSet, index: &HashMap<Arc<str>, u32>) -> (Vec<Meta>, Vec<Pro
             let message =
                 format!("rules: excluding meta test {}, rules_matching() names too many rules", rule.name);
             problems.push(Problem { rule: rule.name.to_string(), message });
-            open.insert(id, Meta { rule: id, steps: None, depends: Box::default() });
+            open.insert(id, never(id));
             continue;
         };
         let steps = meta::parse(&expanded, id_of).ok().flatten();
         let depends = meta::names(&expanded).iter().map(|name| id_of(name)).collect();
-        open.insert(id, Meta { rule: id, steps, depends });
+        let idle = match &steps {
+            Some(steps) => meta::evaluate(steps, &|_| 0.0, !set.net, &mut Vec::new()),
+            None => Some(0.0),
+        };
+        open.insert(id, Meta { rule: id, steps, depends, idle });
     }
     let mut waiting: HashMap<u32, usize> = HashMap::new();
     let mut needed_by: HashMap<u32, Vec<u32>> = HashMap::new();
@@ -332,10 +344,6 @@ fn metas(rules: &RuleSet, index: &HashMap<Arc<str>, u32>) -> (Vec<Meta>, Vec<Pro
             format!("rules: excluding meta test {rule}, unsolved meta dependencies: {}", others.join(", "));
         problems.push(Problem { rule, message });
     }
-    ordered.extend(open.into_values().map(|meta| Meta {
-        rule: meta.rule,
-        steps: None,
-        depends: Box::default(),
-    }));
+    ordered.extend(open.into_keys().map(never));
     (ordered, problems)
 }

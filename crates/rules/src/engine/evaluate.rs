@@ -10,8 +10,8 @@ use super::prefilter::Marks;
 use super::search::{Search, excerpt};
 use super::tags::{filled, keep, may_match, values};
 use super::{
-    Answer, Area, Call, Compiled, Engine, Evals, Evidence, Fault, Hit, Limits, Outcome, Test, Texts, UNKNOWN,
-    Work,
+    Answer, Area, Call, Compiled, Engine, Evals, Evidence, Fault, Group, Hit, Limits, Outcome, Test, Texts,
+    UNKNOWN, Work,
 };
 use crate::conf::{Place, Shortcircuit, UriField};
 use crate::meta;
@@ -36,6 +36,7 @@ pub fn run(engine: &Engine, subject: &dyn Subject, evals: &dyn Evals, limits: Li
         folded: Vec::new(),
         marks: Marks::new(engine.rules.len()),
         fields: vec![None; engine.headers.len()],
+        parts: vec![None; engine.mime.len()],
         stop: None,
         outcome: Outcome { tags: evals.tags().into_iter().collect(), ..Outcome::default() },
     };
@@ -64,9 +65,14 @@ struct Run<'a> {
     marks: Marks,
     /// Values of fields, by group; outer `None`: not asked for yet.
     fields: Vec<Option<Option<Bytes>>>,
+    /// Values of fields of parts, by group; `None`: not asked for yet.
+    parts: Vec<Option<PartFields>>,
     stop: Option<(Arc<str>, bool)>,
     outcome: Outcome,
 }
+
+/// The values of a field of all parts, and rules.
+type PartFields = (Vec<Option<Bytes>>, Vec<u32>);
 
 /// What became of one search.
 enum Found {
@@ -299,9 +305,9 @@ impl<'a> Run<'a> {
             if let Some(prefilter) = &texts.prefilter {
                 prefilter.scan(text, &mut self.folded, &mut self.marks, |id| found.push((id, chunk)));
             }
-            if let Some(prefixes) = &texts.prefixes {
-                prefixes.scan(text, |place| found.push((texts.begun[place], chunk)));
-            }
+        }
+        if let Some(prefixes) = &texts.prefixes {
+            prefixes.scan(chunks, |place, chunk| found.push((texts.begun[place], chunk)));
         }
         found.sort_unstable();
         found.dedup();
@@ -356,7 +362,7 @@ impl<'a> Run<'a> {
             }
             let texts: Vec<(usize, &[u8])> = chunks.collect();
             // To read and compile it takes longer than to see that it cannot match.
-            if !test.hint.iter().all(|list| may_match(list, &all, &texts, &mut self.folded)) {
+            if !may_match(&test.hint, &all, &texts, &mut self.folded) {
                 return Some(Found::No);
             }
             kept = texts.into_iter();
@@ -424,18 +430,31 @@ impl<'a> Run<'a> {
         if self.stop.is_some() || self.late {
             return;
         }
-        for group in &self.engine.mime {
-            let mut values: Option<Vec<Option<Bytes>>> = None;
-            for &id in &group.texts.always {
-                let rule = &self.engine.rules[id as usize];
-                if rule.priority != band || rule.score == 0.0 || self.over(&rule.name) {
-                    continue;
+        let engine = self.engine;
+        for (place, group) in engine.mime.iter().enumerate() {
+            let (values, found) = self.parts[place].take().unwrap_or_else(|| self.scan_parts(group));
+            for &id in group.texts.always.iter().chain(&found) {
+                let rule = &engine.rules[id as usize];
+                if rule.priority == band && rule.score != 0.0 && !self.over(&rule.name) {
+                    self.mime_rule(id, rule, &values);
                 }
-                let values = values
-                    .get_or_insert_with(|| self.subject.mime_headers(&group.field.name, group.field.raw));
-                self.mime_rule(id, rule, values);
+            }
+            self.parts[place] = Some((values, found));
+        }
+    }
+
+    /// The values of a field of all parts, and the rules that are worth trying on them.
+    fn scan_parts(&mut self, group: &Group) -> PartFields {
+        let values = self.subject.mime_headers(&group.field.name, group.field.raw);
+        let mut found = Vec::new();
+        if let Some(prefilter) = &group.texts.prefilter {
+            for value in values.iter().flatten() {
+                prefilter.scan(value, &mut self.folded, &mut self.marks, |id| found.push(id));
             }
         }
+        found.sort_unstable();
+        found.dedup();
+        (values, found)
     }
 
     fn mime_rule(&mut self, id: u32, rule: &Compiled, values: &[Option<Bytes>]) {
@@ -584,23 +603,31 @@ impl<'a> Run<'a> {
     /// Evaluates meta rules: those whose rules have all run; at the end all, what has not run being 0.
     fn metas(&mut self, end: bool) {
         let engine = self.engine;
+        let mut stack = Vec::new();
         let is_meta = |id: u32| matches!(engine.rules[id as usize].work, Work::Meta);
         for meta in &engine.metas {
             let rule = &engine.rules[meta.rule as usize];
             if self.known[meta.rule as usize] || end && rule.score == 0.0 {
                 continue;
             }
-            let ready = meta.depends.iter().all(|id| match *id {
-                UNKNOWN => end,
-                id => self.known[id as usize] || end && !is_meta(id),
-            });
+            let (mut ready, mut some) = (true, false);
+            for id in &meta.depends {
+                ready &= match *id {
+                    UNKNOWN => end,
+                    id => self.known[id as usize] || end && !is_meta(id),
+                };
+                some |= self.values.get(*id as usize).is_some_and(|value| *value != 0.0);
+            }
             if !ready {
                 continue;
             }
-            let values = &self.values;
-            let hits = |id: u32| values.get(id as usize).copied().unwrap_or(0.0);
-            let value =
-                meta.steps.as_ref().map_or(Some(0.0), |steps| meta::evaluate(steps, &hits, !engine.set.net));
+            let value = match &meta.steps {
+                Some(steps) if some => {
+                    let hits = |id: u32| self.values.get(id as usize).copied().unwrap_or(0.0);
+                    meta::evaluate(steps, &hits, !engine.set.net, &mut stack)
+                }
+                _ => meta.idle,
+            };
             let Some(value) = value else {
                 self.fault(&rule.name, "division by zero".into());
                 continue;

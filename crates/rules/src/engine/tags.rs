@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use memchr::memmem::Finder;
+
 use crate::conf::Expression;
-use crate::regex::{Pattern, fold};
+use crate::regex::{Pattern, fold, fold_into, weight};
 use crate::subject::Subject;
 use crate::texts::HeaderRequest;
 
@@ -90,28 +92,66 @@ pub fn hint(expression: &Expression) -> Vec<Vec<Vec<u8>>> {
         };
         list.iter().map(of).collect()
     };
-    // What changes with the mark and nothing else is the value.
-    let split = |text: &Vec<u8>| text.chunk_by(|one, other| one == other).any(|run| run == [VALUE]);
-    if one.iter().map(moved).eq(other) && !one.iter().flatten().any(split) { one } else { Vec::new() }
+    if !one.iter().map(moved).eq(other) {
+        return Vec::new();
+    }
+    // What changes with the mark and nothing else is the value; a text may be cut in it.
+    let halved = |run: &[u8]| run == [VALUE];
+    let whole = |mut text: Vec<u8>| {
+        if text.chunk_by(|one, other| one == other).next().is_some_and(halved) {
+            text.remove(0);
+        }
+        if text.chunk_by(|one, other| one == other).next_back().is_some_and(halved) {
+            text.pop();
+        }
+        let split = text.is_empty() || text.chunk_by(|one, other| one == other).any(halved);
+        (!split).then_some(text)
+    };
+    let lists = one.into_iter().map(|list| list.into_iter().map(whole).collect::<Option<Vec<_>>>());
+    lists.flatten().collect()
 }
 
-/// Whether one text of a hint stands in one of the texts.
+/// What a hint tells without the values: the most telling piece of each text.
+pub fn fixed(hint: &[Vec<Vec<u8>>]) -> Vec<Vec<Vec<u8>>> {
+    let piece = |text: &Vec<u8>| {
+        let pieces = text.split(|byte| *byte == VALUE);
+        let best = pieces.max_by(|one, other| weight(one).total_cmp(&weight(other)));
+        best.unwrap_or_default().to_vec()
+    };
+    hint.iter().map(|list| list.iter().map(piece).collect()).collect()
+}
+
+/// Whether one of the texts may match: one text of each list of a hint stands in it.
 pub fn may_match(
-    hint: &[Vec<u8>],
+    hint: &[Vec<Vec<u8>>],
     values: &[Vec<Vec<u8>>],
     texts: &[(usize, &[u8])],
     folded: &mut Vec<u8>,
 ) -> bool {
-    let folding = |text: &[u8]| -> Vec<u8> { text.iter().map(|byte| fold(*byte)).collect() };
-    let mut wanted: Vec<Vec<u8>> = hint.iter().filter(|text| !text.contains(&VALUE)).cloned().collect();
-    if wanted.len() < hint.len() {
-        wanted.extend(values.iter().flatten().map(|value| folding(value)));
-    }
+    let lists: Vec<Vec<Finder<'_>>> = hint.iter().map(|list| wanted(list, values)).collect();
     texts.iter().any(|(_, text)| {
-        folded.clear();
-        folded.extend(text.iter().map(|byte| fold(*byte)));
-        wanted.iter().any(|wanted| memchr::memmem::find(folded, wanted).is_some())
+        fold_into(text, folded);
+        lists.iter().all(|list| list.iter().any(|wanted| wanted.find(folded).is_some()))
     })
+}
+
+/// The texts of a list with the values in them.
+fn wanted<'a>(list: &'a [Vec<u8>], values: &[Vec<Vec<u8>>]) -> Vec<Finder<'a>> {
+    let mut wanted = Vec::new();
+    for text in list {
+        let Some(at) = memchr::memmem::find(text, &[VALUE, VALUE]) else {
+            wanted.push(Finder::new(text));
+            continue;
+        };
+        let (before, after) = (&text[..at], &text[at + 2..]);
+        for value in values.iter().flatten() {
+            let value: Vec<u8> = value.iter().map(|byte| fold(*byte)).collect();
+            // Of several values in one text, the first must be there in any case.
+            let after = if after.contains(&VALUE) { &[][..] } else { after };
+            wanted.push(Finder::new(&[before, &value, after].concat()).into_owned());
+        }
+    }
+    wanted
 }
 
 /// The values of a tag, or of a field that is written like one.

@@ -254,6 +254,49 @@ fn captured_tags() {
     }
 }
 
+/// What a rule with a tag in it must contain is known before the tag has a value, also where only a piece of that is looked for.
+#[test]
+fn expressions_with_tags_are_tried_where_they_may_match() {
+    let lines = [
+        "Hello, Bob.Smith\n",
+        "see https://www.example.com/folder/of/files/#bob.smith@x and /default/files/@#BOB.Smith\n",
+        "bob.smith is bob.smith's\n",
+    ];
+    let subject = Plain::body(&lines);
+    for (rule, expected) in [
+        ("body A m|^see https?://.{10,40}of/files/\\#%{WHO}|i", "A,__W"),
+        ("body A m|/default/files/(?:\\@)?\\#%{WHO}|i", "A,__W"),
+        ("body A m|/default/files/(?:\\@)?\\#%{WHO}@|i", "__W"),
+        ("body A m|/default/files/\\#%{WHO}|i", "__W"),
+        ("body A /^%{WHO} is %{WHO}'s/i", "A,__W"),
+        ("body A /^%{WHO}%{WHO}/i", "__W"),
+        ("body A /^[%{WHO}]{9} is/i", "A,__W"),
+        ("body A /x[%{WHO}x]z/i", "__W"),
+    ] {
+        let rule = format!("body __W /Hello, (?<WHO>[\\w.]+)/\n{rule}");
+        assert_eq!(hits(&rule, &subject), expected, "{rule}");
+    }
+}
+
+/// Rules are found by texts of every length, whatever stands around them.
+#[test]
+fn literal_texts_are_found() {
+    for text in ["$%", "&!x", "wxyz", "quick brown fox jumps over the lazy dog", "ZQ\\d{3}K"] {
+        let written = text.replace("\\d{3}", "907");
+        let rule = format!("body A /{}/", text.replace('$', "\\$"));
+        for (line, expected) in [
+            (written.clone(), "A"),
+            (format!("{written}\n"), "A"),
+            (format!("{}{written}{}", "ab ".repeat(50), " yz".repeat(50)), "A"),
+            (written[1..].to_string(), ""),
+            (written[..written.len() - 1].to_string(), ""),
+        ] {
+            let subject = Plain { body: vec![line.clone().into()], ..Plain::default() };
+            assert_eq!(hits(&rule, &subject), expected, "{rule} over {line}");
+        }
+    }
+}
+
 #[test]
 fn shortcircuit_ends_the_evaluation() {
     let subject = Plain::body(&["alpha beta\n"]);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::pattern::{Fixed, fixed, groups, hits};
 use super::{Function, Native, number, of, text};
-use crate::texts::{HeaderRequest, ip, is_word, trim};
+use crate::texts::{ip, is_word, trim};
 
 macro_rules! expressions {
     ($($name:ident = $text:expr;)*) => { $(static $name: Fixed = Fixed::new(|| fixed($text));)* };
@@ -367,7 +367,7 @@ fn ratware_envelope(native: &Native<'_>) -> bool {
 
 /// The last two labels of the domain of an address, in lower case.
 fn second_level(native: &Native<'_>, name: &str) -> Vec<u8> {
-    let address = native.texts.header(&HeaderRequest::parse(name)).joined().unwrap_or_default();
+    let address = native.value(name);
     let Some(at) = memchr::memrchr(b'@', &address) else { return Vec::new() };
     let domain = address[at + 1..].to_ascii_lowercase();
     let mut labels: Vec<&[u8]> = domain.split(|octet| *octet == b'.').collect();

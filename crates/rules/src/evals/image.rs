@@ -26,7 +26,7 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
         native.any_matches(call, 0, names)
     }),
     ("image_to_text_ratio", |native, call| {
-        let length: usize = native.texts.body().iter().map(|line| line.len()).sum();
+        let length = native.length(call);
         let area = native.images(&text(call, 0)).map_or(0, |all| all.area);
         let ratio = length as f64 / area as f64;
         of(length > 0 && area > 0 && ratio >= number(call, 1) && ratio < number(call, 2))

@@ -2,7 +2,7 @@
 //! without them it is as with `spamassassin -L`, which looks at nothing but fields that servers of ours have written.
 
 use super::pattern::{Fixed, fixed, groups};
-use super::{Function, Native, SpfResult, of};
+use super::{Function, Native, SpfResult, adsp, of, text};
 use crate::engine::{Answer, Call};
 
 macro_rules! spf {
@@ -52,9 +52,9 @@ pub(super) const FUNCTIONS: &[&[(&str, Function)]] = &[
             of(!domain.is_empty() && native.known.dkim.iter().flatten().any(by))
         }),
         ("check_dkim_dependable", |native, _| of(native.known.dkim.is_some())),
-        ("check_dkim_adsp", |_, _| of(false)),
+        ("check_dkim_adsp", |native, call| of(adsp::is(native, call, &text(call, 0)))),
         ("check_dkim_signsome", |_, _| of(false)),
-        ("check_dkim_signall", |_, _| of(false)),
+        ("check_dkim_signall", |native, call| of(adsp::is(native, call, "A"))),
         ("check_dkim_testing", |native, _| {
             of(native.known.dkim.iter().flatten().any(|signature| signature.testing))
         }),
@@ -171,7 +171,7 @@ fn signed(native: &Native<'_>, call: &Call<'_>, valid: bool, author: bool) -> An
 }
 
 /// Author addresses with their domains, in lower case.
-fn authors(native: &Native<'_>) -> Vec<(Vec<u8>, String)> {
+pub(super) fn authors(native: &Native<'_>) -> Vec<(Vec<u8>, String)> {
     let domain = |address: &[u8]| {
         address.rsplit(|octet| *octet == b'@').next().map(|one| String::from_utf8_lossy(one).into_owned())
     };

@@ -27,7 +27,7 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
         of(pdfs(native).count > 0 && octets as f64 <= number(call, 0))
     }),
     ("pdf_image_to_text_ratio", |native, call| {
-        let length: usize = native.texts.body().iter().map(|line| line.len()).sum();
+        let length = native.length(call);
         let ratio = pdfs(native).area.map(|area| length as f64 / area);
         of(length > 0
             && call.args.len() > 1

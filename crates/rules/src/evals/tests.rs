@@ -234,6 +234,47 @@ fn called(native: &Native<'_>, function: &str, args: &[&str]) -> bool {
     native.call(&call).expect("a function").value != 0.0
 }
 
+/// What is known of domains that sign their mail counts where none of their signatures is valid.
+#[test]
+fn practices_of_authors() {
+    let conf = "loadplugin Mail::SpamAssassin::Plugin::DKIM\nutil_rb_tld com\nadsp_override shop.com\nadsp_override @Bank.com custom_high\nadsp_override *.big.com all\n\
+        adsp_override mail.big.com unknown\n";
+    let mut reader = Reader::new(Options::default());
+    reader.read("test.cf", conf.as_bytes(), &mut |_| Err("none".into()));
+    let set = reader.finish();
+    assert_eq!(set.warnings, []);
+    let settings = text_settings(&set.settings);
+    let signature = |valid, unknown| Signature {
+        identity_domain: "bank.com".into(),
+        valid,
+        unknown,
+        ..Signature::default()
+    };
+    for (from, signatures, args, expected) in [
+        ("a@bank.com", Some(vec![]), &["3"][..], true),
+        ("a@Bank.com", Some(vec![signature(false, false)]), &["*"], true),
+        ("a@bank.com", Some(vec![signature(true, false)]), &["3"], false),
+        ("a@bank.com", Some(vec![signature(false, true)]), &["3"], false),
+        ("a@bank.com", None, &["3"], false),
+        ("a@bank.com", Some(vec![]), &["12"], false),
+        ("a@shop.com", Some(vec![signature(true, false)]), &["D"], true),
+        ("a@eu.shop.com", Some(vec![]), &["D"], false),
+        ("a@x.y.big.com", Some(vec![]), &["A"], true),
+        ("a@mail.big.com", Some(vec![]), &["A"], false),
+        ("a@shop.com, b@other.com", Some(vec![]), &["D", "other.com"], true),
+        ("a@eu.big.com", Some(vec![]), &["A", "x.com", "*.big.com"], true),
+        ("a@eu.big.com", Some(vec![]), &["A", "big.com"], false),
+        ("a@other.com", Some(vec![]), &["*"], false),
+    ] {
+        let raw = format!("From: {from}\n\n");
+        let message = Message::read(raw.into(), &mut Budget::new(&Limits::default()));
+        let texts = Texts::new(&message, Given::default(), &settings);
+        let (known, patterns) = (Known { dkim: signatures, ..Known::default() }, Patterns::default());
+        let native = Native::new(&texts, &set.settings, &known, &patterns);
+        assert_eq!(called(&native, "check_dkim_adsp", args), expected, "{from} {args:?}");
+    }
+}
+
 #[test]
 fn documents_are_looked_into() {
     const ZIP: &str = "PK\u{3}\u{4}";

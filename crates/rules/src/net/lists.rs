@@ -35,6 +35,8 @@ pub(super) struct Lists {
     // HashBL
     pub hashes: Vec<HashRule>,
     pub hashing: Hashing,
+    /// Rules of URILocalBL.
+    pub blocks_of: Vec<usize>,
     /// Domains that are not asked, of URIDNSBL and HashBL.
     pub skipped: HashSet<String>,
     /// Rules that set tags which are asked for.

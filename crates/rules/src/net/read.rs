@@ -101,6 +101,11 @@ impl<'r> Reading<'r> {
                 name if name.starts_with("check_hashbl") && self.loaded("HashBL") => {
                     self.hash(&rule.name, name, *place, args);
                 }
+                "check_uri_local_bl" if self.loaded("URILocalBL") => {
+                    if let Some(rule) = self.rule(&rule.name, "") {
+                        self.lists.blocks_of.push(rule);
+                    }
+                }
                 "check_asn" if self.loaded("ASN") => self.asn(&rule.name, args),
                 _ => {}
             }

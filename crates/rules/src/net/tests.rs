@@ -6,10 +6,13 @@ use gatepost_mail::{Budget, Limits, Message};
 
 use super::*;
 use crate::conf::{Options, Reader};
+use crate::engine::{self, Engine};
+use crate::evals::{Native, Patterns};
+use crate::report::Report;
 use crate::subject::text_settings;
 use crate::texts::Given;
 
-const PLUGINS: [&str; 6] = ["ASN", "AskDNS", "Check", "DNSEval", "HashBL", "URIDNSBL"];
+const PLUGINS: [&str; 7] = ["ASN", "AskDNS", "Check", "DNSEval", "HashBL", "URIDNSBL", "URILocalBL"];
 
 const MAIL: &str = "Return-Path: <joe@mail.example.com>\n\
     Received: from relay.example.net (relay.example.net [203.0.113.9]) by mx.example.org with ESMTP id 1; \
@@ -415,6 +418,44 @@ fn a_list_that_blocks_us_is_left_alone() {
 }
 
 #[test]
+fn addresses_of_hosts_in_links() {
+    let zone =
+        "shop.listed.com A 198.51.100.80\nshop.listed.com AAAA 2001:db8::80\ngood.example.net A 203.0.113.1";
+    let all = "freemail.com A,freemail.com AAAA,good.example.net A,good.example.net AAAA,shop.listed.com A,shop.listed.com AAAA";
+    for (conf, hits, names) in [
+        ("uri_block_cidr R 198.51.100.0/24\n", "R", all),
+        ("uri_block_cidr R 2001:db8::/64\n", "R", all),
+        ("uri_block_cidr R 198.51.100.81\n", "", all),
+        ("uri_block_cidr R 198.51.100.0/24\nuri_block_exclude R listed.com freemail.com\n", "", ""),
+        // What is let off counts for that rule alone.
+        (
+            "uri_block_cidr R 198.51.100.0/24\nuri_block_exclude R shop.listed.com\nuri_block_cidr S 198.51.100.0/24\n",
+            "S",
+            all,
+        ),
+        ("uri_block_cidr R 198.51.100.0/24 203.0.113.0/24\nuri_block_exclude R 198.51.100.80\n", "R", all),
+        // The address in a link is enough.
+        ("uri_block_cidr R 192.0.2.44\n", "", ""),
+        ("uri_block_cidr R 198.51.100.0/24\nscore R 0\n", "", ""),
+    ] {
+        let said = run(conf, zone);
+        assert_eq!(said.hits, hits, "{conf}");
+        let expected: Vec<&str> = names.split(',').filter(|name| !name.is_empty()).collect();
+        if !conf.contains("freemail.com") {
+            assert_eq!(asked(&said), expected, "{conf}");
+        }
+    }
+    let links: String = (0..2000).map(|number| format!("http://h{number}.com/ ")).collect();
+    let said = run_with(
+        "uri_block_cidr R 192.0.2.1\n",
+        &format!("From: a@a.com\n\n{links}\n"),
+        "",
+        &Known::default(),
+    );
+    assert_eq!(said.asked.len(), 200);
+}
+
+#[test]
 fn however_many_names_questions_are_bounded() {
     let froms: String = (0..2000).map(|number| format!("<a@h{number}.com>,")).collect();
     let mail = format!("From: {froms}\n\n{}\n", "http://x.com/ ".repeat(10));
@@ -493,4 +534,57 @@ fn without_the_network_nothing_is_asked() {
     let set = rules("header R eval:check_rbl('x', 'bl.test', '(')\naskdns S x.test A /(/\n");
     let problems = Net::new(&set, ScoreSet { net: true, bayes: false });
     assert_eq!(problems.problems().iter().map(|(rule, _)| rule.as_str()).collect::<Vec<_>>(), ["R", "S"]);
+}
+
+#[test]
+fn reports_tell_who_was_asked() {
+    for (rule, answer, line) in [
+        (
+            "header R eval:check_rbl('x', 'l.test.')",
+            "9.113.0.203.l.test A 127.0.0.2",
+            "RBL: Why\n[203.0.113.9 listed in l.test]",
+        ),
+        (
+            "header R eval:check_rbl_txt('x', 'l.test.')",
+            "9.113.0.203.l.test TXT an open+ relay",
+            "RBL: Why\n[an open relay]",
+        ),
+        (
+            "header R eval:check_rbl_from_domain('x', 'l.test.')",
+            "example.co.uk.l.test A 127.0.0.2",
+            "RBL: Why\n[listed in example.co.uk.l.test]",
+        ),
+        (
+            "urirhssub R l.test. A 2\nbody R eval:check_uridnsbl('R')",
+            "listed.com.l.test A 127.0.0.2",
+            "Why\n[URI: listed.com]",
+        ),
+        (
+            "askdns R _AUTHORDOMAIN_ TXT /a/",
+            "www.example.co.uk TXT v=a",
+            "ASKDNS: Why\n[www.example.co.uk TXT:v=a]",
+        ),
+        ("askdns R plain.test A [NXDOMAIN]", "", "ASKDNS: Why\n[plain.test A:]"),
+        (
+            "body R eval:check_hashbl_bodyre('h.test', 'raw', 'code (\\d+)')",
+            "12345.h.test A 127.0.0.2",
+            "Why\n[12345]",
+        ),
+        ("rawbody R /12345/", "", "RAW: Why"),
+    ] {
+        let conf = format!("{rule}\ndescribe R Why\n");
+        let (set, mut known) = (rules(&conf), Known::default());
+        run_with(&conf, MAIL, answer, &known).answers.enter(&mut known);
+        let settings = text_settings(&set.settings);
+        let message = Message::read(MAIL.to_string().into(), &mut Budget::new(&Limits::default()));
+        let texts = Texts::new(&message, Given::default(), &settings);
+        let patterns = Patterns::default();
+        let evals = Native::new(&texts, &set.settings, &known, &patterns);
+        let engine = Engine::new(&set, ScoreSet { net: true, bayes: false });
+        let outcome = engine.evaluate(&texts, &evals, engine::Limits::default());
+        let report =
+            Report { outcome: &outcome, set: &set, required: 5.0, tags: HashMap::new(), field: &|_| None };
+        let report = report.filled("_REPORT_").replace("*      [", "[");
+        assert_eq!(report, format!("\n*  1.0 R {line}\n"), "{rule}");
+    }
 }

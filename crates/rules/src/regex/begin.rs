@@ -1,49 +1,199 @@
 //! One pass over a text that tells where the beginnings of many expressions may stand, by sets of bytes.
 //!
-//! Of each expression up to `PATHS` sequences of byte sets are made, so that each match begins with one of them. Each is a bit;
-//! for each place and byte a word tells which sequences allow that byte there.
+//! Of each expression some sequences of byte sets are made, so that each match begins with one of them. Each sequence is looked
+//! for by two sets that stand together and are seldom found: a table of all pairs of bytes names those to be looked at.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
+use regex_automata::nfa::thompson::{NFA, State, Transition};
+use regex_automata::util::look::Look;
+use regex_automata::util::primitives::StateID;
+
 use super::set::ByteSet;
-use super::syntax::{Assert, Node, lengths};
 
 /// The longest sequence.
 const LENGTH: usize = 8;
-/// The most sequences of one expression.
-const PATHS: usize = 16;
-/// The most sequences of what may be a single byte: letters that are written in many ways.
-const SHORT_PATHS: usize = 3;
-/// Sequences to a word.
-const WORD: usize = 64;
+/// The most sequences of one expression, if they have two sets at least.
+const SEQUENCES: usize = 96;
+/// The most of all, and the most states that are looked at for one expression.
+const MAX_SEQUENCES: usize = 1_000;
+const MAX_STATES: usize = 200_000;
+/// How often a sequence may be found by accident, as share of all places, for it to be long enough.
+const SELDOM: f64 = 1e-4;
 
 /// Sequences of many expressions.
 #[derive(Debug)]
 pub struct Beginnings {
-    blocks: Vec<Block>,
+    sequences: Vec<Sequence>,
+    /// By two bytes, the first of which counts 256: the number of a list.
+    pairs: Box<[u16]>,
+    /// Sequences to be looked at; the first list is empty.
+    lists: Vec<Box<[Entry]>>,
+    /// Each set once. What is looked at again and again is small, so that it stays near the processor.
+    sets: Vec<ByteSet>,
+    /// Sequences that are to be looked at where the text begins, because it is no byte before them by which they are found.
+    starting: Vec<u32>,
+    /// Sequences that have no two bytes.
+    brief: Vec<u32>,
 }
 
 #[derive(Debug)]
-struct Block {
-    /// By place and byte.
-    allowed: Box<[[u64; 256]; LENGTH]>,
-    /// By the byte before.
-    behind: Box<[u64; 256]>,
-    /// Those that may begin where the text does.
-    starts: u64,
-    /// By length: sequences that are not longer.
-    ends: [u64; LENGTH + 1],
-    /// The expression of each.
-    owners: Vec<u32>,
+struct Sequence {
+    /// The expression.
+    owner: u32,
+    /// The byte before the match, and those of it.
+    sets: [u16; LENGTH + 1],
+    length: u8,
+    /// The match may be where the text begins.
+    start: bool,
 }
 
-/// What a match begins with.
-#[derive(Debug, Clone, PartialEq)]
+/// Where a sequence may stand, if two bytes are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Entry {
+    sequence: u32,
+    /// Where in the sequence the first of them stands, and one more of its bytes.
+    place: u8,
+    other: u8,
+    /// What that is to be.
+    set: u16,
+}
+
+impl Sequence {
+    fn new(owner: u32, numbers: &[u16], start: bool) -> Sequence {
+        let mut sets = [0; LENGTH + 1];
+        sets.iter_mut().zip(numbers).for_each(|(set, number)| *set = *number);
+        Sequence { owner, sets, length: numbers.len() as u8, start }
+    }
+}
+
+impl Beginnings {
+    /// Of expressions, by their place; `None`: they have too many sets.
+    pub fn new<'a>(automata: impl Iterator<Item = &'a NFA>) -> Option<Beginnings> {
+        let mut all = Beginnings {
+            sequences: Vec::new(),
+            pairs: vec![0; 1 << 16].into(),
+            lists: vec![Box::default()],
+            sets: Vec::new(),
+            starting: Vec::new(),
+            brief: Vec::new(),
+        };
+        let mut numbers = BTreeMap::new();
+        let mut of_pairs: HashMap<usize, Vec<Entry>> = HashMap::new();
+        for (automaton, owner) in automata.zip(0..) {
+            for Path { sets, before, .. } in paths(automaton) {
+                let sets: Vec<ByteSet> = [before.behind].into_iter().chain(sets).collect();
+                for set in &sets {
+                    numbers.entry(*set).or_insert_with(|| {
+                        all.sets.push(*set);
+                        all.sets.len() - 1
+                    });
+                }
+                let numbered =
+                    sets.iter().map(|set| u16::try_from(numbers[set]).ok()).collect::<Option<Vec<_>>>()?;
+                all.add(Sequence::new(owner, &numbered, before.start), &sets, &mut of_pairs);
+            }
+        }
+        let mut known: HashMap<Vec<Entry>, u16> = HashMap::new();
+        for (pair, list) in of_pairs {
+            let number = match known.get(&list) {
+                Some(number) => *number,
+                None => u16::try_from(all.lists.len()).ok()?,
+            };
+            if usize::from(number) == all.lists.len() {
+                all.lists.push(list.as_slice().into());
+                known.insert(list, number);
+            }
+            all.pairs[pair] = number;
+        }
+        Some(all)
+    }
+
+    fn add(&mut self, sequence: Sequence, sets: &[ByteSet], of_pairs: &mut HashMap<usize, Vec<Entry>>) {
+        let number = self.sequences.len() as u32;
+        let seldom = |shares: &mut dyn Iterator<Item = (usize, f64)>| {
+            shares.reduce(|best, next| if next.1 < best.1 { next } else { best }).map(|(place, _)| place)
+        };
+        let two = seldom(&mut sets.windows(2).map(|two| share(&two[0]) * share(&two[1])).enumerate());
+        let Some(place) = two else {
+            self.brief.push(number);
+            return self.sequences.push(sequence);
+        };
+        let others =
+            sets.iter().map(share).enumerate().filter(|(other, _)| !(place..place + 2).contains(other));
+        let other = seldom(&mut others.into_iter()).unwrap_or(place);
+        let set = sequence.sets[other];
+        let entry = Entry { sequence: number, place: place as u8, other: other as u8, set };
+        for first in sets[place].iter() {
+            for second in sets[place + 1].iter() {
+                of_pairs.entry(pair(first, second)).or_default().push(entry);
+            }
+        }
+        if sequence.start && (place == 0 || other == 0) {
+            self.starting.push(number);
+        }
+        self.sequences.push(sequence);
+    }
+
+    /// Calls for each expression and each place where it may begin.
+    pub fn scan(&self, text: &[u8], mut each: impl FnMut(usize, usize)) {
+        for two in text.windows(2).enumerate() {
+            let (at, &[first, second]) = two else { continue };
+            let list = self.pairs[pair(first, second)];
+            if list == 0 {
+                continue;
+            }
+            for entry in &*self.lists[usize::from(list)] {
+                let other = (at + usize::from(entry.other)).wrapping_sub(usize::from(entry.place));
+                if text.get(other).is_some_and(|byte| self.sets[usize::from(entry.set)].has(*byte)) {
+                    // A place before the first byte wraps around to it.
+                    let start = (at + 1).wrapping_sub(usize::from(entry.place));
+                    self.one(entry.sequence, text, start, &mut each);
+                }
+            }
+        }
+        self.starting.iter().for_each(|number| self.one(*number, text, 0, &mut each));
+        for number in &self.brief {
+            (0..=text.len()).for_each(|start| self.one(*number, text, start, &mut each));
+        }
+    }
+
+    fn one(&self, number: u32, text: &[u8], start: usize, each: &mut impl FnMut(usize, usize)) {
+        let sequence = &self.sequences[number as usize];
+        let allowed = |set: &u16, byte: &u8| self.sets[usize::from(*set)].has(*byte);
+        let [behind, sets @ ..] = &sequence.sets;
+        let sets = &sets[..usize::from(sequence.length) - 1];
+        let before = match start.checked_sub(1) {
+            Some(before) => text.get(before).is_some_and(|byte| allowed(behind, byte)),
+            None => sequence.start,
+        };
+        let left = text.get(start..).unwrap_or_default();
+        if before && sets.len() <= left.len() && sets.iter().zip(left).all(|(set, byte)| allowed(set, byte)) {
+            each(sequence.owner as usize, start);
+        }
+    }
+}
+
+/// The place of two bytes in a table of all pairs.
+fn pair(first: u8, second: u8) -> usize {
+    usize::from(first) << 8 | usize::from(second)
+}
+
+/// What a match may begin with.
+#[derive(Debug, Clone)]
 struct Path {
     sets: Vec<ByteSet>,
-    /// Whatever follows is not known.
-    open: bool,
-    /// The byte before the match.
+    before: Before,
+    /// Where the automaton may be behind it; empty: it is not followed further.
+    states: Vec<StateID>,
+    /// How often it is found by accident, as share of all places.
+    share: f64,
+}
+
+/// What stands before a match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Before {
     behind: ByteSet,
     /// The match may be where the text begins.
     start: bool,
@@ -51,249 +201,210 @@ struct Path {
     edge: bool,
 }
 
-/// Nothing, and nothing known.
-const EMPTY: Path = Path { sets: Vec::new(), open: false, behind: ByteSet::ALL, start: true, edge: false };
+/// Nothing known.
+const ANYWHERE: Before = Before { behind: ByteSet::ALL, start: true, edge: false };
 
 impl Path {
-    fn of(sets: Vec<ByteSet>) -> Path {
-        Path { sets, ..EMPTY }
+    fn is_short(&self) -> bool {
+        self.sets.len() < 2
     }
 
-    fn is_done(&self) -> bool {
-        self.open || self.sets.len() >= LENGTH
+    fn may_grow(&self) -> bool {
+        !self.states.is_empty() && self.sets.len() < LENGTH && (self.is_short() || self.share > SELDOM)
     }
 
-    fn then(&self, next: &Path) -> Path {
-        let sets = self.sets.iter().chain(&next.sets).take(LENGTH).copied().collect();
-        let path = Path { sets, open: next.open, ..self.clone() };
-        if !self.sets.is_empty() {
-            return path;
+    /// With one more set, behind which the automaton may be in these states.
+    fn grown(&self, set: ByteSet, before: Before, states: Vec<StateID>) -> Path {
+        let sets = self.sets.iter().copied().chain([set]).collect();
+        let behind = share(&before.behind) / share(&self.before.behind);
+        Path { sets, before, states, share: self.share * share(&set) * behind }
+    }
+}
+
+/// What each match begins with one of: paths that are found most often are followed first.
+fn paths(automaton: &NFA) -> Vec<Path> {
+    let mut walk = Walk { automaton, seen: vec![0; automaton.states().len()], number: 0, left: MAX_STATES };
+    let mut all = walk.first();
+    loop {
+        let growing = all.iter().enumerate().filter(|(_, path)| path.may_grow());
+        let most = growing.max_by(|(_, one), (_, other)| {
+            one.is_short().cmp(&other.is_short()).then(one.share.total_cmp(&other.share))
+        });
+        let Some((place, _)) = most else { return all };
+        let path = all.swap_remove(place);
+        let next = walk.next(&path);
+        let room = if path.is_short() { MAX_SEQUENCES } else { SEQUENCES };
+        if all.len() + next.len() <= room && walk.left > 0 {
+            all.extend(next);
+        } else {
+            all.push(Path { states: Vec::new(), ..path });
         }
-        let (behind, start) = (self.behind.both(next.behind), self.start && next.start);
-        Path { behind, start, edge: self.edge || next.edge, ..path }
     }
+}
 
-    /// With what a word's edge means for the byte before.
-    fn settled(mut self) -> Path {
-        let word = *WORDS;
-        match self.sets.first().filter(|_| self.edge) {
-            Some(first) if first.both(word) == *first => self.behind = self.behind.both(word.complement()),
-            Some(first) if first.both(word).is_empty() => {
-                self.behind = self.behind.both(word);
-                self.start = false;
+/// Goes through an automaton.
+struct Walk<'a> {
+    automaton: &'a NFA,
+    /// By state: the number of the walk that came by last.
+    seen: Vec<u32>,
+    number: u32,
+    /// How many more states are looked at.
+    left: usize,
+}
+
+impl Walk<'_> {
+    /// Empty paths, by what must stand before them.
+    fn first(&mut self) -> Vec<Path> {
+        let mut found: BTreeMap<Before, Vec<StateID>> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        let mut open = vec![(self.automaton.start_anchored(), ANYWHERE)];
+        while let Some((id, before)) = open.pop() {
+            self.left = self.left.saturating_sub(1);
+            if self.left == 0 {
+                return vec![Path { sets: Vec::new(), before: ANYWHERE, states: Vec::new(), share: 1.0 }];
             }
-            _ => {}
+            if !seen.insert((id, before)) {
+                continue;
+            }
+            let State::Look { look, next } = self.automaton.state(id) else {
+                match follow(self.automaton.state(id)) {
+                    Some(next) => open.extend(next.map(|id| (id, before))),
+                    None => found.entry(before).or_default().push(id),
+                }
+                continue;
+            };
+            let before = match look {
+                Look::Start => Before { behind: ByteSet::EMPTY, ..before },
+                Look::StartLF => {
+                    Before { behind: before.behind.both(ByteSet::of(|byte| byte == b'\n')), ..before }
+                }
+                Look::WordAscii => Before { edge: true, ..before },
+                _ => before,
+            };
+            open.push((*next, before));
         }
-        self
+        let path = |(before, states): (Before, Vec<StateID>)| {
+            let share = share(&before.behind);
+            Path { sets: Vec::new(), before, states: self.unless_matched(states), share }
+        };
+        found.into_iter().map(path).collect()
     }
 
-    fn joined(&self, other: &Path) -> Path {
-        let sets = self.sets.iter().zip(&other.sets).map(|(one, other)| one.with(*other)).collect();
-        Path {
-            sets,
-            open: self.open || other.open || self.sets.len() != other.sets.len(),
-            behind: self.behind.with(other.behind),
-            start: self.start || other.start,
-            edge: self.edge && other.edge,
+    /// Paths that are one set longer.
+    fn next(&mut self, path: &Path) -> Vec<Path> {
+        let mut of_state: BTreeMap<StateID, ByteSet> = BTreeMap::new();
+        let mut add = |next: StateID, set: ByteSet| of_state.entry(next).or_default().join(set);
+        let range = |range: &Transition| (range.next, ByteSet::range(range.start, range.end));
+        for id in &path.states {
+            match self.automaton.state(*id) {
+                State::ByteRange { trans } => add(trans.next, ByteSet::range(trans.start, trans.end)),
+                State::Sparse(all) => {
+                    all.transitions.iter().map(range).for_each(|(next, set)| add(next, set))
+                }
+                State::Dense(all) => {
+                    (0..=255)
+                        .zip(&*all.transitions)
+                        .for_each(|(byte, next)| add(*next, ByteSet::range(byte, byte)));
+                }
+                _ => {}
+            }
         }
+        let mut of_set: BTreeMap<ByteSet, Vec<StateID>> = BTreeMap::new();
+        of_state.into_iter().for_each(|(id, set)| of_set.entry(set).or_default().push(id));
+        // What is seldom found anyway is not told apart.
+        let is_rare = |set: &ByteSet| path.share * share(set) <= SELDOM;
+        let (rare, mut next): (Vec<_>, Vec<_>) = of_set.into_iter().partition(|(set, _)| is_rare(set));
+        let joined = |(one, mut ids): (ByteSet, Vec<StateID>), (other, more): (ByteSet, Vec<StateID>)| {
+            ids.extend(more);
+            (one.with(other), ids)
+        };
+        next.extend(rare.into_iter().reduce(joined));
+        let mut all = Vec::new();
+        for (set, ids) in next {
+            let states = self.behind(ids);
+            for (set, before) in settled(set, path) {
+                all.push(path.grown(set, before, states.clone()));
+            }
+        }
+        all
     }
 
-    /// What it costs to have both in one: how much more often that is found.
-    fn cost(&self, other: &Path) -> f64 {
-        let both: f64 =
-            self.sets.iter().zip(&other.sets).map(|(one, other)| share(&one.with(*other))).product();
-        let alone = |path: &Path| path.sets.iter().map(share).product::<f64>() * share(&path.behind);
-        both * share(&self.behind.with(other.behind)) - alone(self) - alone(other)
+    /// States in which the next byte counts.
+    fn behind(&mut self, mut open: Vec<StateID>) -> Vec<StateID> {
+        self.number += 1;
+        let mut found = Vec::new();
+        while let Some(id) = open.pop() {
+            if std::mem::replace(&mut self.seen[id.as_usize()], self.number) == self.number {
+                continue;
+            }
+            self.left = self.left.saturating_sub(1);
+            match self.automaton.state(id) {
+                State::Look { next, .. } => open.push(*next),
+                state => match follow(state) {
+                    Some(next) => open.extend(next),
+                    None => found.push(id),
+                },
+            }
+        }
+        self.unless_matched(found)
     }
+
+    /// None, if the match may end there: whatever follows is then allowed.
+    fn unless_matched(&self, states: Vec<StateID>) -> Vec<StateID> {
+        let matched = states.iter().any(|id| matches!(self.automaton.state(*id), State::Match { .. }));
+        if matched { Vec::new() } else { states }
+    }
+}
+
+/// The states that are reached without a byte; `None`: it waits for one, or is the end.
+fn follow(state: &State) -> Option<Box<dyn Iterator<Item = StateID> + '_>> {
+    match state {
+        State::Union { alternates } => Some(Box::new(alternates.iter().copied())),
+        State::BinaryUnion { alt1, alt2 } => Some(Box::new([*alt1, *alt2].into_iter())),
+        State::Capture { next, .. } => Some(Box::new(std::iter::once(*next))),
+        _ => None,
+    }
+}
+
+/// The first set with what a word's edge means for the byte before.
+fn settled(set: ByteSet, path: &Path) -> Vec<(ByteSet, Before)> {
+    let before = path.before;
+    if !before.edge || !path.sets.is_empty() {
+        return vec![(set, before)];
+    }
+    let word = *WORDS;
+    let (inside, outside) = (set.both(word), set.both(word.complement()));
+    let begins = Before { behind: before.behind.both(word.complement()), ..before };
+    let ends = Before { behind: before.behind.both(word), start: false, ..before };
+    [(inside, begins), (outside, ends)].into_iter().filter(|(set, _)| !set.is_empty()).collect()
 }
 
 static WORDS: LazyLock<ByteSet> =
     LazyLock::new(|| ByteSet::of(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
-static COMMON: LazyLock<ByteSet> =
-    LazyLock::new(|| ByteSet::of(|byte| byte.is_ascii_lowercase() || byte == b' '));
 
 /// How often a byte of ordinary text is in a set.
 fn share(set: &ByteSet) -> f64 {
-    let (common, rare) = (set.both(*COMMON).len(), set.both(ByteSet::ASCII.complement()).len());
-    f64::from(common) / 32.0 + f64::from(rare) / 2048.0 + f64::from(set.len() - common - rare) / 512.0
+    set.iter().map(|byte| SHARES[usize::from(byte)]).sum::<f64>().max(1e-9)
 }
 
-impl Beginnings {
-    /// Of expressions, by their place.
-    pub fn new<'a>(nodes: impl Iterator<Item = &'a Node>) -> Beginnings {
-        let mut all: Vec<(u32, Path)> = Vec::new();
-        for (node, owner) in nodes.zip(0..) {
-            all.extend(reduced(paths(node), PATHS).into_iter().map(|path| (owner, path.settled())));
+/// How often each byte is found in ordinary text.
+static SHARES: LazyLock<[f64; 256]> = LazyLock::new(|| {
+    let letters = b"etaoinsrhldcumfpgywbvkxjqz";
+    let of_letters =
+        [95, 69, 62, 58, 55, 54, 50, 47, 40, 33, 31, 24, 22, 20, 17, 17, 16, 15, 14, 12, 8, 7, 2, 2, 1, 1];
+    let one = |byte: u8| match byte {
+        b' ' => 165.0,
+        b'a'..=b'z' => {
+            letters.iter().zip(of_letters).find(|(letter, _)| **letter == byte).map_or(1, |of| of.1).into()
         }
-        Beginnings { blocks: all.chunks(WORD).map(Block::new).collect() }
-    }
-
-    /// Calls for each expression and each place where it may begin, until it answers `true` for the expression.
-    pub fn scan(&self, text: &[u8], mut each: impl FnMut(usize, usize) -> bool) {
-        for block in &self.blocks {
-            block.scan(text, &mut each);
-        }
-    }
-}
-
-impl Block {
-    fn new(paths: &[(u32, Path)]) -> Block {
-        let mut block = Block {
-            allowed: Box::new([[0; 256]; LENGTH]),
-            behind: Box::new([0; 256]),
-            starts: 0,
-            ends: [0; LENGTH + 1],
-            owners: paths.iter().map(|(owner, _)| *owner).collect(),
-        };
-        for (number, (_, path)) in paths.iter().enumerate() {
-            let bit = 1 << number;
-            for place in 0..LENGTH {
-                let set = path.sets.get(place).copied().unwrap_or(ByteSet::ALL);
-                set.iter().for_each(|byte| block.allowed[place][usize::from(byte)] |= bit);
-            }
-            path.behind.iter().for_each(|byte| block.behind[usize::from(byte)] |= bit);
-            block.starts |= if path.start { bit } else { 0 };
-            for length in path.sets.len()..=LENGTH {
-                block.ends[length] |= bit;
-            }
-        }
-        block
-    }
-
-    fn scan(&self, text: &[u8], each: &mut impl FnMut(usize, usize) -> bool) {
-        let [first, second, rest @ ..] = &*self.allowed;
-        let mut wanted = u64::MAX;
-        let mut behind = self.starts;
-        for (at, window) in text.windows(LENGTH).enumerate() {
-            let mut may = behind & first[usize::from(window[0])] & second[usize::from(window[1])];
-            behind = self.behind[usize::from(window[0])];
-            if may & wanted == 0 {
-                continue;
-            }
-            for (allowed, byte) in rest.iter().zip(&window[2..]) {
-                may &= allowed[usize::from(*byte)];
-            }
-            self.tell(may, &mut wanted, at, each);
-        }
-        // At the end only what is short enough.
-        for at in text.len().saturating_sub(LENGTH - 1)..=text.len() {
-            let left = &text[at..];
-            let before = at.checked_sub(1).map_or(self.starts, |at| self.behind[usize::from(text[at])]);
-            let mut may = self.ends[left.len()] & before;
-            for (allowed, byte) in self.allowed.iter().zip(left) {
-                may &= allowed[usize::from(*byte)];
-            }
-            self.tell(may, &mut wanted, at, each);
-        }
-    }
-
-    /// Calls for each sequence that is still wanted; what is found is no longer.
-    fn tell(&self, may: u64, wanted: &mut u64, at: usize, each: &mut impl FnMut(usize, usize) -> bool) {
-        let mut found = may & *wanted;
-        let mut told = None;
-        while found != 0 {
-            let number = found.trailing_zeros();
-            found &= found - 1;
-            let Some(&owner) = self.owners.get(number as usize) else { break };
-            if told != Some(owner) && each(owner as usize, at) {
-                let own = |number: usize| self.owners.get(number) == Some(&owner);
-                let bits = (0..WORD).filter(|number| own(*number)).fold(0, |bits, number| bits | 1 << number);
-                *wanted &= !bits;
-                found &= !bits;
-            }
-            told = Some(owner);
-        }
-    }
-}
-
-/// What each match begins with one of.
-fn paths(node: &Node) -> Vec<Path> {
-    match node {
-        Node::Bytes(bytes) => {
-            let only = |byte: &u8| {
-                let mut set = ByteSet::EMPTY;
-                set.add(*byte);
-                set
-            };
-            vec![Path::of(bytes.iter().take(LENGTH).map(only).collect())]
-        }
-        Node::Set(set) => vec![Path::of(vec![*set])],
-        Node::Assert(assert) => vec![match assert {
-            Assert::TextStart => Path { behind: ByteSet::EMPTY, ..EMPTY },
-            Assert::LineStart => Path { behind: ByteSet::of(|byte| byte == b'\n'), ..EMPTY },
-            Assert::Word => Path { edge: true, ..EMPTY },
-            _ => EMPTY,
-        }],
-        Node::Capture { node, .. } | Node::Atomic(node) => paths(node),
-        Node::Concat(nodes) => {
-            let mut all = vec![EMPTY];
-            for node in nodes {
-                if all.iter().all(Path::is_done) {
-                    break;
-                }
-                all = product(&all, &paths(node));
-            }
-            all
-        }
-        Node::Alt(branches) | Node::BranchReset(branches) => {
-            let most = if lengths(node).0 <= 1 { SHORT_PATHS } else { PATHS };
-            reduced(branches.iter().flat_map(paths).collect(), most)
-        }
-        Node::Repeat { node, min, max, .. } => repeated(node, *min, *max),
-        Node::Empty | Node::Look { .. } | Node::Keep => vec![EMPTY],
-        Node::Verbatim(text) if text.starts_with("(*") => vec![EMPTY],
-        Node::Backref(..) | Node::Conditional(_) | Node::Verbatim(_) => vec![Path { open: true, ..EMPTY }],
-    }
-}
-
-fn repeated(node: &Node, min: u32, max: Option<u32>) -> Vec<Path> {
-    if lengths(node).1 == Some(0) {
-        return if min == 0 { vec![EMPTY] } else { paths(node) };
-    }
-    let once = paths(node);
-    let mut current = vec![EMPTY];
-    let mut all = Vec::new();
-    for count in 0..=max.unwrap_or(u32::MAX) {
-        if count >= min {
-            all.extend(current.iter().cloned());
-        }
-        // Each time adds a byte, or the part can be empty and shorter paths are there already.
-        if Some(count) == max || count as usize > LENGTH || current.iter().all(Path::is_done) {
-            break;
-        }
-        current = product(&current, &once);
-    }
-    all.extend(current);
-    reduced(all, PATHS)
-}
-
-fn product(before: &[Path], after: &[Path]) -> Vec<Path> {
-    let (done, short): (Vec<&Path>, Vec<&Path>) = before.iter().partition(|path| path.is_done());
-    let longer = short.into_iter().flat_map(|first| after.iter().map(|next| first.then(next)));
-    reduced(done.into_iter().cloned().chain(longer).collect(), PATHS)
-}
-
-/// So few that they can be told apart: what is too much is joined to where it costs least.
-fn reduced(all: Vec<Path>, most: usize) -> Vec<Path> {
-    // Bytes beyond ASCII are rare whichever they are.
-    let rare = |path: &Path| !path.open && path.sets.iter().all(|set| set.both(ByteSet::ASCII).is_empty());
-    let mut kept: Vec<Path> = Vec::new();
-    for path in all {
-        let alike = |other: &Path| {
-            let place = |path: &Path| (path.sets.len(), path.behind, path.start, path.edge);
-            place(other) == place(&path) && (*other == path || rare(other) && rare(&path))
-        };
-        let same = kept.iter().position(alike);
-        let place = same.or_else(|| if kept.len() >= most { cheapest(&kept, &path) } else { None });
-        match place {
-            Some(place) => kept[place] = kept[place].joined(&path),
-            None => kept.push(path),
-        }
-    }
-    kept
-}
-
-fn cheapest(paths: &[Path], path: &Path) -> Option<usize> {
-    let costs = paths.iter().map(|other| other.cost(path)).enumerate();
-    costs.reduce(|best, next| if next.1 < best.1 { next } else { best }).map(|(place, _)| place)
-}
+        b'A'..=b'Z' => 1.5,
+        b'.' | b'-' | b'\n' | b'/' => 9.0,
+        b'0'..=b'9' | b',' | b'=' | b':' | b'>' | b'<' | b'"' => 4.0,
+        b'!'..=b'~' => 1.0,
+        0x80.. => 0.05,
+        _ => 0.2,
+    };
+    let all: [f64; 256] = std::array::from_fn(|byte| one(byte as u8));
+    let sum: f64 = all.iter().sum();
+    all.map(|share| share / sum)
+});

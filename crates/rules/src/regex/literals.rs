@@ -25,11 +25,18 @@ const MAX_CLASS: u32 = 10;
 
 /// What expressions and texts are compared in: lower case, one kind of white space, one digit. So a text stands for all that a
 /// class such as `\s` or `\d` may match.
+#[inline]
 pub fn fold(byte: u8) -> u8 {
     // Written so that many are folded at once.
     let lower = if byte.wrapping_sub(b'A') < 26 { byte | 0x20 } else { byte };
     let spaced = if byte.wrapping_sub(b'\t') < 5 { b' ' } else { lower };
     if byte.wrapping_sub(b'1') < 9 { b'0' } else { spaced }
+}
+
+/// A text folded, instead of what was there.
+pub fn fold_into(text: &[u8], folded: &mut Vec<u8>) {
+    folded.resize(text.len(), 0);
+    folded.iter_mut().zip(text).for_each(|(folded, byte)| *folded = fold(*byte));
 }
 
 /// Lists of texts, folded, to be looked for in folded text: each match contains one of each list. The best list is first.
@@ -238,7 +245,8 @@ fn hash(run: &[u8]) -> usize {
     (number.wrapping_mul(0x9e37_79b1) >> 18) as usize
 }
 
-fn weight(text: &[u8]) -> f64 {
+/// How seldom its bytes are found, one by one.
+pub fn weight(text: &[u8]) -> f64 {
     let bits = |byte: u8| match byte {
         b' ' | b'e' | b't' | b'a' | b'o' => 1.0,
         b'i' | b'n' | b's' | b'r' | b'l' | b'd' | b'\n' => 1.3,

@@ -5,25 +5,30 @@ use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson;
 use regex_automata::util::pool::Pool;
 use regex_automata::{Anchored, Input, MatchKind};
-use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, Hir, Repetition};
+use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, Hir, Look, Repetition};
 
 use super::Pattern;
 use super::begin::Beginnings;
 use super::set::ByteSet;
-use super::syntax::{Node, lengths};
+use super::syntax::{Assert, Node, lengths};
 
-/// How many bytes of the beginning are looked at, at least.
-const LENGTH: usize = 6;
-/// Repetitions beyond that count as endless.
+/// How many bytes of the beginning are looked at, at least; more, if what is so short stands in ordinary text.
+const LENGTHS: [usize; 3] = [6, 10, 16];
+/// Repetitions of one byte beyond that count as endless.
 const MAX_COUNT: u32 = 4;
 /// What one lazy automaton may take for each thread that uses it, in bytes.
-const CACHE: usize = 1 << 18;
+const MIN_CACHE: usize = 1 << 18;
+const MAX_CACHE: usize = 1 << 20;
+/// The same for each byte of the automaton that it is made from.
+const ROOM: usize = 8;
 /// How far an automaton is followed from one place, in bytes: there may be as many places as bytes in a text.
 const NEAR: usize = 256;
+/// How often one automaton is asked for all texts; then the expression itself is tried, which looks at the clock.
+const MAX_ASKED: u32 = 20_000;
 /// The largest automaton that one is made from, in bytes.
 const MAX_SIZE: usize = 4 << 20;
 /// Ordinary text: what is found in it is found everywhere.
-const SAMPLE: &str = "Hi Robert,\n\nthank you very much for your message of 12 January 2024; I have looked at what you sent us. We \
+pub const SAMPLE: &str = "Hi Robert,\n\nthank you very much for your message of 12 January 2024; I have looked at what you sent us. We \
     could meet on Monday at 10:30, or in the week after. Please tell me whether this is convenient for your group, and who \
     else should be there. Kind regards,\nJulia Quinn-Parker\n-- \nSales & Support, Example Ltd. (Berlin), phone +49 30 \
     555-0199, http://www.example.com/contact.html?id=42\n> On Fri, 5 Jan 2024, Robert wrote:\n> > is the new version \
@@ -54,36 +59,46 @@ impl Prefixes {
     /// Of expressions that `is_telling`; `None`: there are none, or one is too large.
     pub fn new(patterns: &[&Pattern]) -> Option<Prefixes> {
         let part = |pattern: &&Pattern| {
-            let automaton = automaton(&pattern.parsed.node)?;
+            let node = &pattern.parsed.node;
+            let automaton = telling(node).or_else(|| automaton(node, LENGTHS[0]))?;
             let own = automaton.clone();
             let make: MakeCache = Box::new(move || own.create_cache());
             Some(Beginning { automaton, caches: Pool::new(make) })
         };
         let parts: Vec<Beginning> = patterns.iter().map(part).collect::<Option<_>>()?;
-        let places = Beginnings::new(patterns.iter().map(|pattern| &pattern.parsed.node));
-        (!parts.is_empty()).then_some(Prefixes { places, parts })
+        if parts.is_empty() {
+            return None;
+        }
+        let places = Beginnings::new(parts.iter().map(|part| part.automaton.get_nfa()))?;
+        Some(Prefixes { places, parts })
     }
 
     /// Whether the beginning of an expression is seldom enough to be looked for.
     pub fn is_telling(pattern: &Pattern) -> bool {
-        let Some(automaton) = automaton(&pattern.parsed.node) else { return false };
-        let input = Input::new(SAMPLE).earliest(true);
-        matches!(automaton.try_search_fwd(&mut automaton.create_cache(), &input), Ok(None))
+        telling(&pattern.parsed.node).is_some()
     }
 
-    /// Calls for each expression, by its place, that may match in the text; perhaps more than once.
-    pub fn scan(&self, text: &[u8], mut each: impl FnMut(usize)) {
+    /// Calls for each expression, by its place, that may match in one of the texts, and for the text's number.
+    pub fn scan(&self, texts: &[&[u8]], mut each: impl FnMut(usize, u32)) {
         let mut caches: Vec<_> = self.parts.iter().map(|_| None).collect();
-        self.places.scan(text, |number, at| {
-            let part = &self.parts[number];
-            let cache = caches[number].get_or_insert_with(|| part.caches.get());
-            // If the automaton gives up, it may.
-            let found = begins(&part.automaton, cache, text, at).unwrap_or(true);
-            if found {
-                each(number);
-            }
-            found
-        });
+        // By expression: the last text, counted from one, in which it was found.
+        let mut told = vec![0; self.parts.len()];
+        let mut asked = vec![0; self.parts.len()];
+        for (text, number) in texts.iter().zip(1..) {
+            self.places.scan(text, |place, at| {
+                if told[place] == number {
+                    return;
+                }
+                let part = &self.parts[place];
+                let cache = caches[place].get_or_insert_with(|| part.caches.get());
+                asked[place] += 1;
+                // If the automaton gives up, it may.
+                if asked[place] > MAX_ASKED || begins(&part.automaton, cache, text, at).unwrap_or(true) {
+                    told[place] = number;
+                    each(place, number - 1);
+                }
+            });
+        }
     }
 }
 
@@ -104,50 +119,71 @@ fn begins(automaton: &DFA, cache: &mut Cache, text: &[u8], at: usize) -> Option<
     Some(automaton.next_eoi_state(cache, state).ok()?.is_match())
 }
 
-fn automaton(node: &Node) -> Option<DFA> {
+/// Of the shortest beginning that is seldom enough.
+fn telling(node: &Node) -> Option<DFA> {
+    LENGTHS.into_iter().filter_map(|length| automaton(node, length)).find(|automaton| {
+        let input = Input::new(SAMPLE).earliest(true);
+        matches!(automaton.try_search_fwd(&mut automaton.create_cache(), &input), Ok(None))
+    })
+}
+
+fn automaton(node: &Node, length: usize) -> Option<DFA> {
     let config = thompson::Config::new()
         .utf8(false)
         .nfa_size_limit(Some(MAX_SIZE))
         .which_captures(thompson::WhichCaptures::None);
-    let nfa = thompson::Compiler::new().configure(config).build_from_hir(&beginning(node, LENGTH)).ok()?;
+    let nfa = thompson::Compiler::new().configure(config).build_from_hir(&beginning(node, length)).ok()?;
+    // What is large has many states, and would be emptied again and again.
+    let cache = nfa.memory_usage().saturating_mul(ROOM).clamp(MIN_CACHE, MAX_CACHE);
     let config =
-        DFA::config().match_kind(MatchKind::All).cache_capacity(CACHE).skip_cache_capacity_check(true);
+        DFA::config().match_kind(MatchKind::All).cache_capacity(cache).skip_cache_capacity_check(true);
     DFA::builder().configure(config).build_from_nfa(nfa).ok()
 }
 
 /// What each match begins with.
 fn beginning(node: &Node, length: usize) -> Hir {
+    begin(node, length, true)
+}
+
+/// `first`: nothing stands before it, so that what it asks of the text before can be said.
+fn begin(node: &Node, length: usize, first: bool) -> Hir {
     match node {
+        Node::Assert(Assert::TextStart) if first => Hir::look(Look::Start),
+        Node::Assert(Assert::LineStart) if first => Hir::look(Look::StartLF),
+        Node::Assert(Assert::Word) if first => Hir::look(Look::WordAscii),
         Node::Bytes(bytes) => Hir::literal(&bytes[..bytes.len().min(length)]),
         Node::Set(set) => class(set),
-        Node::Capture { node, .. } | Node::Atomic(node) => beginning(node, length),
+        Node::Capture { node, .. } | Node::Atomic(node) => begin(node, length, first),
         Node::Concat(nodes) => {
-            let (mut parts, mut left) = (Vec::new(), length);
+            let (mut parts, mut left, mut first) = (Vec::new(), length, first);
             for node in nodes {
-                let least = lengths(node).0;
+                let (least, most) = lengths(node);
                 // What is cut off must be at the end.
                 if least >= left {
-                    parts.push(beginning(node, left));
+                    parts.push(begin(node, left, first));
                     break;
                 }
-                parts.push(beginning(node, usize::MAX));
+                parts.push(begin(node, usize::MAX, first));
                 left -= least;
+                first &= most == Some(0);
             }
             Hir::concat(parts)
         }
         Node::Alt(branches) | Node::BranchReset(branches) => {
-            Hir::alternation(branches.iter().map(|branch| beginning(branch, length)).collect())
+            Hir::alternation(branches.iter().map(|branch| begin(branch, length, first)).collect())
         }
         Node::Repeat { node, min, max, .. } => {
             let once = lengths(node).0;
             if *min > 0 && once >= length {
-                return beginning(node, length);
+                return begin(node, length, first);
             }
             let needed = if once > 0 { u32::try_from(length.div_ceil(once)).unwrap_or(1) } else { 1 };
             // What is cut off must not stand before another time.
-            let whole = beginning(node, usize::MAX);
+            let whole = begin(node, usize::MAX, first);
             let min = (*min).min(needed);
-            let max = max.filter(|max| *max <= MAX_COUNT);
+            // Copies of what is long make a large automaton with very many states.
+            let most = if lengths(node).1 == Some(1) { MAX_COUNT } else { 1 };
+            let max = max.filter(|max| *max <= most);
             Hir::repetition(Repetition {
                 min,
                 max: max.map(|max| max.max(min)),

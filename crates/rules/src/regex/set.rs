@@ -1,7 +1,7 @@
 //! Sets of bytes, and what Perl's classes mean over them.
 
 /// A set of byte values.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct ByteSet([u64; 4]);
 
 impl ByteSet {
@@ -9,9 +9,6 @@ impl ByteSet {
     pub const EMPTY: ByteSet = ByteSet([0; 4]);
     /// All bytes: `.` under /s.
     pub const ALL: ByteSet = ByteSet([u64::MAX; 4]);
-
-    /// The bytes of ASCII.
-    pub const ASCII: ByteSet = ByteSet([u64::MAX, u64::MAX, 0, 0]);
 
     /// The bytes for which `f` holds.
     pub fn of(f: impl Fn(u8) -> bool) -> ByteSet {
@@ -21,6 +18,13 @@ impl ByteSet {
                 set.add(byte);
             }
         }
+        set
+    }
+
+    /// The bytes from one to another, both among them.
+    pub fn range(first: u8, last: u8) -> ByteSet {
+        let mut set = ByteSet::EMPTY;
+        (first..=last).for_each(|byte| set.add(byte));
         set
     }
 
@@ -37,6 +41,7 @@ impl ByteSet {
     }
 
     /// Whether a byte is in it.
+    #[inline]
     pub fn has(&self, byte: u8) -> bool {
         self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1
     }

@@ -124,7 +124,9 @@ impl<'a> Read<'a> {
                 end,
             });
         }
-        let (comment, end) = tail(text, phrase_end)?;
+        // A comment may hold what ends the name, as in `"A" (<a@b>)`.
+        let (phrase_end, (comment, end)) =
+            unit_ends(text, start).into_iter().rev().find_map(|at| tail(text, at).map(|tail| (at, tail)))?;
         Some(Read { phrase: Some(&text[start..phrase_end]), bracketed: None, bare: None, comment, end })
     }
 
@@ -169,24 +171,30 @@ fn quoted_end(text: &[u8], at: usize) -> Option<usize> {
     None
 }
 
-/// Where quoted strings and words end that begin there.
+/// Where quoted strings and words end that begin there, all of them.
 fn units_end(text: &[u8], from: usize) -> usize {
-    let mut at = from;
-    while at < text.len() {
-        let next = match text[at] {
-            b'"' => quoted_end(text, at),
-            b',' | b';' | b'<' => None,
-            _ => Some(
-                at + text[at..]
-                    .iter()
-                    .position(|byte| matches!(byte, b'"' | b',' | b';' | b'<'))
-                    .unwrap_or(text.len() - at),
-            ),
-        };
-        let Some(next) = next else { break };
-        at = next;
+    let mut end = from;
+    while let Some(next) = unit_end(text, end) {
+        end = next;
     }
-    at
+    end
+}
+
+/// The same after one of them, after two, and so on.
+fn unit_ends(text: &[u8], from: usize) -> Vec<usize> {
+    std::iter::successors(unit_end(text, from), |end| unit_end(text, *end)).collect()
+}
+
+/// Where the quoted string or the words end that begin there, if any do.
+fn unit_end(text: &[u8], at: usize) -> Option<usize> {
+    match text.get(at)? {
+        b'"' => quoted_end(text, at),
+        b',' | b';' | b'<' => None,
+        _ => {
+            let length = text[at..].iter().position(|byte| matches!(byte, b'"' | b',' | b';' | b'<'));
+            Some(length.map_or(text.len(), |length| at + length))
+        }
+    }
 }
 
 /// Where the address of mail ends that begins there.
@@ -392,6 +400,10 @@ mod tests {
             ("<a@b> <a@b>", &[("", "a@b")]),
             ("a@b@c", &[("", "a@b")]),
             ("\"Foo <x@y.com>", &[("", "x@y.com")]),
+            ("\"Foo\" (<x@y.com>)", &[("Foo", "")]),
+            ("Foo (<x@y.com>)", &[("", "x@y.com")]),
+            ("\"Foo\" (Blah) (<x@y.com>)", &[("", "x@y.com")]),
+            ("\"Foo\" \"Blah\" (at <x@y.com>), b@c.com", &[("Foo Blah", ""), ("", "b@c.com")]),
         ] {
             let text = |part: Option<Vec<u8>>| String::from_utf8(part.unwrap_or_default()).unwrap();
             let read: Vec<_> = parse(value.as_bytes())

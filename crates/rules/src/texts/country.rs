@@ -2,13 +2,28 @@
 
 use std::net::IpAddr;
 
-use super::ip;
+use super::blocks::code;
 use super::relays::{Relay, Relays};
 
-/// Knows the country of an address.
+/// Knows where addresses are.
 pub trait Countries: std::fmt::Debug + Send + Sync {
     /// Its code of two letters (ISO 3166), in upper case; None if it is not known.
     fn country(&self, ip: IpAddr) -> Option<String>;
+
+    /// Whether it knows any: else what it does not know says nothing.
+    fn know_countries(&self) -> bool {
+        true
+    }
+
+    /// The code of its continent: AF, AN, AS, EU, NA, OC, SA.
+    fn continent(&self, _ip: IpAddr) -> Option<String> {
+        None
+    }
+
+    /// The provider that it belongs to.
+    fn provider(&self, _ip: IpAddr) -> Option<String> {
+        None
+    }
 }
 
 /// What is told: the pseudo header, the tag of templates, and the countries in order.
@@ -28,9 +43,6 @@ pub(crate) fn told(relays: &Relays, countries: &dyn Countries) -> Vec<Told> {
 }
 
 fn country(address: &[u8], countries: &dyn Countries) -> String {
-    if ip::is_private(address) {
-        return "**".into();
-    }
-    let address = std::str::from_utf8(address).ok().and_then(|text| text.parse().ok());
-    address.and_then(|address| countries.country(address)).unwrap_or_else(|| "XX".into())
+    let address = String::from_utf8_lossy(address);
+    code(&address, address.parse().ok().and_then(|ip| countries.country(ip)))
 }

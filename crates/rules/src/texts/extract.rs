@@ -85,7 +85,16 @@ impl Extracting {
 
     /// Whether no tool is configured that can do anything here.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.uses.iter().any(|one| self.tools.get(&one.tool).is_some_and(|tool| *tool != Tool::None))
+        !self.any(|tool| tool != Tool::None)
+    }
+
+    /// Whether one is configured that reads text.
+    pub(crate) fn reads_text(&self) -> bool {
+        self.any(|tool| tool == Tool::Text)
+    }
+
+    fn any(&self, is: impl Fn(Tool) -> bool) -> bool {
+        self.uses.iter().any(|one| self.tools.get(&one.tool).is_some_and(|tool| is(*tool)))
     }
 
     /// Puts the text of attachments where body rules read it; None if there is none to tell of.
@@ -310,7 +319,10 @@ mod tests {
     fn tools_that_nobody_here_can_stand_for_are_idle() {
         let conf = "loadplugin Mail::SpamAssassin::Plugin::ExtractText\nextracttext_external x /usr/bin/tesseract {} -\n\
             extracttext_use x .png\n";
-        assert!(Extracting::of(&settings(conf)).is_idle());
-        assert!(!Extracting::of(&settings(CONF)).is_idle());
+        let codes = conf.replace("tesseract", "zbarimg");
+        for (conf, idle, reads_text) in [(conf, true, false), (&codes, false, false), (CONF, false, true)] {
+            let extracting = Extracting::of(&settings(conf));
+            assert_eq!((extracting.is_idle(), extracting.reads_text()), (idle, reads_text), "{conf}");
+        }
     }
 }

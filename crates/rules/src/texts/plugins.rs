@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::Texts;
+use super::blocks::Blocks;
 use super::country::{self, Countries, Told};
 use super::documents::Documents;
 use super::extract::{Extracted, Extracting};
@@ -24,6 +25,9 @@ pub struct Plugins {
     office: Option<Looking>,
     languages: Option<Guessing>,
     countries: Option<Arc<dyn Countries>>,
+    /// What rules of URILocalBL look for, and who knows where addresses are for them.
+    pub(crate) blocks: Arc<Blocks>,
+    pub(crate) places: Option<Arc<dyn Countries>>,
     extract: Option<Extracting>,
 }
 
@@ -36,6 +40,10 @@ impl Plugins {
         Plugins {
             pdf: settings.is_loaded("PDFInfo"),
             office: settings.is_loaded("OLEVBMacro").then(|| looking(settings)).flatten(),
+            blocks: match settings.is_loaded("URILocalBL") {
+                true => Arc::new(Blocks::of(settings)),
+                false => Arc::default(),
+            },
             extract: settings.is_loaded("ExtractText").then(|| Extracting::of(settings)),
             ..Plugins::default()
         }
@@ -44,6 +52,11 @@ impl Plugins {
     /// Whether it is worth to open attachments for them.
     pub fn want_documents(&self) -> bool {
         self.office.is_some() || self.extract.as_ref().is_some_and(|extract| !extract.is_idle())
+    }
+
+    /// Whether they read the text of attachments.
+    pub fn want_text(&self) -> bool {
+        self.extract.as_ref().is_some_and(Extracting::reads_text)
     }
 
     /// Takes the models of languages for TextCat.
@@ -62,6 +75,16 @@ impl Plugins {
             most_groups: number("textcat_max_ngrams", 400.0) as usize,
             acceptable: number("textcat_acceptable_score", 1.02),
         });
+    }
+
+    /// What rules of URILocalBL look for.
+    pub fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
+    /// Takes who knows where addresses are for URILocalBL.
+    pub fn places(&mut self, places: Arc<dyn Countries>) {
+        self.places = Some(places);
     }
 
     /// Takes who knows countries for RelayCountry.

@@ -315,13 +315,22 @@ fn envelope_sender(line: &[u8]) -> Option<Vec<u8>> {
         b"envelope-from ",
         b"envelope-from=",
     ];
-    let places = words.iter().filter_map(|word| find(line, word, 0).map(|at| (at, at + word.len())));
-    let (_, start) = places.min()?;
-    let word = &line[start..start + line[start..].iter().take_while(|byte| **byte != b' ').count()];
-    // It ends where a word begins or ends.
-    let after = |at: usize| line.get(start + at).is_some_and(|byte| is_word(*byte));
-    let end = (1..=word.len()).rev().find(|end| is_word(word[end - 1]) != after(*end))?;
-    Some(word[..end].to_vec())
+    let mut places: Vec<usize> = Vec::new();
+    for word in words {
+        let mut from = 0;
+        while let Some(at) = find(line, word, from) {
+            from = at + word.len();
+            places.push(from);
+        }
+    }
+    places.sort_unstable();
+    places.into_iter().find_map(|start| {
+        let word = &line[start..start + line[start..].iter().take_while(|byte| **byte != b' ').count()];
+        // It ends where a word begins or ends; what has no such place, as `<>`, is none.
+        let after = |at: usize| line.get(start + at).is_some_and(|byte| is_word(*byte));
+        let end = (1..=word.len()).rev().find(|end| is_word(word[end - 1]) != after(*end))?;
+        Some(word[..end].to_vec())
+    })
 }
 
 fn web_mail(line: &[u8], hop: &mut Draft) -> Outcome {

@@ -322,7 +322,7 @@ impl Renderer {
             *self.obfuscation.get_or_insert(0) += 1;
         }
         let word =
-            |c: char, wide: bool| c == '_' || if wide { is_letter(c) } else { c.is_ascii_alphanumeric() };
+            |c: char, wide: bool| if wide { is_wide_word(c) } else { c.is_ascii() && is_word(c as u8) };
         // The longest run of at most seven before which a word begins or ends.
         let start = (1..=ends.len().min(7)).rev().find(|count| {
             let place = ends.len() - count;
@@ -414,10 +414,9 @@ impl Renderer {
     }
 }
 
-/// A letter or a digit; `²` and `½` are numbers, but no digits.
-fn is_letter(c: char) -> bool {
-    let number = matches!(c, '²' | '³' | '¹' | '¼'..='¾' | '\u{2070}'..='\u{2189}' | '\u{2460}'..='\u{2793}' | '\u{3192}'..='\u{32bf}');
-    c.is_alphanumeric() && (!number || c.is_alphabetic())
+/// `\w` of Perl: letters, marks, digits, connectors, and what joins letters or keeps them apart (U+200C, U+200D).
+fn is_wide_word(c: char) -> bool {
+    regex_syntax::try_is_word_character(c).unwrap_or_else(|_| c.is_alphanumeric() || c == '_')
 }
 
 /// The piece's own text.

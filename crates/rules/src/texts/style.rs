@@ -171,13 +171,14 @@ impl Styles {
     /// A style attribute.
     fn style(&self, look: &mut Look, style: &[u8]) {
         for part in style.split(|byte| *byte == b';') {
-            let part = trim(part);
+            let part = &part[part.iter().take_while(|byte| is_space(**byte)).count()..];
             let Some(colon) = memchr::memchr(b':', part) else { continue };
-            let value = trim(&part[colon + 1..]);
-            if value.is_empty() || memchr::memchr(b'\n', value).is_some() {
+            let (name, value) = (&part[..colon], trim(&part[colon + 1..]));
+            // Nothing but blanks is a colour, if one that is none.
+            let blank = value.is_empty() && part[colon + 1..].iter().any(|byte| *byte != b'\n');
+            if value.is_empty() && !blank || memchr::memchr(b'\n', value).is_some() {
                 continue;
             }
-            let name = &part[..colon];
             let back = name.eq_ignore_ascii_case(b"background-color");
             if back || name.eq_ignore_ascii_case(b"color") {
                 if let Some(color) = style_color(value) {

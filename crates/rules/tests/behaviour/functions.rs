@@ -13,9 +13,11 @@ pub fn cases() -> Vec<Case> {
     }));
     cases.push(rules("loadplugin Mail::SpamAssassin::Plugin::HTMLEval", PAGE, HTML));
     cases.push(rules("loadplugin Mail::SpamAssassin::Plugin::MIMEEval", PARTS, MIME));
+    cases.push(rules("loadplugin Mail::SpamAssassin::Plugin::ImageInfo", PICTURE, IMAGES));
     cases.push(rules("loadplugin Mail::SpamAssassin::Plugin::HeaderEval", HEADER, FIELDS));
     cases.push(case(
-        "loadplugin Mail::SpamAssassin::Plugin::HeaderEval\nheader SAME eval:check_for_matching_env_and_hdr_from()\n",
+        "loadplugin Mail::SpamAssassin::Plugin::HeaderEval\nheader SAME eval:check_for_matching_env_and_hdr_from()\n\
+        header OTHER eval:check_equal_from_domains()\n",
         "Return-Path: <news@one.test>\nFrom: news@one.test, Other <other@two.test>\nSubject: x\n\nText\n",
         "hits",
         "SAME",
@@ -169,6 +171,19 @@ const MIME: &[(&str, bool)] = &[
     ("rawbody R eval:check_for_mime('mime_qp_long_line')", true),
     ("rawbody R eval:check_ma_non_text()", false),
     ("body R eval:check_base64_length('79')", false),
+];
+
+/// A picture of 512 pixels; a page of more octets than it has text.
+const PICTURE: &str = "Subject: x\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html\n\n\
+    <table><tr><td><font><b><i>x</i></b></font></td></tr></table>\n--b\nContent-Type: image/gif; name=a.gif\n\
+    Content-Transfer-Encoding: base64\n\nR0lGODlhEAAgAIAAAA==\n--b--\n";
+
+const IMAGES: &[(&str, bool)] = &[
+    ("body R eval:image_to_text_ratio('all', '0.000', '0.015')", true),
+    ("body R eval:image_to_text_ratio('gif', '0.015', '1')", false),
+    ("rawbody R eval:image_to_text_ratio('all', '0.000', '0.015')", false),
+    ("rawbody R eval:image_to_text_ratio('gif', '0.015', '1')", true),
+    ("body R eval:image_size_exact('gif', 32, 16)", true),
 ];
 
 const HEADER: &str = "Received: from a.example.com (a.example.com [192.0.2.1]) by mx.example.net with SMTP id 1;\n\tThu, 1 Jan 2026 00:00:00 +0000\n\

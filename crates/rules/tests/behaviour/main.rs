@@ -253,8 +253,7 @@ fn of_rules(set: &RuleSet, texts: &Texts<'_>, what: &str, of: &str) -> Vec<u8> {
         Some(String::from_utf8_lossy(&value).into_owned())
     };
     let required = set.settings.number("required_score").unwrap_or(5.0);
-    let report =
-        Report { outcome: &outcome, settings: &set.settings, required, tags: HashMap::new(), field: &field };
+    let report = Report { outcome: &outcome, set, required, tags: HashMap::new(), field: &field };
     match what {
         "hits" => hits(&outcome),
         "score" => format!("{:.3}", outcome.score),

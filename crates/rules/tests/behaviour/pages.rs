@@ -12,6 +12,8 @@ pub fn cases() -> Vec<Case> {
     cases.extend(INVALID.iter().map(|(style, value)| {
         case("", &page(&format!("<div {style}>X</div>")), "html font_invalid_color", value)
     }));
+    cases
+        .extend(BROKEN_WORDS.iter().map(|(html, count)| case("", &page(html), "html backhair_count", count)));
     cases.extend(TEXTS.iter().map(|(html, want)| case("", &page(html), "body", &format!("\n|{want}"))));
     cases.extend(SIZES.iter().flat_map(|(size, body, raw, rendered)| {
         let conf = format!("body_part_scan_size {size}\nrawbody_part_scan_size {size}");
@@ -74,6 +76,25 @@ const INVALID: &[(&str, &str)] = &[
     ("style=\"color: 123456\"", "1"),
     ("style=\"color: #peachpuff\"", "1"),
     ("style=\"color: transparent\"", "(none)"),
+    ("style=\"color: \"", "1"),
+    ("style=\"color:\n\t\n\"", "1"),
+    ("style=\"color:\n\n\"", "(none)"),
+    ("style=\"color:\"", "(none)"),
+    ("style=\"color: ; color: red\"", "(none)"),
+    ("style=\"background-color: ;color: red\"", "1"),
+    ("style=\"color : \"", "(none)"),
+    ("style=\"background: \"", "(none)"),
+];
+
+/// Words with tags in them: in how many ways.
+const BROKEN_WORDS: &[(&str, &str)] = &[
+    ("<p>ab<b>cd</b>", "1"),
+    ("<p>ab<b>.cd</b>", "(none)"),
+    ("<p>\u{e4}b<b>\u{200c}\u{200c} c</b>", "1"),
+    ("<p>\u{e4}b<b>\u{300} c</b>", "1"),
+    ("<p>\u{e4}b<b>\u{200b} c</b>", "(none)"),
+    ("<p>\u{e4}b<b>\u{b2} c</b>", "(none)"),
+    ("<p>\u{e4}b<b>\u{b2}c</b> <i>d</i>e", "2"),
 ];
 
 /// What is rendered.

@@ -568,4 +568,8 @@ const FIELDS: &[(&str, &str)] = &[
         "from stgt-5f70f8a3.pool.mediaWays.net (EHLO user588a01834c) [95.112.248.163] by mail.gmx.net (mp033) with SMTP; 23 Nov 2012 19:06:20 +0100",
         "ip=95.112.248.163 rdns=stgt-5f70f8a3.pool.mediaWays.net helo=user588a01834c by=mail.gmx.net ident= envfrom= id= auth=GMX (SMTP / mail.gmx.net) msa=0",
     ),
+    (
+        "from a.example.com (a.example.com [192.0.2.1]) by mx.example.net with SMTP id 1 (return-path <>, envelope-from ., Return-Path: <b@example.com>)",
+        "ip=192.0.2.1 rdns=a.example.com helo=a.example.com by=mx.example.net ident= envfrom=b@example.com id= auth= msa=0",
+    ),
 ];

@@ -19,6 +19,7 @@ mod pcode;
 mod ptg;
 pub(crate) mod rtf;
 pub(crate) mod sheet;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod vba;

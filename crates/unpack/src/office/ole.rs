@@ -6,7 +6,7 @@ use gatepost_mail::{DefectKind, FeatureKind, FileKind, FileType};
 
 use super::field::{self, Fields, LONGEST};
 use super::ptg::latin;
-use super::{biff, crypt, native, vba};
+use super::{biff, crypt, native, shown, vba};
 use crate::cfb::{Cfb, Entry, MAGIC};
 use crate::fields::{u16_le, u32_le};
 use crate::layout;
@@ -55,6 +55,7 @@ fn stream(opening: &mut Opening, cfb: &Cfb, entry: &Entry) -> Result<(), Stop> {
         "worddocument" => word(opening, cfb, entry),
         "powerpoint document" => {
             let body = vba::stream(opening, cfb, entry);
+            show(opening, |most| shown::slides(&body, most));
             slides(opening, &body)
         }
         "current user" => {
@@ -127,10 +128,12 @@ fn packed_object(opening: &mut Opening, body: &Bytes) -> Result<(), Stop> {
 /// A workbook; one that is encrypted with a password that is known is read as well.
 fn workbook(opening: &mut Opening, body: &Bytes) -> Result<(), Stop> {
     if biff::encryption(body).is_none() {
+        show(opening, |most| shown::sheets(body, most));
         return biff::open(opening, body);
     }
     match crypt::workbook(opening, body) {
         Some(plain) => {
+            show(opening, |most| shown::sheets(&plain, most));
             biff::open(opening, &plain)?;
             let names = vec!["Workbook".to_owned()];
             opening.embedded(Member { names, body: keep(plain), ..Member::default() })?;
@@ -138,6 +141,14 @@ fn workbook(opening: &mut Opening, body: &Bytes) -> Result<(), Stop> {
         None => opening.defective(DefectKind::Encrypted, "an encrypted workbook"),
     }
     Ok(())
+}
+
+/// Notes the text that a reader sees, where it is asked for.
+fn show(opening: &mut Opening, text: impl FnOnce(usize) -> String) {
+    if opening.wants_text() {
+        let text = text(opening.most_text());
+        opening.shows(&text);
+    }
 }
 
 /// Fields of a document (MS-DOC 2.8.25). Its text is stored in pieces; where their table makes no sense the stream is
@@ -155,7 +166,9 @@ fn word(opening: &mut Opening, cfb: &Cfb, entry: &Entry) -> Result<(), Stop> {
     let table = if flags & OTHER_TABLE != 0 { "1Table" } else { "0Table" };
     let table = cfb.find(&format!("{folder}{table}")).map(|entry| vba::stream(opening, cfb, entry));
     let mut fields = Fields::default();
-    match table.and_then(|table| layout::text_pieces(&body, &table)) {
+    let pieces = table.and_then(|table| layout::text_pieces(&body, &table));
+    show(opening, |most| shown::document(&body, pieces.as_deref(), most));
+    match pieces {
         Some(pieces) => {
             for (range, wide) in pieces {
                 opening.check_time()?;

@@ -34,6 +34,8 @@ pub(super) struct Entry {
     inner: bool,
     /// It stands within the stream of another object.
     hidden: bool,
+    /// Where it begins in the file; for one out of an object stream, where that begins.
+    at: usize,
 }
 
 /// Where the definitions of one object are.
@@ -76,6 +78,8 @@ pub(super) struct Document {
     /// Where streams and objects end.
     ends: Ends,
     key: Option<Key>,
+    /// What stands behind the word `trailer`, in the order of the file.
+    trailers: Vec<Dict>,
     /// It is encrypted, and no password is known.
     pub(super) locked: bool,
     room: usize,
@@ -111,11 +115,13 @@ impl Document {
 
     /// The value of a key, references followed.
     pub(super) fn get<'d>(&'d self, dict: &'d Dict, key: &[u8]) -> Option<&'d Object> {
+        self.item(dict, key).map(|object| self.resolve(object))
+    }
+
+    /// The value of a key as it stands.
+    pub(super) fn item<'d>(&self, dict: &'d Dict, key: &[u8]) -> Option<&'d Object> {
         self.work.set(self.work.get().saturating_add(dict.0.len()));
-        if self.is_tiring() {
-            return None;
-        }
-        dict.get(key).map(|object| self.resolve(object))
+        if self.is_tiring() { None } else { dict.get(key) }
     }
 
     /// Whether it is made so that looking for keys takes long; nothing more is found then.
@@ -127,6 +133,32 @@ impl Document {
     pub(super) fn streams(&self, object: &Object) -> Vec<usize> {
         let Object::Reference(number) = object else { return Vec::new() };
         self.places.get(number).map(|places| places.streams.clone()).unwrap_or_default()
+    }
+
+    /// The place of an object that is a stream: its last definition, as readers take it.
+    pub(super) fn stream(&self, object: &Object) -> Option<usize> {
+        const MOST: usize = 16;
+        let mut object = object;
+        for _ in 0..MOST {
+            let Object::Reference(number) = object else { return None };
+            let places = self.places.get(number)?;
+            let place = places.open.or(places.last)?;
+            if self.has_stream(place) {
+                return Some(place);
+            }
+            object = &self.entries[place].object;
+        }
+        None
+    }
+
+    /// The catalogues of the document, that of the last version first.
+    pub(super) fn roots(&self) -> Vec<&Dict> {
+        const MOST: usize = 64;
+        let dicts = || self.entries.iter().rev().filter_map(|entry| entry.object.dict());
+        let streams = dicts().filter(|dict| dict.is(b"Type", b"XRef") && dict.get(b"Root").is_some());
+        let trailers = self.trailers.iter().rev().chain(streams.take(MOST));
+        let named = trailers.filter_map(|trailer| self.get(trailer, b"Root").and_then(Object::dict));
+        named.chain(dicts().filter(|dict| dict.is(b"Type", b"Catalog")).take(MOST)).collect()
     }
 
     /// A string of an object in clear.
@@ -189,7 +221,9 @@ impl Document {
         let place = self.entries.len();
         let places = self.places.entry(entry.id.0).or_default();
         places.last = Some(place);
-        places.open = if entry.hidden { places.open } else { Some(place) };
+        // A later version of a file may take an object out of an object stream and define it anew.
+        let is_later = places.open.is_none_or(|open| self.entries[open].at <= entry.at);
+        places.open = if entry.hidden || !is_later { places.open } else { Some(place) };
         if entry.stream.is_some() {
             places.streams.truncate(MOST_DEFINITIONS - 1);
             places.streams.push(place);
@@ -233,7 +267,7 @@ impl Document {
                 None => at,
             };
             again = again.saturating_sub(if complete { 0 } else { length });
-            self.push(Entry { id, object, stream, inner: false, hidden });
+            self.push(Entry { id, object, stream, inner: false, hidden, at: word });
         }
         Ok(())
     }
@@ -303,6 +337,7 @@ impl Document {
         }
         self.locked = encrypted && key.is_none();
         self.key = key;
+        self.trailers = trailers;
     }
 
     /// Reads the objects in object streams (ISO 32000-1 section 7.5.7).
@@ -317,14 +352,14 @@ impl Document {
             };
             let first = self.get(dict, b"First").and_then(Object::count).unwrap_or(0);
             opening.check_time()?;
-            let hidden = self.entries[place].hidden;
             let data = self.content(opening, place).data;
-            self.object_stream(&data, first, hidden);
+            self.object_stream(&data, first, place);
         }
         Ok(())
     }
 
-    fn object_stream(&mut self, data: &[u8], first: usize, hidden: bool) {
+    fn object_stream(&mut self, data: &[u8], first: usize, place: usize) {
+        let (hidden, start) = (self.entries[place].hidden, self.entries[place].at);
         let mut room = self.room;
         let mut head = Parser::new(&data[..first.min(data.len())], 0, &mut room);
         // Objects may overlap, but not so that reading them takes long.
@@ -340,7 +375,7 @@ impl Document {
                 return;
             }
             cost -= length;
-            self.push(Entry { id: (number, 0), object, stream: None, inner: true, hidden });
+            self.push(Entry { id: (number, 0), object, stream: None, inner: true, hidden, at: start });
         }
     }
 }

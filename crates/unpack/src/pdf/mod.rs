@@ -5,6 +5,7 @@ mod document;
 mod filter;
 mod object;
 mod picture;
+mod text;
 
 use std::collections::HashSet;
 
@@ -16,7 +17,7 @@ use crate::names;
 use crate::opening::{End, Member, Opening, Stop};
 use crate::script::{self, Language, Script};
 use document::{Document, Entry};
-use object::{Dict, Object, text};
+use object::{Dict, Object};
 
 /// Scripts of one document that become parts of their own; the others become one together.
 const MOST_SCRIPTS: usize = 32;
@@ -55,7 +56,17 @@ pub(crate) fn open(opening: &mut Opening) -> Result<(), Stop> {
     tell(opening, &document, &things);
     sources(opening, &document, &things)?;
     files(opening, &document, &things)?;
-    if document.locked { Ok(()) } else { picture::codes(opening, &document) }
+    if document.locked {
+        return Ok(());
+    }
+    picture::codes(opening, &document)?;
+    // Last: what it costs to look for keys leaves nothing for others.
+    if opening.wants_text()
+        && let Some(shown) = text::read(opening, &document)
+    {
+        opening.shows(&shown);
+    }
+    Ok(())
 }
 
 /// Something found in a document.
@@ -146,7 +157,7 @@ impl Found<'_> {
         if let Some(source) = self.document.resolve(value).string() {
             let clear = self.document.string(self.owner(entry, value), source);
             let source = if clear.starts_with(b"\xfe\xff") || clear.starts_with(b"\xff\xfe") {
-                text(&clear).into_bytes()
+                object::text(&clear).into_bytes()
             } else {
                 clear
             };
@@ -215,7 +226,7 @@ impl Found<'_> {
         if self.document.locked {
             return None;
         }
-        Some(text(&self.document.string(self.owner(entry, object), string)))
+        Some(object::text(&self.document.string(self.owner(entry, object), string)))
     }
 
     /// The object that a value belongs to: strings are encrypted for the object in which they stand.
@@ -248,7 +259,7 @@ impl Found<'_> {
             let Some(dict) = action.dict() else { return };
             let kind = self.document.get(dict, b"S").and_then(Object::name).unwrap_or_default();
             if !matches!(kind, b"GoTo" | b"Named" | b"") {
-                self.push(Thing::OnOpen(text(kind)));
+                self.push(Thing::OnOpen(object::text(kind)));
                 return;
             }
             let Some(next) = self.document.get(dict, b"Next") else { return };
@@ -291,8 +302,11 @@ fn tell(opening: &mut Opening, document: &Document, things: &[Thing]) {
             Thing::Link(address) => opening.link(address.as_str()),
             Thing::ScriptStream(_) => opening.feature(FeatureKind::PdfJavaScript, ""),
             Thing::Script(source) => {
-                let shown =
-                    if document.locked { String::new() } else { text(&source[..source.len().min(200)]) };
+                let shown = if document.locked {
+                    String::new()
+                } else {
+                    object::text(&source[..source.len().min(200)])
+                };
                 opening.feature(
                     FeatureKind::PdfJavaScript,
                     shown.split_whitespace().collect::<Vec<_>>().join(" "),

@@ -70,7 +70,7 @@ fn answer(
     (reading, taken)
 }
 
-const NOTHING: &[usize] = &[0, 0, 0];
+const NOTHING: &[usize] = &[0, 0, 0, 0];
 
 #[test]
 fn an_answer_that_claims_too_much_is_not_taken() {
@@ -93,7 +93,10 @@ fn an_answer_that_claims_too_much_is_not_taken() {
         (&[&part(2, 2, (long - 1, 2))], NOTHING, "a content outside its area"),
         (&[&part(2, 2, (u64::MAX, u64::MAX))], NOTHING, "a content outside its area"),
         (&many, NOTHING, "more parts than reading.parts"),
-        (&[&good], &[0, 0, 0, 0], "something behind the end"),
+        (&[&good], &[0, 0, 0, 0, 0], "something behind the end"),
+        (&[&good], &[0, 0, 0, 1, 4, 0, 0], "a place behind the end of its list"),
+        (&[&good], &[0, 0, 0, 1, 0, 0, 5], "more text than was asked for"),
+        (&[&good], &[0, 0, 0, 1, 0, 0, usize::MAX], "a content outside its area"),
         (&[&good], &[0, 0], "a table that ends early"),
         (&[&good], &[1, 0, 4, 0, 0, 0], "a place behind the end of its list"),
         (&[&good], &[1, 1000, 0, 0, 0, 0], "a place behind the end of its list"),

@@ -57,6 +57,7 @@ fn signature(signature: &dkim::Signature) -> Signature {
         identity_domain: domain.to_ascii_lowercase(),
         valid: signature.outcome == dkim::Outcome::Pass,
         testing: signature.testing,
+        unknown: signature.outcome == dkim::Outcome::TempError,
     }
 }
 

@@ -10,6 +10,7 @@ use gatepost_rules::net::{Answers, Plan, Query};
 use gatepost_rules::texts::{Given, Texts};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::prefix;
 use crate::resources::rules::Rules;
 
 /// Most of a matched text that is told, in bytes.
@@ -40,6 +41,8 @@ pub(super) struct Looked {
     pub outcome: Outcome,
     /// Questions to the DNS without an answer.
     pub unanswered: Vec<Query>,
+    /// What rules put before the subject, by their names.
+    pub prefixes: Vec<(String, String)>,
 }
 
 impl Work {
@@ -84,7 +87,8 @@ impl Work {
         outcome.faults.splice(0..0, left_out(texts));
         let faults = faults.into_iter().map(|(rule, message)| Fault { rule: rule.into(), message });
         outcome.faults.extend(faults);
-        Looked { outcome, unanswered }
+        let prefixes = prefix::of(&outcome, rules, texts);
+        Looked { outcome, unanswered, prefixes }
     }
 }
 

@@ -24,6 +24,11 @@ pub(super) fn lines(config: &Config) -> Vec<Line> {
     };
     let rules = live.rules();
     let mut lines = vec![Line::of(WHAT, live.state())];
+    lines.extend(live.missing().iter().map(|path| {
+        let detail =
+            format!("{} holds no rules yet; those that an update installs there will count", path.display());
+        Line::doubtful(WHAT, detail)
+    }));
     lines.extend(rules.mistakes.iter().take(MAX_TOLD).map(|mistake| Line::doubtful(WHAT, mistake)));
     if rules.mistakes.len() > MAX_TOLD {
         let more = rules.mistakes.len() - MAX_TOLD;

@@ -1,4 +1,5 @@
-//! amavisd-new's rules about attachments: which tables there are, and which count for whom.
+//! amavisd-new's configuration: its rules about attachments, which tables there are, and which count for whom. What it says
+//! about spam is read in `spam.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::lookup::{Key, Lookup, all};
 use super::perl::{Node, Pattern, Value, statements};
+use super::spam::{self, Spam};
 use super::written::{Policy, set_name, text};
 use super::{Imported, Notes};
 
@@ -13,13 +15,14 @@ use super::{Imported, Notes};
 pub(super) fn import(files: &[(PathBuf, String)]) -> Imported {
     let mut imported = Imported::default();
     let config = Config::read(files, &mut imported.notes);
+    let spam = Spam::read(&mut Reader { config: &config, notes: &mut imported.notes });
     if !config.values.keys().any(|name| name.contains("banned") && !is_elsewhere(name)) {
-        let file = files.last().map(|(file, _)| file.as_path()).unwrap_or(Path::new("-"));
-        imported.notes.add(
-            file,
-            1,
-            "nothing about banned attachments is assigned here or in the files before",
-        );
+        if spam.is_empty() {
+            let file = files.last().map(|(file, _)| file.as_path()).unwrap_or(Path::new("-"));
+            let what = "nothing about banned attachments or spam is assigned here or in the files before";
+            imported.notes.add(file, 1, what);
+        }
+        spam.write_alone(&mut imported.toml);
         return imported;
     }
     let mut reader = Reader { config: &config, notes: &mut imported.notes };
@@ -32,8 +35,9 @@ pub(super) fn import(files: &[(PathBuf, String)]) -> Imported {
     let bypass = bypass.unwrap_or_else(|| reader.old_lookups("bypass_banned_checks"));
     let lovers = reader.lookups("banned_files_lovers_maps", yes);
     let lovers = lovers.unwrap_or_else(|| reader.old_lookups("banned_files_lovers"));
-    let destiny = reader.destiny();
-    let mut writer = Writer { tables: &tables, paths: &paths, sets: Vec::new(), out: String::new() };
+    let destiny = reader.destiny("$final_banned_destiny", "$banned_files_quarantine_method");
+    let mut writer =
+        Writer { tables: &tables, paths: &paths, spam: &spam, sets: Vec::new(), out: String::new() };
     let settings = |key: &Key| Settings {
         names: all(&names, key).into_iter().flatten().collect(),
         bypassed: all(&bypass, key).first() == Some(&true),
@@ -46,6 +50,7 @@ pub(super) fn import(files: &[(PathBuf, String)]) -> Imported {
     keys.dedup();
     writer.policies(&keys, settings, destiny);
     imported.toml = writer.out;
+    spam.write_tables(&mut imported.toml);
     imported
 }
 
@@ -60,7 +65,8 @@ impl Config {
         let mut config = Config::default();
         for (file, text) in files {
             for statement in statements(text) {
-                let about = |name: &String| name.contains("banned") && !is_elsewhere(name);
+                let about =
+                    |name: &String| (name.contains("banned") && !is_elsewhere(name)) || spam::is_about(name);
                 match (statement.target, statement.value) {
                     (Some(target), Some(value)) => {
                         let node = Node { line: statement.line, value };
@@ -116,12 +122,24 @@ struct Settings {
     loved: bool,
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     config: &'a Config,
-    notes: &'a mut Notes,
+    pub notes: &'a mut Notes,
 }
 
 impl Reader<'_> {
+    /// What is assigned to a variable, and in which file.
+    pub(super) fn assigned(&self, name: &str) -> Option<(PathBuf, Node)> {
+        self.config.get(name).cloned()
+    }
+
+    /// The variables that are assigned, by name.
+    pub(super) fn variables(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.config.values.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
     /// `%banned_rules`; without it `$banned_filename_re` under the name DEFAULT.
     fn tables(&mut self) -> BTreeMap<String, Vec<Rule>> {
         let mut tables = BTreeMap::new();
@@ -384,9 +402,10 @@ impl Reader<'_> {
         }
     }
 
-    fn destiny(&mut self) -> Option<String> {
-        let (file, node) = self.config.get("$final_banned_destiny")?;
-        let kept = match self.config.get("$banned_files_quarantine_method") {
+    /// The action for `$final_…_destiny`; what is discarded is kept where a quarantine is not turned off.
+    pub(super) fn destiny(&mut self, variable: &str, quarantine: &str) -> Option<String> {
+        let (file, node) = self.config.get(variable)?;
+        let kept = match self.config.get(quarantine) {
             Some((_, node)) => self.truth(&node.value) != Some(false),
             None => true,
         };
@@ -403,11 +422,8 @@ impl Reader<'_> {
             _ => "",
         };
         if action.is_empty() {
-            self.notes.add(
-                file,
-                node.line,
-                "$final_banned_destiny: is none of D_PASS, D_DISCARD, D_REJECT, D_BOUNCE",
-            );
+            let what = format!("{variable}: is none of D_PASS, D_DISCARD, D_REJECT, D_BOUNCE");
+            self.notes.add(file, node.line, what);
         }
         Some(action.to_owned()).filter(|action| !action.is_empty())
     }
@@ -416,7 +432,7 @@ impl Reader<'_> {
         self.truth(&node.value).unwrap_or(true)
     }
 
-    fn truth(&self, value: &Value) -> Option<bool> {
+    pub(super) fn truth(&self, value: &Value) -> Option<bool> {
         let said = |text: &str| !matches!(text.trim(), "" | "0");
         match value {
             Value::Undef => Some(false),
@@ -426,7 +442,7 @@ impl Reader<'_> {
     }
 
     /// A plain text, variables replaced by the plain texts that they hold.
-    fn text(&self, node: &Node) -> Option<String> {
+    pub(super) fn text(&self, node: &Node) -> Option<String> {
         match &node.value {
             Value::Text(text) | Value::Word(text) => Some(text.clone()),
             Value::Double(text) => self.filled(text),
@@ -515,6 +531,7 @@ fn comments(pattern: &str) -> String {
 struct Writer<'a> {
     tables: &'a BTreeMap<String, Vec<Rule>>,
     paths: &'a [Rule],
+    spam: &'a Spam,
     /// Sets that were written: what they hold, and their names.
     sets: Vec<(Vec<Rule>, String)>,
     out: String,
@@ -544,7 +561,7 @@ impl Writer<'_> {
         }
         // Comments, so that nobody wonders where our own rules went.
         out.push_str("# With \"default\" in it, too, gatepost's built-in list counts as well.\n");
-        default.write_default(&mut out);
+        default.write_default(self.spam.lines(), &mut out);
         self.write_sets(&mut out);
         self.out = out;
     }

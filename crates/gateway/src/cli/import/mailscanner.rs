@@ -419,7 +419,7 @@ impl Settings {
         out.push_str("# With \"default\" in it, too, gatepost's built-in list counts as well.\n");
         let everybody = Whom::default();
         let attachments = self.sets(&everybody, &mut sets);
-        Policy { attachments, ..Policy::default() }.write_default(&mut out);
+        Policy { attachments, ..Policy::default() }.write_default("", &mut out);
         self.write_sets(&sets, &mut out);
         self.try_out(&sets, notes);
         out

@@ -338,7 +338,7 @@ impl Parser<'_> {
                 }
                 Some(Token::Sign(',')) if word != "undef" => Value::Word(word),
                 _ if word == "undef" => Value::Undef,
-                _ => Value::Word(word),
+                _ => Value::Word(self.number(word)),
             },
             Token::Sign('\\') => Value::Reference(Box::new(self.value(depth + 1)?.value)),
             Token::Sign('(') => Value::List(self.items(')', depth)?),
@@ -357,6 +357,32 @@ impl Parser<'_> {
             Some(_) => false,
         };
         ends.then_some(Node { line, value })
+    }
+
+    /// A number such as `6.31`, or `200*1024` multiplied out; any other word as it is.
+    fn number(&mut self, word: String) -> String {
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(&word) {
+            return word;
+        }
+        let next = |parser: &Parser, sign| match (parser.peek(), parser.tokens.get(parser.at + 1)) {
+            (Some(Token::Sign(other)), Some((Token::Word(word), _))) if *other == sign && digits(word) => {
+                Some(word.clone())
+            }
+            _ => None,
+        };
+        if let Some(decimals) = next(self, '.') {
+            self.at += 2;
+            return format!("{word}.{decimals}");
+        }
+        let mut product = word;
+        while let Some(factor) = next(self, '*') {
+            let (Ok(one), Ok(other)) = (product.parse::<u64>(), factor.parse::<u64>()) else { break };
+            let Some(both) = one.checked_mul(other) else { break };
+            product = both.to_string();
+            self.at += 2;
+        }
+        product
     }
 
     fn items(&mut self, close: char, depth: usize) -> Option<Vec<Node>> {

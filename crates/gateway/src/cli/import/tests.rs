@@ -128,6 +128,87 @@ fn what_amavis_says_by_code_is_named_by_line() {
     assert_eq!(imported.notes.0.len(), 6, "{:?}", imported.notes);
 }
 
+/// What is assigned; the lines of `[default_policy]`; what follows them; what is told.
+#[test]
+fn what_amavis_says_about_spam() {
+    let debian = "$sa_spam_subject_tag = '***SPAM*** ';\n$sa_tag_level_deflt  = 2.0;\n$sa_tag2_level_deflt = 6.31;\n\
+        $sa_kill_level_deflt = 6.31;\n$sa_dsn_cutoff_level = 10;\n$sa_mail_body_size_limit = 200*1024;\n\
+        $sa_local_tests_only = 0;\n$final_spam_destiny = D_PASS;\n";
+    for (text, policy, rest, told) in [
+        (
+            debian,
+            "headers_from=2|spammy_at=6.31|spam_at=6.31|actions.spam=\"mark\"|subject_tags.spammy=\"***SPAM*** \"|\
+             subject_tags.spam=\"***SPAM*** \"",
+            "[checks.rules] max_size=204800|# $sa_dsn_cutoff_level: spam is never bounced.",
+            "",
+        ),
+        (
+            "$sa_tag_level_deflt = undef; $sa_kill_level_deflt = undef;",
+            "headers_from=-999|spam_at=9999",
+            "",
+            "",
+        ),
+        ("$sa_tag2_level_deflt = 8; $sa_kill_level_deflt = 5;", "spam_at=5|spammy_at=5", "", ""),
+        ("$sa_kill_level_deflt = 5;", "spam_at=5|spammy_at=5", "", ""),
+        ("$sa_tag2_level_deflt = 12.5;", "spammy_at=12.5|spam_at=12.5", "", ""),
+        (
+            "$sa_tag_level_deflt = -2.5; $sa_local_tests_only = 1;",
+            "headers_from=-2.5",
+            "[checks.rules] network=false",
+            "",
+        ),
+        (
+            "$sa_spam_subject_tag = '[S] '; $sa_spam_modifies_subj = 0; $final_spam_destiny = D_PASS;",
+            "actions.spam=\"deliver\"",
+            "",
+            "",
+        ),
+        ("$final_spam_destiny = D_DISCARD;", "actions.spam=\"quarantine\"", "", ""),
+        (
+            "$final_spam_destiny = D_DISCARD; $spam_quarantine_method = undef;",
+            "actions.spam=\"discard\"",
+            "",
+            "",
+        ),
+        ("$final_spam_destiny = D_BOUNCE;", "actions.spam=\"quarantine\"", "", ""),
+        ("$final_spam_destiny = D_REJECT;", "actions.spam=\"refuse\"", "", ""),
+        (
+            "$sa_siteconfigpath = '/etc/sa'; $sa_spam_report_header = 1;",
+            "",
+            "[checks.rules] paths=[\"/usr/share/spamassassin\", \"/etc/sa\"] |[headers] report=\"X-Spam-Report\"",
+            "",
+        ),
+        ("$sa_quarantine_cutoff_level = 25;", "", "# $sa_quarantine_cutoff_level: what is held", ""),
+        ("$sa_spam_subject_tag = 'SPAM (_SCORE_) ';", "", "", "only a plain text"),
+        ("$sa_kill_level_deflt = $x + 1;", "", "", "is code"),
+        ("$sa_kill_level_deflt = 'high';", "", "", "no plain number"),
+        ("$sa_mail_body_size_limit = undef;", "", "", "no plain number"),
+        ("$sa_timeout = 30;", "", "", "no counterpart"),
+        ("@spam_kill_level_maps = ( 8 );", "", "", "when.recipients"),
+        ("$policy_bank{'X'} = { spam_kill_level_maps => 8 };", "", "", "policy bank"),
+    ] {
+        let imported = imported(amavis::import, text);
+        let config = config(&imported);
+        let said = imported.toml.replace(" = ", "=").replace("]\n", "] ");
+        let said: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
+        let said = said.join("|");
+        let (said, tables) = said.strip_prefix("[default_policy] ").map_or(("", said.as_str()), |said| {
+            let end = said.find("|[").or(said.find("|#")).unwrap_or(said.len());
+            (&said[..end], said[end..].trim_start_matches('|'))
+        });
+        assert_eq!(said, policy, "{text}\n{}", imported.toml);
+        assert!(tables.starts_with(rest) && rest.is_empty() == tables.is_empty(), "{text}: {tables}");
+        let notes = imported.notes.0.join("; ");
+        assert!(notes.contains(told) && told.is_empty() == notes.is_empty(), "{text}: {notes}");
+        assert!(config.checks.rules.enabled);
+    }
+    // Beside what is said about attachments it is one policy.
+    let both = imported(amavis::import, &format!("{AMAVIS}\n$sa_kill_level_deflt = 8;"));
+    let config = config(&both);
+    assert_eq!(config.default_policy.spam_at, Some("8".parse().unwrap()));
+    assert_eq!(config.default_policy.attachments, Some(vec!["amavis".to_owned()]));
+}
+
 /// What makes no sense is told of and harms nothing.
 #[test]
 fn broken_files() {

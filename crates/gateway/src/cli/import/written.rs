@@ -29,9 +29,10 @@ impl Policy {
         self.write_rest(out);
     }
 
-    /// As `[default_policy]`.
-    pub fn write_default(&self, out: &mut String) {
+    /// As `[default_policy]`, with other lines before its own.
+    pub fn write_default(&self, lines: &str, out: &mut String) {
         out.push_str("[default_policy]\n");
+        out.push_str(lines);
         self.write_rest(out);
     }
 

@@ -11,7 +11,7 @@ use crate::config::load;
 use crate::config::rule_channels::is_channel;
 use crate::records::text::clean;
 use crate::updating::Unable;
-use crate::updating::channels::{Asked, Channels, Manner, Outcome, keyring, place, roll_back};
+use crate::updating::channels::{Asked, Channels, Manner, Outcome, Scores, keyring, place, roll_back};
 
 /// The .pre files of this site do not pass lint.
 const SITE: u8 = 2;
@@ -77,6 +77,12 @@ pub(super) struct Update {
     /// Fetch from this mirror alone
     #[arg(long, value_name = "URL")]
     forcemirror: Option<String>,
+    /// Multiply the points of all rules by this, above 0, instead of `score_multiplier`
+    #[arg(long, value_name = "NUMBER", value_parser = above_zero)]
+    score_multiplier: Option<f64>,
+    /// Let no rule have more points than this, instead of `score_limit`
+    #[arg(long, value_name = "NUMBER", value_parser = above_zero)]
+    score_limit: Option<f64>,
     /// Say what was found and done, not only what failed
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -162,7 +168,8 @@ impl Update {
         }
         let folder = self.updatedir.as_deref().map(absolute).transpose()?;
         let keyring = self.gpghomedir.as_deref().map(absolute).transpose()?;
-        Ok(Asked { channels, folder, keyring, key_ids, unsigned: self.nogpg && !self.gpg })
+        let scores = Scores { multiplier: self.score_multiplier, limit: self.score_limit };
+        Ok(Asked { channels, folder, keyring, key_ids, unsigned: self.nogpg && !self.gpg, scores })
     }
 }
 
@@ -276,6 +283,13 @@ fn lines(file: &Path) -> Result<Vec<String>, String> {
     let text = fs::read_to_string(file).map_err(told)?;
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     Ok(lines.filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+/// A number as sa-update takes it.
+fn above_zero(text: &str) -> Result<f64, String> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let number = text.parse::<f64>().ok().filter(|number| plain && *number > 0.0 && *number < 1e6);
+    number.ok_or_else(|| "a number above 0, such as 0.5".to_owned())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, String> {

@@ -27,6 +27,7 @@ pub fn documents(message: &Message) -> Documents {
     for (id, part) in message.parts().filter(|(_, part)| !part.container) {
         let members = members.remove(&id).unwrap_or_default();
         let text = super::text::of(&members, part, LONGEST);
+        let text = text.or_else(|| message.text_of(id).map(str::to_owned));
         let is_coded = part.detected.kind == FileKind::Image && coded.contains(&id);
         let code = is_coded.then(|| code(message, id));
         if !members.is_empty() || text.is_some() || code.is_some() {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use gatepost_rules::conf::{Definition, RuleSet, Warning};
 use gatepost_rules::evals::{ACCESS_FUNCTION, Access, Feed, Files};
-use gatepost_rules::texts::{Models, TextSettings};
+use gatepost_rules::texts::{Countries as _, Models, TextSettings};
 
-use super::{berkeley, countries, read_bounded};
+use super::countries::Databases;
+use super::{berkeley, read_bounded};
 
 /// Where SpamAssassin's models of languages lie, if not beside the rules.
 const LANGUAGES: &str = "/usr/share/spamassassin/languages";
@@ -36,17 +37,14 @@ pub fn read(
             }
         }
     }
-    if set.plugins.contains("RelayCountry") {
-        match countries::file(&set.settings).map(|file| (countries::read(&file), file)) {
-            Some((database, file)) => {
-                match database {
-                    Ok(database) => texts.plugins.countries(Arc::new(database)),
-                    Err(why) => warnings.push(format!("geodb: {}: {why}", file.display())),
-                }
-                named.push(file);
-            }
-            None => warnings.push("geodb: No supported database could be loaded".into()),
-        }
+    let relays = set.plugins.contains("RelayCountry");
+    let wanted = (relays || texts.plugins.blocks().want_countries(), texts.plugins.blocks().want_providers());
+    let places = Arc::new(Databases::read(&set.settings, wanted, named, &mut warnings));
+    if !places.is_empty() {
+        texts.plugins.places(places.clone());
+    }
+    if relays && places.know_countries() {
+        texts.plugins.countries(places);
     }
     if set.plugins.contains("Phishing") {
         for (feed, setting) in Feed::ALL {

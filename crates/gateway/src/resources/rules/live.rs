@@ -1,17 +1,18 @@
 //! Rules in use: read again when their files change, as a whole or not at all.
 
 use std::collections::HashSet;
-use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
+use std::{fs, io};
 
 use arc_swap::ArcSwap;
 use gatepost_rules::texts::Networks;
 
 use super::{Rules, files_of};
 use crate::config::Config;
+use crate::config::rule_channels::channel_file;
 
 /// Most mistakes that the log tells one by one.
 const MAX_TOLD: usize = 20;
@@ -27,6 +28,8 @@ pub struct Source {
     pub network: bool,
     /// Networks that are ours, unless the rules say which are (`trusted_networks`, `internal_networks`).
     pub networks: Vec<String>,
+    /// Those of the paths that update channels install into: until the first update they may be missing.
+    pub awaited: Vec<PathBuf>,
 }
 
 /// Rules that all pipelines of this process with the same source share, so that a reload of the configuration neither
@@ -42,6 +45,8 @@ struct Last {
     stamp: Stamp,
     /// Why what they held was not taken, if so.
     wrong: Option<String>,
+    /// Paths at which no update has put anything yet.
+    missing: Vec<PathBuf>,
 }
 
 /// The files as they stand on disk: what of each changes when it is written or replaced (inode, size, change time).
@@ -66,12 +71,19 @@ impl Live {
         // Taken before reading: what is written meanwhile shows as a change.
         let stamp = source.stamp(&[]);
         let began = Instant::now();
-        let rules = source.load()?;
+        let missing = source.missing();
+        let rules = source.load(&missing)?;
         tracing::info!("rules read in {} ms: {}", began.elapsed().as_millis(), summary(&rules));
         tell(&rules.mistakes, "");
+        for path in &missing {
+            let path = path.display();
+            tracing::warn!(
+                "checks.rules.paths: {path} holds no rules yet; those that an update installs there will count"
+            );
+        }
         // What is included is known only now.
         let included = source.stamp(&rules.included).split_off(stamp.len());
-        let last = Last { stamp: [stamp, included].concat(), wrong: None };
+        let last = Last { stamp: [stamp, included].concat(), wrong: None, missing };
         let live = Arc::new(Live { source, rules: ArcSwap::from_pointee(rules), last: Mutex::new(last) });
         open.push(Arc::downgrade(&live));
         Ok(live)
@@ -87,12 +99,20 @@ impl Live {
         !self.source.paths.is_empty()
     }
 
+    /// Paths of update channels at which there is nothing yet.
+    pub fn missing(&self) -> Vec<PathBuf> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).missing.clone()
+    }
+
     /// How many there are, or why new ones were not taken.
     pub fn state(&self) -> Result<String, String> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match &last.wrong {
             Some(wrong) => Err(wrong.clone()),
-            None => Ok(summary(&self.rules.load())),
+            None => Ok(match last.missing.first() {
+                Some(path) => format!("{}; none yet in {}", summary(&self.rules.load()), path.display()),
+                None => summary(&self.rules.load()),
+            }),
         }
     }
 
@@ -104,23 +124,29 @@ impl Live {
         }
         let old = self.rules.load_full();
         let now = self.source.stamp(&old.included);
-        {
+        let before = {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             if last.stamp == now {
                 return;
             }
             last.stamp = now.clone();
-        }
+            last.missing.clone()
+        };
         let began = Instant::now();
-        let wrong = match self.source.load() {
+        // What was there and is gone is missed: only what never was there may be missing.
+        let mut missing = self.source.missing();
+        missing.retain(|path| before.contains(path));
+        let wrong = match self.source.load(&missing) {
             Ok(new) => match fresh(&old, &new) {
-                mistakes if mistakes.is_empty() => {
+                // The first rules of a channel are as those at the start: what is wrong in them keeps only itself away.
+                mistakes if mistakes.is_empty() || missing != before => {
                     tracing::info!(
                         "rules read again in {} ms: {}",
                         began.elapsed().as_millis(),
                         summary(&new)
                     );
-                    self.take(new, now);
+                    tell(&mistakes, "");
+                    self.take(new, now, missing);
                     None
                 }
                 mistakes => Some(mistakes),
@@ -134,12 +160,12 @@ impl Live {
         last.wrong = Some(format!("changed but not taken: {first}"));
     }
 
-    fn take(&self, rules: Rules, mut stamp: Stamp) {
+    fn take(&self, rules: Rules, mut stamp: Stamp, missing: Vec<PathBuf>) {
         let files = self.source.stamp(&[]).len();
         stamp.truncate(files);
         stamp.extend(self.source.stamp(&rules.included).into_iter().skip(files));
         self.rules.store(Arc::new(rules));
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last { stamp, wrong: None };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last { stamp, wrong: None, missing };
     }
 }
 
@@ -153,12 +179,32 @@ impl Source {
             false => config.networks.iter().map(ToString::to_string).collect(),
         };
         let own = settings.own.unwrap_or(settings.paths.is_empty());
-        Source { paths: settings.paths.clone(), own, network: settings.network, networks }
+        let channels = &config.update.rules;
+        let root = channels.folder(&config.data);
+        let installed = |path: &&PathBuf| {
+            **path == root || channels.channel.keys().any(|name| **path == root.join(channel_file(name)))
+        };
+        let awaited = match channels.channel.is_empty() {
+            true => Vec::new(),
+            false => settings.paths.iter().filter(installed).cloned().collect(),
+        };
+        Source { paths: settings.paths.clone(), own, network: settings.network, networks, awaited }
     }
 
-    fn load(&self) -> Result<Rules, String> {
+    /// Paths of updates that hold no rules.
+    fn missing(&self) -> Vec<PathBuf> {
+        let holds_none = |path: &&PathBuf| match files_of(path) {
+            Ok(files) => files.is_empty(),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        self.awaited.iter().filter(holds_none).cloned().collect()
+    }
+
+    /// Reads them, but for those paths that are known to be missing.
+    fn load(&self, missing: &[PathBuf]) -> Result<Rules, String> {
+        let paths: Vec<PathBuf> = self.paths.iter().filter(|path| !missing.contains(path)).cloned().collect();
         let mut rules =
-            Rules::load_with(&self.paths, self.own, self.network).map_err(|error| error.to_string())?;
+            Rules::load_with(&paths, self.own, self.network).map_err(|error| error.to_string())?;
         // Nobody else has them yet.
         if let Some(texts) = Arc::get_mut(&mut rules.texts)
             && !self.networks.is_empty()
@@ -227,6 +273,7 @@ mod tests {
             own: false,
             network: false,
             networks: Vec::new(),
+            awaited: Vec::new(),
         })
     }
 
@@ -280,6 +327,43 @@ mod tests {
     }
 
     #[test]
+    fn rules_of_a_channel_may_come_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, site) = (folder.path().join("rules"), folder.path().join("site"));
+        fs::create_dir(&site).unwrap();
+        fs::write(site.join("local.cf"), "body L /l/\n").unwrap();
+        let config = |channel: &str| -> Config {
+            let text = format!(
+                "data = {:?}\n{channel}\n[checks.rules]\nnetwork = false\npaths = [{root:?}, {site:?}]\n",
+                folder.path()
+            );
+            toml::from_str(&text).unwrap()
+        };
+        let why = Live::open(Source::of(&config(""))).err().unwrap();
+        assert!(why.contains("rules: No such file"), "{why}");
+        let source = Source::of(&config("[update.rules.channel.'a.example']\nunsigned = true"));
+        assert_eq!(source.awaited, std::slice::from_ref(&root));
+        let live = Live::open(source).unwrap();
+        assert_eq!(names(&live), "L");
+        assert!(live.state().unwrap().contains("none yet in"), "{:?}", live.state());
+
+        // The folder comes first, then the file; a mistake in it is no reason to go without the others.
+        fs::create_dir(&root).unwrap();
+        live.reload();
+        assert!(live.state().unwrap().contains("none yet in"), "{:?}", live.state());
+        fs::write(root.join("a_example.cf"), "body A /a/\nbody B /(/\n").unwrap();
+        live.reload();
+        assert!(names(&live).starts_with("A") && names(&live).ends_with('L'), "{}", names(&live));
+        assert!(!live.state().unwrap().contains("none yet"), "{:?}", live.state());
+
+        // What was there and is gone is missed.
+        fs::remove_dir_all(&root).unwrap();
+        live.reload();
+        assert!(names(&live).starts_with('A'), "{}", names(&live));
+        assert!(live.state().unwrap_err().contains("No such file"));
+    }
+
+    #[test]
     fn one_source_is_read_once() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("10.cf"), "body A /a/\n").unwrap();
@@ -305,6 +389,7 @@ mod tests {
                 own: false,
                 network: false,
                 networks: vec![ours.into()],
+                awaited: Vec::new(),
             };
             let rules = Live::open(source).unwrap().rules();
             let mut expected = Networks::loopback();

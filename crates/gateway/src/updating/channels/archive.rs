@@ -132,6 +132,96 @@ pub fn prepare(files: Files, version: &str) -> Files {
     files.into_iter().map(prepared).collect()
 }
 
+/// How the points of a channel's rules are changed, as by sa-update's options.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Scores {
+    /// Multiplied by this.
+    pub multiplier: Option<f64>,
+    /// And not more than this.
+    pub limit: Option<f64>,
+}
+
+impl Scores {
+    /// Changes the `score` lines of .cf and .pre files; what they said before stands behind them as a comment. Points stay on
+    /// their side of zero.
+    pub fn adjust(&self, files: &mut Files) {
+        if *self == Scores::default() {
+            return;
+        }
+        let rules = files.iter_mut().filter(|(name, _)| name.ends_with(".cf") || name.ends_with(".pre"));
+        for (_, content) in rules {
+            let lines = content.split_inclusive(|byte| *byte == b'\n');
+            *content = lines
+                .map(|line| self.line(line).unwrap_or_else(|| line.to_vec()))
+                .collect::<Vec<_>>()
+                .concat();
+        }
+    }
+
+    /// A line with other points, if it has points that change.
+    fn line(&self, line: &[u8]) -> Option<Vec<u8>> {
+        let blanks = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let start = blanks(line);
+        let (key, rest) = line[start..].split_at_checked(5)?;
+        let space = blanks(rest);
+        let is_word = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
+        let name = rest[space..].iter().take_while(is_word).count();
+        let gap = blanks(&rest[space + name..]);
+        if !key.eq_ignore_ascii_case(b"score") || space == 0 || name == 0 || gap == 0 {
+            return None;
+        }
+        let (head, mut rest) = line.split_at(start + 5 + space + name + gap);
+        let mut old = Vec::new();
+        loop {
+            let gap = if old.is_empty() { 0 } else { blanks(rest) };
+            let length = number(&rest[gap..]);
+            if length == 0 || (gap == 0 && !old.is_empty()) {
+                break;
+            }
+            old.push(std::str::from_utf8(&rest[gap..gap + length]).ok()?);
+            rest = &rest[gap + length..];
+        }
+        let new: Vec<String> = old.iter().map(|text| self.points(text)).collect();
+        let is_changed = |(old, new): (&&str, &String)| old.parse::<f64>().ok() != new.parse::<f64>().ok();
+        old.iter().zip(&new).any(is_changed).then(|| {
+            let told = format!("{} #(gatepost: the channel says {})#", new.join(" "), old.join(" "));
+            [head, told.as_bytes(), rest].concat()
+        })
+    }
+
+    fn points(&self, text: &str) -> String {
+        let Ok(old) = text.parse::<f64>() else { return text.to_owned() };
+        let mut new = old * self.multiplier.unwrap_or(1.0);
+        if let Some(limit) = self.limit.filter(|limit| new > *limit) {
+            new = limit;
+        }
+        match old == 0.0 || old == new {
+            true => text.to_owned(),
+            false => match format!("{new:.3}") {
+                small if small.parse::<f64>() == Ok(0.0) => {
+                    if old < 0.0 { "-0.001" } else { "0.001" }.to_owned()
+                }
+                other => other,
+            },
+        }
+    }
+}
+
+/// How long the number is that a text begins with: `-1`, `2.5`.
+fn number(text: &[u8]) -> usize {
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let sign = usize::from(text.first() == Some(&b'-'));
+    let whole = digits(&text[sign..]);
+    if whole == 0 {
+        return 0;
+    }
+    let end = sign + whole;
+    match text.get(end) {
+        Some(b'.') if digits(&text[end + 1..]) > 0 => end + 1 + digits(&text[end + 1..]),
+        _ => end,
+    }
+}
+
 /// `@@NAME@@` by what it stands for; what nobody knows stays.
 fn filled_in(content: &[u8], version: &str) -> Vec<u8> {
     let (mut out, mut rest) = (Vec::with_capacity(content.len()), content);
@@ -231,6 +321,35 @@ mod tests {
         header.extend_from_slice(content);
         header.resize(header.len().div_ceil(BLOCK) * BLOCK, 0);
         header
+    }
+
+    #[test]
+    fn points_are_changed_line_by_line() {
+        let adjusted = |line: &str, multiplier: Option<f64>, limit: Option<f64>| {
+            let mut files = Files::from([("a.cf".to_owned(), line.as_bytes().to_vec())]);
+            Scores { multiplier, limit }.adjust(&mut files);
+            String::from_utf8(files.remove("a.cf").unwrap()).unwrap()
+        };
+        for (line, expected) in [
+            ("score A 3 # b\n", "score A 1.500 #(gatepost: the channel says 3)# # b\n"),
+            ("score A 9 -4 0 0.2", "score A 2.000 -2.000 0 0.100 #(gatepost: the channel says 9 -4 0 0.2)#"),
+            // Neither off nor on the other side.
+            ("score A 0.0004 -0.0004", "score A 0.001 -0.001 #(gatepost: the channel says 0.0004 -0.0004)#"),
+            ("score A 0", "score A 0"),
+            ("score A (1)", "score A (1)"),
+            ("score A", "score A"),
+            ("score", "score"),
+            ("scores A 1", "scores A 1"),
+            ("body A /score B 1/", "body A /score B 1/"),
+            ("score A -", "score A -"),
+            ("score \u{e4} 1", "score \u{e4} 1"),
+        ] {
+            assert_eq!(adjusted(line, Some(0.5), Some(2.0)), expected, "{line}");
+            assert_eq!(adjusted(line, None, None), line);
+        }
+        let mut other = Files::from([("a.txt".to_owned(), b"score A 4".to_vec())]);
+        Scores { multiplier: Some(0.5), limit: None }.adjust(&mut other);
+        assert_eq!(other["a.txt"], b"score A 4");
     }
 
     #[test]
