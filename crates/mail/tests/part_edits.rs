@@ -570,6 +570,13 @@ fn others(message: &Message, but: PartId) -> Vec<(Vec<String>, Bytes)> {
     other.filter_map(|(_, part)| Some((part.names.clone(), place(part)?))).collect()
 }
 
+/// Text with marks that pages write in their own way. What looks like a tag is read as one, wherever it stands.
+fn added() -> impl Strategy<Value = String> {
+    let tag =
+        |text: &str| text.as_bytes().windows(2).any(|two| two[0] == b'<' && two[1].is_ascii_alphabetic());
+    "[a-zA-Zäя€><&.]{4,40}( [a-z-]{1,9}){0,30}".prop_filter("no tag", move |text| !tag(text))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -613,7 +620,7 @@ proptest! {
     }
 
     #[test]
-    fn added_text_is_read_and_all_else_is_as_it_was(message in message(), top: bool, text in "[a-zA-Zäя€><&.]{4,40}( [a-z-]{1,9}){0,30}") {
+    fn added_text_is_read_and_all_else_is_as_it_was(message in message(), top: bool, text in added()) {
         let place = if top { Place::Top } else { Place::Bottom };
         let found = edited(&message, &[add(&text, "", place)]);
         let again = read(found);
