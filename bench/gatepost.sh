@@ -19,11 +19,12 @@ listen = ["127.0.0.1:@PORT@"]
 next_hop = ["smtp://127.0.0.1:@SINK@"]
 CONF
     case $1 in
-    full) printf '[checks.clamd.main]\nsocket = "unix:@CLAMD@"\n' ;;
+    # The peers have no rules either.
+    full) printf '[checks.clamd.main]\nsocket = "unix:@CLAMD@"\n[checks.rules]\nenabled = false\n' ;;
     embedded) ;;
     none)
         local check
-        for check in embedded attachments gtube structure; do
+        for check in embedded attachments gtube rules structure; do
             printf '[checks.%s]\nenabled = false\n' "$check"
         done
         ;;

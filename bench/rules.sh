@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # What SpamAssassin's rules cost: ours, its own spamd -L with the same rules, and rspamd with rules of its own; the same mails,
-# one run. Prints a line for each: processor time a message, messages a second, memory.
+# one run. Prints a line for each: processor time a message, messages a second, memory. Ours is measured three times: the rules alone
+# in one process, and the daemon asked by spamc, with those rules, with its own, and with none.
 #   bench/rules.sh        MESSAGES (2000) of the corpus for ours and rspamd, SLOW (400) of them for spamd
-# Needs Debian's spamassassin, spamd and rspamd. Nothing about a mail is asked over the network. Ours runs in one process with a
-# thread for each core, without a front; SPEED names another build of crates/rules/examples/speed.rs.
+# Needs Debian's spamassassin, spamd and rspamd. Nothing about a mail is asked over the network. The rules alone run in one process
+# with a thread for each core; SPEED names another build of crates/rules/examples/speed.rs.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/gatepost.sh"
 . "$(dirname "$0")/peers/rspamd.sh"
 
 need spamd "Debian: spamd"
@@ -43,6 +45,29 @@ start_spamd_with_rules() {
     wait_port "$SPAMD_PORT" 120 "$SPAMD_PID"
 }
 
+# daemon NAME RULES: gatepost behind its spamd front with this section of rules, and no other check.
+daemon() {
+    local file=$RUN/daemon.toml
+    cat >"$file" <<CONF
+data = "@DATA@"
+[log]
+level = "error"
+[metrics]
+listen = ""
+[limits]
+messages = 1000000
+$(for check in embedded attachments gtube structure; do printf '[checks.%s]\nenabled = false\n' "$check"; done)
+[checks.rules]
+$2
+[[listener]]
+protocol = "spamd"
+listen = ["127.0.0.1:@PORT@"]
+CONF
+    start_gatepost "$file" 0
+    served "$1" "$GATEPOST_PID" "$RUN/many" xargs -P "$(nproc)" -I{} sh -c "spamc -d 127.0.0.1 -p $GATEPOST_PORT -c <{} || true"
+    stop "$GATEPOST_PID"
+}
+
 # served NAME PID FOLDER COMMAND...: the command gets files of the folder, one or many.
 served() {
     local name=$1 pid=$2 folder=$3 cpu begun
@@ -62,6 +87,13 @@ echo "|---|---:|---:|---:|"
 # shellcheck disable=SC2086
 THREADS=$(nproc) ROUNDS=2 "$speed" $rules -- "$RUN/many" 2>"$RUN/ours"
 sed -n 's/.*: CPU \([0-9.]*\) ms each, \([0-9]*\) a second.*/| gatepost | \1 | \2 | |/p' "$RUN/ours"
+need_gatepost
+paths=$(printf '"%s", ' $rules)
+daemon "gatepost asked by spamc, SpamAssassin's rules" "own = false
+network = false
+paths = [$paths]"
+daemon "gatepost asked by spamc, rules of its own" "network = false"
+daemon "gatepost asked by spamc, no rules" "enabled = false"
 start_spamd_with_rules
 served "spamd -L, the same rules" "$SPAMD_PID" "$RUN/few" xargs -P "$(nproc)" -I{} sh -c "spamc -d 127.0.0.1 -p $SPAMD_PORT -c <{} || true"
 stop "$SPAMD_PID"
