@@ -4,6 +4,11 @@
 # words @PORT@, @SINK@, @CLAMD@ and @DATA@ are replaced. Run by hand: measures one of them, `gatepost.sh full [LOAD ARGUMENTS]`.
 [ -n "${REPO:-}" ] || . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+# without CHECK...: switches off what is on by itself.
+without() {
+    printf '[checks.%s]\nenabled = false\n' "$@"
+}
+
 # gatepost_config KIND: what an administrator would write for it.
 gatepost_config() {
     cat <<'CONF'
@@ -20,14 +25,9 @@ next_hop = ["smtp://127.0.0.1:@SINK@"]
 CONF
     case $1 in
     # The peers have no rules either.
-    full) printf '[checks.clamd.main]\nsocket = "unix:@CLAMD@"\n[checks.rules]\nenabled = false\n' ;;
+    full) printf '[checks.clamd.main]\nsocket = "unix:@CLAMD@"\n' && without rules ;;
     embedded) ;;
-    none)
-        local check
-        for check in embedded attachments gtube rules structure; do
-            printf '[checks.%s]\nenabled = false\n' "$check"
-        done
-        ;;
+    none) without embedded attachments gtube rules structure ;;
     *) die "kinds are full, embedded and none, or a file; not $1" ;;
     esac
 }

@@ -56,7 +56,7 @@ level = "error"
 listen = ""
 [limits]
 messages = 1000000
-$(for check in embedded attachments gtube structure; do printf '[checks.%s]\nenabled = false\n' "$check"; done)
+$(without embedded attachments gtube structure)
 [checks.rules]
 $2
 [[listener]]
