@@ -60,8 +60,6 @@ pub struct Engine {
     evals: Vec<(Place, u32)>,
     /// Meta rules, each behind those it depends on.
     metas: Vec<Meta>,
-    /// What is put before the subject of mail that a rule hits.
-    prefixes: HashMap<Arc<str>, String>,
     /// Whether some rule can end the evaluation early.
     may_stop: bool,
     problems: Vec<Problem>,
@@ -345,8 +343,6 @@ pub struct Outcome {
     pub tags: HashMap<String, Vec<Vec<u8>>>,
     /// The rule that ended the evaluation early, and what it says the mail is.
     pub shortcircuit: Option<(Arc<str>, bool)>,
-    /// Put before the subject.
-    pub subject_prefix: String,
     /// Functions that are not native, each once.
     pub unknown: Vec<String>,
     /// The time that rules took, if it was asked for; those that were tried at all.
@@ -403,11 +399,6 @@ impl Engine {
             }
         }
         problems
-    }
-
-    /// What a rule puts before the subject, if subjects are rewritten.
-    fn prefix(&self, rule: &str) -> Option<&String> {
-        if self.prefixes.is_empty() { None } else { self.prefixes.get(rule) }
     }
 
     /// Evaluates all rules over a message.

@@ -345,10 +345,10 @@ impl<'a> Native<'a> {
 
     /// The same in one text, if there is any: of addresses and names the first, as SpamAssassin's functions see them.
     fn header(&self, request: &str) -> Option<Bytes> {
-        let mut modifiers = request.split(':').skip(1);
-        let one = request == "EnvelopeFrom"
-            || modifiers.any(|word| matches!(word, "addr" | "name" | "host" | "domain" | "ip" | "revip"));
-        let values = self.texts.header(&HeaderRequest::parse(request));
+        let request = HeaderRequest::parse(request);
+        let HeaderRequest { addr, display_name, host, ip, .. } = request;
+        let one = addr || display_name || host || ip || request.name == "EnvelopeFrom";
+        let values = self.texts.header(&request);
         if !one {
             return values.joined();
         }

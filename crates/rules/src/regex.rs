@@ -20,7 +20,7 @@ use pcre2::bytes::CaptureLocations;
 use regex_automata::util::pool::{Pool, PoolGuard};
 
 pub use literals::{fold, fold_into, rarity, weight};
-pub use prefix::Prefixes;
+pub use prefix::{Beginning, Prefixes};
 pub use set::is_space;
 pub use syntax::SyntaxError;
 
@@ -344,8 +344,10 @@ impl Matcher {
             return Ok(None);
         }
         if text.len() - from > WINDOW && windows.written.is_some() {
-            return windows
-                .find(text, from, go, |regex, at| captured(regex, &mut regex.capture_locations(), text, at));
+            let mut places = None;
+            return windows.find(text, from, go, |regex, at| {
+                captured(regex, places.get_or_insert_with(|| regex.capture_locations()), text, at)
+            });
         }
         captured(&own.regex, &mut own.places(), text, from)
     }

@@ -125,7 +125,7 @@ impl Report<'_> {
             "SUBTESTSCOLLAPSED" => self.subtests_collapsed(separator),
             "REPORT" => format!("\n{}", self.report()),
             "SUMMARY" => self.summary(),
-            "SUBJPREFIX" => self.outcome.subject_prefix.clone(),
+            "SUBJPREFIX" => self.subject_prefix(),
             "CONTACTADDRESS" => self.settings().get("report_contact").unwrap_or_default().to_string(),
             "HOSTNAME" => self.settings().get("report_hostname").unwrap_or("localhost").to_string(),
             "RULESVERSION" => self.settings().rules_version(),
@@ -155,6 +155,22 @@ impl Report<'_> {
                 values.iter().map(|value| crate::conf::characters(value)).collect::<Vec<_>>().join(" ")
             }
         })
+    }
+
+    /// What rules put before the subject, each text once; nothing, unless subjects are rewritten.
+    fn subject_prefix(&self) -> String {
+        if self.settings().pairs("rewrite_header").is_none_or(|pairs| !pairs.contains_key("Subject")) {
+            return String::new();
+        }
+        let own = |hit: &Hit| self.set.rules.get(&*hit.name)?.subject_prefix.as_ref();
+        let mut all = String::new();
+        for prefix in self.outcome.hits.iter().filter_map(own) {
+            if !all.contains(prefix) {
+                all.push_str(prefix);
+                all.push(' ');
+            }
+        }
+        all
     }
 
     fn subtests_joined(&self, separator: &str) -> String {

@@ -7,7 +7,7 @@ use super::prefilter::{Lists, Prefilter};
 use super::{Compiled, Engine, Group, Meta, Problem, ScoreSet, Test, Texts, UNKNOWN, Work, tags};
 use crate::conf::{Definition, Expression, Place, Rule, RuleSet};
 use crate::meta;
-use crate::regex::{Pattern, Prefixes, rarity};
+use crate::regex::{Beginning, Pattern, Prefixes, rarity};
 use crate::texts::HeaderRequest;
 
 /// The most hits of one rule with `multiple` and no `maxhits`.
@@ -70,7 +70,6 @@ impl Engine {
             found,
             evals,
             metas,
-            prefixes: prefixes(rules),
             may_stop,
             problems,
         }
@@ -84,21 +83,11 @@ impl Engine {
     }
 }
 
-/// Prefixes count only where subjects are rewritten.
-fn prefixes(rules: &RuleSet) -> HashMap<Arc<str>, String> {
-    if rules.settings.pairs("rewrite_header").is_none_or(|pairs| !pairs.contains_key("Subject")) {
-        return HashMap::new();
-    }
-    let all =
-        rules.rules.values().filter_map(|rule| Some((Arc::from(&*rule.name), rule.subject_prefix.clone()?)));
-    all.collect()
-}
-
 /// Rules of one kind of text, sorted out.
 #[derive(Default)]
 struct Pending {
     literal: Vec<(u32, Lists)>,
-    begun: Vec<(u32, Pattern)>,
+    begun: Vec<(u32, Beginning)>,
     always: Vec<u32>,
     negated: Vec<u32>,
 }
@@ -108,11 +97,11 @@ impl Pending {
     fn add_long(&mut self, id: u32, pattern: Option<&Pattern>, test: &Test) {
         let before = self.always.len();
         self.add(id, required(pattern, test), false);
-        if let Some(pattern) =
-            pattern.filter(|pattern| self.always.len() > before && Prefixes::is_telling(pattern))
+        if self.always.len() > before
+            && let Some(beginning) = pattern.and_then(Beginning::telling)
         {
             self.always.pop();
-            self.begun.push((id, pattern.clone()));
+            self.begun.push((id, beginning));
         }
     }
 
@@ -139,8 +128,8 @@ impl Pending {
             self.always.extend(ids);
             self.negated.clear();
         }
-        let prefixes = Prefixes::new(&self.begun.iter().map(|(_, pattern)| pattern).collect::<Vec<_>>());
-        let mut begun: Vec<u32> = self.begun.iter().map(|(id, _)| *id).collect();
+        let (mut begun, beginnings): (Vec<u32>, Vec<Beginning>) = self.begun.into_iter().unzip();
+        let prefixes = Prefixes::new(beginnings);
         if prefixes.is_none() {
             self.always.append(&mut begun);
         }

@@ -661,12 +661,6 @@ impl<'a> Run<'a> {
             evidence,
             found: Vec::new(),
         });
-        if let Some(prefix) = self.engine.prefix(&rule.name)
-            && !self.outcome.subject_prefix.contains(prefix)
-        {
-            self.outcome.subject_prefix.push_str(prefix);
-            self.outcome.subject_prefix.push(' ');
-        }
         if self.engine.may_stop && self.stop.is_none() {
             self.maybe_stop(rule);
         }

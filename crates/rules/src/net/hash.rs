@@ -357,7 +357,7 @@ fn matches(
         }
         let mut from = 0;
         loop {
-            // To ask for groups takes much longer than to see that nothing matches, and there may be millions of texts.
+            // It looks at the clock, which the search for groups does not.
             let matched = matcher.find_while(text, from, &|| !plan.is_over());
             let grouped = matched.and_then(|matched| match matched {
                 Some(_) => matcher.first_group(text, from),

@@ -181,10 +181,9 @@ fn capture_tags(capture: &Capture, texts: &Texts<'_>, plan: &Plan, tags: &mut Ha
             break;
         }
         let mut from = 0;
-        // To ask for what was captured takes much longer than to see that nothing matches, and there may be millions of chunks.
         while times < capture.most.min(MOST_VALUES)
-            && let Ok(Some(_)) = capture.matcher.find_while(&chunk, from, &|| !plan.is_over())
-            && let Ok(Some((range, named))) = capture.matcher.captures(&chunk, from)
+            && let Ok(Some((range, named))) =
+                capture.matcher.captures_while(&chunk, from, &|| !plan.is_over())
         {
             times += 1;
             from = range.end.max(range.start + 1);

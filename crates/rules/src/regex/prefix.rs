@@ -44,7 +44,8 @@ pub struct Prefixes {
     parts: Vec<Beginning>,
 }
 
-struct Beginning {
+/// What the matches of one expression begin with.
+pub struct Beginning {
     automaton: DFA,
     caches: Pool<Cache, MakeCache>,
 }
@@ -55,27 +56,34 @@ impl std::fmt::Debug for Beginning {
     }
 }
 
-impl Prefixes {
-    /// Of expressions that `is_telling`; `None`: there are none, or one is too large.
-    pub fn new(patterns: &[&Pattern]) -> Option<Prefixes> {
-        let part = |pattern: &&Pattern| {
-            let node = &pattern.parsed.node;
-            let automaton = telling(node).or_else(|| automaton(node, LENGTHS[0]))?;
-            let own = automaton.clone();
-            let make: MakeCache = Box::new(move || own.create_cache());
-            Some(Beginning { automaton, caches: Pool::new(make) })
+impl Beginning {
+    /// So long that it is seldom enough to be looked for; `None`: it stands in ordinary text however long it is, or is too large.
+    pub fn telling(pattern: &Pattern) -> Option<Beginning> {
+        let is_seldom = |beginning: &Beginning| {
+            let mut cache = beginning.automaton.create_cache();
+            let found = beginning.automaton.try_search_fwd(&mut cache, &Input::new(SAMPLE).earliest(true));
+            matches!(found, Ok(None))
         };
-        let parts: Vec<Beginning> = patterns.iter().map(part).collect::<Option<_>>()?;
+        LENGTHS.into_iter().filter_map(|length| Beginning::of(pattern, length)).find(is_seldom)
+    }
+
+    /// Of so many bytes at least.
+    pub fn of(pattern: &Pattern, length: usize) -> Option<Beginning> {
+        let automaton = automaton(&pattern.parsed.node, length)?;
+        let own = automaton.clone();
+        let make: MakeCache = Box::new(move || own.create_cache());
+        Some(Beginning { automaton, caches: Pool::new(make) })
+    }
+}
+
+impl Prefixes {
+    /// Of these; `None`: there are none, or they are too large together.
+    pub fn new(parts: Vec<Beginning>) -> Option<Prefixes> {
         if parts.is_empty() {
             return None;
         }
         let places = Beginnings::new(parts.iter().map(|part| part.automaton.get_nfa()))?;
         Some(Prefixes { places, parts })
-    }
-
-    /// Whether the beginning of an expression is seldom enough to be looked for.
-    pub fn is_telling(pattern: &Pattern) -> bool {
-        telling(&pattern.parsed.node).is_some()
     }
 
     /// Calls for each expression, by its place, that may match in one of the texts, and for the text's number.
@@ -117,14 +125,6 @@ fn begins(automaton: &DFA, cache: &mut Cache, text: &[u8], at: usize) -> Option<
         return None;
     }
     Some(automaton.next_eoi_state(cache, state).ok()?.is_match())
-}
-
-/// Of the shortest beginning that is seldom enough.
-fn telling(node: &Node) -> Option<DFA> {
-    LENGTHS.into_iter().filter_map(|length| automaton(node, length)).find(|automaton| {
-        let input = Input::new(SAMPLE).earliest(true);
-        matches!(automaton.try_search_fwd(&mut automaton.create_cache(), &input), Ok(None))
-    })
 }
 
 fn automaton(node: &Node, length: usize) -> Option<DFA> {

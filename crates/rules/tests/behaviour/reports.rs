@@ -78,4 +78,9 @@ const REPORTS: &[(&str, &str)] = &[
         "It is spam\nus@example.org\n\n",
     ),
     ("report x\nclear_report_template\nreport y", "y\n\n"),
+    ("subjprefix A_RULE [A]\nsubjprefix B_RULE [B]\nreport (_SUBJPREFIX_)", "()\n\n"),
+    (
+        "rewrite_header Subject x\nsubjprefix A_RULE [A]\nsubjprefix NOT_NICE [N]\nsubjprefix B_RULE [A]\nreport (_SUBJPREFIX_)",
+        "([A] )\n\n",
+    ),
 ];
